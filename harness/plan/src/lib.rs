@@ -1,0 +1,50 @@
+//! Scenario text to a checked [`Plan`]: the first stage of the pipeline. Pure: no I/O, no tokio.
+//!
+//! What was written is read key by key into a document (`document.rs`), which is then lowered: nodes into a roster,
+//! layers into a tower, steps along a topology that knows who is there and who has mounted. All mistakes are
+//! collected on the way and given back together.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! let text = r#"
+//!     name = "two nodes answer"
+//!     nodes = { "vix[0-1]" = { arch = "x86" } }
+//!     step = [{ run = { command = "uname -m", output = "i686" } }]
+//! "#;
+//! let plan = sanlab_plan::parse(Path::new("two.toml"), text)?;
+//! assert_eq!(plan.nodes[1].name.as_str(), "vix1");
+//!
+//! let mistakes = sanlab_plan::parse(Path::new("two.toml"), &text.replace("x86", "arm")).unwrap_err();
+//! assert!(mistakes.render(false).contains("unknown architecture `arm`"));
+//! # Ok::<(), sanlab_plan::Diagnostics>(())
+//! ```
+
+mod diagnostic;
+mod document;
+mod layers;
+mod lower;
+mod names;
+mod pattern;
+mod plan;
+mod read;
+mod roster;
+mod schema;
+mod steps;
+mod suggest;
+mod table;
+mod topology;
+mod tower;
+mod units;
+mod value;
+mod writes;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Span};
+pub use lower::parse;
+pub use names::{ClusterName, GuestPath, ImageName, NameError, NodeName, StepLabel, VolumeName};
+pub use plan::{
+    Action, AddNode, Arch, Check, Dd, Joins, Layer, Linear, Mount, Nbd, NbdServer, Network,
+    NicModel, Node, O2cb, Ocfs2, Plan, Run, Source, Step, Striped, Tier, Unmount, Wait,
+};
+pub use schema::schema;
+pub use units::{ByteSize, UnitError, parse_duration};

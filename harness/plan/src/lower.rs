@@ -1,0 +1,149 @@
+//! From text to a [`Plan`], or to everything that is wrong with it.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Mistakes, Span};
+use crate::document::Document;
+use crate::plan::{Network, Plan, Tier};
+use crate::read::Value;
+use crate::roster::Roster;
+use crate::steps;
+use crate::tower::Tower;
+use crate::value::TierWord;
+
+/// The limits of IPv4's minimum and of the virtio network card.
+const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
+
+/// Reads and checks a scenario. `source` names the file in messages, and its stem becomes the plan's
+/// [`id`](Plan::id); nothing is read from it.
+///
+/// # Errors
+///
+/// All mistakes of the file at once. A file that is not TOML gets those of syntax alone.
+pub fn parse(source: &Path, text: &str) -> Result<Plan, Diagnostics> {
+    let mut mistakes = Mistakes::default();
+    let plan = read_document(text, &mut mistakes)
+        .and_then(|document| lower(&document, source, &mut mistakes));
+    match plan {
+        Some(plan) if mistakes.is_empty() => Ok(plan),
+        _ => Err(Diagnostics::new(source, text, mistakes)),
+    }
+}
+
+fn read_document(text: &str, mistakes: &mut Mistakes) -> Option<Document> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        mistakes.note(
+            Diagnostic::at(&span, format!("not TOML: {}", error.message()))
+                .label("here")
+                .help(syntax_help(error.message())),
+        );
+    }
+    if !errors.is_empty() {
+        return None; // what was recovered is a guess
+    }
+    // A key that is missing from the whole file is shown at its first line.
+    let first_line: Span = 0..text.lines().next().map_or(0, str::len);
+    Document::read(
+        &Spanned::new(first_line, DeValue::Table(table.into_inner())),
+        mistakes,
+    )
+}
+
+fn syntax_help(message: &str) -> &'static str {
+    if message.contains("duplicate key") {
+        "keep one of them; a list of tables has `[[layer]]` or `[[step]]` before each"
+    } else if message.contains("string") || message.contains("quote") {
+        "put text between two `\"` on one line"
+    } else {
+        "a line is `key = value`, `[table]` or `[[list]]`; text, sizes and times stand in quotes: see https://toml.io"
+    }
+}
+
+fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<Plan> {
+    let roster = Roster::lower(document.nodes.as_ref(), mistakes);
+    let tower = Tower::lower(document.layer.as_ref(), &roster, mistakes);
+    let steps = steps::lower(document.step.as_ref(), &roster, &tower, mistakes);
+    let tier = lower_tier(document, mistakes);
+    let network = lower_network(document, &roster, mistakes);
+    Some(Plan {
+        name: document.name.as_ref()?.value.clone(),
+        id: identifier(source),
+        source: source.to_owned(),
+        tier: tier?,
+        image: document.image.as_ref()?.value.clone(),
+        network,
+        nodes: roster.nodes,
+        layers: tower.layers,
+        steps,
+    })
+}
+
+fn lower_tier(document: &Document, mistakes: &mut Mistakes) -> Option<Tier> {
+    let tier = document.tier.as_ref()?;
+    match (tier.value, &document.reason) {
+        (TierWord::Default, None) => Some(Tier::Default),
+        (TierWord::Long, Some(reason)) => Some(Tier::Long {
+            reason: reason.value.clone(),
+        }),
+        (TierWord::Default, Some(reason)) => {
+            mistakes.note(
+                Diagnostic::at(&reason.span, "a reason without a tier")
+                    .label("a reason for what?")
+                    .help(r#"add `tier = "long"`, or drop the reason"#),
+            );
+            None
+        }
+        (TierWord::Long, None) => {
+            mistakes.note(
+                Diagnostic::at(&tier.span, "a long tier without a reason")
+                    .label("`reason` is missing")
+                    .help(r#"add `reason = "..."`: it is shown where the scenario is ignored"#),
+            );
+            None
+        }
+    }
+}
+
+fn lower_network(document: &Document, roster: &Roster, mistakes: &mut Mistakes) -> Network {
+    let Some(network) = &document.network else {
+        return Network {
+            mtu: None,
+            capture: Vec::new(),
+        };
+    };
+    if let Some(mtu) = network.mtu.as_ref().filter(|mtu| !MTU.contains(&mtu.value)) {
+        mistakes.note(
+            Diagnostic::at(&mtu.span, format!("impossible MTU: {}", mtu.value))
+                .label("no network carries that")
+                .help(format!("give {} to {}", MTU.start(), MTU.end())),
+        );
+    }
+    let capture = network
+        .capture
+        .as_ref()
+        .and_then(|list| roster.expand(list, mistakes))
+        .unwrap_or_default();
+    Network {
+        mtu: network.mtu.as_ref().map(|mtu| mtu.value),
+        capture: capture.into_iter().map(|name| name.value).collect(),
+    }
+}
+
+/// `hot-node-addition.toml` gives `hot_node_addition`.
+fn identifier(source: &Path) -> String {
+    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+    stem.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}

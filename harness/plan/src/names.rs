@@ -1,0 +1,183 @@
+//! Names with their rules: parse and print.
+
+use std::fmt;
+
+/// Why a name was refused, in words that finish "... is not a valid name: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NameError {
+    /// The rule that was broken.
+    pub reason: String,
+}
+
+fn refuse<T>(reason: impl Into<String>) -> Result<T, NameError> {
+    Err(NameError {
+        reason: reason.into(),
+    })
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the rules of this kind of name.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                $check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// A host name: it is also a node name of o2cb and part of file names.
+    NodeName,
+    host_label
+);
+name!(
+    /// A device-mapper name.
+    VolumeName,
+    word
+);
+name!(
+    /// A cluster name of o2cb: at most 16 letters and digits, the limit of OCFS2's superblock.
+    ClusterName,
+    cluster
+);
+name!(
+    /// A manifest under `images/`, without `.toml`.
+    ImageName,
+    word
+);
+name!(
+    /// A step's label.
+    StepLabel,
+    label
+);
+name!(
+    /// An absolute path in a guest, without `..`.
+    GuestPath,
+    guest_path
+);
+
+fn host_label(text: &str) -> Result<(), NameError> {
+    if text.is_empty() || text.len() > 32 {
+        return refuse("a node name has 1 to 32 characters");
+    }
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return refuse("a node name starts with a lower-case letter");
+    }
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        || text.ends_with('-')
+    {
+        return refuse("a node name consists of lower-case letters, digits and inner hyphens");
+    }
+    Ok(())
+}
+
+fn word(text: &str) -> Result<(), NameError> {
+    if text.is_empty() || text.len() > 64 {
+        return refuse("it has 1 to 64 characters");
+    }
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return refuse("it starts with a letter or digit");
+    }
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    {
+        return refuse("it consists of letters, digits, `-`, `_` and `.`");
+    }
+    Ok(())
+}
+
+fn cluster(text: &str) -> Result<(), NameError> {
+    if text.is_empty() || text.len() > 16 || !text.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return refuse("a cluster name has 1 to 16 letters and digits");
+    }
+    Ok(())
+}
+
+fn label(text: &str) -> Result<(), NameError> {
+    if text.is_empty() || text.len() > 64 {
+        return refuse("a label has 1 to 64 characters");
+    }
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+    {
+        return refuse("a label consists of letters, digits, `-`, `_`, `.` and spaces");
+    }
+    Ok(())
+}
+
+fn guest_path(text: &str) -> Result<(), NameError> {
+    if !text.starts_with('/') || text.len() < 2 || text.ends_with('/') {
+        return refuse(
+            "a path in a guest starts with `/`, names something and does not end with `/`",
+        );
+    }
+    if text.split('/').any(|part| part == "..") {
+        return refuse("a path in a guest has no `..`");
+    }
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'))
+    {
+        return refuse("a path in a guest consists of letters, digits, `/`, `-`, `_` and `.`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClusterName, GuestPath, NodeName, StepLabel, VolumeName};
+
+    #[test]
+    fn names_keep_to_what_shells_paths_and_superblocks_take() {
+        assert!(NodeName::parse("vix0").is_ok() && NodeName::parse("rack-1a").is_ok());
+        for name in [
+            "",
+            "0vix",
+            "Vix",
+            "vix_0",
+            "vix-",
+            "vix.local",
+            &"v".repeat(33),
+        ] {
+            assert!(NodeName::parse(name).is_err(), "{name:?}");
+        }
+        assert!(VolumeName::parse("san_0.a-b").is_ok() && VolumeName::parse("../san").is_err());
+        assert!(
+            ClusterName::parse("abcdefgh01234567").is_ok()
+                && ClusterName::parse("abcdefgh012345678").is_err()
+        );
+        assert!(GuestPath::parse("/mnt/san-1").is_ok());
+        for path in ["/", "mnt", "/mnt/", "/mnt/../etc", "/mnt/a b", "/mnt/$(x)"] {
+            assert!(GuestPath::parse(path).is_err(), "{path:?}");
+        }
+        assert!(StepLabel::parse("four writers").is_ok() && StepLabel::parse("a/b").is_err());
+    }
+}

@@ -1,0 +1,241 @@
+//! Who takes part: `[nodes]` lowered, and the names that the rest of the scenario uses looked up in it.
+
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::{self, NodeTable};
+use crate::names::NodeName;
+use crate::pattern::Pattern;
+use crate::plan::{Arch, Joins, NicModel, Node};
+use crate::read::At;
+use crate::suggest::did_you_mean;
+use crate::units::ByteSize;
+use crate::value::Nodes;
+
+/// More would not fit the switch's ports, the addresses and the machine.
+const MOST_NODES: usize = 32;
+const LEAST_MEMORY: ByteSize = ByteSize::from_mib(192);
+const MOST_MEMORY: ByteSize = ByteSize::from_mib(16 << 10);
+const MOST_CPUS: u8 = 8;
+
+/// All nodes of a scenario, and where each was written.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    pub(crate) nodes: Vec<Node>,
+    spans: Vec<Span>,
+    /// Nothing in `[nodes]` was wrong. If something was, a name that is missing here proves nothing.
+    whole: bool,
+}
+
+impl Roster {
+    pub(crate) fn lower(table: Option<&At<NodeTable>>, mistakes: &mut Mistakes) -> Self {
+        let Some(table) = table else {
+            return Self::default();
+        };
+        let mut roster = Self {
+            whole: true,
+            ..Self::default()
+        };
+        for (pattern, entry) in &table.0 {
+            let (Some(pattern), Some(entry)) = (pattern, entry) else {
+                roster.whole = false;
+                continue;
+            };
+            check_size(entry, mistakes);
+            roster.whole &= entry.joins.is_some();
+            for name in pattern.names() {
+                roster.add(name, &pattern.span, entry, mistakes);
+            }
+        }
+        roster.check_whole(&table.span, mistakes);
+        roster
+    }
+
+    fn add(
+        &mut self,
+        name: &NodeName,
+        span: &Span,
+        entry: &document::Node,
+        mistakes: &mut Mistakes,
+    ) {
+        if name.as_str() == "localhost" {
+            mistakes.note(
+                Diagnostic::at(span, "`localhost` cannot be a node's name")
+                    .label("it means the guest itself")
+                    .help("choose another name"),
+            );
+        }
+        if let Some(first) = self.position(name) {
+            mistakes.note(
+                Diagnostic::at(span, format!("two nodes named `{name}`"))
+                    .label(format!("`{name}` again"))
+                    .also(&self.spans[first], format!("`{name}` is already here"))
+                    .help("rename one of them, or narrow the range"),
+            );
+            return;
+        }
+        // Where an entry's value was wrong, a stand-in lets the rest be checked: no plan comes of it.
+        self.nodes.push(Node {
+            name: name.clone(),
+            number: u8::try_from(self.nodes.len()).unwrap_or(u8::MAX),
+            arch: entry.arch.as_ref().map_or(Arch::X86, |arch| arch.value),
+            nic: entry
+                .nic
+                .as_ref()
+                .map_or(NicModel::VirtioNet, |nic| nic.value),
+            memory: entry
+                .memory
+                .as_ref()
+                .map_or(MOST_MEMORY, |memory| memory.value),
+            cpus: entry.cpus.as_ref().map_or(1, |cpus| cpus.value),
+            joins: entry
+                .joins
+                .as_ref()
+                .map_or(Joins::AtStart, |joins| joins.value),
+        });
+        self.spans.push(span.clone());
+    }
+
+    fn check_whole(&self, span: &Span, mistakes: &mut Mistakes) {
+        if let Some(beyond) = self.spans.get(MOST_NODES) {
+            mistakes.note(
+                Diagnostic::at(beyond, format!("too many nodes: {}", self.nodes.len()))
+                    .label("beyond the limit")
+                    .help(format!("a scenario has at most {MOST_NODES} nodes")),
+            );
+        }
+        if self.whole && self.at_start() == 0 {
+            mistakes.note(
+                Diagnostic::at(span, "no node is there from the start")
+                    .label("nobody to begin with")
+                    .help(r#"add a node without `joins = "later"`, such as `vix0 = { arch = "x86_64" }`"#),
+            );
+        }
+    }
+
+    fn position(&self, name: &NodeName) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == *name)
+    }
+
+    pub(crate) fn get(&self, name: &NodeName) -> Option<&Node> {
+        self.position(name).map(|at| &self.nodes[at])
+    }
+
+    pub(crate) fn span(&self, node: &Node) -> &Span {
+        &self.spans[usize::from(node.number)]
+    }
+
+    /// How many nodes boot before the first layer.
+    pub(crate) fn at_start(&self) -> usize {
+        self.nodes
+            .iter()
+            .filter(|node| node.joins == Joins::AtStart)
+            .count()
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The node, or a noted mistake.
+    pub(crate) fn find(&self, name: &At<NodeName>, mistakes: &mut Mistakes) -> Option<&Node> {
+        let node = self.get(name);
+        if node.is_none() {
+            self.note_unknown(&[&name.value], &name.span, mistakes);
+        }
+        node
+    }
+
+    fn find_all(&self, pattern: &At<Pattern>, mistakes: &mut Mistakes) -> bool {
+        let unknown: Vec<_> = pattern
+            .names()
+            .iter()
+            .filter(|name| self.get(name).is_none())
+            .collect();
+        if !unknown.is_empty() {
+            self.note_unknown(&unknown, &pattern.span, mistakes);
+        }
+        unknown.is_empty()
+    }
+
+    fn note_unknown(&self, unknown: &[&NodeName], span: &Span, mistakes: &mut Mistakes) {
+        if !self.whole {
+            return;
+        }
+        let list = unknown
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let plural = if unknown.len() == 1 { "" } else { "s" };
+        let names = self.nodes.iter().map(|node| node.name.as_str());
+        mistakes.note(
+            Diagnostic::at(span, format!("unknown node{plural} {list}"))
+                .label("not in `[nodes]`")
+                .help(did_you_mean(unknown[0].as_str(), "nodes", names)),
+        );
+    }
+
+    /// Every node that the list names, each once, with the place that named it. `None` after a noted mistake.
+    pub(crate) fn expand(
+        &self,
+        list: &At<Nodes>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Vec<At<NodeName>>> {
+        let mut found: Vec<At<NodeName>> = Vec::new();
+        let mut right = true;
+        if list.0.is_empty() {
+            mistakes.note(
+                Diagnostic::at(&list.span, "a list of no nodes")
+                    .label("nobody")
+                    .help("name a node, or leave the key out"),
+            );
+            right = false;
+        }
+        for pattern in &list.0 {
+            right &= self.find_all(pattern, mistakes);
+            for name in pattern.names() {
+                if let Some(first) = found.iter().find(|other| other.value == *name) {
+                    mistakes.note(
+                        Diagnostic::at(&pattern.span, format!("`{name}` is named twice"))
+                            .label(format!("`{name}` again"))
+                            .also(&first.span, format!("`{name}` is already here"))
+                            .help("name each node once"),
+                    );
+                    right = false;
+                } else {
+                    found.push(At {
+                        value: name.clone(),
+                        span: pattern.span.clone(),
+                    });
+                }
+            }
+        }
+        right.then_some(found)
+    }
+}
+
+fn check_size(entry: &document::Node, mistakes: &mut Mistakes) {
+    if let Some(memory) = &entry.memory {
+        let whole = memory.bytes().is_multiple_of(1 << 20);
+        if !whole || memory.value < LEAST_MEMORY || memory.value > MOST_MEMORY {
+            mistakes.note(
+                Diagnostic::at(&memory.span, format!("impossible memory: {}", memory.value))
+                    .label("no guest runs with that")
+                    .help(format!(
+                        "give whole MiB, from {LEAST_MEMORY} to {MOST_MEMORY}"
+                    )),
+            );
+        }
+    }
+    if let Some(cpus) = &entry.cpus
+        && !(1..=MOST_CPUS).contains(&cpus.value)
+    {
+        mistakes.note(
+            Diagnostic::at(
+                &cpus.span,
+                format!("impossible number of CPUs: {}", cpus.value),
+            )
+            .label("no guest runs with that")
+            .help(format!("give 1 to {MOST_CPUS}")),
+        );
+    }
+}

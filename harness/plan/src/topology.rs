@@ -1,0 +1,308 @@
+//! Who is there, who has the volume mounted and who is writing, as the steps go by.
+
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::names::{NodeName, StepLabel};
+use crate::plan::Joins;
+use crate::read::At;
+use crate::roster::Roster;
+use crate::tower::Tower;
+use crate::value::Nodes;
+
+/// What a step asks of its nodes; without a list it takes all that are so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Must {
+    /// Have joined.
+    BeThere,
+    /// Have the volume mounted.
+    HaveMounted,
+    /// Have joined, and not mounted the volume.
+    NotHaveMounted,
+}
+
+/// A step in the background.
+#[derive(Debug)]
+pub(crate) struct Background {
+    pub(crate) label: StepLabel,
+    pub(crate) span: Span,
+    pub(crate) on: Vec<NodeName>,
+}
+
+impl Background {
+    fn in_the_way(&self, step: &Span, label: &str) -> Diagnostic {
+        let title = format!("`{}` may still be writing", self.label);
+        Diagnostic::at(step, title)
+            .label(label)
+            .also(&self.span, "it goes on in the background")
+            .help(format!(
+                "put a step `wait = {{ step = \"{}\" }}` before this one",
+                self.label
+            ))
+    }
+}
+
+/// The fleet between two steps.
+#[derive(Debug)]
+pub(crate) struct Topology<'a> {
+    pub(crate) roster: &'a Roster,
+    pub(crate) tower: &'a Tower,
+    there: Vec<NodeName>,
+    mounted: Vec<NodeName>,
+    pub(crate) writing: Vec<Background>,
+    /// `None`: not known, or its excess was noted already.
+    slots: Option<usize>,
+    /// Every step so far was understood. If one was not, who is where is a guess, and guesses are no mistakes.
+    sure: bool,
+}
+
+impl<'a> Topology<'a> {
+    /// After the layers have come up.
+    pub(crate) fn at_start(roster: &'a Roster, tower: &'a Tower, mistakes: &mut Mistakes) -> Self {
+        let there = roster
+            .nodes
+            .iter()
+            .filter(|node| node.joins == Joins::AtStart);
+        let mut topology = Self {
+            roster,
+            tower,
+            there: there.map(|node| node.name.clone()).collect(),
+            mounted: Vec::new(),
+            writing: Vec::new(),
+            slots: tower
+                .file_system
+                .as_ref()
+                .map(|layer| usize::from(layer.slots))
+                .filter(|slots| *slots > 0),
+            sure: roster.is_whole() && tower.whole,
+        };
+        if let Some(layer) = tower.file_system.as_ref().filter(|layer| layer.mount) {
+            let all = topology.there.clone();
+            topology.mount(&all, &layer.span, mistakes);
+        }
+        topology
+    }
+
+    /// From now on, absence of a node or a mount proves nothing.
+    pub(crate) fn lose_track(&mut self) {
+        self.sure = false;
+    }
+
+    /// A command may have changed the number of slots.
+    pub(crate) fn forget_slots(&mut self) {
+        self.slots = None;
+    }
+
+    /// The nodes of a step: those listed, or all that are as they must be. `None` after a noted mistake.
+    pub(crate) fn choose(
+        &mut self,
+        list: Option<&At<Nodes>>,
+        must: Must,
+        step: &Span,
+        mistakes: &mut Mistakes,
+    ) -> Option<Vec<NodeName>> {
+        let chosen = match list {
+            Some(list) => self.check_listed(list, must, mistakes),
+            None if mistakes.any_within(step) => None,
+            None => self.all(must, step, mistakes),
+        };
+        if chosen.is_none() {
+            self.lose_track();
+        }
+        chosen
+    }
+
+    fn all(&self, must: Must, step: &Span, mistakes: &mut Mistakes) -> Option<Vec<NodeName>> {
+        let all: Vec<_> = self
+            .there
+            .iter()
+            .filter(|name| self.is_so(name, must))
+            .cloned()
+            .collect();
+        if all.is_empty() && self.sure {
+            let (what, help) = match must {
+                Must::BeThere => ("no node is there", "add a node"),
+                Must::HaveMounted => (
+                    "no node has the volume mounted at this step",
+                    "put a step `mount = {}` before it",
+                ),
+                Must::NotHaveMounted => (
+                    "every node has the volume mounted already",
+                    "set `mount = false` in the `ocfs2` layer, or unmount first",
+                ),
+            };
+            mistakes.note(
+                Diagnostic::at(step, what)
+                    .label("nobody to do this on")
+                    .help(help),
+            );
+        }
+        (!all.is_empty()).then_some(all)
+    }
+
+    fn check_listed(
+        &self,
+        list: &At<Nodes>,
+        must: Must,
+        mistakes: &mut Mistakes,
+    ) -> Option<Vec<NodeName>> {
+        let names = self.roster.expand(list, mistakes)?;
+        let mut right = true;
+        for name in &names {
+            right &= self.check(name, must, mistakes);
+        }
+        right.then(|| names.into_iter().map(|name| name.value).collect())
+    }
+
+    fn check(&self, name: &At<NodeName>, must: Must, mistakes: &mut Mistakes) -> bool {
+        let node = &name.value;
+        if !self.sure || self.is_so(node, must) {
+            return true;
+        }
+        let wrong = |title: String, label: &str, help: String| {
+            Diagnostic::at(&name.span, title).label(label).help(help)
+        };
+        mistakes.note(if !self.is_there(node) {
+            wrong(
+                format!("`{node}` has not joined at this step"),
+                "not there yet",
+                format!("put a step `add_node = {{ node = \"{node}\" }}` before it"),
+            )
+        } else if must == Must::HaveMounted {
+            wrong(
+                format!("`{node}` has not mounted the volume at this step"),
+                "not mounted here",
+                format!("put a step `mount = {{ on = \"{node}\" }}` before it"),
+            )
+        } else {
+            wrong(
+                format!("`{node}` has the volume mounted already"),
+                "mounted already",
+                "unmount it first, set `mount = false` in the `ocfs2` layer, or drop this step"
+                    .to_owned(),
+            )
+        });
+        false
+    }
+
+    fn is_there(&self, name: &NodeName) -> bool {
+        self.there.contains(name)
+    }
+
+    fn is_so(&self, name: &NodeName, must: Must) -> bool {
+        let mounted = self.mounted.contains(name);
+        self.is_there(name)
+            && match must {
+                Must::BeThere => true,
+                Must::HaveMounted => mounted,
+                Must::NotHaveMounted => !mounted,
+            }
+    }
+
+    /// A node joins; whether it could.
+    pub(crate) fn join(&mut self, name: &At<NodeName>, mistakes: &mut Mistakes) -> bool {
+        let Some(node) = self.roster.find(name, mistakes) else {
+            return false;
+        };
+        if self.is_there(name) {
+            let since_start = node.joins == Joins::AtStart;
+            let help = if since_start {
+                format!(
+                    r#"give `{}` the key `joins = "later"`, or drop this step"#,
+                    node.name
+                )
+            } else {
+                "drop this step".to_owned()
+            };
+            if self.sure {
+                mistakes.note(
+                    Diagnostic::at(&name.span, format!("`{}` is there already", node.name))
+                        .label(if since_start {
+                            "there from the start"
+                        } else {
+                            "added by an earlier step"
+                        })
+                        .also(
+                            self.roster.span(node),
+                            format!("`{}` is described here", node.name),
+                        )
+                        .help(help),
+                );
+            }
+            return false;
+        }
+        let number = node.number;
+        let at = self.there.partition_point(|other| {
+            self.roster
+                .get(other)
+                .is_some_and(|other| other.number < number)
+        });
+        self.there.insert(at, node.name.clone());
+        true
+    }
+
+    /// Nodes mount, if there are slots for them.
+    pub(crate) fn mount(&mut self, on: &[NodeName], step: &Span, mistakes: &mut Mistakes) {
+        self.mounted.extend(on.iter().cloned());
+        let Some(slots) = self.slots.filter(|slots| self.mounted.len() > *slots) else {
+            return;
+        };
+        self.slots = None;
+        if !self.sure {
+            return;
+        }
+        let wanted = self.mounted.len();
+        let last = &self.mounted[slots];
+        let mut diagnostic =
+            Diagnostic::at(step, format!("too few slots: {wanted} nodes have it mounted then, {slots} can"))
+                .label(format!("the mount on `{last}` will fail"))
+                .help(format!(
+                    "give `slots = {wanted}`; a mount that is to fail is written `mount = {{ on = \"{last}\", fails = \"no free slots\" }}`"
+                ));
+        if let Some(given) = self
+            .tower
+            .slots
+            .as_ref()
+            .filter(|given| given.start < step.start || step.end < given.end)
+        {
+            diagnostic = diagnostic.also(given, format!("room for {slots}"));
+        }
+        mistakes.note(diagnostic);
+    }
+
+    /// Nodes unmount, if they are not writing.
+    pub(crate) fn unmount(&mut self, on: &[NodeName], step: &Span, mistakes: &mut Mistakes) {
+        self.mounted.retain(|name| !on.contains(name));
+        let busy = |background: &&Background| background.on.iter().any(|name| on.contains(name));
+        for background in self.writing.iter().filter(busy) {
+            mistakes.note(background.in_the_way(step, "the volume is in use"));
+        }
+    }
+
+    /// What is still being written looks different to whoever reads it first.
+    pub(crate) fn check_quiet(&self, step: &Span, mistakes: &mut Mistakes) {
+        for background in &self.writing {
+            mistakes.note(background.in_the_way(step, "the nodes may see different files"));
+        }
+    }
+
+    /// After the last step: everybody who was to join has.
+    pub(crate) fn check_end(&self, mistakes: &mut Mistakes) {
+        for node in self
+            .roster
+            .nodes
+            .iter()
+            .filter(|node| self.sure && !self.is_there(&node.name))
+        {
+            mistakes.note(
+                Diagnostic::at(
+                    self.roster.span(node),
+                    format!("`{}` never joins", node.name),
+                )
+                .label("no step adds it")
+                .help(format!(
+                    "add a step `add_node = {{ node = \"{}\" }}`",
+                    node.name
+                )),
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Sizes and times as authors write them: parse and print, the unit in the type.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(u64);
+
+const SIZE_UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+/// Why a quantity was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct UnitError {
+    /// What would be accepted.
+    pub reason: String,
+}
+
+impl ByteSize {
+    /// That many bytes.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// That many MiB.
+    pub const fn from_mib(mib: u64) -> Self {
+        Self(mib << 20)
+    }
+
+    /// The number of bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// Whole MiB, rounded up.
+    pub const fn mib(self) -> u64 {
+        self.0.div_ceil(1 << 20)
+    }
+
+    /// Parses `1GiB`, `16 KiB`, `512B`: a whole number and a binary unit.
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
+        let expected = || UnitError {
+            reason: "a size is a whole number and one of B, KiB, MiB, GiB, TiB, such as `1GiB`"
+                .to_owned(),
+        };
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| expected())?;
+        let unit = unit.trim_start();
+        let (_, factor) = SIZE_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(expected)?;
+        number
+            .checked_mul(*factor)
+            .map(Self)
+            .ok_or_else(|| UnitError {
+                reason: "a size is at most 16777215 TiB".to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// The largest unit that divides it, so that parsing gives it back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.pad("0B");
+        }
+        for (unit, factor) in SIZE_UNITS {
+            if self.0.is_multiple_of(factor) {
+                return f.pad(&format!("{}{unit}", self.0 / factor));
+            }
+        }
+        unreachable!("every number is a multiple of one byte")
+    }
+}
+
+/// Parses `500ms`, `30s`, `2m`.
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let expected = || UnitError {
+        reason: "a time is a whole number and one of ms, s, m, such as `30s`".to_owned(),
+    };
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    match unit.trim_start() {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => number
+            .checked_mul(60)
+            .map(Duration::from_secs)
+            .ok_or_else(expected),
+        _ => Err(expected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{ByteSize, parse_duration};
+
+    proptest! {
+        #[test]
+        fn sizes_survive_printing(bytes in any::<u64>(), shift in 0_u32..50) {
+            let size = ByteSize::from_bytes(bytes >> shift << shift);
+            prop_assert_eq!(ByteSize::parse(&size.to_string()), Ok(size));
+        }
+    }
+
+    #[test]
+    fn sizes_need_a_number_and_a_binary_unit() {
+        assert_eq!(ByteSize::parse("16 KiB"), Ok(ByteSize::from_bytes(16384)));
+        assert_eq!(
+            ByteSize::parse("16777215TiB").map(ByteSize::mib),
+            Ok(16_777_215 << 20)
+        );
+        for text in [
+            "",
+            "GiB",
+            "1",
+            "1MB",
+            "1mib",
+            "-1MiB",
+            "1.5GiB",
+            "1MiB ",
+            "16777216TiB",
+            "99999999999999999999B",
+        ] {
+            assert!(ByteSize::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_need_a_number_and_a_unit() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2 m"), Ok(Duration::from_secs(120)));
+        for text in [
+            "",
+            "s",
+            "30",
+            "30sec",
+            "-1s",
+            "1.5s",
+            "18446744073709551615m",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What each kind of value accepts: numbers, text, words of a closed list, sizes, times, names.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::diagnostic::{Diagnostic, Mistakes};
+use crate::names::{ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName};
+use crate::pattern::Pattern;
+use crate::plan::{Arch, Joins, NbdServer, NicModel, Source};
+use crate::read::{At, Value, note_wrong_type, read};
+use crate::suggest::did_you_mean;
+use crate::units::{ByteSize, parse_duration};
+
+/// Words of a closed list.
+pub(crate) trait Word: Copy + PartialEq + 'static {
+    /// What one of them is.
+    const WHAT: &'static str;
+    /// What they are.
+    const PLURAL: &'static str;
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+macro_rules! words {
+    ($type:ty, $what:literal, $plural:literal, $wanted:literal, $example:literal, $($word:literal = $value:path),+) => {
+        impl Word for $type {
+            const WHAT: &'static str = $what;
+            const PLURAL: &'static str = $plural;
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),+];
+        }
+
+        impl Value for $type {
+            const WANTED: &'static str = $wanted;
+            const EXAMPLE: &'static str = $example;
+
+            fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+                read_word(value, mistakes)
+            }
+
+            fn schema() -> Json {
+                json!({ "enum": Self::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
+            }
+
+            fn written(&self) -> Json {
+                Self::WORDS.iter().find(|(_, value)| value == self).map_or(Json::Null, |(word, _)| json!(word))
+            }
+        }
+    };
+}
+
+words!(
+    Arch,
+    "architecture",
+    "architectures",
+    "an architecture",
+    r#""x86""#,
+    "x86" = Arch::X86,
+    "x86_64" = Arch::X86_64
+);
+words!(
+    NicModel,
+    "network card",
+    "network cards",
+    "a network card",
+    r#""virtio""#,
+    "virtio" = NicModel::VirtioNet,
+    "e1000" = NicModel::E1000
+);
+words!(
+    Joins,
+    "time to join",
+    "times to join",
+    "a time to join",
+    r#""later""#,
+    "start" = Joins::AtStart,
+    "later" = Joins::Later
+);
+words!(
+    NbdServer,
+    "NBD server",
+    "NBD servers",
+    "an NBD server",
+    r#""nbdkit""#,
+    "nbdkit" = NbdServer::Nbdkit,
+    "nbd-server" = NbdServer::NbdServer
+);
+words!(
+    Source,
+    "source",
+    "sources",
+    "a source",
+    r#""random""#,
+    "zero" = Source::Zero,
+    "random" = Source::Random
+);
+words!(
+    TierWord,
+    "tier",
+    "tiers",
+    "a tier",
+    r#""long""#,
+    "default" = TierWord::Default,
+    "long" = TierWord::Long
+);
+
+/// A scenario's tier before its reason is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TierWord {
+    Default,
+    Long,
+}
+
+fn read_word<T: Word + Value>(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<T> {
+    let Some(text) = value.get_ref().as_str() else {
+        note_wrong_type::<T>(value, mistakes);
+        return None;
+    };
+    let found = T::WORDS
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value);
+    if found.is_none() {
+        mistakes.note(
+            Diagnostic::at(&value.span(), format!("unknown {} `{text}`", T::WHAT))
+                .label(format!("not {}", T::WANTED))
+                .help(did_you_mean(
+                    text,
+                    T::PLURAL,
+                    T::WORDS.iter().map(|(word, _)| *word),
+                )),
+        );
+    }
+    found
+}
+
+/// Text with a rule; the rule's breach is the help.
+fn read_text<T: Value, E: std::fmt::Display>(
+    value: &Spanned<DeValue<'_>>,
+    mistakes: &mut Mistakes,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    let Some(text) = value.get_ref().as_str() else {
+        note_wrong_type::<T>(value, mistakes);
+        return None;
+    };
+    parse(text)
+        .map_err(|error| {
+            let title = match text.trim() {
+                "" => format!("nothing where {} should stand", T::WANTED),
+                _ => format!("`{text}` is not {}", T::WANTED),
+            };
+            mistakes.note(
+                Diagnostic::at(&value.span(), title)
+                    .label(format!("expected {}", T::WANTED))
+                    .help(error.to_string()),
+            );
+        })
+        .ok()
+}
+
+macro_rules! texts {
+    ($($type:ty, $wanted:literal, $example:literal, $parse:expr, $show:expr;)+) => {$(
+        impl Value for $type {
+            const WANTED: &'static str = $wanted;
+            const EXAMPLE: &'static str = $example;
+
+            fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+                read_text(value, mistakes, $parse)
+            }
+
+            fn schema() -> Json {
+                json!({ "type": "string" })
+            }
+
+            fn written(&self) -> Json {
+                json!($show(self))
+            }
+        }
+    )+};
+}
+
+texts! {
+    String, "some text", r#""some words""#, not_blank, String::clone;
+    ByteSize, "a size", r#""1GiB""#, ByteSize::parse, ToString::to_string;
+    Duration, "a time", r#""30s""#, parse_duration, show_duration;
+    NodeName, "a node name", r#""vix0""#, NodeName::parse, ToString::to_string;
+    VolumeName, "a volume name", r#""nbdsan""#, VolumeName::parse, ToString::to_string;
+    ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;
+    ImageName, "an image name", r#""debian-bookworm""#, ImageName::parse, ToString::to_string;
+    StepLabel, "a label", r#""load""#, StepLabel::parse, ToString::to_string;
+    GuestPath, "a path in a guest", r#""/mnt/nbdsan""#, GuestPath::parse, ToString::to_string;
+    Pattern, "a node name or range", r#""vix[0-3]""#, Pattern::parse, |pattern: &Pattern| pattern.as_str().to_owned();
+}
+
+fn not_blank(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        Err("write at least one word")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn show_duration(duration: &Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_millis())
+    }
+}
+
+impl Value for bool {
+    const WANTED: &'static str = "a boolean";
+    const EXAMPLE: &'static str = "true";
+
+    fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            note_wrong_type::<Self>(value, mistakes);
+        }
+        found
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+
+    fn written(&self) -> Json {
+        json!(self)
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ty, $example:literal, $schema:expr;)+) => {$(
+        impl Value for $type {
+            const WANTED: &'static str = "a whole number";
+            const EXAMPLE: &'static str = $example;
+
+            fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+                let Some(integer) = value.get_ref().as_integer() else {
+                    note_wrong_type::<Self>(value, mistakes);
+                    return None;
+                };
+                let number = Self::from_str_radix(integer.as_str(), integer.radix()).ok();
+                if number.is_none() {
+                    mistakes.note(
+                        Diagnostic::at(&value.span(), format!("number out of range: `{integer}`"))
+                            .label("out of range")
+                            .help(format!("write a whole number from {} to {}", Self::MIN, Self::MAX)),
+                    );
+                }
+                number
+            }
+
+            fn schema() -> Json {
+                $schema
+            }
+
+            fn written(&self) -> Json {
+                json!(self)
+            }
+        }
+    )+};
+}
+
+numbers! {
+    u8, "4", json!({ "type": "integer", "minimum": 0, "maximum": u8::MAX });
+    u16, "4300", json!({ "type": "integer", "minimum": 0, "maximum": u16::MAX });
+    u32, "31", json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX });
+    u64, "400", json!({ "type": "integer", "minimum": 0 });
+    i32, "0", json!({ "type": "integer" });
+}
+
+impl<T: Value> Value for Vec<At<T>> {
+    const WANTED: &'static str = "a list";
+    const EXAMPLE: &'static str = "[]";
+
+    fn example() -> String {
+        format!("[{}]", T::example())
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+        let Some(array) = value.get_ref().as_array() else {
+            note_wrong_type::<Self>(value, mistakes);
+            return None;
+        };
+        let elements: Vec<_> = array
+            .iter()
+            .map(|element| read(element, mistakes))
+            .collect();
+        elements.into_iter().collect()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "array", "items": T::schema() })
+    }
+
+    fn written(&self) -> Json {
+        self.iter().map(|element| element.value.written()).collect()
+    }
+}
+
+/// One pattern or a list of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Nodes(pub(crate) Vec<At<Pattern>>);
+
+impl Value for Nodes {
+    const WANTED: &'static str = "a node name or a list of them";
+    const EXAMPLE: &'static str = r#"["vix0", "vix[1-3]"]"#;
+
+    fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => read(value, mistakes).map(|pattern| Self(vec![pattern])),
+            DeValue::Array(_) => Vec::read(value, mistakes).map(Self),
+            _ => {
+                note_wrong_type::<Self>(value, mistakes);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "array"], "items": { "type": "string" } })
+    }
+}

@@ -1,0 +1,147 @@
+//! Scenario files and what becomes of them: `fixtures/accepted` and `scenarios` give plans, each file of
+//! `fixtures/rejected` the diagnostics that stand beside it.
+
+use std::path::{Path, PathBuf};
+
+use sanlab_plan::{Action, Diagnostics, Plan, parse, schema};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The TOML files of a folder with the names that diagnostics show, sorted; never none.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut names: Vec<PathBuf> = fs_err::read_dir(root().join(folder))
+        .expect("the folder is there")
+        .map(|entry| Path::new(folder).join(entry.expect("it can be listed").file_name()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    names.sort();
+    assert!(!names.is_empty(), "no scenario files in {folder}");
+    names
+        .into_iter()
+        .map(|name| {
+            (
+                name.clone(),
+                fs_err::read_to_string(root().join(name)).expect("it is text"),
+            )
+        })
+        .collect()
+}
+
+fn beside(source: &Path, check: impl FnOnce(&str)) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(root().join(source.parent().expect("a folder")));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| check(&source.file_stem().expect("a name").to_string_lossy()));
+}
+
+fn parsed(source: &Path, text: &str) -> Plan {
+    parse(source, text).unwrap_or_else(|mistakes: Diagnostics| panic!("{}", mistakes.render(false)))
+}
+
+#[test]
+fn rejected_files_say_everything_that_is_wrong() {
+    for (source, text) in files("fixtures/rejected") {
+        let Err(mistakes) = parse(&source, &text) else {
+            panic!("{} was accepted", source.display())
+        };
+        for mistake in mistakes.iter() {
+            let complete = ![&mistake.title, &mistake.label, &mistake.help]
+                .iter()
+                .any(|words| words.is_empty());
+            assert!(complete, "{}: {mistake:?}", source.display());
+        }
+        beside(&source, |name| {
+            insta::assert_snapshot!(name, mistakes.render(false));
+        });
+    }
+}
+
+#[test]
+fn accepted_files_become_plans() {
+    for (source, text) in files("fixtures/accepted") {
+        let plan = parsed(&source, &text);
+        beside(&source, |name| insta::assert_debug_snapshot!(name, plan));
+    }
+}
+
+#[test]
+fn the_scenarios_are_sound_and_short() {
+    let scenarios = files("scenarios/nbd-striped-ocfs2");
+    assert_eq!(scenarios.len(), 6);
+    for (source, text) in scenarios {
+        let plan = parsed(&source, &text);
+        assert!(text.lines().count() < 60, "{} is long", source.display());
+        let checked = plan
+            .steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::Check(check) if check.kernel_log));
+        assert!(checked, "{} looks at no kernel log", source.display());
+        assert!(
+            text.starts_with("#:schema ../schema.json\n"),
+            "{} names no schema for editors",
+            source.display()
+        );
+    }
+}
+
+#[test]
+fn the_committed_schema_is_the_present_one() {
+    let path = root().join("scenarios/schema.json");
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+        fs_err::write(&path, schema()).unwrap();
+    }
+    let committed = fs_err::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        committed,
+        schema(),
+        "run `INSTA_UPDATE=always cargo test -p sanlab-plan` and review the difference"
+    );
+}
+
+/// Every key of the schema, with the keys of the tables inside.
+fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
+    for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+        found.push(key.clone());
+        keys(inner, found);
+        keys(&inner["items"], found);
+        keys(&inner["additionalProperties"], found);
+    }
+}
+
+#[test]
+fn the_authors_guide_names_every_key() {
+    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let mut found = Vec::new();
+    keys(&serde_json::from_str(&schema()).unwrap(), &mut found);
+    assert!(found.len() > 50, "{found:?}");
+    for key in found {
+        let named = guide.contains(&format!("`{key}`")) || guide.contains(&format!("`[{key}]`"));
+        assert!(
+            named || guide.contains(&format!("`[[{key}]]`")),
+            "`{key}` is missing"
+        );
+    }
+}
+
+#[test]
+fn the_authors_guide_begins_with_an_example_that_works() {
+    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let example: Vec<&str> = guide
+        .lines()
+        .skip_while(|line| !line.starts_with("    "))
+        .take_while(|line| line.starts_with("    "))
+        .collect();
+    assert!((1..=10).contains(&example.len()), "{example:?}");
+    assert_eq!(
+        parsed(Path::new("two-nodes.toml"), &example.join("\n"))
+            .steps
+            .len(),
+        2
+    );
+}
