@@ -1,0 +1,222 @@
+//! A whole run, as `record.json` holds it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Event;
+
+/// Version of the record's shape, its field `format`.
+pub const FORMAT: u32 = 1;
+
+/// One run of one scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`FORMAT`] of the harness that wrote it.
+    pub format: u32,
+    /// The scenario's identifier, its file's stem.
+    pub scenario: String,
+    /// The scenario's name for people.
+    pub title: String,
+    /// When it began, seconds since 1970 by the host's clock.
+    pub started: f64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What executed the guests' instructions, by architecture (`x86`, `x86_64`).
+    pub accelerator: BTreeMap<String, AcceleratorUse>,
+    /// What was booted, by architecture.
+    pub images: BTreeMap<String, ImageUse>,
+    /// As QEMU prints it.
+    pub qemu_version: String,
+    /// Bytes of the largest IP packet that the scenario's network carried.
+    pub mtu: u32,
+    /// Stretches of the run in order; they do not overlap, except for background steps.
+    pub phases: Vec<Phase>,
+    /// Everything that happened, in order.
+    pub events: Vec<Event>,
+    /// Everything that was measured.
+    pub samples: Vec<Sample>,
+    /// What each node cost the host.
+    pub nodes: BTreeMap<String, NodeUse>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every step did what it must.
+    Passed,
+    /// The stack under test did not do what the scenario says it must.
+    Failed(Failure),
+    /// The lab could not do its part: this says nothing about the stack under test.
+    Broken(Failure),
+    /// It was not run.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a text is not a record that this version can read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is not JSON, or not of the shape that its `format` promises.
+    #[error("read the record: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Another version of the harness wrote it.
+    #[error("read a record of format {found}: this version reads format {FORMAT}")]
+    OtherFormat {
+        /// What the record says of itself.
+        found: u32,
+    },
+}
+
+impl RunRecord {
+    /// The text of `record.json`.
+    pub fn to_json(&self) -> String {
+        // Maps with string keys and plain numbers: nothing in a record can fail to serialise.
+        let mut text = serde_json::to_string_pretty(self).expect("a record is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// Reads `record.json`; the format is looked at before the rest.
+    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let Version { format: found } = serde_json::from_str(text)?;
+        if found != FORMAT {
+            return Err(ReadError::OtherFormat { found });
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
+impl Sample {
+    /// A figure from bytes and the tool's seconds; a time below the clock's grain counts as one microsecond.
+    pub fn new(
+        step: &str,
+        node: &str,
+        arch: &str,
+        bytes: u64,
+        seconds: f64,
+        host_seconds: f64,
+    ) -> Self {
+        let mib_per_second = bytes as f64 / seconds.max(1e-6) / f64::from(1 << 20);
+        Self {
+            step: step.to_owned(),
+            node: node.to_owned(),
+            arch: arch.to_owned(),
+            bytes,
+            seconds,
+            mib_per_second,
+            host_seconds,
+        }
+    }
+}
+
+impl Outcome {
+    /// The word in the record and in tables.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "failed",
+            Self::Broken(_) => "broken",
+            Self::Skipped { .. } => "skipped",
+        }
+    }
+}
+
+/// What ended a run early.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The phase it happened in.
+    pub phase: String,
+    /// What happened, with node, command, what was awaited and what was seen last.
+    pub message: String,
+}
+
+/// A stretch of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// `boot`, `layer nbd`, `step dd`, ...
+    pub name: String,
+    /// When it began.
+    pub at: f64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A throughput figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The step's label.
+    pub step: String,
+    /// The node that did it.
+    pub node: String,
+    /// The node's architecture.
+    pub arch: String,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Time by the tool's own report.
+    pub seconds: f64,
+    /// `bytes / seconds / 2^20`.
+    pub mib_per_second: f64,
+    /// Time by the host's clock, from the common start to the exit.
+    pub host_seconds: f64,
+}
+
+/// What executed instructions, and why that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceleratorUse {
+    /// `kvm` or `tcg`.
+    pub name: String,
+    /// Why it was taken.
+    pub reason: String,
+}
+
+/// What was booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUse {
+    /// Manifest name.
+    pub name: String,
+    /// The store's key, sha256 in hex.
+    pub digest: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+}
+
+/// What a node cost the host, and what its port carried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeUse {
+    /// Its architecture.
+    pub arch: String,
+    /// Configured RAM, MiB.
+    pub memory_mib: u32,
+    /// CPU seconds that its QEMU used.
+    pub host_cpu_seconds: f64,
+    /// Largest resident set of its QEMU, bytes.
+    pub peak_rss_bytes: u64,
+    /// Proportional set size before it was ended, bytes.
+    pub pss_bytes: u64,
+    /// Its switch port.
+    pub port: PortUse,
+}
+
+/// Counters of a switch port, seen from the guest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortUse {
+    /// Frames that the guest sent.
+    pub sent_frames: u64,
+    /// Bytes that the guest sent.
+    pub sent_bytes: u64,
+    /// Frames delivered to the guest.
+    pub received_frames: u64,
+    /// Bytes delivered to the guest.
+    pub received_bytes: u64,
+    /// Frames for the guest that did not fit its queue.
+    pub dropped_frames: u64,
+}
