@@ -1,0 +1,37 @@
+//! Storage layers as descriptions: what to run in the guests, which files they need, and how to see that it is
+//! really up. Pure: from a checked [`Plan`](sanlab_plan::Plan) to data; the run stage carries it out.
+//!
+//! A [`Stack`] is composed once a scenario. It gives [`Work`]: stages of tasks (the tasks of a stage run side by
+//! side, the stages one after another) and the probes that must come true afterwards.
+//!
+//! ```
+//! # fn show(plan: &sanlab_plan::Plan) -> Result<(), sanlab_stack::StackError> {
+//! let stack = sanlab_stack::compose(plan)?;
+//! for work in stack.up() {
+//!     for task in work.stages.iter().flat_map(|stage| &stage.tasks) {
+//!         let _ = (&task.node, &task.script, task.deadline);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Scripts are for busybox's `sh -e` and start few processes: under emulation each costs milliseconds, and a
+//! layer comes up on every node.
+
+mod compose;
+mod layer;
+mod linear;
+mod mapping;
+mod nbd;
+mod o2cb;
+mod ocfs2;
+mod script;
+mod striped;
+mod topology;
+mod volume;
+
+pub use compose::{Stack, StackError, compose};
+pub use layer::{Expect, GuestFile, Layer, Probe, Stage, Task, Work};
+pub use topology::{Member, Topology};
+pub use volume::Volume;

@@ -1,0 +1,49 @@
+//! Device-mapper's `linear` target: the devices below one after another.
+
+use sanlab_plan::Linear;
+
+use crate::mapping::{Device, Mapping};
+
+/// Concatenates `below`.
+pub(crate) fn linear(plan: &Linear, below: &[Device]) -> Mapping {
+    let mut sectors = 0;
+    let mut table = Vec::new();
+    for device in below {
+        table.push(format!(
+            "{sectors} {} linear {} 0",
+            device.sectors, device.path
+        ));
+        sectors += device.sectors;
+    }
+    Mapping {
+        kind: "linear",
+        name: plan.name.clone(),
+        table,
+        below: below.to_vec(),
+        sectors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sanlab_plan::{Linear, VolumeName};
+
+    use super::{Device, linear};
+
+    #[test]
+    fn each_begins_where_the_last_ended() {
+        let plan = Linear {
+            name: VolumeName::parse("long").expect("valid"),
+        };
+        let disk = |n: u8, sectors| Device {
+            path: format!("/dev/nbd{n}"),
+            sectors,
+        };
+        let mapping = linear(&plan, &[disk(0, 100), disk(1, 50)]);
+        assert_eq!(
+            mapping.table,
+            ["0 100 linear /dev/nbd0 0", "100 50 linear /dev/nbd1 0"]
+        );
+        assert_eq!(mapping.sectors, 150);
+    }
+}

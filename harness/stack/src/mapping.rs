@@ -1,0 +1,140 @@
+//! What striped and linear have in common: one device-mapper device over the devices below.
+
+use std::time::Duration;
+
+use sanlab_plan::{NodeName, VolumeName};
+
+use crate::layer::{Expect, Layer, Probe, Stage};
+use crate::script::script;
+use crate::topology::Topology;
+
+const CREATE: Duration = Duration::from_secs(60);
+const PROBE: Duration = Duration::from_secs(60);
+
+/// The guests have no udevd: dmsetup must make the nodes under /dev/mapper itself.
+const NO_UDEV: &str = "export DM_DISABLE_UDEV=1\n";
+
+/// A block device of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// Under `/dev`.
+    pub(crate) path: String,
+    /// Of 512 bytes.
+    pub(crate) sectors: u64,
+}
+
+/// A device-mapper device that looks the same on every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    /// The layer's key in a scenario file.
+    pub(crate) kind: &'static str,
+    /// Under `/dev/mapper`.
+    pub(crate) name: VolumeName,
+    /// Lines of the table, in device-mapper's own words.
+    pub(crate) table: Vec<String>,
+    /// What it lies on.
+    pub(crate) below: Vec<Device>,
+    /// Its own size.
+    pub(crate) sectors: u64,
+}
+
+impl Mapping {
+    /// What the next layer sees.
+    pub(crate) fn device(&self) -> Device {
+        Device {
+            path: format!("/dev/mapper/{}", self.name),
+            sectors: self.sectors,
+        }
+    }
+}
+
+impl Layer for Mapping {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "{} {} over {} devices",
+            self.kind,
+            self.name,
+            self.below.len()
+        )
+    }
+
+    fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        let text = format!(
+            "{NO_UDEV}run modprobe dm-mod\n\
+             run dmsetup create {} <<'TABLE'\n\
+             {}\n\
+             TABLE\n",
+            self.name,
+            self.table.join("\n")
+        );
+        vec![Stage::new(
+            there,
+            &format!("create {}", self.device().path),
+            CREATE,
+            &script(&text),
+        )]
+    }
+
+    fn join(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        self.up(std::slice::from_ref(node), topology)
+    }
+
+    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+        // dmsetup prints device numbers, which differ from guest to guest: they are put back into names.
+        let below: Vec<&str> = self
+            .below
+            .iter()
+            .map(|device| device.path.as_str())
+            .collect();
+        let text = format!(
+            "table=$(dmsetup table {name})\n\
+             numbers=$(stat -L -c '%n 0x%t 0x%T' {below})\n\
+             while read -r device major minor; do\n\
+             \x20   number=$((major)):$((minor))\n\
+             \x20   table=${{table// $number / $device }}\n\
+             done <<NUMBERS\n\
+             $numbers\n\
+             NUMBERS\n\
+             echo \"$table\"\n\
+             blockdev --getsize {path}\n",
+            name = self.name,
+            below = below.join(" "),
+            path = self.device().path,
+        );
+        let mut lines = self.table.clone();
+        lines.push(self.sectors.to_string());
+        vec![Probe {
+            node: node.clone(),
+            title: format!("{} has its table and {} sectors", self.name, self.sectors),
+            script: text,
+            expect: Expect(lines),
+            deadline: PROBE,
+        }]
+    }
+
+    fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        let text = format!(
+            "{NO_UDEV}[ ! -e {} ] || run dmsetup remove --retry {}\n",
+            self.device().path,
+            self.name
+        );
+        vec![Stage::new(
+            there,
+            &format!("remove {}", self.device().path),
+            CREATE,
+            &script(&text),
+        )]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let text = format!(
+            "dmsetup table {0} || true\ndmsetup status {0} || true\ndmsetup info {0} || true\n",
+            self.name
+        );
+        vec![(format!("dm-{}.txt", self.name), text)]
+    }
+}

@@ -1,0 +1,179 @@
+//! Network block devices: every node of the start exports its disk, every node imports all of them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sanlab_plan::{Nbd, NbdServer, NodeName};
+
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::script::script;
+use crate::topology::Topology;
+
+/// Every node's own disk: its second drive.
+const EXPORTED: &str = "/dev/vdb";
+const PID_FILE: &str = "/run/nbd-server.pid";
+const SERVER_CONFIG: &str = "/etc/nbd-server/sanlab.conf";
+
+const SERVE: Duration = Duration::from_secs(120);
+/// nbd-server generates Diffie-Hellman parameters before it serves: up to 80 s of CPU in an emulated i386.
+const SERVE_SLOWLY: Duration = Duration::from_secs(600);
+const IMPORT: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+
+impl Layer for Nbd {
+    fn kind(&self) -> &'static str {
+        "nbd"
+    }
+
+    fn title(&self) -> String {
+        let server = match self.server {
+            NbdServer::Nbdkit => "nbdkit",
+            NbdServer::NbdServer => "nbd-server",
+        };
+        format!("nbd with {server}, {} each", self.disk)
+    }
+
+    fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        vec![serve(self, there, topology), import(self, there, topology)]
+    }
+
+    fn join(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        vec![import(self, std::slice::from_ref(node), topology)]
+    }
+
+    fn probes(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Probe> {
+        let count = topology.exporters().count();
+        let sectors = self.disk.bytes() / 512;
+        let mut lines: Vec<String> = (0..count).map(|n| format!("nbd{n} {sectors}")).collect();
+        let mut text = format!(
+            "for n in {}; do\n\
+             \x20   b=/sys/block/nbd$n\n\
+             \x20   read -r size <$b/size\n\
+             \x20   [ -e $b/pid ] || size='not connected'\n\
+             \x20   echo \"nbd$n $size\"\n\
+             done\n",
+            numbers(count)
+        );
+        if topology.exporters().any(|member| member.name == *node) {
+            // A process that has ended but is not reaped has no executable.
+            let _ = writeln!(
+                text,
+                "read -r pid <{PID_FILE}\n\
+                 [ -e \"/proc/$pid/exe\" ] && echo 'serving {EXPORTED}' || echo 'the server has ended'"
+            );
+            lines.push(format!("serving {EXPORTED}"));
+        }
+        vec![Probe {
+            node: node.clone(),
+            title: format!("{count} NBD devices of {sectors} sectors are connected"),
+            script: text,
+            expect: Expect(lines),
+            deadline: PROBE,
+        }]
+    }
+
+    fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let devices = numbers(topology.exporters().count());
+        let disconnect = script(&format!(
+            "for n in {devices}; do\n\
+             \x20   [ ! -e /sys/block/nbd$n/pid ] || run nbd-client -d /dev/nbd$n\n\
+             done\n"
+        ));
+        let stop = script(&format!(
+            "[ -e {PID_FILE} ] || exit 0\n\
+             read -r pid <{PID_FILE}\n\
+             kill \"$pid\" || true\n\
+             tries=0\n\
+             while [ -e \"/proc/$pid/exe\" ]; do\n\
+             \x20   tries=$((tries + 1))\n\
+             \x20   [ $tries -lt 200 ] || fail \"the server, process $pid, does not end\"\n\
+             \x20   sleep 0.1\n\
+             done\n\
+             rm -f {PID_FILE}\n"
+        ));
+        let servers = exporting(there, topology);
+        vec![
+            Stage::new(there, "disconnect NBD devices", STOP, &disconnect),
+            Stage::new(&servers, "stop the server", STOP, &stop),
+        ]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let text = "grep -s . /sys/block/nbd*/size /sys/block/nbd*/pid || true\n\
+                    ss -tnp || true\n\
+                    ps w | grep -i nbd || true\n";
+        vec![("nbd.txt".to_owned(), text.to_owned())]
+    }
+}
+
+/// `0 1 2 3`
+fn numbers(count: usize) -> String {
+    (0..count)
+        .map(|n| n.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn exporting(there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
+    topology
+        .those(there)
+        .filter(|member| member.exports)
+        .map(|member| member.name.clone())
+        .collect()
+}
+
+fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
+    let servers = exporting(there, topology);
+    let port = nbd.port;
+    let title = format!("serve {EXPORTED} on port {port}");
+    match nbd.server {
+        // Its parent process ends when it listens.
+        NbdServer::Nbdkit => {
+            let text = format!("run nbdkit --pidfile={PID_FILE} --port={port} file {EXPORTED}\n");
+            Stage::new(&servers, &title, SERVE, &script(&text))
+        }
+        // It goes to the background first and then takes its time: its first answer must be waited for.
+        NbdServer::NbdServer => {
+            let text = format!(
+                "run nbd-server -C {SERVER_CONFIG} -p {PID_FILE} {port} {EXPORTED}\n\
+                 tries=0\n\
+                 until said=$(nbd-client -l 127.0.0.1 {port} 2>&1); do\n\
+                 \x20   tries=$((tries + 1))\n\
+                 \x20   [ $tries -lt 100 ] || fail \"nbd-server does not list its export: $said\"\n\
+                 \x20   sleep 0.2\n\
+                 done\n"
+            );
+            let config = GuestFile {
+                path: SERVER_CONFIG.to_owned(),
+                text: "[generic]\n\tallowlist = true\n".to_owned(),
+                mode: 0o644,
+            };
+            Stage::new(&servers, &title, SERVE_SLOWLY, &script(&text)).with_files(&[config])
+        }
+    }
+}
+
+fn import(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
+    let count = topology.exporters().count();
+    // No partitions: the kernel need not look for any at every import.
+    let mut text = format!(
+        "run modprobe nbd nbds_max={count} max_part=0\n\
+         pids=\n\
+         import() {{ run nbd-client \"$1\" {} \"/dev/$2\" -b {}; }}\n",
+        nbd.port,
+        nbd.block_size.bytes()
+    );
+    for (n, member) in topology.exporters().enumerate() {
+        let _ = writeln!(text, "import {} nbd{n} & pids=\"$pids $!\"", member.host());
+    }
+    text += "failed=\n\
+             for pid in $pids; do wait \"$pid\" || failed=1; done\n\
+             [ -z \"$failed\" ] || fail 'not every disk could be imported'\n";
+    Stage::new(
+        there,
+        &format!("import {count} disks"),
+        IMPORT,
+        &script(&text),
+    )
+}

@@ -1,0 +1,200 @@
+//! OCFS2's own membership: cluster.conf on every node, and the o2cb service that puts it into the kernel.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sanlab_plan::{NodeName, O2cb};
+
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::script::script;
+use crate::topology::{Member, Topology};
+
+const START: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(60);
+
+/// Parameters in configfs, in the order in which the probe prints them.
+const TIMEOUTS: [&str; 4] = [
+    "heartbeat/dead_threshold",
+    "idle_timeout_ms",
+    "keepalive_delay_ms",
+    "reconnect_delay_ms",
+];
+
+impl Layer for O2cb {
+    fn kind(&self) -> &'static str {
+        "o2cb"
+    }
+
+    fn title(&self) -> String {
+        format!("o2cb cluster {}", self.cluster)
+    }
+
+    fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        vec![start(self, there, there, topology)]
+    }
+
+    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let Some(newcomer) = topology.member(node) else {
+            return Vec::new();
+        };
+        let register = script(&format!(
+            "said=$(o2cb_ctl -C -n {name} -t node -i -a ip_port={port} -a ip_address={address} -a number={number} \
+             -a cluster={cluster} 2>&1) || fail \"exit code $?: o2cb_ctl -C -n {name}: $said\"\n\
+             echo \"$said\"\n\
+             [ \"$said\" = 'Node {name} created' ] || fail \"o2cb_ctl -C -n {name} said: $said\"\n",
+            name = newcomer.name,
+            port = self.port,
+            address = newcomer.address,
+            number = newcomer.number,
+            cluster = self.cluster,
+        ));
+        let mut all = there.to_vec();
+        all.push(node.clone());
+        vec![
+            Stage::new(there, &format!("register {node}"), START, &register),
+            start(self, std::slice::from_ref(node), &all, topology),
+        ]
+    }
+
+    fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe> {
+        let text = format!(
+            "cd /sys/kernel/config/cluster/{}\n\
+             for name in {}; do\n\
+             \x20   read -r value <$name\n\
+             \x20   echo \"$name $value\"\n\
+             done\n\
+             cd node\n\
+             for name in *; do\n\
+             \x20   read -r number <$name/num\n\
+             \x20   read -r address <$name/ipv4_address\n\
+             \x20   read -r port <$name/ipv4_port\n\
+             \x20   read -r here <$name/local\n\
+             \x20   if [ $here = 1 ]; then here=' local'; else here=; fi\n\
+             \x20   echo \"$name $number $address:$port$here\"\n\
+             done\n",
+            self.cluster,
+            TIMEOUTS.join(" ")
+        );
+        let values = [
+            u128::from(self.heartbeat_threshold),
+            self.idle_timeout.as_millis(),
+            self.keepalive_delay.as_millis(),
+            self.reconnect_delay.as_millis(),
+        ];
+        let mut lines: Vec<String> = TIMEOUTS
+            .iter()
+            .zip(values)
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        let mut members: Vec<&Member> = topology.those(there).collect();
+        members.sort_by_key(|member| &member.name);
+        lines.extend(members.iter().map(|member| {
+            let here = if member.name == *node { " local" } else { "" };
+            format!(
+                "{} {} {}:{}{here}",
+                member.name, member.number, member.address, self.port
+            )
+        }));
+        vec![Probe {
+            node: node.clone(),
+            title: format!(
+                "the kernel knows the {} members of {}",
+                members.len(),
+                self.cluster
+            ),
+            script: text,
+            expect: Expect(lines),
+            deadline: PROBE,
+        }]
+    }
+
+    fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        // Not `stop`: that would unload the modules as well, which takes longer than all the rest.
+        let folder = format!("/sys/kernel/config/cluster/{}", self.cluster);
+        let text = script(&format!(
+            "[ -d {folder} ] || exit 0\n\
+             said=$(/etc/init.d/o2cb offline 2>&1) || fail \"exit code $?: /etc/init.d/o2cb offline: $said\"\n\
+             [ ! -d {folder} ] || fail \"the cluster is still online after /etc/init.d/o2cb offline: $said\"\n"
+        ));
+        vec![Stage::new(there, "take the cluster offline", START, &text)]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let configfs = "cd /sys/kernel/config 2>/dev/null || exit 0\n\
+                        find cluster -type f | while read -r file; do echo \"$file: $(cat \"$file\" 2>&1)\"; done\n";
+        let debugfs = "cd /sys/kernel/debug 2>/dev/null || exit 0\n\
+                       find o2net o2hb o2dlm -type f 2>/dev/null | while read -r file; do\n\
+                       \x20   echo \"== $file\"\n\
+                       \x20   head -c 65536 \"$file\" 2>&1 || true\n\
+                       done\n";
+        vec![
+            (
+                "cluster.conf".to_owned(),
+                "cat /etc/ocfs2/cluster.conf || true\n".to_owned(),
+            ),
+            ("o2cb-configfs.txt".to_owned(), configfs.to_owned()),
+            ("o2cb-debugfs.txt".to_owned(), debugfs.to_owned()),
+        ]
+    }
+}
+
+/// Writes the configuration that names `members` on the nodes `on`, and starts the service there.
+fn start(o2cb: &O2cb, on: &[NodeName], members: &[NodeName], topology: &Topology) -> Stage {
+    // The service ends with code 0 whatever happened.
+    let text = script(&format!(
+        "said=$(/etc/init.d/o2cb start 2>&1) || fail \"exit code $?: /etc/init.d/o2cb start: $said\"\n\
+         echo \"$said\"\n\
+         [ -d /sys/kernel/config/cluster/{} ] || fail \"no cluster after /etc/init.d/o2cb start: $said\"\n",
+        o2cb.cluster
+    ));
+    let files = [
+        GuestFile {
+            path: "/etc/ocfs2/cluster.conf".to_owned(),
+            text: cluster_conf(o2cb, topology.those(members)),
+            mode: 0o644,
+        },
+        GuestFile {
+            path: "/etc/default/o2cb".to_owned(),
+            text: service_conf(o2cb),
+            mode: 0o644,
+        },
+    ];
+    Stage::new(on, "start the o2cb service", START, &text).with_files(&files)
+}
+
+/// In the form that `o2cb_ctl` reads and writes: one stanza a node, indented by tabs, and one for the cluster.
+fn cluster_conf<'a>(o2cb: &O2cb, members: impl Iterator<Item = &'a Member>) -> String {
+    let mut text = String::new();
+    let mut count = 0;
+    for member in members {
+        count += 1;
+        let _ = write!(
+            text,
+            "node:\n\tip_port = {}\n\tip_address = {}\n\tnumber = {}\n\tname = {}\n\tcluster = {}\n\n",
+            o2cb.port, member.address, member.number, member.name, o2cb.cluster
+        );
+    }
+    let _ = writeln!(
+        text,
+        "cluster:\n\tnode_count = {count}\n\tname = {}",
+        o2cb.cluster
+    );
+    text
+}
+
+/// Debian's place for what the article writes into /etc/sysconfig/o2cb.
+fn service_conf(o2cb: &O2cb) -> String {
+    format!(
+        "O2CB_ENABLED=true\n\
+         O2CB_BOOTCLUSTER={}\n\
+         O2CB_HEARTBEAT_THRESHOLD={}\n\
+         O2CB_IDLE_TIMEOUT_MS={}\n\
+         O2CB_KEEPALIVE_DELAY_MS={}\n\
+         O2CB_RECONNECT_DELAY_MS={}\n",
+        o2cb.cluster,
+        o2cb.heartbeat_threshold,
+        o2cb.idle_timeout.as_millis(),
+        o2cb.keepalive_delay.as_millis(),
+        o2cb.reconnect_delay.as_millis()
+    )
+}

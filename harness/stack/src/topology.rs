@@ -1,0 +1,64 @@
+//! Who takes part, with the number and address that the cluster's files name.
+
+use std::net::Ipv4Addr;
+
+use sanlab_plan::{Joins, NodeName, Plan};
+
+/// One node as its peers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Host name.
+    pub name: NodeName,
+    /// Place in the scenario, from 0; o2cb's node number.
+    pub number: u8,
+    /// On the fleet's network.
+    pub address: Ipv4Addr,
+    /// Whether its disk is part of the shared storage: so it is with nodes that are there from the start.
+    pub exports: bool,
+}
+
+impl Member {
+    /// The name by which peers reach it.
+    pub(crate) fn host(&self) -> String {
+        format!("{}.local", self.name)
+    }
+}
+
+/// Everybody who will ever take part, in the order of their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// In the order of their numbers.
+    pub members: Vec<Member>,
+}
+
+impl Topology {
+    /// The members of a plan; node N has the address 10.77.0.(10+N).
+    pub fn of(plan: &Plan) -> Self {
+        let member = |node: &sanlab_plan::Node| Member {
+            name: node.name.clone(),
+            number: node.number,
+            address: Ipv4Addr::new(10, 77, 0, node.number.saturating_add(10)),
+            exports: node.joins == Joins::AtStart,
+        };
+        Self {
+            members: plan.nodes.iter().map(member).collect(),
+        }
+    }
+
+    /// The member of that name.
+    pub fn member(&self, name: &NodeName) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == *name)
+    }
+
+    /// Those whose disks make up the shared storage, in the order of their numbers.
+    pub fn exporters(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.exports)
+    }
+
+    /// Those of `names`, in the order of their numbers.
+    pub(crate) fn those<'a>(&'a self, names: &'a [NodeName]) -> impl Iterator<Item = &'a Member> {
+        self.members
+            .iter()
+            .filter(|member| names.contains(&member.name))
+    }
+}

@@ -1,0 +1,131 @@
+//! The shared file system as nodes use it: mounting, unmounting, and how to see who has it.
+
+use std::time::Duration;
+
+use sanlab_plan::{ClusterName, GuestPath, NodeName};
+
+use crate::layer::{Expect, Probe, Stage, Work};
+use crate::script::script;
+use crate::topology::Topology;
+
+/// Mounting takes 11 s of heartbeat rounds whatever the machine does, and longer when a journal must be recovered.
+const MOUNT: Duration = Duration::from_secs(180);
+const UNMOUNT: Duration = Duration::from_secs(180);
+const PROBE: Duration = Duration::from_secs(60);
+
+/// The topmost storey: a file system on a shared device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// The block device, the same on every node.
+    pub device: String,
+    /// Where it is mounted, the same on every node.
+    pub at: GuestPath,
+    /// The o2cb cluster that guards it.
+    pub cluster: ClusterName,
+    /// Whether [`Stack::up`](crate::Stack::up) mounts it everywhere, or leaves that to `mount` steps.
+    pub mounted_from_start: bool,
+}
+
+impl Volume {
+    /// Mounts it on the nodes `on` side by side while `mounted` (none of `on`) have it already.
+    ///
+    /// A task that fails says what mount said and what the kernel logged meanwhile.
+    pub fn mount(&self, on: &[NodeName], mounted: &[NodeName], topology: &Topology) -> Work {
+        let Self { device, at, .. } = self;
+        let text = script(&format!(
+            "mkdir -p {at}\n\
+             read -r uptime rest </proc/uptime\n\
+             mark=\"sanlab: mounting at $uptime\"\n\
+             echo \"$mark\" >/dev/kmsg\n\
+             said=$(/bin/mount -t ocfs2 {device} {at} 2>&1) || fail \"exit code $?: mount -t ocfs2 {device} {at}\n\
+             $said\n\
+             the kernel since then:\n\
+             $(dmesg | sed \"1,/$mark/d\")\"\n"
+        ));
+        Work {
+            kind: "mount",
+            title: format!("mount {at}"),
+            stages: vec![Stage::new(on, &format!("mount {at}"), MOUNT, &text)],
+            probes: self.probes(&[mounted, on].concat(), topology),
+        }
+    }
+
+    /// Unmounts it on the nodes `on` side by side; `mounted` are all that have it before, `on` among them.
+    pub fn unmount(&self, on: &[NodeName], mounted: &[NodeName], topology: &Topology) -> Work {
+        let at = &self.at;
+        let text = script(&format!("run /bin/umount {at}\n"));
+        let left: Vec<NodeName> = mounted
+            .iter()
+            .filter(|node| !on.contains(node))
+            .cloned()
+            .collect();
+        let mut probes = self.probes(&left, topology);
+        probes.extend(on.iter().map(|node| Probe {
+            node: node.clone(),
+            title: format!("{at} is not mounted"),
+            script: self.mounts(),
+            expect: Expect(Vec::new()),
+            deadline: PROBE,
+        }));
+        Work {
+            kind: "unmount",
+            title: format!("unmount {at}"),
+            stages: vec![Stage::new(on, &format!("unmount {at}"), UNMOUNT, &text)],
+            probes,
+        }
+    }
+
+    /// On each of `mounted`: it is mounted, its heartbeat region is active, and exactly those nodes beat on it and are in
+    /// its lock domain.
+    pub fn probes(&self, mounted: &[NodeName], topology: &Topology) -> Vec<Probe> {
+        let Self {
+            device,
+            at,
+            cluster,
+            ..
+        } = self;
+        let numbers: Vec<String> = topology
+            .those(mounted)
+            .map(|member| member.number.to_string())
+            .collect();
+        let numbers = numbers.join(" ");
+        let text = format!(
+            "{}\
+             for region in /sys/kernel/config/cluster/{cluster}/heartbeat/*/; do\n\
+             \x20   read -r pid <$region/pid\n\
+             \x20   [ ! -d /proc/$pid ] || echo 'heartbeat active'\n\
+             done\n\
+             cd /sys/kernel/debug\n\
+             read -r alive <o2hb/livenodes\n\
+             echo \"alive $alive\"\n\
+             while read -r line; do\n\
+             \x20   case $line in 'Domain Map: '*) echo \"domain ${{line#*: }}\" ;; esac\n\
+             done <$(echo o2dlm/*/dlm_state)\n",
+            self.mounts()
+        );
+        let expect = Expect::lines([
+            format!("{device} {at} ocfs2"),
+            "heartbeat active".to_owned(),
+            format!("alive {numbers}"),
+            format!("domain {numbers}"),
+        ]);
+        let probe = |node: &NodeName| Probe {
+            node: node.clone(),
+            title: format!("{at} is mounted, and nodes {numbers} are alive in its lock domain"),
+            script: text.clone(),
+            expect: expect.clone(),
+            deadline: PROBE,
+        };
+        mounted.iter().map(probe).collect()
+    }
+
+    /// Prints this volume's line of /proc/mounts, or nothing.
+    fn mounts(&self) -> String {
+        format!(
+            "while read -r device at type rest; do\n\
+             \x20   [ \"$at\" != {} ] || echo \"$device $at $type\"\n\
+             done </proc/mounts\n",
+            self.at
+        )
+    }
+}
