@@ -1,0 +1,166 @@
+//! What can go wrong with a fleet.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sanlab_plan::Arch;
+use sanlab_vm::{ExecError, VmError};
+
+use crate::budget::{Need, WaitingFor};
+
+/// Messages finish the words "failed to ...".
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The folder of runs cannot be used.
+    #[error("use the runtime folder: {source}")]
+    Runtime {
+        /// fs-err's errors name the path.
+        #[from]
+        source: io::Error,
+    },
+    /// The folder of runs is open to others, who could put files in our way.
+    #[error(
+        "use the runtime folder {path}: {reason}; remove it, or set SANLAB_RUNTIME to a folder of your own"
+    )]
+    NotPrivate {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another process held the runtime folder's lock all the time.
+    #[error("lock {path} within {} s: process {holder} holds it", .waited.as_secs())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// What it wrote into the file: its process id.
+        holder: String,
+        /// How long it was tried.
+        waited: Duration,
+    },
+    /// The kernel's limit for a unix socket's path.
+    #[error(
+        "use the socket path {path}: it has {bytes} bytes, unix sockets allow {limit}; set SANLAB_RUNTIME to a folder \
+         with a shorter path"
+    )]
+    LongSocketPath {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+        /// The largest length.
+        limit: usize,
+    },
+    /// Processes of a dead run do not end.
+    #[error("end processes {pids:?} of the dead run {run}: still alive {} s after SIGKILL", .waited.as_secs())]
+    Unkillable {
+        /// The run's folder.
+        run: PathBuf,
+        /// The processes.
+        pids: Vec<u32>,
+        /// How long they had.
+        waited: Duration,
+    },
+    /// Waiting would be in vain.
+    #[error("start a fleet that needs {need}: this machine has {capacity} to give")]
+    TooLarge {
+        /// What the fleet needs.
+        need: Need,
+        /// What there is when nobody else runs one.
+        capacity: Need,
+    },
+    /// Other runs did not end in time.
+    #[error("get a place for the fleet within {} s: waiting for {waiting}", .waited.as_secs())]
+    NoRoom {
+        /// What was awaited last, and who held it.
+        waiting: WaitingFor,
+        /// How long it was awaited.
+        waited: Duration,
+    },
+    /// The switch's thread or its wake-up could not be made.
+    #[error("start the switch: {source}")]
+    Switch {
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A port's socket or capture file could not be made.
+    #[error("add the switch port {port} at {path}: {source}")]
+    Port {
+        /// The port.
+        port: String,
+        /// The socket or file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Nobody of that name is a member.
+    #[error("start node {node}: the fleet has no such member")]
+    UnknownMember {
+        /// The name.
+        node: String,
+    },
+    /// It runs already.
+    #[error("start node {node}: it runs already")]
+    AlreadyStarted {
+        /// The name.
+        node: String,
+    },
+    /// There is nothing to boot.
+    #[error("start node {node}: the fleet was given no {arch} image")]
+    NoImage {
+        /// The node.
+        node: String,
+        /// Its architecture.
+        arch: Arch,
+    },
+    /// The node's machine did not start or did not end as it should.
+    #[error("{doing} node {node}: {source}")]
+    Machine {
+        /// The node.
+        node: String,
+        /// `boot`, `end`, ...
+        doing: &'static str,
+        /// What the machine said.
+        source: Box<VmError>,
+    },
+    /// The node's guest did not take its identity, or could not be asked.
+    #[error("make node {node} ready: {source}")]
+    Guest {
+        /// The node.
+        node: String,
+        /// What the guest said.
+        source: Box<ExecError>,
+    },
+    /// It was shut down.
+    #[error("start a node: the fleet has ended")]
+    Ended,
+    /// A declared readiness condition did not come true.
+    #[error("see that {what} on node {node} within {} s: last seen {last_seen}", .deadline.as_secs())]
+    NotReady {
+        /// The node.
+        node: String,
+        /// The condition.
+        what: String,
+        /// How long it was awaited.
+        deadline: Duration,
+        /// The condition's last answer.
+        last_seen: String,
+    },
+    /// The process group of the run's machines.
+    #[error("{doing} the run's process group: {source}")]
+    Processes {
+        /// `make` or `end`.
+        doing: &'static str,
+        /// What failed.
+        source: Box<VmError>,
+    },
+    /// The accelerator or QEMU itself.
+    #[error("find out how to run {arch} guests: {source}")]
+    Accelerator {
+        /// The guests' architecture.
+        arch: Arch,
+        /// What failed.
+        source: Box<VmError>,
+    },
+}

@@ -1,0 +1,123 @@
+//! What a fleet tells while it lives. Nothing here prints.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::budget::WaitingFor;
+use crate::network::SwitchEvent;
+use crate::registry::Swept;
+
+/// Something that happened to a fleet. Its words are one line each.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FleetEvent {
+    /// A dead run was cleared away before the start.
+    Swept(Swept),
+    /// Other fleets hold the machine.
+    Waiting(WaitingFor),
+    /// The data disks may grow to more than there is room for.
+    LittleSpace {
+        /// Where they lie.
+        folder: PathBuf,
+        /// MiB that are free.
+        free_mib: u64,
+        /// MiB that they have together when full.
+        disks_mib: u64,
+    },
+    /// The node's QEMU is about to be started.
+    Booting {
+        /// Who.
+        node: String,
+    },
+    /// The node's guest agent answered for the first time.
+    Answered {
+        /// Who.
+        node: String,
+        /// Since its QEMU was started.
+        seconds: f64,
+    },
+    /// The node has its name and address, and the nodes started with or before it answer it.
+    Ready {
+        /// Who.
+        node: String,
+        /// Since its QEMU was started.
+        seconds: f64,
+    },
+    /// The node's kernel panicked.
+    Panicked {
+        /// Who.
+        node: String,
+        /// The end of its console log.
+        console_tail: String,
+    },
+    /// The node's guest agent went away.
+    AgentLost {
+        /// Who.
+        node: String,
+    },
+    /// The node's QEMU ended, and nobody had asked it to.
+    Exited {
+        /// Who.
+        node: String,
+        /// How, and its last words.
+        how: String,
+    },
+    /// The node's disk did not take a write: QEMU has halted the guest.
+    DiskFailed {
+        /// Who.
+        node: String,
+        /// The host's reason.
+        reason: String,
+    },
+    /// Something is wrong with the network.
+    Network(SwitchEvent),
+    /// The node was ended as asked.
+    Stopped {
+        /// Who.
+        node: String,
+    },
+}
+
+impl fmt::Display for FleetEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Swept(swept) => {
+                write!(f, "cleared away the dead run {}", swept.run.display())?;
+                if swept.killed.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, " and its processes {:?}", swept.killed)
+                }
+            }
+            Self::Waiting(waiting) => write!(f, "waiting for {waiting}"),
+            Self::LittleSpace {
+                folder,
+                free_mib,
+                disks_mib,
+            } => {
+                let folder = folder.display();
+                write!(
+                    f,
+                    "{folder} has {free_mib} MiB free, the data disks may take {disks_mib} MiB"
+                )
+            }
+            Self::Booting { node } => write!(f, "{node} boots"),
+            Self::Answered { node, seconds } => write!(f, "{node} answered after {seconds:.1} s"),
+            Self::Ready { node, seconds } => write!(f, "{node} is ready after {seconds:.1} s"),
+            Self::Panicked { node, console_tail } => {
+                write!(
+                    f,
+                    "the kernel of {node} panicked: {}",
+                    console_tail.lines().last().unwrap_or_default()
+                )
+            }
+            Self::AgentLost { node } => write!(f, "the guest agent of {node} went away"),
+            Self::Exited { node, how } => write!(f, "the QEMU of {node} {how}"),
+            Self::DiskFailed { node, reason } => write!(
+                f,
+                "{node} was halted: its disk on the host failed: {reason}"
+            ),
+            Self::Network(event) => event.fmt(f),
+            Self::Stopped { node } => write!(f, "{node} ended"),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Many machines that know each other.
+//!
+//! In the pipeline this crate stands between `image`, which says what is booted, `vm`, which runs one machine, and
+//! `stack` and `run`, which do something with many. A [`Fleet`] boots its members side by side, connects them by a
+//! layer-2 [`Switch`] of its own, and gives each its name and address; another member can join later.
+//!
+//! Fleets share a machine: the [`Budget`] lets one start when there is memory and CPU for it. And nothing of them stays
+//! behind: each has a folder in the [`Registry`], locked as long as its process lives; what a dead one left is
+//! cleared away when the next starts.
+//!
+//! ```no_run
+//! # async fn example(spec: sanlab_fleet::FleetSpec) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use sanlab_fleet::{Command, Fleet};
+//!
+//! let (events, _) = tokio::sync::mpsc::unbounded_channel();
+//! let fleet = Fleet::start(spec, &["vix0".to_owned(), "vix1".to_owned()], events).await?;
+//! for node in fleet.nodes() {
+//!     node.exec(Command::script("ping -c 1 vix0.local"), Duration::from_secs(5)).await?.success()?;
+//! }
+//! fleet.join("vc").await?;
+//! let teardown = fleet.shutdown().await;
+//! assert!(teardown.errors.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+mod boot;
+mod budget;
+mod capacity;
+mod error;
+mod event;
+mod fleet;
+mod identity;
+mod network;
+mod node;
+mod orphans;
+mod readiness;
+mod registry;
+mod run_dir;
+mod spec;
+mod waiting;
+
+pub use budget::{Budget, Claimant, Need, Permit, WaitingFor};
+pub use error::FleetError;
+pub use event::FleetEvent;
+pub use fleet::{Fleet, Teardown};
+pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
+pub use node::Node;
+pub use readiness::Condition;
+pub use registry::{Registry, Swept};
+pub use run_dir::RunDir;
+pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
+// What those who use a fleet need of the crates below it.
+pub use sanlab_image::Image;
+pub use sanlab_vm::{
+    Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine, ExecError,
+    Machine, Output, OutputLine, OutputStream, Status, Trouble, Usage, trouble,
+};

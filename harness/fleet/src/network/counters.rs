@@ -1,0 +1,54 @@
+//! What a port carried, readable at any time from any thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a port carried, seen from its guest. Bytes are those of frames, without the stream's prefixes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortCounters {
+    /// Frames that the guest sent.
+    pub sent_frames: u64,
+    /// Bytes that the guest sent.
+    pub sent_bytes: u64,
+    /// Frames that were queued or written for the guest.
+    pub received_frames: u64,
+    /// Bytes that were queued or written for the guest.
+    pub received_bytes: u64,
+    /// Frames for the guest that its full queue had no room for, or that came while nothing was connected.
+    pub dropped_frames: u64,
+}
+
+/// Written by the switch's thread alone.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    sent_frames: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_frames: AtomicU64,
+    received_bytes: AtomicU64,
+    dropped_frames: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn sent(&self, frames: u64, bytes: u64) {
+        self.sent_frames.fetch_add(frames, Ordering::Relaxed);
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, frames: u64, bytes: u64) {
+        self.received_frames.fetch_add(frames, Ordering::Relaxed);
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, frames: u64) {
+        self.dropped_frames.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> PortCounters {
+        PortCounters {
+            sent_frames: self.sent_frames.load(Ordering::Relaxed),
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            received_frames: self.received_frames.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            dropped_frames: self.dropped_frames.load(Ordering::Relaxed),
+        }
+    }
+}

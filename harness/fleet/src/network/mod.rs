@@ -1,0 +1,15 @@
+//! The fleet's network: a learning layer-2 switch in user space. QEMU connects each guest's network card to a unix
+//! socket (`-netdev stream`), so nobody needs root, taps or bridges, and fleets do not see each other.
+//!
+//! One thread of its own with a `poll` loop serves all ports, apart from the runtime that runs the tests: bulk data
+//! neither waits for it nor holds it up. A frame is copied twice, from one socket and to the other.
+
+mod counters;
+mod engine;
+mod link;
+mod pcap;
+mod switch;
+mod wire;
+
+pub use counters::PortCounters;
+pub use switch::{PortSpec, Switch, SwitchEvent};

@@ -1,0 +1,202 @@
+//! A member that runs.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sanlab_plan::Arch;
+use sanlab_vm::{Command, ExecError, ExitReport, Machine, MachineEvent, Output, Usage};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, sleep};
+
+use crate::error::FleetError;
+use crate::event::FleetEvent;
+use crate::readiness::Condition;
+use crate::spec::NodeSpec;
+
+/// How long QEMU has for each stage of its end: asked, told, killed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running member.
+pub struct Node {
+    spec: NodeSpec,
+    machine: Machine,
+    /// Its end is wanted: nobody need be told.
+    ending: Arc<AtomicBool>,
+}
+
+impl Node {
+    /// Takes over a started machine and passes on what befalls it.
+    pub(crate) fn new(
+        spec: NodeSpec,
+        machine: Machine,
+        events: UnboundedSender<FleetEvent>,
+    ) -> Self {
+        let ending = Arc::new(AtomicBool::new(false));
+        tokio::spawn(pass_on(
+            spec.name.clone(),
+            machine.events(),
+            Arc::clone(&ending),
+            events,
+        ));
+        Self {
+            spec,
+            machine,
+            ending,
+        }
+    }
+
+    /// Host name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its place among the members.
+    pub fn number(&self) -> u8 {
+        self.spec.number
+    }
+
+    /// Instruction set.
+    pub fn arch(&self) -> Arch {
+        self.spec.arch
+    }
+
+    /// Its address in the fleet's network.
+    pub fn address(&self) -> Ipv4Addr {
+        self.spec.address()
+    }
+
+    /// What it was made from.
+    pub fn spec(&self) -> &NodeSpec {
+        &self.spec
+    }
+
+    /// The machine: its console, files and control.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Runs a command in the guest; see [`Machine::exec`].
+    pub async fn exec(&self, command: Command, deadline: Duration) -> Result<Output, ExecError> {
+        self.machine.exec(command, deadline).await
+    }
+
+    /// Waits until a condition is true in the guest.
+    pub async fn wait_for(&self, condition: &Condition) -> Result<(), FleetError> {
+        let end = Instant::now() + condition.deadline;
+        loop {
+            let left = end
+                .saturating_duration_since(Instant::now())
+                .max(condition.interval);
+            let last_seen = match self.exec(Command::script(&*condition.script), left).await {
+                Ok(output) if output.status.is_success() => return Ok(()),
+                Ok(output) => {
+                    let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+                    format!(
+                        "`{}`, and it {}",
+                        String::from_utf8_lossy(&said).trim(),
+                        output.status
+                    )
+                }
+                Err(ExecError::TimedOut { last_seen, .. }) => last_seen,
+                Err(source) => {
+                    return Err(FleetError::Guest {
+                        node: self.spec.name.clone(),
+                        source: Box::new(source),
+                    });
+                }
+            };
+            if Instant::now() >= end {
+                let Condition { what, deadline, .. } = condition.clone();
+                return Err(FleetError::NotReady {
+                    node: self.spec.name.clone(),
+                    what,
+                    deadline,
+                    last_seen,
+                });
+            }
+            sleep(condition.interval).await;
+        }
+    }
+
+    /// Ends the machine.
+    pub(crate) async fn end(&self) -> Result<ExitReport, FleetError> {
+        self.ending.store(true, Ordering::Relaxed);
+        let ended = self.machine.shutdown(GRACE).await;
+        ended.map_err(|source| FleetError::Machine {
+            node: self.spec.name.clone(),
+            doing: "end",
+            source: Box::new(source),
+        })
+    }
+
+    /// What it has cost so far.
+    pub fn usage(&self) -> Usage {
+        self.machine.usage()
+    }
+}
+
+/// Tells of what befalls a machine until it is gone.
+async fn pass_on(
+    node: String,
+    mut machine: Receiver<MachineEvent>,
+    ending: Arc<AtomicBool>,
+    events: UnboundedSender<FleetEvent>,
+) {
+    loop {
+        let node = node.clone();
+        let event = match machine.recv().await {
+            Ok(MachineEvent::Exited(_)) | Err(RecvError::Closed)
+                if ending.load(Ordering::Relaxed) =>
+            {
+                return;
+            }
+            Ok(MachineEvent::Exited(report)) => FleetEvent::Exited {
+                node,
+                how: how(&report),
+            },
+            Ok(MachineEvent::Panicked { console_tail }) => {
+                FleetEvent::Panicked { node, console_tail }
+            }
+            Ok(MachineEvent::AgentLost) if !ending.load(Ordering::Relaxed) => {
+                FleetEvent::AgentLost { node }
+            }
+            Ok(MachineEvent::Qmp { name, data }) if name == "BLOCK_IO_ERROR" => {
+                let reason = data
+                    .get("reason")
+                    .and_then(serde_json::Value::as_str)
+                    .unwrap_or("no reason given");
+                FleetEvent::DiskFailed {
+                    node,
+                    reason: reason.to_owned(),
+                }
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let last = matches!(event, FleetEvent::Exited { .. });
+        // Nobody need listen.
+        let _ = events.send(event);
+        if last {
+            return;
+        }
+    }
+}
+
+fn how(report: &ExitReport) -> String {
+    let cause = report
+        .cause
+        .as_deref()
+        .map(|cause| format!(" ({cause})"))
+        .unwrap_or_default();
+    let said = report
+        .stderr_tail
+        .lines()
+        .last()
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default();
+    format!("{}{cause}{said}", report.status)
+}

@@ -1,0 +1,316 @@
+//! The folder of all runs of this user: what makes a dead run's remains findable, whoever killed it.
+//!
+//! Every run has a folder there with a `flock`ed file in it. The kernel gives the lock up when the run's process ends, in
+//! whatever way; whoever opens the registry next ends what the dead run left. The registry's own lock is held while
+//! a run's folder is made, and while dead ones are looked for, so that a folder is never seen before it is locked.
+
+use std::env;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fs_err::{File, OpenOptions};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::FleetError;
+use crate::orphans;
+use crate::run_dir::RunDir;
+use crate::waiting::wait_until;
+
+/// Held for milliseconds, or by a sweep that ends processes.
+const LOCK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The name of both kinds of lock file: the registry's, and each run's.
+pub(crate) const LOCK: &str = "lock";
+
+/// The folder of runs: `$SANLAB_RUNTIME`, else `${TMPDIR:-/tmp}/sanlab-UID`.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    base: PathBuf,
+}
+
+/// A dead run that was cleared away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// Its folder, now gone.
+    pub run: PathBuf,
+    /// Processes of it that still ran, and were killed.
+    pub killed: Vec<u32>,
+}
+
+impl Registry {
+    /// Opens the user's registry and sweeps it; says what it swept.
+    pub fn open() -> Result<(Self, Vec<Swept>), FleetError> {
+        let base = match env::var_os("SANLAB_RUNTIME") {
+            Some(folder) => std::path::absolute(folder)?,
+            None => env::temp_dir().join(format!("sanlab-{}", rustix::process::getuid().as_raw())),
+        };
+        Self::at(base)
+    }
+
+    /// Opens the registry in a folder of the caller's choice, and sweeps it.
+    pub fn at(base: impl Into<PathBuf>) -> Result<(Self, Vec<Swept>), FleetError> {
+        let registry = Self { base: base.into() };
+        registry.make_private()?;
+        let locked = registry.lock()?;
+        let swept = locked.sweep()?;
+        drop(locked);
+        Ok((registry, swept))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.base
+    }
+
+    /// Makes the folder of a new run.
+    pub fn create_run(&self) -> Result<RunDir, FleetError> {
+        RunDir::create(&self.lock()?)
+    }
+
+    /// The folder exists, and nobody else can write to it: `/tmp` is everybody's.
+    fn make_private(&self) -> Result<(), FleetError> {
+        if let Some(parent) = self.base.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        match std::fs::DirBuilder::new().mode(0o700).create(&self.base) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(std::io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", self.base.display()),
+                )
+                .into());
+            }
+            _ => {}
+        }
+        let found = fs_err::symlink_metadata(&self.base)?;
+        let refuse = |reason| {
+            Err(FleetError::NotPrivate {
+                path: self.base.clone(),
+                reason,
+            })
+        };
+        match () {
+            () if !found.is_dir() => refuse("it is no folder"),
+            () if found.uid() != rustix::process::getuid().as_raw() => {
+                refuse("it belongs to someone else")
+            }
+            () if found.mode() & 0o077 != 0 => refuse("others may enter it (its mode is not 0700)"),
+            () => Ok(()),
+        }
+    }
+
+    /// Waits for the registry's lock.
+    pub(crate) fn lock(&self) -> Result<Locked, FleetError> {
+        wait_until(LOCK_DEADLINE, Duration::from_millis(5), || {
+            self.try_lock().transpose()
+        })
+        .unwrap_or_else(|| Err(self.locked_by(LOCK_DEADLINE)))
+    }
+
+    /// Takes the registry's lock when nobody holds it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Locked>, FleetError> {
+        let path = self.base.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)?;
+        if try_lock(&file)?.is_none() {
+            return Ok(None);
+        }
+        file.set_len(0)?;
+        rustix::io::pwrite(&file, std::process::id().to_string().as_bytes(), 0)
+            .map_err(std::io::Error::from)?;
+        Ok(Some(Locked {
+            base: self.base.clone(),
+            _file: file,
+        }))
+    }
+
+    /// The error for a lock that was not to be had.
+    pub(crate) fn locked_by(&self, waited: Duration) -> FleetError {
+        let path = self.base.join(LOCK);
+        let holder = fs_err::read_to_string(&path).unwrap_or_default();
+        FleetError::Locked {
+            path,
+            holder,
+            waited,
+        }
+    }
+}
+
+/// Takes a file's lock when nobody holds it; it lives as long as the open file.
+pub(crate) fn try_lock(file: &File) -> Result<Option<()>, FleetError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(())),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        Err(errno) => Err(std::io::Error::from(errno).into()),
+    }
+}
+
+/// The registry while nobody else makes, sweeps or counts runs.
+pub(crate) struct Locked {
+    pub(crate) base: PathBuf,
+    _file: File,
+}
+
+impl Locked {
+    /// The folders of all runs, dead or alive.
+    fn runs(&self) -> Result<Vec<PathBuf>, FleetError> {
+        let mut runs = Vec::new();
+        for entry in fs_err::read_dir(&self.base)? {
+            let entry = entry?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                runs.push(entry.path());
+            }
+        }
+        runs.sort();
+        Ok(runs)
+    }
+
+    /// The folders of runs whose process lives.
+    pub(crate) fn living(&self) -> Result<Vec<PathBuf>, FleetError> {
+        let mut living = Vec::new();
+        for run in self.runs()? {
+            if is_alive(&run)? {
+                living.push(run);
+            }
+        }
+        Ok(living)
+    }
+
+    /// Ends and removes what dead runs left.
+    fn sweep(&self) -> Result<Vec<Swept>, FleetError> {
+        let mut swept = Vec::new();
+        for run in self.runs()? {
+            if !is_alive(&run)? {
+                let killed = orphans::kill(&run)?;
+                remove_folder(&run)?;
+                swept.push(Swept { run, killed });
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// Whether somebody holds the run's lock. A run without a lock file was cut off while it was made or removed.
+fn is_alive(run: &Path) -> Result<bool, FleetError> {
+    match File::open(run.join(LOCK)) {
+        Ok(file) => Ok(try_lock(&file)?.is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The run's own janitor may be removing it at the same time.
+fn remove_folder(run: &Path) -> Result<(), FleetError> {
+    match fs_err::remove_dir_all(run) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn base() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("runs");
+        (dir, base)
+    }
+
+    #[test]
+    fn a_living_run_stays_and_a_dead_one_goes() {
+        let (_dir, base) = base();
+        let (registry, swept) = Registry::at(&base).unwrap();
+        assert_eq!(swept, []);
+        let living = registry.create_run().unwrap();
+        let dead = base.join("dead00");
+        fs_err::create_dir(&dead).unwrap();
+        fs_err::write(dead.join(LOCK), "").unwrap();
+        let half_made = base.join("half00");
+        fs_err::create_dir(&half_made).unwrap();
+
+        let (_, swept) = Registry::at(&base).unwrap();
+        let runs: Vec<_> = swept.into_iter().map(|swept| swept.run).collect();
+        assert_eq!(runs, [dead.clone(), half_made.clone()]);
+        assert!(living.path().exists() && !dead.exists() && !half_made.exists());
+
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn processes_of_a_dead_run_are_killed() {
+        let (_dir, base) = base();
+        let (registry, _) = Registry::at(&base).unwrap();
+        let living = registry.create_run().unwrap();
+        let dead = base.join("dead00");
+        fs_err::create_dir(&dead).unwrap();
+        let sleeper = |folder: &Path| {
+            let script = "read never_comes";
+            let mut command = std::process::Command::new("/bin/sh");
+            command
+                .args(["-c", script, "sleeper"])
+                .arg(folder.join("qmp.sock"))
+                .stdin(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let (mut bystander, mut orphan) = (sleeper(living.path()), sleeper(&dead));
+
+        let (_, swept) = Registry::at(&base).unwrap();
+        assert_eq!(
+            swept,
+            [Swept {
+                run: dead,
+                killed: vec![orphan.id()]
+            }]
+        );
+        assert!(!orphan.wait().unwrap().success());
+        assert_eq!(bystander.try_wait().unwrap(), None);
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
+    }
+
+    #[test]
+    fn runs_made_while_others_sweep_are_never_swept() {
+        let (_dir, base) = base();
+        let (registry, _) = Registry::at(&base).unwrap();
+        std::thread::scope(|scope| {
+            let sweeper = scope.spawn(|| {
+                (0..200)
+                    .flat_map(|_| Registry::at(&base).unwrap().1)
+                    .filter(|swept| swept.run.exists())
+                    .count()
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let run = registry.create_run().unwrap();
+                        fs_err::write(run.path().join("file"), "here").unwrap();
+                        assert!(run.path().join(LOCK).exists());
+                    }
+                });
+            }
+            assert_eq!(sweeper.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_refused() {
+        let (_dir, base) = base();
+        fs_err::create_dir(&base).unwrap();
+        fs_err::set_permissions(&base, PermissionsExt::from_mode(0o755)).unwrap();
+        let error = Registry::at(&base)
+            .unwrap_err()
+            .to_string()
+            .replace(&base.display().to_string(), "BASE");
+        insta::assert_snapshot!(error, @"use the runtime folder BASE: others may enter it (its mode is not 0700); remove it, or set SANLAB_RUNTIME to a folder of your own");
+    }
+}

@@ -1,0 +1,116 @@
+//! What a fleet is made of: valid, cloneable, decided.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use sanlab_image::Image;
+use sanlab_plan::{Arch, NicModel};
+use sanlab_vm::{AcceleratorWish, MacAddress};
+
+use crate::budget::Need;
+use crate::error::FleetError;
+
+/// Bytes of the largest IP packet, where a scenario does not choose.
+///
+/// Under TCG every packet costs its instructions in two kernels. `examples/mtu.rs` measures it: all its flows together
+/// cost 43 CPU seconds at 65000, 39 at 16000, 46 at 9000, and 75 at 1500.
+pub const DEFAULT_MTU: u32 = 65_000;
+
+/// What a QEMU takes beyond its guest's memory, MiB: translated code above all. Guests of 384 MiB that ran the storage
+/// scenarios were up to 600 MB large.
+const OVERHEAD_MIB: u64 = 192;
+
+/// Everything about a fleet that is decided before it starts.
+#[derive(Debug, Clone)]
+pub struct FleetSpec {
+    /// What guests of each architecture boot.
+    pub images: BTreeMap<Arch, Image>,
+    /// Bytes of the largest IP packet; a node whose card carries less gets less.
+    pub mtu: u32,
+    /// What shall execute the guests' instructions.
+    pub accelerator: AcceleratorWish,
+    /// A folder that outlives the fleet, for `NODE.console.log` and `NODE.pcap`.
+    pub logs: PathBuf,
+    /// Nodes whose traffic is written to a pcap file.
+    pub capture: Vec<String>,
+    /// Everybody who will ever be there: all get their addresses, names and share of the budget at the start.
+    pub members: Vec<NodeSpec>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Host name.
+    pub name: String,
+    /// Its place among the members, from 0: address and Ethernet address follow from it.
+    pub number: u8,
+    /// Instruction set.
+    pub arch: Arch,
+    /// Model of its network card.
+    pub nic: NicModel,
+    /// RAM, MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cpus: u8,
+    /// Size of its data disk `/dev/vdb`, which takes only what is written; 0: it has none.
+    pub disk_bytes: u64,
+}
+
+impl NodeSpec {
+    /// Its address in the fleet's network, 10.77.0.0/24.
+    pub fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, self.number.saturating_add(10))
+    }
+
+    /// Its Ethernet address: QEMU's prefix 52:54:00, `M` for this lab, and the number.
+    pub fn mac(&self) -> MacAddress {
+        MacAddress([0x52, 0x54, 0x00, 0x4d, 0x00, self.number])
+    }
+
+    /// What its card carries of a network's MTU, bytes.
+    pub fn mtu(&self, network: u32) -> u32 {
+        network.min(match self.nic {
+            NicModel::VirtioNet => 65_535,
+            // MAX_JUMBO_FRAME_SIZE (16128) less Ethernet header and checksum, in Linux' drivers/net/ethernet/intel/e1000.
+            NicModel::E1000 => 16_110,
+        })
+    }
+}
+
+impl FleetSpec {
+    /// The member of that name.
+    pub(crate) fn member(&self, name: &str) -> Result<&NodeSpec, FleetError> {
+        let member = self.members.iter().find(|member| member.name == name);
+        member.ok_or_else(|| FleetError::UnknownMember {
+            node: name.to_owned(),
+        })
+    }
+
+    /// What the member boots.
+    pub(crate) fn image(&self, member: &NodeSpec) -> Result<&Image, FleetError> {
+        let image = self.images.get(&member.arch);
+        image.ok_or_else(|| FleetError::NoImage {
+            node: member.name.clone(),
+            arch: member.arch,
+        })
+    }
+
+    /// What all members together take of a host with so many CPUs. A fleet may have more virtual CPUs than that, as
+    /// long as it has the host for itself.
+    pub(crate) fn need(&self, cpus: u64) -> Need {
+        Need {
+            memory_mib: self
+                .members
+                .iter()
+                .map(|member| u64::from(member.memory_mib) + OVERHEAD_MIB)
+                .sum(),
+            cpus: self
+                .members
+                .iter()
+                .map(|member| u64::from(member.cpus))
+                .sum::<u64>()
+                .min(cpus),
+        }
+    }
+}
