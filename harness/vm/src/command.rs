@@ -1,0 +1,217 @@
+//! What is run in a guest, and what came of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::error::ExecError;
+
+/// A command to be run in a guest, in a session of its own.
+#[derive(Debug, Clone)]
+pub struct Command {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<String>,
+    pub(crate) stdin: Option<Vec<u8>>,
+    pub(crate) stream: Option<mpsc::UnboundedSender<OutputLine>>,
+}
+
+impl Command {
+    /// A script for the guest's busybox `sh`, which stops at the first command that fails (`-e`). Batch what belongs
+    /// together in one script: each is a round trip.
+    pub fn script(text: impl Into<String>) -> Self {
+        Self::program(
+            "/bin/busybox",
+            ["sh".to_owned(), "-ec".to_owned(), text.into()],
+        )
+    }
+
+    /// A program with its arguments; without a slash it is looked for in the guest's `PATH`.
+    pub fn program<S: Into<String>>(
+        path: impl Into<String>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let arguments = std::iter::once(path.into())
+            .chain(arguments.into_iter().map(Into::into))
+            .collect();
+        Self {
+            arguments,
+            environment: Vec::new(),
+            stdin: None,
+            stream: None,
+        }
+    }
+
+    /// Sets an environment variable; the others are the agent's own.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push(format!("{name}={value}"));
+        self
+    }
+
+    /// Gives the command something to read; without it, it reads from /dev/null.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Tells every line of output while the command runs; for output that is long or slow in coming. It costs a few
+    /// requests more than a command that is heard at its end.
+    #[must_use]
+    pub fn stream(mut self, lines: mpsc::UnboundedSender<OutputLine>) -> Self {
+        self.stream = Some(lines);
+        self
+    }
+}
+
+/// The first line of what is run, for messages.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.arguments.as_slice() {
+            [busybox, sh, flags, script]
+                if busybox == "/bin/busybox" && sh == "sh" && flags == "-ec" =>
+            {
+                script.clone()
+            }
+            arguments => arguments.join(" "),
+        };
+        let text = text.trim();
+        let line = text.lines().next().unwrap_or_default();
+        let short: String = line.chars().take(80).collect();
+        f.write_str(&short)?;
+        if short.len() < text.len() {
+            f.write_str(" ...")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It returned this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+}
+
+impl Status {
+    /// Whether it returned 0.
+    pub fn is_success(self) -> bool {
+        self == Self::Exited(0)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::Signalled(signal) => write!(f, "was ended by signal {signal}"),
+        }
+    }
+}
+
+/// Which of a command's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A line of output of a command that is still running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputLine {
+    /// Where it was written.
+    pub stream: OutputStream,
+    /// The line without its end; what is not UTF-8 is replaced.
+    pub text: String,
+}
+
+/// A command that has ended, well or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub status: Status,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+    /// From the request to the answer, on the host's clock.
+    pub elapsed: Duration,
+    /// Where it ran.
+    pub node: String,
+    /// What was run, shortened.
+    pub command: String,
+}
+
+impl Output {
+    /// The output of a command that returned 0; [`ExecError::CommandFailed`] of any other.
+    pub fn success(self) -> Result<Self, ExecError> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let stderr_tail = tail(&String::from_utf8_lossy(&self.stderr));
+        Err(ExecError::CommandFailed {
+            node: self.node,
+            command: self.command,
+            status: self.status,
+            stderr_tail,
+        })
+    }
+
+    /// Standard output as text; what is not UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// The last 20 lines of a text.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_named_by_its_first_line() {
+        assert_eq!(
+            Command::script("\nmkfs.ocfs2 -N 5 /dev/sda\nsync\n").to_string(),
+            "mkfs.ocfs2 -N 5 /dev/sda ..."
+        );
+        assert_eq!(
+            Command::program("/bin/dd", ["bs=1M", "count=1"]).to_string(),
+            "/bin/dd bs=1M count=1"
+        );
+        assert_eq!(
+            Command::script("é".repeat(100)).to_string(),
+            format!("{} ...", "é".repeat(80))
+        );
+    }
+
+    #[test]
+    fn a_signal_is_no_success() {
+        let output = Output {
+            status: Status::Signalled(9),
+            stdout: Vec::new(),
+            stderr: (1..=30)
+                .flat_map(|n| format!("line {n}\n").into_bytes())
+                .collect(),
+            elapsed: Duration::ZERO,
+            node: "vix0".into(),
+            command: "dd".into(),
+        };
+        let error = output.success().expect_err("killed");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("run `dd` on vix0: it was ended by signal 9:\nline 11\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{broadcast, watch};
+
+use crate::kernel_log::{Trouble, trouble};
+
+/// Lines kept in memory for tails and messages; the log on disk has all of them.
+const KEPT: usize = 1000;
+
+/// An excerpt for an error: its lines, those of them before the first trouble, and how far back that is looked for.
+const EXCERPT: usize = 40;
+const BEFORE: usize = 5;
+const LATE: usize = 200;
+
+/// A line of the console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleLine {
+    /// The line without its end; what is not UTF-8 is replaced.
+    pub text: String,
+    /// What kernel trouble it tells of, if any.
+    pub trouble: Option<Trouble>,
+}
+
+/// What the guest has written to its console; clones look at the same one.
+#[derive(Debug, Clone)]
+pub struct Console {
+    log_path: Arc<Path>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    kept: Mutex<Kept>,
+    lines: broadcast::Sender<ConsoleLine>,
+    seen: watch::Sender<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    latest: VecDeque<String>,
+    troubles: Vec<ConsoleLine>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    lines: u64,
+    panic: bool,
+    ended: bool,
+}
+
+impl Console {
+    pub(crate) fn open(stream: UnixStream, log_path: PathBuf) -> Self {
+        let shared = Arc::new(Shared {
+            kept: Mutex::default(),
+            lines: broadcast::Sender::new(KEPT),
+            seen: watch::Sender::new(Seen::default()),
+        });
+        let watched = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            // An error is as good as the end: the console is heard as far as it goes.
+            while reader
+                .read_until(b'\n', &mut line)
+                .await
+                .is_ok_and(|length| length > 0)
+            {
+                watched.take(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+            watched.seen.send_modify(|seen| seen.ended = true);
+        });
+        Self {
+            log_path: log_path.into(),
+            shared,
+        }
+    }
+
+    /// The lines that come from now on. A listener that is slower than the guest loses the oldest.
+    pub fn lines(&self) -> broadcast::Receiver<ConsoleLine> {
+        self.shared.lines.subscribe()
+    }
+
+    /// Everything that the guest has written is in this file; QEMU writes it.
+    pub fn log_path(&self) -> &Path {
+        &self.log_path
+    }
+
+    /// The last `count` lines, at most 1000.
+    pub fn tail(&self, count: usize) -> Vec<String> {
+        let kept = self
+            .shared
+            .kept
+            .lock()
+            .expect("nothing panics while it is held");
+        kept.latest
+            .iter()
+            .skip(kept.latest.len().saturating_sub(count))
+            .cloned()
+            .collect()
+    }
+
+    /// All lines so far that tell of kernel trouble.
+    pub fn troubles(&self) -> Vec<ConsoleLine> {
+        self.shared
+            .kept
+            .lock()
+            .expect("nothing panics while it is held")
+            .troubles
+            .clone()
+    }
+
+    /// What a kernel that has panicked leaves: from a little before the first trouble of late, the oops rather than the
+    /// panic that it leads to; without any, the last lines.
+    pub(crate) fn crash(&self) -> Vec<String> {
+        let late = self.tail(LATE);
+        let first = late
+            .iter()
+            .position(|line| trouble(line).is_some())
+            .unwrap_or(late.len());
+        let from = first
+            .saturating_sub(BEFORE)
+            .min(late.len().saturating_sub(EXCERPT));
+        late.into_iter().skip(from).take(EXCERPT).collect()
+    }
+
+    /// Returns when the kernel has announced its panic here; never if it does not.
+    pub(crate) async fn panicked(&self) {
+        let mut seen = self.shared.seen.subscribe();
+        if seen.wait_for(|seen| seen.panic).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns when nothing has been written for a moment, or the console has ended; at most after half a second.
+    pub(crate) async fn quiet(&self) {
+        let mut seen = self.shared.seen.subscribe();
+        let quiet = async {
+            while !seen.borrow_and_update().ended {
+                if tokio::time::timeout(Duration::from_millis(50), seen.changed())
+                    .await
+                    .is_err()
+                {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(500), quiet).await;
+    }
+
+    /// Returns when QEMU has closed the console and everything has been read.
+    pub(crate) async fn ended(&self) {
+        let _ = self
+            .shared
+            .seen
+            .subscribe()
+            .wait_for(|seen| seen.ended)
+            .await;
+    }
+}
+
+impl Shared {
+    fn take(&self, line: &str) {
+        let text = line.trim_end_matches(['\n', '\r']).to_owned();
+        let line = ConsoleLine {
+            trouble: trouble(&text),
+            text,
+        };
+        let panic = line.trouble == Some(Trouble::Panic);
+        {
+            let mut kept = self.kept.lock().expect("nothing panics while it is held");
+            if kept.latest.len() == KEPT {
+                kept.latest.pop_front();
+            }
+            kept.latest.push_back(line.text.clone());
+            if line.trouble.is_some() && kept.troubles.len() < KEPT {
+                kept.troubles.push(line.clone());
+            }
+        }
+        // Nobody may be listening.
+        let _ = self.lines.send(line);
+        self.seen.send_modify(|seen| {
+            seen.lines += 1;
+            seen.panic |= panic;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test]
+    async fn lines_are_split_classified_and_kept() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let console = Console::open(ours, "console.log".into());
+        let mut lines = console.lines();
+        let text = b"one\r\ntw\xffo\r\n[ 3.1] Kernel panic - not syncing: x\r\nhalf a line";
+        theirs.write_all(text).await.expect("writes");
+        console.panicked().await;
+        drop(theirs);
+        console.ended().await;
+        let wanted = [
+            "one",
+            "tw\u{fffd}o",
+            "[ 3.1] Kernel panic - not syncing: x",
+            "half a line",
+        ];
+        assert_eq!(console.tail(9), wanted);
+        assert_eq!(console.tail(1), wanted[3..]);
+        assert_eq!(console.troubles()[0].trouble, Some(Trouble::Panic));
+        assert_eq!(lines.recv().await.expect("a line").text, "one");
+        console.quiet().await;
+    }
+}

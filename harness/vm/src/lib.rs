@@ -1,0 +1,58 @@
+//! One QEMU process and its channels.
+//!
+//! In the pipeline this crate stands before `fleet`, which makes many machines out of it; it uses no other crate of the lab.
+//! [`MachineSpec`] says what a machine is, [`argv`] writes it as a command line, [`Machine::start`] runs it, and
+//! [`Machine::exec`] runs a command in the guest:
+//!
+//! ```no_run
+//! # async fn example(spec: sanlab_vm::MachineSpec) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use sanlab_vm::{Command, Machine, ProcessGroup};
+//!
+//! let group = ProcessGroup::new(&spec.dir)?;
+//! let machine = Machine::start(spec, &group).await?;
+//! machine.wait_agent(Duration::from_secs(60)).await?;
+//! let output = machine.exec(Command::script("uname -r"), Duration::from_secs(5)).await?.success()?;
+//! assert!(!output.stdout.is_empty());
+//! machine.shutdown(Duration::from_secs(2)).await?;
+//! group.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Three channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
+//! there is nothing to race for: QMP (QEMU itself), the guest agent, and the serial console. No process outlives the
+//! harness, however it ends: see [`ProcessGroup`].
+
+mod accel;
+mod agent;
+mod argv;
+mod clock;
+mod command;
+mod console;
+mod error;
+mod exec;
+mod kernel_log;
+mod machine;
+mod probe_guest;
+mod process;
+mod qmp;
+mod running;
+mod spec;
+mod usage;
+mod wire;
+
+pub use accel::{
+    AcceleratorChoice, AcceleratorWish, choose_accelerator, qemu_binary, qemu_version,
+};
+pub use argv::argv;
+pub use clock::GuestClock;
+pub use command::{Command, Output, OutputLine, OutputStream, Status};
+pub use console::{Console, ConsoleLine};
+pub use error::{ExecError, VmError};
+pub use kernel_log::{Trouble, trouble};
+pub use machine::Machine;
+pub use process::ProcessGroup;
+pub use running::{ExitReport, MachineEvent};
+pub use spec::{Accelerator, Arch, Drive, MacAddress, MachineSpec, Nic, NicModel};
+pub use usage::Usage;

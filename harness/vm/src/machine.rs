@@ -1,0 +1,279 @@
+//! A running machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qapi::qmp as schema;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::command::{Command, Output};
+use crate::console::Console;
+use crate::error::{ExecError, VmError};
+use crate::exec::Job;
+use crate::process::ProcessGroup;
+use crate::running::{ExitReport, MachineEvent, Running};
+use crate::spec::MachineSpec;
+use crate::usage::Usage;
+use crate::wire::WireError;
+
+/// How long an agent that has let a deadline pass may take to answer anything before it counts as dead. A loaded host
+/// under TCG keeps a live one waiting for a second or two.
+const AGENT_GRACE: Duration = Duration::from_secs(5);
+/// How soon an agent that has closed its port is asked again.
+const AGENT_RETRY: Duration = Duration::from_millis(10);
+/// How long QEMU may take over a command that it carries out at once.
+const QMP_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a killed QEMU may take to go.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// A running machine; dropping it kills it.
+pub struct Machine {
+    running: Arc<Running>,
+}
+
+impl Machine {
+    /// Starts QEMU as a member of `group` and waits until its control channel is ready; the guest boots by then.
+    pub async fn start(spec: MachineSpec, group: &ProcessGroup) -> Result<Self, VmError> {
+        Ok(Self {
+            running: Running::start(spec, group).await?,
+        })
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.running.name
+    }
+
+    /// QEMU's process number.
+    pub fn pid(&self) -> u32 {
+        self.running.process.pid()
+    }
+
+    /// The serial console.
+    pub fn console(&self) -> Console {
+        self.running.console.clone()
+    }
+
+    /// What happens to the machine. The first listener hears everything from the start, a later one from now on.
+    pub fn events(&self) -> broadcast::Receiver<MachineEvent> {
+        let first = self
+            .running
+            .first_listener
+            .lock()
+            .expect("nothing panics while it is held")
+            .take();
+        first.unwrap_or_else(|| self.running.events.subscribe())
+    }
+
+    /// Waits until the guest's agent answers: the guest has booted.
+    pub async fn wait_agent(&self, deadline: Duration) -> Result<(), VmError> {
+        let what = "guest-sync-delimited";
+        let answered = async {
+            // The request waits in the port until the guest opens it. Asked again only if the agent closes the port, or
+            // the machine is about to be found dead.
+            while self.running.agent.sync().await.is_err() {
+                sleep(AGENT_RETRY).await;
+            }
+        };
+        match self.running.unless_doomed(what, deadline, answered).await? {
+            Some(()) => Ok(()),
+            None => Err(VmError::Guest(ExecError::TimedOut {
+                node: self.running.name.clone(),
+                command: what.into(),
+                deadline,
+                last_seen: format!(
+                    "the guest agent has not answered; {}",
+                    self.running.last_console_line()
+                ),
+            })),
+        }
+    }
+
+    /// Runs a command in the guest and waits for its end, whatever its status: see [`Output::success`]. At the
+    /// deadline the command's session is killed. A future that is dropped leaves its command running. Output beyond
+    /// the agent's 16 MiB is an error, not a shorter output: [`Command::stream`] has no such limit.
+    pub async fn exec(&self, command: Command, deadline: Duration) -> Result<Output, ExecError> {
+        let running = &*self.running;
+        let (node, what) = (running.name.clone(), command.to_string());
+        let began = Instant::now();
+        let mut job = Job::new(&running.agent, &command);
+        let Some(ended) = running.unless_doomed(&what, deadline, job.run()).await? else {
+            let killed = running
+                .unless_doomed(&what, AGENT_GRACE, job.kill())
+                .await?;
+            return Err(match killed {
+                Some(Ok(last_seen)) => ExecError::TimedOut {
+                    node,
+                    command: what,
+                    deadline,
+                    last_seen,
+                },
+                Some(Err(error)) => running.post_mortem(&what, error).await,
+                None => {
+                    let reason = format!(
+                        "no answer for {} s beyond the deadline",
+                        AGENT_GRACE.as_secs()
+                    );
+                    let reason = format!("{reason}; {}", running.last_console_line());
+                    ExecError::AgentDead {
+                        node,
+                        command: what,
+                        reason,
+                    }
+                }
+            });
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => return Err(running.post_mortem(&what, error).await),
+        };
+        if ended.cut {
+            let stderr_tail =
+                "the agent kept only the first 16 MiB of its output: stream it".into();
+            return Err(ExecError::CommandFailed {
+                node,
+                command: what,
+                status: ended.status,
+                stderr_tail,
+            });
+        }
+        let elapsed = began.elapsed();
+        Ok(Output {
+            status: ended.status,
+            stdout: ended.stdout,
+            stderr: ended.stderr,
+            elapsed,
+            node,
+            command: what,
+        })
+    }
+
+    /// Writes a file of the guest: all of it or nothing, with its folder if that is missing.
+    pub async fn write_file(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        mode: u32,
+        deadline: Duration,
+    ) -> Result<(), ExecError> {
+        let script = r#"umask 077; mkdir -p "${1%/*}/"; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1""#;
+        let arguments =
+            ["sh", "-ec", script, "write", path, &format!("{mode:o}")].map(str::to_owned);
+        let command = Command::program("/bin/busybox", arguments).stdin(bytes);
+        self.exec(command, deadline).await?.success().map(drop)
+    }
+
+    /// Reads a file of the guest, at most 16 MiB.
+    pub async fn read_file(&self, path: &str, deadline: Duration) -> Result<Vec<u8>, ExecError> {
+        let output = self
+            .exec(
+                Command::program("/bin/busybox", ["cat", "--", path]),
+                deadline,
+            )
+            .await?;
+        Ok(output.success()?.stdout)
+    }
+
+    /// Halts the virtual processors.
+    pub async fn stop(&self) -> Result<(), VmError> {
+        self.qmp("stop", json!({}), QMP_DEADLINE).await.map(drop)
+    }
+
+    /// Lets the virtual processors go on.
+    pub async fn cont(&self) -> Result<(), VmError> {
+        self.qmp("cont", json!({}), QMP_DEADLINE).await.map(drop)
+    }
+
+    /// Runs any QMP command. A guest's panic is no hindrance: QEMU still answers.
+    pub async fn qmp(
+        &self,
+        name: &str,
+        arguments: Value,
+        deadline: Duration,
+    ) -> Result<Value, VmError> {
+        let (node, command) = (self.running.name.clone(), name.to_owned());
+        match timeout(deadline, self.running.qmp.call(name, &arguments)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(WireError::Closed)) => Err(self
+                .running
+                .post_mortem(name, WireError::Closed)
+                .await
+                .into()),
+            Ok(Err(WireError::Refused(description) | WireError::Garbled(description))) => {
+                Err(VmError::Qmp {
+                    node,
+                    command,
+                    description,
+                })
+            }
+            Err(_) => {
+                let last_seen = "QEMU has not answered".into();
+                Err(VmError::Guest(ExecError::TimedOut {
+                    node,
+                    command,
+                    deadline,
+                    last_seen,
+                }))
+            }
+        }
+    }
+
+    /// What the machine has cost so far.
+    pub fn usage(&self) -> Usage {
+        let exited = self
+            .running
+            .fate
+            .borrow()
+            .exited
+            .as_ref()
+            .map(|report| report.usage);
+        exited.or_else(|| Usage::of(self.pid())).unwrap_or_default()
+    }
+
+    /// Ends the machine without asking the guest: QMP `quit`, SIGTERM after `grace`, SIGKILL after another. Ended
+    /// machines, and calling it twice, are fine.
+    pub async fn shutdown(&self, grace: Duration) -> Result<ExitReport, VmError> {
+        let before = self.usage();
+        let mut fate = self.running.fate.subscribe();
+        let mut exited = async |patience| {
+            timeout(patience, fate.wait_for(|fate| fate.exited.is_some()))
+                .await
+                .is_ok()
+        };
+        if !exited(Duration::ZERO).await {
+            // Whether it answers is of no matter; that it ends is.
+            let _ = timeout(grace, self.running.qmp.run(&schema::quit {})).await;
+            for (signal, patience) in [
+                (None, grace),
+                (Some(Signal::TERM), grace),
+                (Some(Signal::KILL), DEATH),
+            ] {
+                if let Some(signal) = signal {
+                    self.running.process.signal(signal);
+                }
+                if exited(patience).await {
+                    break;
+                }
+            }
+        }
+        match &self.running.fate.borrow().exited {
+            Some(report) => Ok(ExitReport {
+                usage: report.usage.or_before(before),
+                ..report.clone()
+            }),
+            None => Err(VmError::Unkillable {
+                node: self.running.name.clone(),
+                pid: self.pid(),
+            }),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.running.process.signal(Signal::KILL);
+    }
+}

@@ -1,0 +1,76 @@
+//! QEMU's own channel.
+
+use qapi::{Command, qmp};
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+
+use crate::wire::{Wire, WireError};
+
+/// An event as QEMU tells it; those that this program does not know are as good as the others.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QmpEvent {
+    pub(crate) name: String,
+    pub(crate) data: Value,
+}
+
+/// The harness's end of QMP.
+pub(crate) struct Qmp {
+    wire: Wire,
+    greeted: watch::Receiver<bool>,
+}
+
+impl Qmp {
+    /// Takes over the socket; [`negotiate`](Self::negotiate) must follow before anything is asked.
+    pub(crate) fn open(stream: UnixStream) -> (Self, mpsc::UnboundedReceiver<QmpEvent>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (greeting, greeted) = watch::channel(false);
+        let wire = Wire::open(stream, move |message| {
+            if message.get("QMP").is_some() {
+                greeting.send_replace(true);
+            } else if let Some(name) = message.get("event").and_then(Value::as_str) {
+                let data = message.get("data").cloned().unwrap_or_default();
+                // The listener may have gone with its machine.
+                let _ = events.send(QmpEvent {
+                    name: name.to_owned(),
+                    data,
+                });
+            }
+        });
+        (Self { wire, greeted }, receiver)
+    }
+
+    /// Waits for QEMU's greeting and leaves the negotiation mode.
+    pub(crate) async fn negotiate(&self) -> Result<(), WireError> {
+        self.greeted
+            .clone()
+            .wait_for(|greeted| *greeted)
+            .await
+            .map_err(|_| WireError::Closed)?;
+        self.run(&qmp::qmp_capabilities { enable: None }).await?;
+        Ok(())
+    }
+
+    /// Runs a command known by its type.
+    pub(crate) async fn run<C: Command>(&self, command: &C) -> Result<C::Ok, WireError> {
+        typed::<C>(&self.wire, command).await
+    }
+
+    /// Runs a command known by its name.
+    pub(crate) async fn call(&self, name: &str, arguments: &Value) -> Result<Value, WireError> {
+        self.wire.call(name, arguments).await
+    }
+
+    /// Returns when QEMU has closed the channel.
+    pub(crate) async fn ended(&self) {
+        self.wire.ended().await;
+    }
+}
+
+/// A request and its reply through the types of QEMU's own schema.
+pub(crate) async fn typed<C: Command>(wire: &Wire, command: &C) -> Result<C::Ok, WireError> {
+    let garbled = |error: serde_json::Error| WireError::Garbled(format!("{}: {error}", C::NAME));
+    let arguments = serde_json::to_value(command).map_err(garbled)?;
+    let answer = wire.call(C::NAME, &arguments).await?;
+    serde_json::from_value(answer).map_err(garbled)
+}

@@ -1,0 +1,389 @@
+//! A running QEMU and everything that is heard from it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command as HostCommand, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::agent::{Agent, PORT_ID};
+use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, QMP_SOCKET, argv};
+use crate::clock::GuestClock;
+use crate::command::{Status, tail};
+use crate::console::Console;
+use crate::error::{ExecError, VmError};
+use crate::kernel_log::Trouble;
+use crate::process::{Process, ProcessGroup};
+use crate::qmp::{Qmp, QmpEvent};
+use crate::spec::MachineSpec;
+use crate::usage::Usage;
+use crate::wire::WireError;
+
+/// From the spawn to QEMU's readiness; a tenth of a second where nothing is wrong.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the channels of a QEMU that has ended are listened to, and its end awaited once they have closed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What QEMU writes to its standard error, in the machine's folder.
+const STDERR_FILE: &str = "qemu.stderr";
+/// Events kept for a listener that is late.
+const EVENTS_KEPT: usize = 256;
+
+/// What happens to a machine by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MachineEvent {
+    /// The guest's kernel has panicked; the machine stands still with it.
+    Panicked {
+        /// What the console says of it.
+        console_tail: String,
+    },
+    /// QEMU has ended.
+    Exited(ExitReport),
+    /// The guest's agent has opened its port.
+    AgentFound,
+    /// The guest's agent has closed its port.
+    AgentLost,
+    /// Any event of QEMU's, by its own name.
+    Qmp {
+        /// Such as `RESUME`.
+        name: String,
+        /// Its data, or null.
+        data: Value,
+    },
+}
+
+/// How a QEMU process ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExitReport {
+    /// How the process ended.
+    pub status: Status,
+    /// Why QEMU ended in its own word, such as `host-qmp-quit`, `guest-shutdown` or `guest-reset`.
+    pub cause: Option<String>,
+    /// What it has cost.
+    pub usage: Usage,
+    /// The end of its standard error.
+    pub stderr_tail: String,
+}
+
+/// What machines and the tasks that listen to QEMU share.
+pub(crate) struct Running {
+    pub(crate) name: String,
+    pub(crate) process: Process,
+    pub(crate) qmp: Qmp,
+    pub(crate) agent: Agent,
+    pub(crate) console: Console,
+    pub(crate) fate: watch::Sender<Fate>,
+    pub(crate) events: broadcast::Sender<MachineEvent>,
+    // Events from the very start wait here for the first listener.
+    pub(crate) first_listener: Mutex<Option<broadcast::Receiver<MachineEvent>>>,
+}
+
+/// What cannot be undone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fate {
+    pub(crate) panicked: Option<String>,
+    cause: Option<String>,
+    pub(crate) exited: Option<ExitReport>,
+}
+
+impl Fate {
+    fn is_sealed(&self) -> bool {
+        self.panicked.is_some() || self.exited.is_some()
+    }
+}
+
+impl Running {
+    /// Starts QEMU as a member of `group` and waits until its control channel is ready; the guest boots by then.
+    pub(crate) async fn start(
+        spec: MachineSpec,
+        group: &ProcessGroup,
+    ) -> Result<Arc<Self>, VmError> {
+        let stderr_path = spec.dir.join(STDERR_FILE);
+        let host = |error| VmError::host(format!("prepare {}", spec.name), error);
+        let stderr = fs_err::File::create(&stderr_path).map_err(host)?;
+        let qmp = Listener::new(spec.dir.join(QMP_SOCKET))?;
+        let agent = Listener::new(spec.dir.join(AGENT_SOCKET))?;
+        let console = Listener::new(spec.dir.join(CONSOLE_SOCKET))?;
+
+        let clock = GuestClock::for_host(spec.accelerator).await;
+        let mut command = HostCommand::new(&spec.qemu);
+        command
+            .args(argv(&spec, clock))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr.into_parts().0);
+        let process = group.spawn(command).map_err(|source| VmError::NoQemu {
+            program: spec.qemu.clone(),
+            source,
+        })?;
+
+        let connected =
+            async { tokio::try_join!(qmp.connection(), agent.connection(), console.connection()) };
+        let (qmp, agent, console) = tokio::select! {
+            connected = connected => connected.map_err(host)?,
+            status = process.exited() => return Err(died_at_start(&spec, status.map_err(host)?, &stderr_path)),
+            () = sleep(START_DEADLINE) => return Err(start_timed_out(&spec, "QEMU to connect to its sockets")),
+        };
+
+        let (qmp, qmp_events) = Qmp::open(qmp);
+        let (events, first_listener) = broadcast::channel(EVENTS_KEPT);
+        let running = Arc::new(Self {
+            name: spec.name.clone(),
+            process,
+            qmp,
+            agent: Agent::open(agent),
+            console: Console::open(console, spec.console_log.clone()),
+            fate: watch::Sender::new(Fate::default()),
+            events,
+            first_listener: Mutex::new(Some(first_listener)),
+        });
+        match timeout(START_DEADLINE, running.qmp.negotiate()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(WireError::Closed)) => {
+                let status = timeout(LAST_WORDS, running.process.exited()).await;
+                let status = status.map_err(|_| {
+                    start_timed_out(&spec, "QEMU to end after it closed its channel")
+                })?;
+                return Err(died_at_start(&spec, status.map_err(host)?, &stderr_path));
+            }
+            Ok(Err(error)) => {
+                return Err(start_timed_out(
+                    &spec,
+                    &format!("a good answer to qmp_capabilities: {error:?}"),
+                ));
+            }
+            Err(_) => return Err(start_timed_out(&spec, "QEMU's greeting")),
+        }
+        let pump = tokio::spawn(Arc::clone(&running).hear_events(qmp_events));
+        tokio::spawn(Arc::clone(&running).watch_console());
+        tokio::spawn(Arc::clone(&running).watch_process(pump, stderr_path));
+        Ok(running)
+    }
+
+    /// Waits for `work`, but not beyond the deadline (`None`), and not once the machine is beyond help.
+    pub(crate) async fn unless_doomed<T>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, ExecError> {
+        let mut fate = self.fate.subscribe();
+        let doomed = async {
+            // The reference that comes back holds a lock.
+            let _ = fate.wait_for(Fate::is_sealed).await.map(drop);
+        };
+        tokio::select! {
+            biased;
+            () = doomed => Err(self.doom(what)),
+            done = timeout(deadline, work) => Ok(done.ok()),
+        }
+    }
+
+    /// The error of a machine that has panicked or ended.
+    fn doom(&self, what: &str) -> ExecError {
+        let (node, command) = (self.name.clone(), what.to_owned());
+        let fate = self.fate.borrow();
+        match (&fate.panicked, &fate.exited) {
+            (Some(console_tail), _) => ExecError::GuestPanicked {
+                node,
+                command,
+                console_tail: console_tail.clone(),
+            },
+            (None, Some(report)) => {
+                let cause = report
+                    .cause
+                    .as_ref()
+                    .map(|cause| format!("its reason: {cause}"));
+                let stderr = Some(report.stderr_tail.clone()).filter(|text| !text.is_empty());
+                let words = [cause, stderr].into_iter().flatten().collect::<Vec<_>>();
+                ExecError::QemuDead {
+                    node,
+                    command,
+                    status: report.status,
+                    stderr_tail: words.join("\n"),
+                }
+            }
+            (None, None) => ExecError::AgentDead {
+                node,
+                command,
+                reason: "its channel closed".into(),
+            },
+        }
+    }
+
+    /// What a request that failed on its channel means: a closed channel may be the first sign of a dead QEMU.
+    pub(crate) async fn post_mortem(&self, what: &str, error: WireError) -> ExecError {
+        let (node, command) = (self.name.clone(), what.to_owned());
+        match error {
+            // As a shell says of what it cannot begin.
+            WireError::Refused(words) => ExecError::CommandFailed {
+                node,
+                command,
+                status: Status::Exited(126),
+                stderr_tail: format!("the guest agent refused: {words}"),
+            },
+            WireError::Garbled(words) => ExecError::AgentDead {
+                node,
+                command,
+                reason: format!("it answered what nobody understands: {words}"),
+            },
+            WireError::Closed => {
+                let never = std::future::pending::<()>();
+                let reason = format!("it has closed its port; {}", self.last_console_line());
+                let alive = ExecError::AgentDead {
+                    node,
+                    command,
+                    reason,
+                };
+                self.unless_doomed(what, LAST_WORDS, never)
+                    .await
+                    .err()
+                    .unwrap_or(alive)
+            }
+        }
+    }
+
+    async fn hear_events(self: Arc<Self>, mut events: mpsc::UnboundedReceiver<QmpEvent>) {
+        while let Some(QmpEvent { name, data }) = events.recv().await {
+            match name.as_str() {
+                "GUEST_PANICKED" | "GUEST_CRASHLOADED" => self.panicked().await,
+                "VSERPORT_CHANGE" if data["id"] == PORT_ID => {
+                    let open = data["open"] == true;
+                    self.agent.port_changed(open);
+                    let _ = self.events.send(if open {
+                        MachineEvent::AgentFound
+                    } else {
+                        MachineEvent::AgentLost
+                    });
+                }
+                "SHUTDOWN" => {
+                    let cause = data["reason"].as_str().map(str::to_owned);
+                    self.fate.send_modify(|fate| fate.cause = cause);
+                }
+                _ => {}
+            }
+            let _ = self.events.send(MachineEvent::Qmp { name, data });
+        }
+    }
+
+    async fn watch_console(self: Arc<Self>) {
+        tokio::select! {
+            () = self.console.panicked() => self.panicked().await,
+            () = self.console.ended() => {}
+        }
+    }
+
+    /// Told by pvpanic, or by the console when the kernel had no pvpanic yet.
+    async fn panicked(&self) {
+        self.console.quiet().await;
+        let console_tail = self.console.crash().join("\n");
+        let first = self.fate.send_if_modified(|fate| {
+            let first = fate.panicked.is_none();
+            fate.panicked.get_or_insert_with(|| console_tail.clone());
+            first
+        });
+        if first {
+            let _ = self.events.send(MachineEvent::Panicked { console_tail });
+        }
+    }
+
+    /// Waits for QEMU's end, and hears its last words on all channels before it is told.
+    async fn watch_process(
+        self: Arc<Self>,
+        events: tokio::task::JoinHandle<()>,
+        stderr_path: PathBuf,
+    ) {
+        self.process.ended().await;
+        let usage = Usage::of(self.process.pid()).unwrap_or_default();
+        // Reaped by the end of the group's clean-up at the latest; what it was then is lost.
+        let status = self
+            .process
+            .exited()
+            .await
+            .unwrap_or(Status::Signalled(Signal::KILL.as_raw()));
+        let last_words = async {
+            self.qmp.ended().await;
+            let _ = events.await;
+            self.console.ended().await;
+        };
+        let _ = timeout(LAST_WORDS, last_words).await;
+        if self
+            .console
+            .troubles()
+            .iter()
+            .any(|line| line.trouble == Some(Trouble::Panic))
+        {
+            self.panicked().await;
+        }
+        let cause = self.fate.borrow().cause.clone();
+        let report = ExitReport {
+            status,
+            cause,
+            usage,
+            stderr_tail: stderr_tail(&stderr_path),
+        };
+        let _ = self.events.send(MachineEvent::Exited(report.clone()));
+        self.fate.send_modify(|fate| fate.exited = Some(report));
+    }
+
+    pub(crate) fn last_console_line(&self) -> String {
+        match self.console.tail(1).first() {
+            Some(line) => format!("the console's last line: {line}"),
+            None => "the console is empty".into(),
+        }
+    }
+}
+
+/// A socket that takes one connection; its file goes with it.
+struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+impl Listener {
+    fn new(path: PathBuf) -> Result<Self, VmError> {
+        let socket = UnixListener::bind(&path);
+        let socket = socket
+            .map_err(|error| VmError::host(format!("listen on {}", path.display()), error))?;
+        Ok(Self { socket, path })
+    }
+
+    async fn connection(self) -> io::Result<UnixStream> {
+        Ok(self.socket.accept().await?.0)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Whoever removed it already did our work.
+        let _ = fs_err::remove_file(&self.path);
+    }
+}
+
+fn stderr_tail(path: &Path) -> String {
+    tail(&String::from_utf8_lossy(
+        &fs_err::read(path).unwrap_or_default(),
+    ))
+}
+
+fn died_at_start(spec: &MachineSpec, status: Status, stderr_path: &Path) -> VmError {
+    VmError::DiedAtStart {
+        node: spec.name.clone(),
+        status,
+        stderr_tail: stderr_tail(stderr_path),
+    }
+}
+
+fn start_timed_out(spec: &MachineSpec, awaited: &str) -> VmError {
+    VmError::StartTimedOut {
+        node: spec.name.clone(),
+        deadline: START_DEADLINE,
+        awaited: awaited.into(),
+    }
+}

@@ -1,0 +1,281 @@
+//! A channel of JSON lines, as QMP and the guest agent speak them: requests carry an id, replies are matched by it.
+//!
+//! A reply that nobody waits for any more is forgotten, and whatever is no reply is handed on as a value, so that
+//! neither can upset the channel.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Written before a `guest-sync-delimited` and before its answer; it never occurs in JSON.
+pub(crate) const DELIMITER: u8 = 0xff;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WireError {
+    /// The other side answered with an error: its words.
+    Refused(String),
+    /// The other side is gone, or said that it forgot all requests.
+    Closed,
+    /// The answer has another shape than the protocol says.
+    Garbled(String),
+}
+
+type Answer = Result<Value, WireError>;
+type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
+
+/// The harness's end of a channel.
+pub(crate) struct Wire {
+    outgoing: mpsc::UnboundedSender<Vec<u8>>,
+    pending: Pending,
+    next_id: AtomicU64,
+    ended: watch::Receiver<bool>,
+}
+
+impl Wire {
+    /// Takes over a socket. `other` gets every message that is no reply: greetings, events.
+    pub(crate) fn open(stream: UnixStream, mut other: impl FnMut(Value) + Send + 'static) -> Self {
+        let (reader, mut writer) = stream.into_split();
+        let (outgoing, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
+        let pending = Pending::default();
+        let (ended_sender, ended) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Some(line) = queue.recv().await {
+                if writer.write_all(&line).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let answers = Arc::clone(&pending);
+        tokio::spawn(async move {
+            // The end of the channel is the end of its reader, for whatever reason.
+            let _ = read(reader, &answers, &mut other).await;
+            ended_sender.send_replace(true);
+            locked(&answers).clear();
+        });
+        Self {
+            outgoing,
+            pending,
+            next_id: AtomicU64::new(1),
+            ended,
+        }
+    }
+
+    /// Sends a request and waits for its answer. Dropping the future forgets the request.
+    pub(crate) async fn call(&self, name: &str, arguments: &Value) -> Answer {
+        self.send(name, arguments, self.fresh_id(), false).await
+    }
+
+    /// Sends `guest-sync-delimited` with its delimiter and waits for the answer to this very one.
+    pub(crate) async fn sync(&self) -> Result<(), WireError> {
+        let id = self.fresh_id();
+        let answer = self
+            .send("guest-sync-delimited", &json!({ "id": id }), id, true)
+            .await?;
+        if answer == json!(id) {
+            Ok(())
+        } else {
+            Err(WireError::Garbled(answer.to_string()))
+        }
+    }
+
+    /// Forgets all requests: the other side has.
+    pub(crate) fn forget(&self) {
+        locked(&self.pending).clear();
+    }
+
+    /// Returns when the other side has closed the channel and everything it had said has been heard.
+    pub(crate) async fn ended(&self) {
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    fn fresh_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn send(&self, name: &str, arguments: &Value, id: u64, delimited: bool) -> Answer {
+        let mut line = if delimited {
+            vec![DELIMITER]
+        } else {
+            Vec::new()
+        };
+        line.extend(
+            json!({ "execute": name, "arguments": arguments, "id": id })
+                .to_string()
+                .into_bytes(),
+        );
+        line.push(b'\n');
+        let (sender, answer) = oneshot::channel();
+        locked(&self.pending).insert(id, sender);
+        let _forget = Forget {
+            id,
+            pending: &self.pending,
+        };
+        if *self.ended.borrow() || self.outgoing.send(line).is_err() {
+            return Err(WireError::Closed);
+        }
+        answer.await.unwrap_or(Err(WireError::Closed))
+    }
+}
+
+/// Takes a request out of the book when its caller no longer waits.
+struct Forget<'a> {
+    id: u64,
+    pending: &'a Pending,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        locked(self.pending).remove(&self.id);
+    }
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    id: Option<Value>,
+    #[serde(rename = "return")]
+    value: Option<Value>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    desc: String,
+}
+
+async fn read(
+    reader: impl tokio::io::AsyncRead + Unpin,
+    pending: &Pending,
+    other: &mut (dyn FnMut(Value) + Send),
+) -> io::Result<()> {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        line.retain(|byte| *byte != DELIMITER);
+        match serde_json::from_slice::<Value>(&line) {
+            Ok(message) if message.get("return").is_some() || message.get("error").is_some() => {
+                settle(message, pending);
+            }
+            Ok(message) => other(message),
+            Err(error) => {
+                tracing::debug!(%error, line = %String::from_utf8_lossy(&line), "not JSON");
+            }
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Gives a reply to who waits for it.
+fn settle(message: Value, pending: &Pending) {
+    let reply: Reply = match serde_json::from_value(message) {
+        Ok(reply) => reply,
+        Err(error) => return tracing::debug!(%error, "a reply of unknown shape"),
+    };
+    let waiting = reply
+        .id
+        .as_ref()
+        .and_then(Value::as_u64)
+        .and_then(|id| locked(pending).remove(&id));
+    let answer = match reply.error {
+        Some(refusal) => Err(WireError::Refused(refusal.desc)),
+        None => Ok(reply.value.unwrap_or_default()),
+    };
+    // Its caller may have given up, or give up this very moment.
+    let forgotten = waiting.map_or(Some(answer.clone()), |waiting| waiting.send(answer).err());
+    if let Some(answer) = forgotten {
+        tracing::debug!(id = ?reply.id, ?answer, "a reply that nobody waits for");
+    }
+}
+
+fn locked(pending: &Pending) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answer>>> {
+    pending
+        .lock()
+        .expect("nothing panics while the book is open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// A wire whose other side is a plain socket in the test's hands.
+    fn wire() -> (Wire, BufReader<UnixStream>, mpsc::UnboundedReceiver<Value>) {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        let (sender, others) = mpsc::unbounded_channel();
+        let wire = Wire::open(ours, move |value| {
+            sender.send(value).expect("the test listens");
+        });
+        (wire, BufReader::new(theirs), others)
+    }
+
+    async fn heard(theirs: &mut BufReader<UnixStream>) -> String {
+        let mut line = Vec::new();
+        theirs.read_until(b'\n', &mut line).await.expect("reads");
+        String::from_utf8_lossy(&line).trim_end().to_owned()
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_requests_in_any_order() {
+        let (wire, mut theirs, mut others) = wire();
+        let arguments = json!({});
+        let (one, two, ()) = tokio::join!(
+            wire.call("one", &arguments),
+            wire.call("two", &arguments),
+            async {
+                insta::assert_snapshot!(heard(&mut theirs).await, @r#"{"arguments":{},"execute":"one","id":1}"#);
+                heard(&mut theirs).await;
+                let text = concat!(
+                    "{\"event\":\"NEVER_HEARD_OF\",\"data\":{\"x\":1}}\n",
+                    "this is not json\n",
+                    "{\"return\":2,\"id\":2}\n",
+                    "{\"return\":\"nobody asked\",\"id\":77}\n",
+                    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no id: a parser's complaint\"}}\n",
+                    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no such thing\"},\"id\":1}\n",
+                );
+                theirs
+                    .get_mut()
+                    .write_all(text.as_bytes())
+                    .await
+                    .expect("writes");
+            }
+        );
+        assert_eq!(one, Err(WireError::Refused("no such thing".into())));
+        assert_eq!(two, Ok(json!(2)));
+        assert_eq!(
+            others.recv().await.expect("the event")["event"],
+            "NEVER_HEARD_OF"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_is_forgotten_and_the_next_call_works() {
+        let (wire, mut theirs, _others) = wire();
+        let arguments = json!({});
+        let late =
+            tokio::time::timeout(Duration::from_millis(5), wire.call("slow", &arguments)).await;
+        assert!(late.is_err() && locked(&wire.pending).is_empty());
+        let (next, ()) = tokio::join!(wire.sync(), async {
+            heard(&mut theirs).await;
+            insta::assert_snapshot!(heard(&mut theirs).await, @r#"�{"arguments":{"id":2},"execute":"guest-sync-delimited","id":2}"#);
+            let answers = b"{\"return\":\"late\",\"id\":1}\n\xff{\"return\":2,\"id\":2}\n";
+            theirs.get_mut().write_all(answers).await.expect("writes");
+        });
+        assert_eq!(next, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_closed_channel_answers_at_once() {
+        let (wire, theirs, _others) = wire();
+        drop(theirs);
+        wire.ended().await;
+        assert_eq!(wire.call("any", &json!({})).await, Err(WireError::Closed));
+    }
+}

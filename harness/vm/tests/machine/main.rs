@@ -1,0 +1,50 @@
+//! Machines whose QEMU is a recording: what goes wrong, and that nothing is left behind.
+//!
+//! One program with three parts, chosen by its arguments: the trials; the fake QEMU that they start, so that it is
+//! there whenever they are; and a harness to be killed.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+mod bench;
+mod errors;
+mod leaks;
+mod streams;
+mod traps;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .first()
+        .is_some_and(|first| first == leaks::VICTIM)
+    {
+        return leaks::victim(&arguments[1..]);
+    }
+    if arguments.iter().any(|argument| argument == "-nodefaults") {
+        return fake_qemu::run(&arguments);
+    }
+    let trials = [
+        errors::trials(),
+        traps::trials(),
+        streams::trials(),
+        leaks::trials(),
+    ];
+    libtest_mimic::run(
+        &Arguments::from_args(),
+        trials.into_iter().flatten().collect(),
+    )
+    .exit_code()
+}
+
+/// A trial in a runtime of its own.
+fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
+        runtime.map_err(Failed::from)?.block_on(test());
+        Ok(())
+    })
+}
