@@ -1,0 +1,142 @@
+//! One build: from manifest to a finished entry in a temporary folder.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use sanlab_plan::Arch;
+
+use crate::child;
+use crate::diagnose::explain;
+use crate::error::ImageError;
+use crate::guest_files::read_tree;
+use crate::image::{INITRAMFS, KERNEL, LABEL, Label, ROOT, Sizes};
+use crate::initramfs::{self, Contents};
+use crate::lock::{self, LockedPackage};
+use crate::manifest::{KernelSource, Manifest};
+use crate::progress::Phase;
+use crate::userland::{self, Isolation};
+use crate::vmlinux;
+
+/// A build takes half a minute; a slow mirror may take longer.
+const DEADLINE: Duration = Duration::from_secs(1200);
+
+/// What mmdebstrap and the hook print when a phase begins.
+const MARKS: [(&str, Phase); 4] = [
+    ("I: running apt-get update", Phase::Download),
+    ("I: extracting archives", Phase::Install),
+    ("sanlab-phase: kernel", Phase::Kernel),
+    ("sanlab-phase: root", Phase::Root),
+];
+
+/// Packages, root image and modules as mmdebstrap left them in `folder`.
+#[derive(Debug)]
+pub(crate) struct Userland<'a> {
+    folder: &'a Path,
+    pub(crate) packages: Vec<LockedPackage>,
+}
+
+/// Installs the packages and writes the root image into `folder`, which is empty.
+pub(crate) fn userland<'a>(
+    manifest: &Manifest,
+    arch: Arch,
+    folder: &'a Path,
+    on_phase: impl Fn(Phase),
+) -> Result<Userland<'a>, ImageError> {
+    let mirror = manifest.mirror();
+    let isolation = Isolation::of_this_process();
+    let argv = userland::argv(manifest, arch, mirror.as_deref(), isolation, folder);
+    let mut command = Command::new(&argv[0]);
+    command
+        .args(&argv[1..])
+        .envs(userland::environment(manifest, arch));
+    if isolation != Isolation::MappedUser {
+        // A mapped user could not reach a folder of a private home, so mmdebstrap's own choice stands there.
+        command.env("TMPDIR", folder);
+    }
+    let ended = child::run(command, DEADLINE, |line| {
+        tracing::debug!(%arch, "{line}");
+        if let Some((_, phase)) = MARKS.iter().find(|(mark, _)| line.starts_with(mark)) {
+            on_phase(*phase);
+        }
+    })?;
+    match ended.status {
+        Some(status) if status.success() => {}
+        _ => {
+            return Err(explain(
+                &ended,
+                manifest,
+                arch,
+                mirror.as_deref().unwrap_or("the archive's usual mirror"),
+                DEADLINE,
+            ));
+        }
+    }
+    let packages = lock::from_apt(&fs_err::read_to_string(folder.join("packages"))?);
+    Ok(Userland { folder, packages })
+}
+
+impl Userland<'_> {
+    /// Takes kernel and initramfs to `entry` beside the root image, and labels it.
+    pub(crate) fn finish(
+        self,
+        manifest: &Manifest,
+        arch: Arch,
+        entry: &Path,
+    ) -> Result<Sizes, ImageError> {
+        let kernel_file = match &manifest.arches[&arch].kernel {
+            KernelSource::Package(_) => self.folder.join("vmlinuz"),
+            KernelSource::Files { vmlinux, .. } => vmlinux.clone(),
+        };
+        let kernel = vmlinux::extract(fs_err::read(&kernel_file)?, &kernel_file)?;
+        let kernel_release = vmlinux::release(&kernel, &kernel_file)?;
+        let order = fs_err::read_to_string(self.folder.join("order"))?;
+        let modules = order
+            .lines()
+            .map(|name| {
+                Ok((
+                    name.to_owned(),
+                    fs_err::read(self.folder.join("modules").join(name))?,
+                ))
+            })
+            .collect::<Result<_, ImageError>>()?;
+        let busybox = fs_err::read(self.folder.join("busybox"))?;
+        let initramfs = initramfs::pack(Contents {
+            busybox,
+            modules,
+            files: read_tree(&manifest.initramfs)?,
+        })?;
+
+        fs_err::create_dir(entry)?;
+        fs_err::rename(self.folder.join(ROOT), entry.join(ROOT))?;
+        fs_err::write(entry.join(KERNEL), &kernel)?;
+        fs_err::write(entry.join(INITRAMFS), &initramfs)?;
+        let facts = fs_err::read_to_string(self.folder.join("facts"))?;
+        let sizes = Sizes {
+            untrimmed: fact(&facts, "untrimmed"),
+            trimmed: fact(&facts, "trimmed"),
+            modules_untrimmed: fact(&facts, "modules_untrimmed"),
+            modules: fact(&facts, "modules"),
+            root: fs_err::metadata(entry.join(ROOT))?.len(),
+            kernel: kernel.len() as u64,
+            initramfs: initramfs.len() as u64,
+        };
+        let label = Label {
+            kernel_release,
+            packages: self.packages,
+            sizes,
+        };
+        let label = serde_json::to_vec_pretty(&label).map_err(std::io::Error::from)?;
+        fs_err::write(entry.join(LABEL), label)?;
+        Ok(sizes)
+    }
+}
+
+fn fact(facts: &str, name: &str) -> u64 {
+    let value = facts
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_default()
+}

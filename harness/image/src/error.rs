@@ -1,0 +1,167 @@
+//! Everything that can go wrong, each with the thing and the way out.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sanlab_plan::Arch;
+
+use crate::host_tools::HostTool;
+use crate::lock::LockDiff;
+
+/// Why there is no image. Messages finish the words "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The manifest's text is not what it should be.
+    #[error("read the image manifest: {path}:{line}:{column}: {message}", path = path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The lock's text is not what `--update-lock` writes.
+    #[error(
+        "read the image lock: {path}:{line}: {message}\n  help: restore the file, or write it anew with `sanlab image build --update-lock`",
+        path = path.display()
+    )]
+    LockText {
+        /// The lock.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No versions are recorded for this architecture.
+    #[error(
+        "find locked packages for {arch} in {path}\n  help: `sanlab image build --arch {arch} --update-lock` records what the mirror has now",
+        path = path.display()
+    )]
+    NotLocked {
+        /// The lock.
+        path: PathBuf,
+        /// Whose packages are missing.
+        arch: Arch,
+    },
+    /// The mirror has other packages than the lock.
+    #[error(
+        "match {path} for {arch}: {diff}\n  help: if the change is wanted, `sanlab image build --arch {arch} --update-lock` accepts it",
+        path = path.display()
+    )]
+    LockMismatch {
+        /// The lock.
+        path: PathBuf,
+        /// Whose packages differ.
+        arch: Arch,
+        /// How.
+        diff: LockDiff,
+    },
+    /// Programs that a build needs are not installed.
+    #[error("find {}\n  help: apt-get install {}", list(tools, |tool| format!("{} ({})", tool.program, tool.why)), packages(tools))]
+    MissingTools {
+        /// All of them.
+        tools: Vec<HostTool>,
+    },
+    /// No answer, or a wrong one, from the package mirror.
+    #[error(
+        "fetch packages from {mirror}: {detail}\n  help: check the network and http_proxy, or name another mirror in SANLAB_MIRROR"
+    )]
+    Mirror {
+        /// Its address.
+        mirror: String,
+        /// apt's own words.
+        detail: String,
+    },
+    /// A name in the manifest that the mirror does not know.
+    #[error("resolve the packages of {path} for {arch}: {detail}\n  help: correct the name in the manifest", path = path.display())]
+    UnknownPackage {
+        /// The manifest.
+        path: PathBuf,
+        /// For which architecture.
+        arch: Arch,
+        /// The tool's own words.
+        detail: String,
+    },
+    /// The file system of the store or of the temporary folder is full.
+    #[error(
+        "build the image for {arch}: no space left in {path}\n  help: a build needs about 1 GiB: free some, or point SANLAB_CACHE (and TMPDIR) to a larger disk",
+        path = path.display()
+    )]
+    NoSpace {
+        /// For which architecture.
+        arch: Arch,
+        /// The folder that was written to.
+        path: PathBuf,
+    },
+    /// A tool of the build ended badly, for a reason of its own.
+    #[error("build the image for {arch}: {program} ended with {status}; its last words:\n{tail}")]
+    Tool {
+        /// For which architecture.
+        arch: Arch,
+        /// The program.
+        program: &'static str,
+        /// Exit status or signal.
+        status: String,
+        /// The end of its output.
+        tail: String,
+    },
+    /// A tool of the build did not end.
+    #[error(
+        "build the image for {arch}: {program} has not ended after {deadline:?}; its last words:\n{tail}"
+    )]
+    TimedOut {
+        /// For which architecture.
+        arch: Arch,
+        /// The program.
+        program: &'static str,
+        /// How long it was given.
+        deadline: Duration,
+        /// The end of its output.
+        tail: String,
+    },
+    /// The kernel file is not one that can be booted.
+    #[error("take a kernel out of {path}: {reason}", path = path.display())]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// Neither `$SANLAB_CACHE` nor `$HOME` says where the store is.
+    #[error(
+        "find the image store: neither SANLAB_CACHE nor HOME is set\n  help: set SANLAB_CACHE to a folder with about 1 GiB of space"
+    )]
+    NoStore,
+    /// A file could not be read or written; the message names it.
+    #[error("access the image store: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl ImageError {
+    /// Gives a full disk its own message while an image is being built in `path`.
+    pub(crate) fn while_building(self, arch: Arch, path: &std::path::Path) -> Self {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::NoSpace {
+                arch,
+                path: path.to_owned(),
+            },
+            other => other,
+        }
+    }
+}
+
+fn list(tools: &[HostTool], word: impl Fn(&HostTool) -> String) -> String {
+    tools.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+fn packages(tools: &[HostTool]) -> String {
+    let mut packages: Vec<_> = tools.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages.join(" ")
+}

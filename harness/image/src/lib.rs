@@ -1,0 +1,41 @@
+//! Manifest and lock to kernel, initramfs and root image: the second stage of the pipeline.
+//!
+//! A [`Manifest`] (`images/NAME.toml`) says which packages and kernel modules a guest has; the lock beside it says
+//! which versions went in. [`ensure`] looks the result up in a [`Store`] whose keys are digests of everything that
+//! goes in, and builds it with the host's mmdebstrap and mkfs.erofs when it is not there.
+//!
+//! ```no_run
+//! use sanlab_image::{Manifest, Store, ensure};
+//! use sanlab_plan::Arch;
+//!
+//! let manifest = Manifest::load("images/debian-bookworm.toml".as_ref())?;
+//! let image = ensure(&Store::open_default()?, &manifest, Arch::X86, false, &|_| ())?;
+//! assert!(image.kernel.exists());
+//! # Ok::<(), sanlab_image::ImageError>(())
+//! ```
+
+mod build;
+mod child;
+mod diagnose;
+mod ensure;
+mod error;
+mod guest_files;
+mod host_tools;
+mod image;
+mod initramfs;
+mod key;
+mod lock;
+mod manifest;
+mod progress;
+mod store;
+mod userland;
+mod vmlinux;
+
+pub use ensure::ensure;
+pub use error::ImageError;
+pub use host_tools::{HostTool, missing_host_tools};
+pub use image::{Image, Sizes};
+pub use lock::{LockDiff, LockedPackage};
+pub use manifest::{KernelSource, Manifest};
+pub use progress::{Phase, Progress};
+pub use store::Store;

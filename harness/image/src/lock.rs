@@ -1,0 +1,302 @@
+//! The lock: name, version, architecture and SHA-256 of every package in an image.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::path::Path;
+
+use sanlab_plan::Arch;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ImageError;
+use crate::manifest::position;
+
+/// A package that went into an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LockedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version, as dpkg writes it.
+    pub version: String,
+    /// `i386`, `amd64` or `all`.
+    pub architecture: String,
+    /// Hex SHA-256 of the `.deb` file, from the mirror's signed index.
+    pub sha256: String,
+}
+
+/// A lock file: packages by architecture, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lock {
+    pub(crate) arches: BTreeMap<Arch, Vec<LockedPackage>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    version: String,
+    architecture: String,
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    x86: BTreeMap<String, Entry>,
+    #[serde(default)]
+    x86_64: BTreeMap<String, Entry>,
+}
+
+impl Lock {
+    /// Reads a lock; one that does not exist is empty.
+    pub(crate) fn load(path: &Path) -> Result<Self, ImageError> {
+        match fs_err::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map_err(|(at, message)| {
+                let (line, _) = position(&text, at);
+                ImageError::LockText {
+                    path: path.to_owned(),
+                    line,
+                    message,
+                }
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        let document: Document = toml::from_str(text).map_err(|error| {
+            (
+                error.span().map_or(0, |span| span.start),
+                error.message().trim_end().to_owned(),
+            )
+        })?;
+        let arches = [(Arch::X86, document.x86), (Arch::X86_64, document.x86_64)]
+            .into_iter()
+            .filter(|(_, entries)| !entries.is_empty())
+            .map(|(arch, entries)| {
+                let package = |(
+                    name,
+                    Entry {
+                        version,
+                        architecture,
+                        sha256,
+                    },
+                )| LockedPackage {
+                    name,
+                    version,
+                    architecture,
+                    sha256,
+                };
+                (arch, entries.into_iter().map(package).collect())
+            })
+            .collect();
+        Ok(Self { arches })
+    }
+
+    /// The file's text: a line a package, so that version control shows changes by package.
+    pub(crate) fn render(&self, manifest: &str) -> String {
+        let mut text = format!(
+            "# Every package in the images of {manifest}. Written by `sanlab image build --update-lock`: do not edit.\n"
+        );
+        for (arch, packages) in &self.arches {
+            let _ = write!(text, "\n[{arch}]\n");
+            for LockedPackage {
+                name,
+                version,
+                architecture,
+                sha256,
+            } in packages
+            {
+                let _ = writeln!(
+                    text,
+                    "\"{name}\" = {{ version = \"{version}\", architecture = \"{architecture}\", sha256 = \"{sha256}\" }}"
+                );
+            }
+        }
+        text
+    }
+}
+
+/// What apt says of packages (`apt-cache show`), as lock entries sorted by name.
+pub(crate) fn from_apt(stanzas: &str) -> Vec<LockedPackage> {
+    let mut packages: Vec<_> = stanzas.split("\n\n").filter_map(from_stanza).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn from_stanza(stanza: &str) -> Option<LockedPackage> {
+    let field = |name: &str| {
+        stanza
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            .map(|value| value.trim().to_owned())
+    };
+    Some(LockedPackage {
+        name: field("Package")?,
+        version: field("Version")?,
+        architecture: field("Architecture")?,
+        sha256: field("SHA256")?,
+    })
+}
+
+/// How what the mirror has differs from a lock. Displays a line a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockDiff {
+    /// In the lock, no longer installed.
+    pub removed: Vec<LockedPackage>,
+    /// Installed, not in the lock.
+    pub added: Vec<LockedPackage>,
+    /// In both, with another version or content: as locked, as installed.
+    pub changed: Vec<(LockedPackage, LockedPackage)>,
+}
+
+impl LockDiff {
+    /// The difference, or `None`.
+    pub(crate) fn between(locked: &[LockedPackage], installed: &[LockedPackage]) -> Option<Self> {
+        let by_name = |packages: &[LockedPackage]| -> BTreeMap<String, LockedPackage> {
+            packages
+                .iter()
+                .map(|package| (package.name.clone(), package.clone()))
+                .collect()
+        };
+        let (mut old, mut new) = (by_name(locked), by_name(installed));
+        old.retain(|name, package| match new.get(name) {
+            Some(same) if same == package => new.remove(name).is_none(),
+            _ => true,
+        });
+        if old.is_empty() && new.is_empty() {
+            return None;
+        }
+        let mut diff = Self {
+            removed: Vec::new(),
+            added: Vec::new(),
+            changed: Vec::new(),
+        };
+        for (name, package) in old {
+            match new.remove(&name) {
+                Some(other) => diff.changed.push((package, other)),
+                None => diff.removed.push(package),
+            }
+        }
+        diff.added = new.into_values().collect();
+        Some(diff)
+    }
+}
+
+impl fmt::Display for LockDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.removed.len() + self.added.len() + self.changed.len();
+        write!(
+            f,
+            "{count} {} from the lock",
+            if count == 1 {
+                "package differs"
+            } else {
+                "packages differ"
+            }
+        )?;
+        for LockedPackage { name, version, .. } in &self.removed {
+            write!(f, "\n  - {name} {version}")?;
+        }
+        for LockedPackage { name, version, .. } in &self.added {
+            write!(f, "\n  + {name} {version}")?;
+        }
+        for (old, new) in &self.changed {
+            if old.version == new.version {
+                write!(
+                    f,
+                    "\n  ! {} {}: the same version with other content",
+                    old.name, old.version
+                )?;
+                write!(
+                    f,
+                    "\n      locked  {}\n      fetched {}",
+                    old.sha256, new.sha256
+                )?;
+            } else {
+                write!(f, "\n  ~ {} {} -> {}", old.name, old.version, new.version)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, version: &str, sha256: &str) -> LockedPackage {
+        LockedPackage {
+            name: name.into(),
+            version: version.into(),
+            architecture: "amd64".into(),
+            sha256: sha256.into(),
+        }
+    }
+
+    #[test]
+    fn prints_what_it_parses() {
+        let lock = Lock {
+            arches: BTreeMap::from([
+                (Arch::X86, vec![package("kmod", "30+20221128-1", "aa")]),
+                (
+                    Arch::X86_64,
+                    vec![
+                        package("bash", "5.2.15-2+b7", "bb"),
+                        package("libstdc++6", "12.2.0", "cc"),
+                    ],
+                ),
+            ]),
+        };
+        let text = lock.render("debian-bookworm.toml");
+        assert_eq!(Lock::parse(&text).unwrap(), lock);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn shows_how_a_mirror_differs() {
+        let locked = [
+            package("gone", "1", "aa"),
+            package("moved", "2.36-9+deb12u10", "bb"),
+            package("same", "1", "cc"),
+            package("tampered", "1.0", "dd"),
+        ];
+        let installed = [
+            package("moved", "2.36-9+deb12u13", "b2"),
+            package("new", "7", "ee"),
+            package("same", "1", "cc"),
+            package("tampered", "1.0", "ff"),
+        ];
+        assert_eq!(LockDiff::between(&locked, &locked), None);
+        let error = ImageError::LockMismatch {
+            path: "images/debian-bookworm.lock".into(),
+            arch: Arch::X86,
+            diff: LockDiff::between(&locked, &installed).unwrap(),
+        };
+        insta::assert_snapshot!(error);
+    }
+
+    #[test]
+    fn reads_what_apt_shows() {
+        let stanza = "Package: kmod\nVersion: 30-1\nArchitecture: i386\nDescription: tools\n with a line\nSHA256: aa\n";
+        let twice = format!("{stanza}\n{stanza}\nPackage: half\nVersion: 1\n");
+        assert_eq!(
+            from_apt(&twice),
+            [LockedPackage {
+                architecture: "i386".into(),
+                ..package("kmod", "30-1", "aa")
+            }]
+        );
+    }
+
+    #[test]
+    fn says_where_a_lock_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.lock");
+        assert_eq!(Lock::load(&path).unwrap(), Lock::default());
+        fs_err::write(&path, "[x86]\n\"kmod\" = { version = \"1\" }\n").unwrap();
+        let message = Lock::load(&path).unwrap_err().to_string();
+        insta::assert_snapshot!(message.replace(folder.path().to_str().unwrap(), "images"));
+    }
+}
