@@ -1,0 +1,69 @@
+//! What is kept of a run that went wrong, while the guests still stand.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sanlab_plan::NodeName;
+use sanlab_record::EventKind;
+use tokio::time::Instant;
+
+use crate::journal::Scope;
+use crate::scene::Scene;
+
+/// For one look at one node: what takes longer hangs.
+const ONE_LOOK: Duration = Duration::from_secs(8);
+
+/// Writes every node's kernel log and layer state to `folder/NODE/`, nodes side by side, within `deadline` in all.
+/// What cannot be had is noted in the journal and stops nothing.
+pub(crate) async fn collect(scene: &Scene, scope: &Scope, folder: &Path, deadline: Duration) {
+    let looks = scene.stack.state();
+    let there = scene.there();
+    let all = join_all(
+        there
+            .iter()
+            .map(|node| of_node(scene, scope, folder, node, &looks)),
+    );
+    if tokio::time::timeout(deadline, all).await.is_err() {
+        scope.progress(
+            None,
+            format!("collecting was ended after {} s", deadline.as_secs_f64()),
+        );
+    }
+}
+
+async fn of_node(
+    scene: &Scene,
+    scope: &Scope,
+    folder: &Path,
+    node: &NodeName,
+    looks: &[(String, String)],
+) {
+    let remark = |text: String| scope.progress(Some(node), text);
+    if let Err(error) = fs_err::tokio::create_dir_all(folder.join(node.as_str())).await {
+        return remark(format!("not collected: {error}"));
+    }
+    for (name, script) in looks {
+        // A look is a row of commands of which any may fail: the rest is still worth having.
+        let script = format!("set +e\nexec 2>&1\n{script}");
+        let begun = Instant::now();
+        let text = match scene.site.exec(node, &script, ONE_LOOK).await {
+            Ok(ended) => ended.stdout,
+            Err(fault) => {
+                let fault = fault.to_string();
+                let reason = fault.lines().next().unwrap_or_default();
+                if begun.elapsed() < ONE_LOOK {
+                    // Not a look that hangs: nobody answers there any more.
+                    return remark(format!("{name} and the rest not collected: {reason}"));
+                }
+                remark(format!("{name} not collected: {reason}"));
+                continue;
+            }
+        };
+        let file = format!("{node}/{name}");
+        match fs_err::tokio::write(folder.join(&file), text).await {
+            Ok(()) => scope.say(Some(node), EventKind::Collected { file }),
+            Err(error) => remark(format!("{name} not collected: {error}")),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A plan from boot to teardown.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_plan::{NodeName, Plan};
+use sanlab_record::{EventKind, Failure, Outcome};
+use sanlab_stack::Stack;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::journal::{Journal, Scope};
+use crate::scene::{Scene, Setback};
+use crate::site::{Notice, Site, Teardown};
+use crate::step::{self, Background};
+use crate::{Fault, collect, kernel_log, tasks};
+
+/// For everything that is collected from all nodes.
+const COLLECT: Duration = Duration::from_secs(45);
+/// The same when somebody waits for the end.
+const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
+/// From a guest's loss to the error of the command that ran there.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// For ending the whole fleet.
+const END: Duration = Duration::from_secs(60);
+/// A script that asks almost nothing of a guest.
+const SMALL: Duration = Duration::from_secs(20);
+
+/// Drives the plan, watches the guests meanwhile, collects if it went wrong, and ends the guests.
+pub(crate) async fn conduct(
+    plan: &Plan,
+    stack: Stack,
+    site: Arc<dyn Site>,
+    mut notices: UnboundedReceiver<Notice>,
+    journal: &Journal,
+    out_dir: &Path,
+    cancel: CancellationToken,
+) -> (Outcome, Teardown) {
+    let scene = Arc::new(Scene::new(
+        plan.clone(),
+        stack,
+        Arc::clone(&site),
+        journal.clone(),
+    ));
+    let (mut setback, interrupted) = match fs_err::create_dir_all(out_dir) {
+        Ok(()) => watch(&scene, &mut notices, &cancel).await,
+        Err(error) => (Some(broken(journal, error.to_string())), false),
+    };
+    // What the guests said last is on its way still.
+    while let Ok(notice) = notices.try_recv() {
+        if let Some(fault) = attend(journal, notice) {
+            setback = setback.or(Some(Setback {
+                phase: phase_now(journal),
+                fault,
+            }));
+        }
+    }
+    let mut setback = testify(setback, journal, &site.consoles());
+    if let Some(Setback { phase, fault }) = &setback {
+        journal.tell(
+            Some(phase.clone()),
+            None,
+            EventKind::Failed {
+                message: fault.to_string(),
+            },
+        );
+        let scope = journal.phase("collect");
+        let deadline = if interrupted {
+            COLLECT_INTERRUPTED
+        } else {
+            COLLECT
+        };
+        collect::collect(&scene, &scope, out_dir, deadline).await;
+        scope.end();
+    }
+    let scope = journal.phase("teardown");
+    let teardown = tokio::time::timeout(END, site.end())
+        .await
+        .unwrap_or_else(|_| Teardown {
+            errors: vec![format!("end the fleet: not done after {} s", END.as_secs())],
+            ..Teardown::default()
+        });
+    for error in &teardown.errors {
+        scope.say(
+            None,
+            EventKind::Failed {
+                message: error.clone(),
+            },
+        );
+    }
+    if let Some(error) = teardown.errors.first() {
+        let fault = Fault::Lab(error.clone());
+        setback = setback.or_else(|| {
+            Some(Setback {
+                phase: scope.name().to_owned(),
+                fault,
+            })
+        });
+    } else {
+        scope.end();
+    }
+    let outcome = setback.map_or(Outcome::Passed, |Setback { phase, fault }| match fault {
+        Fault::Stack(message) => Outcome::Failed(Failure { phase, message }),
+        Fault::Lab(message) => Outcome::Broken(Failure { phase, message }),
+    });
+    (outcome, teardown)
+}
+
+/// Drives the plan in a task of its own, so that neither a panic there nor an end from outside can reach past it.
+/// The flag tells whether somebody interrupted it.
+async fn watch(
+    scene: &Arc<Scene>,
+    notices: &mut UnboundedReceiver<Notice>,
+    cancel: &CancellationToken,
+) -> (Option<Setback>, bool) {
+    let journal = &scene.journal;
+    let mut driving = AbortOnDropHandle::new(tokio::spawn(drive(Arc::clone(scene))));
+    let (setback, interrupted) = tokio::select! {
+        biased;
+        done = &mut driving => match done {
+            Ok(done) => return (done.err(), false),
+            Err(error) => return (Some(broken(journal, panic_message(error))), false),
+        },
+        fault = alarm(journal, notices) => {
+            let setback = Setback { phase: phase_now(journal), fault };
+            // What was being done may tell more of it, or be its very cause.
+            match tokio::time::timeout(LAST_WORDS, &mut driving).await {
+                Ok(Ok(Err(told))) => return (Some(told), false),
+                Ok(_) => return (Some(setback), false),
+                Err(_) => (setback, false),
+            }
+        }
+        () = cancel.cancelled() => (broken(journal, "interrupted".to_owned()), true),
+    };
+    driving.abort();
+    // The task lets go of the guests at its next wait; the guests are needed afterwards.
+    let _ = (&mut driving).await;
+    (Some(setback), interrupted)
+}
+
+/// Boot, layers, steps, and the layers down again.
+async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
+    let site = &*scene.site;
+    let at_start: Vec<NodeName> = scene
+        .plan
+        .at_start()
+        .map(|node| node.name.clone())
+        .collect();
+    in_phase(&scene, "boot", async |_| {
+        site.start().await?;
+        scene.arrived(&at_start);
+        attend_to_kernel(&scene, &at_start).await
+    })
+    .await?;
+    for work in scene.stack.up() {
+        in_phase(&scene, &format!("layer {}", work.kind), async |scope| {
+            tasks::carry_out(site, scope, &work).await?;
+            if work.kind == "mount" {
+                scene.has_mounted(&at_start);
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    let mut background = Background::new();
+    for step in &scene.plan.steps {
+        step::perform(&scene, step, &mut background).await?;
+    }
+    step::join_all(&mut background).await?;
+    in_phase(&scene, "take down", async |scope| {
+        for work in scene.stack.down(&scene.there(), &scene.mounted()) {
+            tasks::carry_out(site, scope, &work).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn in_phase(
+    scene: &Scene,
+    name: &str,
+    work: impl AsyncFnOnce(&Scope) -> Result<(), Fault>,
+) -> Result<(), Setback> {
+    let scope = scene.journal.phase(name);
+    match work(&scope).await {
+        Ok(()) => {
+            scope.end();
+            Ok(())
+        }
+        Err(fault) => Err(Setback {
+            phase: name.to_owned(),
+            fault,
+        }),
+    }
+}
+
+/// Lets the kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
+pub(crate) async fn attend_to_kernel(scene: &Scene, nodes: &[NodeName]) -> Result<(), Fault> {
+    let loud = nodes
+        .iter()
+        .map(|node| scene.site.exec(node, "dmesg -n 6", SMALL));
+    try_join_all(loud).await?;
+    Ok(())
+}
+
+/// Turns what the guests do by themselves into events, until one of them is the end of the run.
+async fn alarm(journal: &Journal, notices: &mut UnboundedReceiver<Notice>) -> Fault {
+    while let Some(notice) = notices.recv().await {
+        if let Some(fault) = attend(journal, notice) {
+            return fault;
+        }
+    }
+    // Nobody is left to tell anything; the drive ends by itself.
+    std::future::pending().await
+}
+
+fn attend(journal: &Journal, notice: Notice) -> Option<Fault> {
+    match notice {
+        Notice::Waiting { what } => journal.note(None, EventKind::Waiting { what }),
+        Notice::Progress { node, text } => {
+            journal.note(node.as_deref(), EventKind::Progress { text });
+        }
+        Notice::Answered { node, seconds } => {
+            journal.note(Some(&node), EventKind::Answered { seconds });
+        }
+        Notice::Console { node, line } => {
+            if let Some(finding) = kernel_log::judge(&line) {
+                return Some(Fault::Stack(format!("the kernel of {node} says {finding}")));
+            }
+            if let Some(line) = kernel_log::news(&line) {
+                journal.note(
+                    Some(&node),
+                    EventKind::KernelSaid {
+                        line: line.to_owned(),
+                    },
+                );
+            }
+        }
+        Notice::Panicked { node } => {
+            return Some(Fault::Stack(format!("the kernel of {node} panicked")));
+        }
+        Notice::Lost { fault } => return Some(fault),
+    }
+    None
+}
+
+/// The consoles have the last word: a kernel in trouble is the stack's failure, whatever else seemed to be wrong.
+fn testify(
+    setback: Option<Setback>,
+    journal: &Journal,
+    consoles: &[(NodeName, String)],
+) -> Option<Setback> {
+    let found = consoles
+        .iter()
+        .find_map(|(node, log)| Some((node, kernel_log::first_finding(log)?)));
+    let Some((node, finding)) = found else {
+        return setback;
+    };
+    let says = format!("the kernel of {node} says {finding}");
+    Some(match setback {
+        None => Setback {
+            phase: phase_now(journal),
+            fault: Fault::Stack(says),
+        },
+        Some(setback) if setback.fault.to_string().contains(&says) => setback,
+        Some(Setback { phase, fault }) => Setback {
+            phase,
+            fault: Fault::Stack(format!("{fault}\n{says}")),
+        },
+    })
+}
+
+fn broken(journal: &Journal, message: String) -> Setback {
+    Setback {
+        phase: phase_now(journal),
+        fault: Fault::Lab(message),
+    }
+}
+
+fn phase_now(journal: &Journal) -> String {
+    journal.current().unwrap_or_else(|| "start".to_owned())
+}
+
+fn panic_message(error: tokio::task::JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else {
+        return "the run was ended from outside".to_owned();
+    };
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("the lab panicked: {}", text.unwrap_or("without words"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+//! The engine on a play-acted fleet: whose fault what is, and that the fleet is ended whatever happens.
+
+use sanlab_plan::Step;
+use sanlab_record::Event;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use super::*;
+use crate::journal::Told;
+use crate::playact::{Act, Playact, dd, plan, run, same_tree, step};
+
+const DD: &str =
+    "4+0 records in\n4+0 records out\n4194304 bytes (4.2 MB, 4.0 MiB) copied, 0.5 s, 8.4 MB/s\n";
+const LISTED: &str = "f\x004194304\0\0vix0.img\0f\x004194304\0\0vix1.img\0\0";
+/// Of 4 MiB of zeros.
+const ZEROS: &str = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
+
+/// dd works, and every node lists what was written.
+fn well(_node: &str, script: &str) -> Option<Act> {
+    if script.contains("cat report") {
+        return Some(Act::Say(0, String::new(), DD.to_owned()));
+    }
+    let listed = format!("{LISTED}{ZEROS}  ./vix0.img\0{ZEROS}  ./vix1.img\0");
+    script
+        .contains("drop_caches")
+        .then(|| Act::Say(0, listed, String::new()))
+}
+
+struct Played {
+    outcome: Outcome,
+    told: Told,
+    asked: Vec<(String, String)>,
+}
+
+impl Played {
+    fn phases(&self) -> Vec<&str> {
+        self.told
+            .phases
+            .iter()
+            .map(|phase| phase.name.as_str())
+            .collect()
+    }
+
+    fn failure(&self) -> (&'static str, &str, &str) {
+        match &self.outcome {
+            Outcome::Failed(Failure { phase, message }) => ("failed", phase, message),
+            Outcome::Broken(Failure { phase, message }) => ("broken", phase, message),
+            other => panic!("it {}", other.as_str()),
+        }
+    }
+}
+
+async fn play_with(
+    steps: Vec<Step>,
+    dress: impl FnOnce(Playact) -> Playact,
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+    direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
+) -> Played {
+    let plan = plan(steps);
+    let stack = sanlab_stack::compose(&plan).unwrap();
+    let site = Arc::new(dress(Playact::new(&plan, &stack, actor)));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::new(unbounded_channel().0);
+    let (notify, notices) = unbounded_channel();
+    let cancel = CancellationToken::new();
+    direct(notify, cancel.clone());
+    let as_site = Arc::clone(&site) as Arc<dyn Site>;
+    let (outcome, _) = conduct(
+        &plan,
+        stack,
+        as_site,
+        notices,
+        &journal,
+        folder.path(),
+        cancel,
+    )
+    .await;
+    let asked = site.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked.last().map(|(_, script)| script.as_str()),
+        Some("end"),
+        "the fleet is ended, last of all"
+    );
+    let told = journal.take();
+    for event in &told.events {
+        if let EventKind::Collected { file } = &event.kind {
+            assert!(folder.path().join(file).exists(), "{file}");
+        }
+    }
+    Played {
+        outcome,
+        told,
+        asked,
+    }
+}
+
+async fn play(
+    steps: Vec<Step>,
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+) -> Played {
+    play_with(steps, |site| site, actor, |_, _| ()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_goes_from_boot_to_teardown() {
+    let steps = vec![
+        step("load", dd(&["vix0", "vix1"], false)),
+        step("compare", same_tree(&["vix0", "vix1"])),
+    ];
+    let played = play(steps, well).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    assert_eq!(
+        played.phases(),
+        [
+            "boot",
+            "layer nbd",
+            "layer linear",
+            "layer o2cb",
+            "layer ocfs2",
+            "layer mount",
+            "step load",
+            "step compare",
+            "take down",
+            "teardown"
+        ]
+    );
+    let samples: Vec<_> = played
+        .told
+        .samples
+        .iter()
+        .map(|sample| (sample.node.as_str(), sample.bytes))
+        .collect();
+    assert_eq!(samples, [("vix0", 4 << 20), ("vix1", 4 << 20)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_fails_is_the_stacks_fault_and_is_collected() {
+    let refuse = |_: &str, script: &str| {
+        script
+            .contains("mkfs")
+            .then(|| Act::Say(1, String::new(), "mkfs.ocfs2: no\n".to_owned()))
+    };
+    let played = play(Vec::new(), refuse).await;
+    let (word, phase, message) = played.failure();
+    assert_eq!((word, phase), ("failed", "layer ocfs2"));
+    assert!(
+        message.contains("vix0") && message.contains("mkfs.ocfs2: no"),
+        "{message}"
+    );
+    assert_eq!(
+        played.phases().last_chunk(),
+        Some(&["layer ocfs2", "collect", "teardown"])
+    );
+    let collected = |event: &&Event| matches!(event.kind, EventKind::Collected { .. });
+    assert!(played.told.events.iter().filter(collected).count() > 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_sees_other_bytes_fails_the_check() {
+    let other = |node: &str, script: &str| {
+        let listed = format!("{LISTED}{ZEROS}  ./vix0.img\0ab12  ./vix1.img\0");
+        (node == "vix1" && script.contains("drop_caches"))
+            .then(|| Act::Say(0, listed, String::new()))
+            .or(well(node, script))
+    };
+    let steps = vec![
+        step("load", dd(&["vix0", "vix1"], false)),
+        step("compare", same_tree(&["vix0", "vix1"])),
+    ];
+    let played = play(steps, other).await;
+    insta::assert_snapshot!(played.failure().2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_agent_is_the_labs_fault() {
+    let played = play(vec![step("look", run("vix1", "ls"))], |_, script| {
+        (script == "ls").then_some(Act::Dead)
+    })
+    .await;
+    assert_eq!(
+        played.failure(),
+        ("broken", "step look", "the guest agent is dead")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kernel_in_trouble_outweighs_everything() {
+    let oops = "[   61.0] BUG: unable to handle page fault for address: 00000010\n";
+    let played = play_with(
+        Vec::new(),
+        |site| site.console(oops),
+        |_, _| None,
+        |_, _| (),
+    )
+    .await;
+    let (word, _, message) = played.failure();
+    assert_eq!(word, "failed", "all steps were well, the console was not");
+    assert!(
+        message.starts_with("the kernel of vix0 says oops: `BUG: unable"),
+        "{message}"
+    );
+
+    let dead = |_: &str, script: &str| (script == "ls").then_some(Act::Dead);
+    let played = play_with(
+        vec![step("look", run("vix1", "ls"))],
+        |site| site.console(oops),
+        dead,
+        |_, _| (),
+    )
+    .await;
+    let (word, phase, message) = played.failure();
+    assert_eq!((word, phase), ("failed", "step look"));
+    assert!(
+        message.contains("agent is dead\nthe kernel of vix0 says oops"),
+        "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_ends_at_its_deadline() {
+    let began = Instant::now();
+    let hang = |_: &str, script: &str| (script == "sync").then_some(Act::Hang);
+    let played = play(vec![step("flush", run("vix0", "sync"))], hang).await;
+    assert_eq!(
+        played.failure(),
+        ("failed", "step flush", "run it on vix0 within 30 s")
+    );
+    assert!(began.elapsed() < Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_says_what_it_saw_last() {
+    let played = play(Vec::new(), |node, script| {
+        (node == "vix1" && script.contains("/proc/mounts"))
+            .then(|| Act::Say(0, "not yet\n".to_owned(), String::new()))
+    })
+    .await;
+    let (word, phase, message) = played.failure();
+    assert_eq!((word, phase), ("failed", "layer mount"));
+    assert!(
+        message.contains("on vix1: not so after ") && message.contains("saw `not yet`"),
+        "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_lab_still_ends_the_fleet() {
+    let played = play(vec![step("slip", run("vix0", "true"))], |_, script| {
+        (script == "true").then_some(Act::Panic)
+    })
+    .await;
+    assert_eq!(
+        played.failure(),
+        (
+            "broken",
+            "step slip",
+            "the lab panicked: a mistake in the lab"
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_it_in_order() {
+    let began = Instant::now();
+    let hang = |_: &str, script: &str| (script == "sync").then_some(Act::Hang);
+    let steps = vec![
+        step("load", dd(&["vix0"], true)),
+        step("flush", run("vix0", "sync")),
+    ];
+    let played = play_with(
+        steps,
+        |site| site,
+        hang,
+        |_, cancel| {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                cancel.cancel();
+            });
+        },
+    )
+    .await;
+    assert_eq!(played.failure(), ("broken", "step flush", "interrupted"));
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
+    let hang = |_: &str, script: &str| (script == "sync").then_some(Act::Hang);
+    for (notice, expected) in [
+        (
+            Notice::Panicked {
+                node: "vix1".to_owned(),
+            },
+            ("failed", "step flush", "the kernel of vix1 panicked"),
+        ),
+        (
+            Notice::Lost {
+                fault: Fault::Lab("the QEMU of vix1 was ended by signal 9".to_owned()),
+            },
+            (
+                "broken",
+                "step flush",
+                "the QEMU of vix1 was ended by signal 9",
+            ),
+        ),
+        (
+            Notice::Console {
+                node: "vix1".to_owned(),
+                line: "[ 5.0] kernel BUG at fs/x.c:1!\r".to_owned(),
+            },
+            (
+                "failed",
+                "step flush",
+                "the kernel of vix1 says bug: `kernel BUG at fs/x.c:1!`",
+            ),
+        ),
+    ] {
+        let began = Instant::now();
+        let played = play_with(
+            vec![step("flush", run("vix0", "sync"))],
+            |site| site,
+            hang,
+            |notify, _| {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    let _ = notify.send(notice);
+                    // The guests' side stays open to the end.
+                    tokio::time::sleep(Duration::from_secs(600)).await;
+                });
+            },
+        )
+        .await;
+        assert_eq!(played.failure(), expected);
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_step_that_nobody_awaits_must_succeed_too() {
+    let full = |node: &str, script: &str| {
+        let said = "/bin/dd: error writing: No space left on device\n".to_owned();
+        script
+            .contains("cat report")
+            .then(|| Act::Say(1, String::new(), said))
+            .or(well(node, script))
+    };
+    let steps = vec![
+        step("load", dd(&["vix0"], true)),
+        step("look", run("vix1", "ls")),
+    ];
+    let played = play(steps, full).await;
+    let (word, phase, message) = played.failure();
+    assert_eq!((word, phase), ("failed", "step load"));
+    assert!(
+        message.contains("dd of=/mnt/nbdsan/vix0.img on vix0: exited with 1"),
+        "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn leftovers_after_a_good_run_are_the_labs_fault() {
+    let played = play_with(
+        Vec::new(),
+        |site| site.error_at_end("these processes survived: 4711"),
+        |_, _| None,
+        |_, _| (),
+    )
+    .await;
+    assert_eq!(
+        played.failure(),
+        ("broken", "teardown", "these processes survived: 4711")
+    );
+    assert!(played.asked.len() > 5);
+}

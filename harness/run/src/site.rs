@@ -1,0 +1,115 @@
+//! The seam between the engine and the guests: what the engine asks of a fleet, and no more. Tests stand a
+//! play-acted fleet here.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sanlab_plan::NodeName;
+use sanlab_record::NodeUse;
+
+use crate::Fault;
+
+/// A future that can be kept behind `dyn Site`.
+pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The running guests.
+pub(crate) trait Site: Send + Sync {
+    /// Boots the nodes of the start, side by side, until each answers and knows its name and address.
+    fn start(&self) -> Pending<'_, Result<(), Fault>>;
+
+    /// Boots a later node.
+    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>>;
+
+    /// Runs a script in a guest's shell with `-e`. A code other than 0 is an answer, not an error.
+    fn exec<'a>(
+        &'a self,
+        node: &'a NodeName,
+        script: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Fault>>;
+
+    /// Everything that was booted, with its console so far. Asks no guest.
+    fn consoles(&self) -> Vec<(NodeName, String)>;
+
+    /// Ends every guest, and goes on after an error.
+    fn end(&self) -> Pending<'_, Teardown>;
+}
+
+/// What the guests do by themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Notice {
+    /// Other runs hold what this one needs.
+    Waiting { what: String },
+    /// For people.
+    Progress { node: Option<String>, text: String },
+    /// The agent answered for the first time.
+    Answered { node: String, seconds: f64 },
+    /// A line on the console.
+    Console { node: String, line: String },
+    /// The kernel panicked.
+    Panicked { node: String },
+    /// A guest is lost: QEMU is gone, or the host has no space for its disk.
+    Lost { fault: Fault },
+}
+
+/// How a script ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) status: Status,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A process's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Exited(i32),
+    Signalled(i32),
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
+impl Ended {
+    /// Standard output if it exited with 0; otherwise the stack's fault, with what it said.
+    pub(crate) fn success(self) -> Result<String, Fault> {
+        if self.status == Status::Exited(0) {
+            return Ok(self.stdout);
+        }
+        Err(Fault::Stack(format!("{}: {}", self.status, self.said())))
+    }
+
+    /// The end of standard error, or of standard output if that is empty, on one line.
+    pub(crate) fn said(&self) -> String {
+        let text = if self.stderr.trim().is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        match lines.len() {
+            0 => "it said nothing".to_owned(),
+            length => lines[length.saturating_sub(6)..].join(" / "),
+        }
+    }
+}
+
+/// What is left of a fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Teardown {
+    /// What did not end as it must.
+    pub(crate) errors: Vec<String>,
+    /// What each node cost the host.
+    pub(crate) nodes: BTreeMap<String, NodeUse>,
+}

@@ -1,0 +1,156 @@
+//! The step table: what each kind of step does stands in a file of its own.
+
+mod add_node;
+mod check;
+mod dd;
+mod mount;
+mod run_command;
+mod unmount;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sanlab_plan::{Action, NodeName, Step};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Fault;
+use crate::journal::Scope;
+use crate::scene::{Scene, Setback};
+use crate::site::Ended;
+
+/// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
+/// takes to find out that a guest's agent is dead.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// The steps that go on while others run, by label. Dropping it ends the waits.
+pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), Setback>>>;
+
+/// A step being done: what it may reach.
+#[derive(Clone, Copy)]
+struct Doing<'a> {
+    scene: &'a Scene,
+    step: &'a Step,
+    scope: &'a Scope,
+}
+
+/// Does one step; a step in the background is started, and left in `background`.
+pub(crate) async fn perform(
+    scene: &Arc<Scene>,
+    step: &Step,
+    background: &mut Background,
+) -> Result<(), Setback> {
+    let name = format!("step {}", step.label);
+    let apart = matches!(&step.action, Action::Dd(dd) if dd.background);
+    let scope = if apart {
+        scene.journal.background(name)
+    } else {
+        scene.journal.phase(name)
+    };
+    let doing = Doing {
+        scene,
+        step,
+        scope: &scope,
+    };
+    let done = match &step.action {
+        Action::Mount(mount) => doing.within(mount::perform(doing, mount)).await,
+        Action::Unmount(unmount) => doing.within(unmount::perform(doing, unmount)).await,
+        Action::Wait(wait) => {
+            return wait::perform(doing, wait, background)
+                .await
+                .inspect(|()| scope.end());
+        }
+        Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
+        Action::Check(check) => doing.within(check::perform(doing, check)).await,
+        Action::Run(run) => doing.within(run_command::perform(doing, run)).await,
+        Action::Dd(dd) => match doing.within(dd::prepare(doing, dd)).await {
+            Ok(writers) if apart => {
+                background.insert(step.label.to_string(), start(scene, step, scope, writers));
+                return Ok(());
+            }
+            Ok(writers) => doing.within(dd::write(doing, &writers)).await,
+            Err(fault) => Err(fault),
+        },
+    };
+    settle(scope, done)
+}
+
+/// Joins the steps that nobody waited for.
+pub(crate) async fn join_all(background: &mut Background) -> Result<(), Setback> {
+    while let Some((label, work)) = background.pop_first() {
+        joined(&label, work).await?;
+    }
+    Ok(())
+}
+
+/// Lets prepared writers write while the scenario goes on.
+fn start(
+    scene: &Arc<Scene>,
+    step: &Step,
+    scope: Scope,
+    writers: Vec<dd::Writer>,
+) -> AbortOnDropHandle<Result<(), Setback>> {
+    let (scene, step) = (Arc::clone(scene), step.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let doing = Doing {
+            scene: &scene,
+            step: &step,
+            scope: &scope,
+        };
+        let done = doing.within(dd::write(doing, &writers)).await;
+        settle(scope, done)
+    }))
+}
+
+/// What became of a step in the background.
+async fn joined(label: &str, work: AbortOnDropHandle<Result<(), Setback>>) -> Result<(), Setback> {
+    work.await.unwrap_or_else(|error| {
+        let fault = Fault::Lab(format!(
+            "the step in the background ended without a result: {error}"
+        ));
+        Err(Setback {
+            phase: format!("step {label}"),
+            fault,
+        })
+    })
+}
+
+fn settle(scope: Scope, done: Result<(), Fault>) -> Result<(), Setback> {
+    match done {
+        Ok(()) => {
+            scope.end();
+            Ok(())
+        }
+        Err(fault) => Err(Setback {
+            phase: scope.name().to_owned(),
+            fault,
+        }),
+    }
+}
+
+impl Doing<'_> {
+    /// What is left of the step's time, to the tenth of a second.
+    fn left(&self) -> Duration {
+        let left = self.step.deadline.saturating_sub(self.scope.elapsed());
+        Duration::from_secs_f64((left.as_secs_f64() * 10.0).ceil() / 10.0)
+    }
+
+    /// Ends the wait for `work` shortly after the step's deadline.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let deadline = self.step.deadline;
+        tokio::time::timeout(self.left() + GRACE, work)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Fault::Stack(format!(
+                    "not done after {} s",
+                    deadline.as_secs_f64()
+                )))
+            })
+    }
+
+    /// Runs a script on a node within what is left of the step's time. Its faults name the node and the command.
+    async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Fault> {
+        self.scene.site.exec(node, script, self.left()).await
+    }
+}

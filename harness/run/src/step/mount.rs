@@ -1,0 +1,53 @@
+//! `mount`: the volume on nodes, side by side; or the refusal that the scenario expects.
+
+use futures_util::future::try_join_all;
+use regex::Regex;
+use sanlab_plan::Mount;
+
+use super::Doing;
+use crate::Fault;
+use crate::site::Status;
+use crate::tasks;
+
+pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Fault> {
+    let Doing { scene, scope, .. } = doing;
+    let work = scene
+        .volume()?
+        .mount(&mount.on, &scene.mounted(), scene.stack.topology());
+    let Some(reason) = &mount.fails else {
+        tasks::carry_out(&*scene.site, scope, &work).await?;
+        scene.has_mounted(&mount.on);
+        return Ok(());
+    };
+    let reason = Regex::new(reason)
+        .map_err(|error| Fault::Lab(format!("read the pattern `{reason}`: {error}")))?;
+    let attempts = work
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.tasks)
+        .map(|task| async {
+            let node = &task.node;
+            let ended = tasks::attempt(&*scene.site, task).await?;
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            if ended.status == Status::Exited(0) {
+                return Err(Fault::Stack(format!(
+                    "{} mounted on {node}, but must be refused with `{reason}`",
+                    work.title
+                )));
+            }
+            let Some(found) = reason.find(&said) else {
+                return Err(Fault::Stack(format!(
+                    "{} on {node} failed without `{reason}`: {}",
+                    work.title,
+                    ended.said()
+                )));
+            };
+            scope.progress(
+                Some(node),
+                format!("refused as it must be: {}", found.as_str()),
+            );
+            Ok(())
+        });
+    try_join_all(attempts).await?;
+    Ok(())
+}
