@@ -1,0 +1,149 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use sanlab_plan::Arch;
+use sanlab_vm::AcceleratorWish;
+
+use crate::{Exit, LabError, command};
+
+/// Integration tests of shared-storage stacks on QEMU guests.
+///
+/// A scenario file describes guests, the storage layers between them and the steps to take; `sanlab run` boots the
+/// guests, builds the layers, takes the steps and says what happened.
+#[derive(Debug, Parser)]
+#[command(name = "sanlab", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 everything passed, 1 a scenario failed, 2 wrong input or usage, 3 the lab could not do its part, \
+4 interrupted.
+
+Environment: SANLAB_CACHE is the image store (default ~/.cache/sanlab), SANLAB_RUNTIME the folder of running fleets \
+(default $TMPDIR/sanlab-UID), SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what this host has, what it lacks and what installs that
+    Doctor,
+    /// Guest images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Check scenario files without starting a guest
+    Check {
+        /// Scenario files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Show what a scenario would do: nodes, memory, layers, steps, accelerator
+    Plan {
+        /// Scenario file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// What shall execute the guests' instructions
+        #[arg(long, value_enum, default_value_t)]
+        accel: Accel,
+    },
+    /// Run scenarios one after another, and keep a record of each
+    Run {
+        /// Scenario files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// What shall execute the guests' instructions
+        #[arg(long, value_enum, default_value_t)]
+        accel: Accel,
+        /// Go on with the next scenario after one that did not pass
+        #[arg(long)]
+        keep_going: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Build what the store does not have yet
+    Build {
+        /// Only this architecture
+        #[arg(long, value_parser = parse_arch)]
+        arch: Option<Arch>,
+        /// Take the packages that the mirror offers now, and write them to the lock file
+        #[arg(long)]
+        update_lock: bool,
+    },
+}
+
+/// What shall execute the guests' instructions.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Accel {
+    /// KVM where a probe guest really runs on it, else TCG
+    #[default]
+    Auto,
+    /// The host's processor; an error where it does not work
+    Kvm,
+    /// QEMU's translator
+    Tcg,
+}
+
+impl From<Accel> for AcceleratorWish {
+    fn from(accel: Accel) -> Self {
+        match accel {
+            Accel::Auto => Self::Auto,
+            Accel::Kvm => Self::Kvm,
+            Accel::Tcg => Self::Tcg,
+        }
+    }
+}
+
+impl Cli {
+    /// Does what the command line says; call within a tokio runtime.
+    pub async fn execute(self) -> Result<Exit, LabError> {
+        match self.command {
+            Command::Doctor => command::doctor::execute().await,
+            Command::Image(ImageCommand::Build { arch, update_lock }) => {
+                command::image::build(arch, update_lock).await
+            }
+            Command::Check { files } => command::check::execute(&files),
+            Command::Plan { file, accel } => command::plan::execute(&file, accel.into()).await,
+            Command::Run {
+                files,
+                accel,
+                keep_going,
+            } => command::run::execute(&files, accel.into(), keep_going).await,
+        }
+    }
+}
+
+fn parse_arch(text: &str) -> Result<Arch, String> {
+    Arch::ALL
+        .into_iter()
+        .find(|arch| arch.as_str() == text)
+        .ok_or_else(|| {
+            let known: Vec<&str> = Arch::ALL.iter().map(|arch| arch.as_str()).collect();
+            format!("known are {}", known.join(", "))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_architecture_is_a_usage_error_that_names_the_known_ones() {
+        let error =
+            Cli::try_parse_from(["sanlab", "image", "build", "--arch", "arm64"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(
+            error.to_string().contains("known are x86, x86_64"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! The subcommands, one file each.
+
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod image;
+pub(crate) mod plan;
+pub(crate) mod run;

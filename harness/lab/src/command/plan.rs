@@ -1,0 +1,169 @@
+//! `sanlab plan`: what a scenario would do, before anything runs.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use sanlab_plan::{Action, Arch, Joins, NicModel, NodeName, Plan, Step, Tier};
+use sanlab_vm::AcceleratorWish;
+
+use crate::table::Table;
+use crate::terminal::print;
+use crate::{Exit, LabError, host, scenario};
+
+/// Shows nodes, memory, layers, steps and the accelerator that this host would use.
+pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
+    let plan = scenario::load(file)?;
+    print(&describe(&plan)?)?;
+    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+    for arch in archs {
+        let line = match sanlab_vm::choose_accelerator(accelerator, host::vm_arch(arch)).await {
+            Ok(choice) => format!("  {arch} guests on {choice}\n"),
+            Err(error) => format!("  {arch} guests: failed to {error}\n"),
+        };
+        print(&line)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn describe(plan: &Plan) -> Result<String, LabError> {
+    let mut text = format!("{} ({})\n\n", plan.name, plan.source.display());
+    let mut facts = |word: &str, fact: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {word:<8} {fact}");
+    };
+    facts("image", plan.image.as_str());
+    facts(
+        "network",
+        &plan.network.mtu.map_or_else(
+            || "the lab's default MTU".to_owned(),
+            |mtu| format!("MTU {mtu}"),
+        ),
+    );
+    if !plan.network.capture.is_empty() {
+        facts("capture", &names(&plan.network.capture));
+    }
+    let memory = |late: bool| -> u64 {
+        let counted = plan
+            .nodes
+            .iter()
+            .filter(|node| late || node.joins == Joins::AtStart);
+        counted.map(|node| node.memory.mib()).sum()
+    };
+    let cpus: u32 = plan.nodes.iter().map(|node| u32::from(node.cpus)).sum();
+    let late = if memory(false) == memory(true) {
+        String::new()
+    } else {
+        format!(", {} MiB of it at the start", memory(false))
+    };
+    facts(
+        "guests",
+        &format!(
+            "{} with {} MiB{late}, {cpus} CPUs",
+            plan.nodes.len(),
+            memory(true)
+        ),
+    );
+    match &plan.tier {
+        Tier::Default => facts("tier", "default"),
+        Tier::Long { reason } => facts("tier", &format!("long: {reason}")),
+    }
+
+    let mut nodes = Table::new(&[">no", "node", "arch", "NIC", ">RAM", ">CPUs", "joins"]);
+    for node in &plan.nodes {
+        let nic = match node.nic {
+            NicModel::VirtioNet => "virtio-net",
+            NicModel::E1000 => "e1000",
+        };
+        let joins = match node.joins {
+            Joins::AtStart => "at the start",
+            Joins::Later => "later",
+        };
+        nodes.row([
+            node.number.to_string(),
+            node.name.to_string(),
+            node.arch.to_string(),
+            nic.to_owned(),
+            node.memory.to_string(),
+            node.cpus.to_string(),
+            joins.to_owned(),
+        ]);
+    }
+    let mut layers = Table::new(&[">no", "layer", "what"]);
+    for (number, layer) in sanlab_stack::compose(plan)?.layers().iter().enumerate() {
+        layers.row([
+            (number + 1).to_string(),
+            layer.kind().to_owned(),
+            layer.title(),
+        ]);
+    }
+    let mut steps = Table::new(&[">no", "step", ">deadline", "what"]);
+    for (number, step) in plan.steps.iter().enumerate() {
+        let deadline = format!("{} s", step.deadline.as_secs());
+        steps.row([
+            (number + 1).to_string(),
+            step.label.to_string(),
+            deadline,
+            action(step),
+        ]);
+    }
+    for table in [nodes, layers, steps]
+        .iter()
+        .filter(|table| !table.is_empty())
+    {
+        text.push('\n');
+        text.push_str(&table.render(2));
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// A step in a few words.
+fn action(step: &Step) -> String {
+    match &step.action {
+        Action::Mount(mount) => match &mount.fails {
+            Some(pattern) => format!("mount on {} must fail with `{pattern}`", names(&mount.on)),
+            None => format!("mount on {}", names(&mount.on)),
+        },
+        Action::Unmount(unmount) => format!("unmount on {}", names(&unmount.on)),
+        Action::Dd(dd) => {
+            let background = if dd.background {
+                ", in the background"
+            } else {
+                ""
+            };
+            format!(
+                "dd {} x {} to {} on {}{background}",
+                dd.count,
+                dd.bs,
+                dd.of,
+                names(&dd.on)
+            )
+        }
+        Action::Wait(wait) => format!("wait for `{}`", wait.step),
+        Action::AddNode(add) if add.mount => {
+            format!("boot {}, bring it into the cluster, mount", add.node)
+        }
+        Action::AddNode(add) => format!("boot {}, bring it into the cluster", add.node),
+        Action::Check(check) => {
+            let tree = check
+                .same_tree
+                .as_ref()
+                .map(|path| format!("the same files below {path}"));
+            let log = check
+                .kernel_log
+                .then(|| "no trouble in the kernel logs".to_owned());
+            let what: Vec<String> = tree.into_iter().chain(log).collect();
+            format!("check on {}: {}", names(&check.on), what.join(", "))
+        }
+        Action::Run(run) => format!("run `{}` on {}", run.command, names(&run.on)),
+    }
+}
+
+fn names(nodes: &[NodeName]) -> String {
+    nodes
+        .iter()
+        .map(NodeName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

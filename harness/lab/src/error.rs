@@ -1,0 +1,110 @@
+//! What can go wrong at the front door.
+
+use std::io;
+use std::path::PathBuf;
+
+use sanlab_fleet::FleetError;
+use sanlab_image::ImageError;
+
+use crate::Exit;
+
+/// Why the lab could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A scenario with mistakes.
+    #[error(transparent)]
+    Rejected(#[from] sanlab_plan::Diagnostics),
+    /// A scenario file that cannot be read.
+    #[error(transparent)]
+    Unreadable(io::Error),
+    /// No folder above has `images/`.
+    #[error("no lab found: neither {} nor a folder above it has an `images` folder with a manifest; run sanlab inside its checkout", .0.display())]
+    NoProject(PathBuf),
+    /// A scenario names an image that has no manifest.
+    #[error("scenario {scenario} asks for image `{image}`, but {} does not exist", .path.display())]
+    NoManifest {
+        /// The scenario's identifier.
+        scenario: String,
+        /// The image's name.
+        image: String,
+        /// Where the manifest was looked for.
+        path: PathBuf,
+    },
+    /// Programs that the host lacks.
+    #[error("this host lacks {}; install with: {command}", .missing.join(", "))]
+    HostLacks {
+        /// The programs.
+        missing: Vec<String>,
+        /// The one command that installs them.
+        command: String,
+    },
+    /// The folder of a run could not be made.
+    #[error("failed to create a run folder in {}: {source}", .path.display())]
+    RunFolder {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A record could not be written as JSON.
+    #[error("failed to write the record: {0}")]
+    Record(serde_json::Error),
+    /// Reading or writing; the message names the path.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Images.
+    #[error("failed to {0}")]
+    Image(#[from] ImageError),
+    /// Fleets.
+    #[error("failed to {0}")]
+    Fleet(Box<FleetError>),
+    /// Layers that do not fit on one another.
+    #[error("failed to {0}")]
+    Stack(#[from] sanlab_stack::StackError),
+    /// A signal came.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<FleetError> for LabError {
+    fn from(error: FleetError) -> Self {
+        Self::Fleet(Box::new(error))
+    }
+}
+
+impl LabError {
+    /// How the program ends on it.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Rejected(_)
+            | Self::Unreadable(_)
+            | Self::Stack(_)
+            | Self::NoProject(_)
+            | Self::NoManifest { .. }
+            | Self::Image(ImageError::Manifest { .. } | ImageError::LockText { .. }) => {
+                Exit::BadInput
+            }
+            Self::Interrupted => Exit::Interrupted,
+            _ => Exit::Broken,
+        }
+    }
+
+    /// As a person reads it: mistakes of a scenario with the text they are in, everything else with its causes.
+    pub fn show(&self, coloured: bool) -> String {
+        if let Self::Rejected(diagnostics) = self {
+            return diagnostics.render(coloured);
+        }
+        let mut text = format!("error: {self}");
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let words = error.to_string();
+            // Many errors already carry their cause's words.
+            if !text.contains(&words) {
+                text.push_str("\n  because: ");
+                text.push_str(&words);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,40 @@
+//! The front door: the command line, the terminal, and what the trials under `tests/` need of both.
+//!
+//! The last stage of the pipeline. It reads scenario files, makes sure that images exist, hands plans to the engine
+//! (`sanlab-run`), shows the engine's events and keeps its records. Only `terminal` writes to the terminal.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), sanlab::LabError> {
+//! let lab = sanlab::Lab::find(std::path::Path::new("."))?;
+//! let plan = sanlab::scenario::load(std::path::Path::new("scenarios/nbd-striped-ocfs2/mount.toml"))?;
+//! let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
+//! let (record, path) = lab.run(&plan, sanlab::Order::new(&lab.new_run()?), events).await?;
+//! assert_eq!(record.scenario, "mount");
+//! assert!(path.ends_with("mount/record.json"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod cli;
+mod command;
+mod error;
+mod exit;
+mod host;
+mod interrupt;
+mod lab;
+mod progress;
+mod runs;
+pub mod scenario;
+mod summary;
+mod table;
+mod terminal;
+mod watch;
+
+pub use cli::Cli;
+pub use error::LabError;
+pub use exit::Exit;
+pub use lab::{Lab, Order, run_on};
+pub use runs::RunFolder;
+pub use summary::{scenario_table, summary_table};
+pub use terminal::{Terminal, complain};
+pub use watch::run as watch;

@@ -1,0 +1,220 @@
+//! A run's events as a person follows them: lines that stay and a status line. A pure fold; `terminal` shows it.
+
+use sanlab_record::{Event, EventKind};
+
+/// What an event adds to the lines that stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// A result: always shown.
+    Result(String),
+    /// A detail: shown where there is no status line to carry it.
+    Detail(String),
+    /// Nothing.
+    Nothing,
+}
+
+/// A phase that has not ended yet.
+#[derive(Debug, Clone)]
+struct Open {
+    name: String,
+    since: f64,
+}
+
+/// The state of one scenario's run.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    scenario: String,
+    open: Vec<Open>,
+    note: String,
+}
+
+impl Progress {
+    /// Before the first event.
+    pub(crate) fn new(scenario: &str) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            open: Vec::new(),
+            note: String::new(),
+        }
+    }
+
+    /// Takes an event in.
+    pub(crate) fn apply(&mut self, event: &Event) -> Said {
+        let phase = event.phase.as_deref().unwrap_or("run");
+        let node = event.node.as_deref();
+        let subject = node.map_or_else(|| phase.to_owned(), |node| format!("{phase}: {node}"));
+        let at = event.at;
+        match &event.kind {
+            EventKind::PhaseStarted => {
+                self.open.push(Open {
+                    name: phase.to_owned(),
+                    since: at,
+                });
+                self.note.clear();
+                Said::Nothing
+            }
+            EventKind::PhaseEnded { seconds } => {
+                self.open.retain(|open| open.name != phase);
+                self.note.clear();
+                Said::Result(line(at, &format!("{phase}: done in {seconds:.1} s")))
+            }
+            EventKind::Waiting { what } => {
+                self.note = format!("waits for {what}");
+                Said::Detail(line(at, &format!("{subject} waits for {what}")))
+            }
+            EventKind::Progress { text } => {
+                // Some texts name their node themselves.
+                let text = match node {
+                    Some(node) if !text.starts_with(node) => format!("{node}: {text}"),
+                    _ => text.clone(),
+                };
+                let said = line(at, &format!("{phase}: {text}"));
+                self.note = text;
+                Said::Detail(said)
+            }
+            EventKind::Answered { seconds } => {
+                self.note = format!("{} answered", node.unwrap_or("a node"));
+                Said::Detail(line(
+                    at,
+                    &format!("{subject} answered after {seconds:.1} s"),
+                ))
+            }
+            EventKind::KernelSaid { line: said } => {
+                Said::Detail(line(at, &format!("{subject}: kernel: {said}")))
+            }
+            EventKind::Measured {
+                step,
+                mib_per_second,
+            } => {
+                let node = node.unwrap_or("all");
+                Said::Result(line(
+                    at,
+                    &format!("{step}: {node} {mib_per_second:.1} MiB/s"),
+                ))
+            }
+            EventKind::Failed { message } => {
+                Said::Result(line(at, &format!("{subject}: FAILED: {message}")))
+            }
+            EventKind::Collected { file } => {
+                self.note = format!("collected {file}");
+                Said::Detail(line(at, &format!("{subject}: collected {file}")))
+            }
+        }
+    }
+
+    /// The status line, `elapsed` seconds after the start: scenario, time, the phases under way, the latest news.
+    pub(crate) fn status(&self, elapsed: f64) -> String {
+        let open: Vec<String> = self
+            .open
+            .iter()
+            .map(|open| format!("{} {:.0} s", open.name, (elapsed - open.since).max(0.0)))
+            .collect();
+        let mut parts = vec![format!("{} {}", self.scenario, clock(elapsed))];
+        parts.push(open.join(" + "));
+        parts.push(self.note.clone());
+        parts.retain(|part| !part.is_empty());
+        parts.join(" | ")
+    }
+}
+
+fn line(at: f64, text: &str) -> String {
+    format!("[{at:6.1}] {text}")
+}
+
+/// `1:05` for 65 seconds.
+fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0).floor();
+    format!("{:.0}:{:02.0}", (whole / 60.0).floor(), whole % 60.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Progress, Said};
+    use sanlab_record::{Event, EventKind};
+
+    fn event(at: f64, phase: &str, node: Option<&str>, kind: EventKind) -> Event {
+        Event {
+            at,
+            phase: Some(phase.to_owned()),
+            node: node.map(str::to_owned),
+            kind,
+        }
+    }
+
+    #[test]
+    fn a_run_reads_as_a_story() {
+        let mut progress = Progress::new("mount");
+        let events = [
+            event(0.0, "boot", None, EventKind::PhaseStarted),
+            event(
+                0.1,
+                "boot",
+                None,
+                EventKind::Waiting {
+                    what: "2 CPUs, held by process 77".to_owned(),
+                },
+            ),
+            event(
+                9.1,
+                "boot",
+                Some("vix0"),
+                EventKind::Answered { seconds: 8.2 },
+            ),
+            event(9.5, "boot", None, EventKind::PhaseEnded { seconds: 9.5 }),
+            event(9.5, "layer ocfs2", None, EventKind::PhaseStarted),
+            event(
+                12.0,
+                "layer ocfs2",
+                Some("vix1"),
+                EventKind::Progress {
+                    text: "mounts".to_owned(),
+                },
+            ),
+        ];
+        let mut story = Vec::new();
+        for event in &events {
+            let said = match progress.apply(event) {
+                Said::Result(text) => text,
+                Said::Detail(text) => format!("{text} (detail)"),
+                Said::Nothing => "(nothing)".to_owned(),
+            };
+            story.push(said);
+            story.push(format!("    {}", progress.status(event.at + 1.0)));
+        }
+        insta::assert_snapshot!(story.join("\n"), @r"
+        (nothing)
+            mount 0:01 | boot 1 s
+        [   0.1] boot waits for 2 CPUs, held by process 77 (detail)
+            mount 0:01 | boot 1 s | waits for 2 CPUs, held by process 77
+        [   9.1] boot: vix0 answered after 8.2 s (detail)
+            mount 0:10 | boot 10 s | vix0 answered
+        [   9.5] boot: done in 9.5 s
+            mount 0:10
+        (nothing)
+            mount 0:10 | layer ocfs2 1 s
+        [  12.0] layer ocfs2: vix1: mounts (detail)
+            mount 0:13 | layer ocfs2 4 s | vix1: mounts
+        ");
+    }
+
+    #[test]
+    fn a_background_step_stays_in_the_status_line_until_it_ends() {
+        let mut progress = Progress::new("hot_node_addition");
+        progress.apply(&event(60.0, "step load", None, EventKind::PhaseStarted));
+        progress.apply(&event(60.2, "step add_node", None, EventKind::PhaseStarted));
+        assert_eq!(
+            progress.status(65.0),
+            "hot_node_addition 1:05 | step load 5 s + step add_node 5 s"
+        );
+        progress.apply(&event(
+            80.0,
+            "step load",
+            None,
+            EventKind::PhaseEnded { seconds: 20.0 },
+        ));
+        assert_eq!(
+            progress.status(80.0),
+            "hot_node_addition 1:20 | step add_node 20 s"
+        );
+    }
+}

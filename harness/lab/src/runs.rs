@@ -1,0 +1,140 @@
+//! Where runs are kept: `target/sanlab/runs/<run-id>/<scenario>/record.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fs_err as fs;
+use sanlab_plan::Plan;
+use sanlab_record::{FORMAT, Outcome, RunRecord};
+
+use crate::LabError;
+
+/// The folder of one invocation; its name sorts by time.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Creates `20261122T020304Z-x7f3` in `$SANLAB_RUNS`, else in `target/sanlab/runs` of the project.
+    pub fn create(project: &Path) -> Result<Self, LabError> {
+        let runs = std::env::var_os("SANLAB_RUNS")
+            .map_or_else(|| project.join("target/sanlab/runs"), PathBuf::from);
+        Self::create_in(&std::path::absolute(runs)?)
+    }
+
+    /// The same in a folder of the caller's choice.
+    pub fn create_in(runs: &Path) -> Result<Self, LabError> {
+        fs::create_dir_all(runs)?;
+        let path = tempfile::Builder::new()
+            .prefix(&format!("{}-", utc(since_1970().as_secs())))
+            .rand_bytes(4)
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir_in(runs)
+            .map_err(|source| LabError::RunFolder {
+                path: runs.to_owned(),
+                source,
+            })?
+            .keep();
+        Ok(Self { path })
+    }
+
+    /// The run's name.
+    pub fn id(&self) -> String {
+        self.path
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Creates the folder that a scenario's record, logs and collected files go to.
+    pub fn scenario(&self, id: &str) -> Result<PathBuf, LabError> {
+        let path = self.path.join(id);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+}
+
+/// Writes `record.json` whole or not at all, and returns its path.
+pub(crate) fn write_record(folder: &Path, record: &RunRecord) -> Result<PathBuf, LabError> {
+    let path = folder.join("record.json");
+    let mut text = serde_json::to_string_pretty(record).map_err(LabError::Record)?;
+    text.push('\n');
+    let half = folder.join("record.json.half");
+    fs::write(&half, text)?;
+    fs::rename(&half, &path)?;
+    Ok(path)
+}
+
+/// The record of a scenario that was left out.
+pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
+    RunRecord {
+        format: FORMAT,
+        scenario: plan.id.clone(),
+        title: plan.name.clone(),
+        started: since_1970().as_secs_f64(),
+        outcome: Outcome::Skipped {
+            reason: reason.to_owned(),
+        },
+        accelerator: BTreeMap::new(),
+        images: BTreeMap::new(),
+        qemu_version: String::new(),
+        mtu: 0,
+        phases: Vec::new(),
+        events: Vec::new(),
+        samples: Vec::new(),
+        nodes: BTreeMap::new(),
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// `20261122T020304Z` for seconds since 1970.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Civil date from a day count: years begin in March, so that the leap day is a year's last day.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RunFolder, utc};
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "19700101T000000Z");
+        assert_eq!(utc(951_782_399), "20000228T235959Z");
+        assert_eq!(utc(951_782_400), "20000229T000000Z");
+        assert_eq!(utc(1_735_689_599), "20241231T235959Z");
+        assert_eq!(utc(1_735_689_600), "20250101T000000Z");
+    }
+
+    #[test]
+    fn two_runs_of_one_second_have_different_folders() {
+        let runs = tempfile::tempdir().unwrap();
+        let (a, b) = (
+            RunFolder::create_in(runs.path()).unwrap(),
+            RunFolder::create_in(runs.path()).unwrap(),
+        );
+        assert_ne!(a.id(), b.id());
+        assert!(a.scenario("mount").unwrap().is_dir());
+    }
+}

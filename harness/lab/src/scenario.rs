@@ -1,0 +1,35 @@
+//! Scenario files: found, read, checked.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use sanlab_plan::Plan;
+
+use crate::LabError;
+
+/// Reads and checks a scenario file; all of its mistakes are in the error.
+pub fn load(path: &Path) -> Result<Plan, LabError> {
+    let text = fs::read_to_string(path).map_err(LabError::Unreadable)?;
+    Ok(sanlab_plan::parse(path, &text)?)
+}
+
+/// Every scenario file below a folder, sorted by path.
+pub fn find(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,290 @@
+//! The whole pipeline without a guest: a plan, a fleet whose QEMU plays a part, and the record that comes of it.
+//!
+//! Every way in which a command in a guest can go wrong must reach `record.json` as the right outcome. This program is
+//! the trials as well as the QEMU that they start.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use libtest_mimic::{Arguments, Failed, Trial};
+use sanlab::{Order, RunFolder};
+use sanlab_image::{Image, Sizes};
+use sanlab_plan::Arch;
+use sanlab_record::{Outcome, RunRecord};
+use sanlab_vm::AcceleratorWish;
+use serde_json::{Value, json};
+
+/// What one trial may take; the slowest waits for a silent agent, and then for a collection that it does not answer.
+const QUICK: Duration = Duration::from_secs(75);
+
+/// Scripts that a collection runs on a node when there are no layers.
+const LOOKS: usize = 5;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .iter()
+        .any(|argument| argument == "-nodefaults" || argument == "--version")
+    {
+        return fake_qemu::run(&arguments);
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return ExitCode::FAILURE;
+    };
+    if std::env::var_os("SANLAB_QEMU").is_none() {
+        // The environment of a process with threads is better not written to: start over with the right one.
+        // Fakes take no memory: they have a registry of their own, so as not to wait for real fleets.
+        let runtime = std::env::temp_dir().join(format!(
+            "sanlab-replay-{}",
+            rustix::process::geteuid().as_raw()
+        ));
+        let mut again = Command::new(&program);
+        again
+            .args(&arguments)
+            .env("SANLAB_QEMU", &program)
+            .env("SANLAB_RUNTIME", runtime);
+        let error = again.exec();
+        sanlab::Terminal::plain().line(&format!("failed to run {}: {error}", program.display()));
+        return ExitCode::FAILURE;
+    }
+    let trials = vec![
+        trial(
+            "a_command_that_ends_well_passes",
+            "passed",
+            "",
+            Part::answered(0),
+        ),
+        trial(
+            "a_command_that_fails_is_failed",
+            "failed",
+            "exited with 3",
+            Part::answered(3).collected(),
+        ),
+        trial(
+            "a_command_that_never_ends_is_failed",
+            "failed",
+            "still ran as process 9 and was killed",
+            Part::never_ended().collected(),
+        ),
+        trial(
+            "a_silent_agent_is_broken",
+            "broken",
+            "the guest agent is dead",
+            Part::silent(),
+        ),
+        trial("a_killed_qemu_is_broken", "broken", "QEMU", Part::killed()),
+        trial("a_panic_is_failed", "failed", "panic", Part::panicked()),
+        trial(
+            "a_qemu_that_dies_at_the_start_is_broken",
+            "broken",
+            "cannot set up guest memory",
+            Part::stillborn(),
+        ),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(name: &str, outcome: &'static str, words: &'static str, part: Part) -> Trial {
+    Trial::test(name, move || {
+        let begin = Instant::now();
+        let record = perform(&part)?;
+        let message = match &record.outcome {
+            Outcome::Failed(failure) | Outcome::Broken(failure) => failure.message.clone(),
+            Outcome::Passed | Outcome::Skipped { .. } => String::new(),
+        };
+        if record.outcome.as_str() != outcome || !message.contains(words) {
+            let events = serde_json::to_string_pretty(&record.events)?;
+            return Err(format!(
+                "expected {outcome} ({words}), got {:?}\n{events}",
+                record.outcome
+            )
+            .into());
+        }
+        if begin.elapsed() > QUICK {
+            return Err(format!("took {:.1} s", begin.elapsed().as_secs_f64()).into());
+        }
+        Ok(())
+    })
+}
+
+/// Runs the scenario against the part, and reads the record back from its file.
+fn perform(part: &Part) -> Result<RunRecord, Failed> {
+    let folder = tempfile::tempdir()?;
+    let transcript = folder.path().join("transcript.jsonl");
+    let lines: Vec<String> = part.0.iter().map(Value::to_string).collect();
+    fs::write(&transcript, lines.join("\n"))?;
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "")?;
+    let image = Image {
+        arch: Arch::X86_64,
+        digest: "0".repeat(64),
+        kernel: transcript,
+        initramfs: empty.clone(),
+        root: empty,
+        kernel_release: "6.1.0".to_owned(),
+        packages: Vec::new(),
+        sizes: Sizes::default(),
+    };
+    let scenario = r#"
+        name = "replay"
+        [nodes]
+        vix0 = { arch = "x86_64", memory = "192MiB" }
+        [[step]]
+        deadline = "1s"
+        run = { command = "true" }
+    "#;
+    let plan = sanlab_plan::parse(Path::new("replay.toml"), scenario)?;
+    let run = RunFolder::create_in(&folder.path().join("runs"))?;
+    let order = Order {
+        accelerator: AcceleratorWish::Tcg,
+        ..Order::new(&run)
+    };
+    let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
+    let images = BTreeMap::from([(Arch::X86_64, image)]);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (record, path) = runtime.block_on(sanlab::run_on(images, &plan, order, events))?;
+    let kept: RunRecord = serde_json::from_slice(&fs::read(&path)?)?;
+    assert_eq!(
+        (&kept.outcome, kept.events.len()),
+        (&record.outcome, record.events.len())
+    );
+    Ok(kept)
+}
+
+/// What the QEMU says and hears, line by line.
+struct Part(Vec<Value>);
+
+impl Part {
+    /// A boot, the commands that make the guest a member, and the step's command on its way.
+    fn booted() -> Self {
+        let mut part = Self(Vec::new());
+        part.say("qmp", json!({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": ""}, "capabilities": []}}));
+        part.hear(
+            "qmp",
+            json!({"execute": "qmp_capabilities", "id": "negotiate"}),
+        );
+        part.say("qmp", json!({"return": {}, "id": "negotiate"}));
+        part.sync();
+        // Identity, and the loudness of the kernel's log.
+        part.command(0);
+        part.command(0);
+        part.hear("agent", json!({"execute": "guest-exec", "id": "step"}));
+        part
+    }
+
+    fn answered(code: u8) -> Self {
+        let mut part = Self::booted();
+        part.say("agent", json!({"return": {"pid": 9}, "id": "step"}));
+        part.status(9, code);
+        part
+    }
+
+    /// The answer to the question for its state comes when it is too late; then it is killed.
+    fn never_ended() -> Self {
+        let mut part = Self::booted();
+        part.say("agent", json!({"return": {"pid": 9}, "id": "step"}));
+        part.hear(
+            "agent",
+            json!({"execute": "guest-exec-status", "arguments": {"pid": 9}, "id": "late"}),
+        );
+        part.hear_sync();
+        part.say("agent", json!({"return": {"exited": false}, "id": "late"}));
+        part.answer_sync();
+        part.command(0);
+        let killed = json!({"return": {"exited": true, "signal": 9}, "id": "killed"});
+        part.hear(
+            "agent",
+            json!({"execute": "guest-exec-status", "arguments": {"pid": 9}, "id": "killed"}),
+        );
+        part.say("agent", killed);
+        part
+    }
+
+    fn silent() -> Self {
+        Self::booted()
+    }
+
+    fn killed() -> Self {
+        let mut part = Self::booted();
+        part.0.push(json!("killed"));
+        part
+    }
+
+    fn panicked() -> Self {
+        let mut part = Self::booted();
+        let line = "[   16.324180] Kernel panic - not syncing: sysrq triggered crash\r\n";
+        part.0.push(json!({"say": {"on": "console", "text": line}}));
+        part.say("qmp", json!({"event": "GUEST_PANICKED", "data": {"action": "pause"}, "timestamp": {"seconds": 0, "microseconds": 0}}));
+        part
+    }
+
+    fn stillborn() -> Self {
+        Self(vec![
+            json!({"stderr": "qemu: cannot set up guest memory\n"}),
+            json!({"exit": 1}),
+        ])
+    }
+
+    /// The kernel log and so on, when the outcome is known.
+    fn collected(mut self) -> Self {
+        for _ in 0..LOOKS {
+            self.command(0);
+        }
+        self
+    }
+
+    fn command(&mut self, code: u8) {
+        let id = self.0.len();
+        self.hear("agent", json!({"execute": "guest-exec", "id": id}));
+        self.say("agent", json!({"return": {"pid": id}, "id": id}));
+        self.status(id, code);
+    }
+
+    fn status(&mut self, pid: usize, code: u8) {
+        let id = self.0.len();
+        self.hear(
+            "agent",
+            json!({"execute": "guest-exec-status", "arguments": {"pid": pid}, "id": id}),
+        );
+        self.say(
+            "agent",
+            json!({"return": {"exited": true, "exitcode": code}, "id": id}),
+        );
+    }
+
+    fn sync(&mut self) {
+        self.hear_sync();
+        self.answer_sync();
+    }
+
+    fn hear_sync(&mut self) {
+        let sync =
+            json!({"execute": "guest-sync-delimited", "arguments": {"id": "sync"}, "id": "sync"});
+        self.0
+            .push(json!({"hear": {"on": "agent", "json": sync, "delimited": true}}));
+    }
+
+    fn answer_sync(&mut self) {
+        let answer = json!({"return": "sync", "id": "sync"});
+        self.0
+            .push(json!({"say": {"on": "agent", "json": answer, "delimited": true}}));
+    }
+
+    fn hear(&mut self, channel: &str, message: Value) {
+        self.line("hear", channel, message);
+    }
+
+    fn say(&mut self, channel: &str, message: Value) {
+        self.line("say", channel, message);
+    }
+
+    fn line(&mut self, verb: &str, channel: &str, message: Value) {
+        let mut line = json!({verb: {"on": channel}});
+        line[verb]["json"] = message;
+        self.0.push(line);
+    }
+}
