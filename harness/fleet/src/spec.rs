@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use sanlab_image::Image;
-use sanlab_plan::{Arch, NicModel};
+use sanlab_plan::{Arch, NicModel, node_address};
 use sanlab_vm::{AcceleratorWish, MacAddress};
 
 use crate::budget::Need;
@@ -58,9 +58,9 @@ pub struct NodeSpec {
 }
 
 impl NodeSpec {
-    /// Its address in the fleet's network, 10.77.0.0/24.
+    /// Its address in the fleet's network.
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, 0, self.number.saturating_add(10))
+        node_address(self.number)
     }
 
     /// Its Ethernet address: QEMU's prefix 52:54:00, `M` for this lab, and the number.

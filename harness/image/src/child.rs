@@ -34,10 +34,10 @@ pub(crate) fn run(
     let (sender, lines) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            if sender
-                .send(String::from_utf8_lossy(&line).into_owned())
-                .is_err()
-            {
+            let line = String::from_utf8_lossy(&line);
+            // A progress display rewrites its line: what stands there at the end counts.
+            let shown = line.rsplit('\r').find(|text| !text.is_empty());
+            if sender.send(shown.unwrap_or_default().to_owned()).is_err() {
                 break;
             }
         }

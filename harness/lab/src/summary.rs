@@ -18,17 +18,8 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     // Writing to a String cannot fail.
     for (arch, accelerator) in &record.accelerator {
         // A reason can be as long as QEMU's last words; the record has all of it.
-        let reason: String = accelerator.reason.chars().take(80).collect();
-        let rest = if reason.len() < accelerator.reason.len() {
-            " ..."
-        } else {
-            ""
-        };
-        let _ = writeln!(
-            text,
-            "  {arch} guests on {} ({reason}{rest})",
-            accelerator.name
-        );
+        let reason = beginning(&accelerator.reason);
+        let _ = writeln!(text, "  {arch} guests on {} ({reason})", accelerator.name);
     }
     let mut phases = Table::new(&["phase", ">from (s)", ">took (s)"]);
     for phase in &record.phases {
@@ -176,6 +167,16 @@ fn median(sorted: &[f64]) -> Option<f64> {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
+}
+
+/// As many words as fit a line.
+fn beginning(text: &str) -> String {
+    const FITS: usize = 80;
+    let Some((end, _)) = text.char_indices().nth(FITS) else {
+        return text.to_owned();
+    };
+    let words = text[..end].rsplit_once(' ').map_or("", |(words, _)| words);
+    format!("{words} ...")
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub use names::{ClusterName, GuestPath, ImageName, NameError, NodeName, StepLabe
 pub use plan::{
     Action, AddNode, Arch, Check, Dd, Joins, Layer, Linear, Mount, Nbd, NbdServer, Network,
     NicModel, Node, O2cb, Ocfs2, Plan, Run, Source, Step, Striped, Tier, Unmount, Wait,
+    node_address,
 };
 pub use schema::schema;
 pub use units::{ByteSize, UnitError, parse_duration};

@@ -1,5 +1,6 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +82,11 @@ pub struct Node {
     pub cpus: u8,
     /// When it boots.
     pub joins: Joins,
+}
+
+/// The address of the node of that number in the fleet's network, 10.77.0.0/24.
+pub const fn node_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, number.saturating_add(10))
 }
 
 /// Instruction set of a guest, in the words of scenario files.

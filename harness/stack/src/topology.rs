@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use sanlab_plan::{Joins, NodeName, Plan};
+use sanlab_plan::{Joins, NodeName, Plan, node_address};
 
 /// One node as its peers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +32,12 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The members of a plan; node N has the address 10.77.0.(10+N).
+    /// The members of a plan.
     pub fn of(plan: &Plan) -> Self {
         let member = |node: &sanlab_plan::Node| Member {
             name: node.name.clone(),
             number: node.number,
-            address: Ipv4Addr::new(10, 77, 0, node.number.saturating_add(10)),
+            address: node_address(node.number),
             exports: node.joins == Joins::AtStart,
         };
         Self {

@@ -12,11 +12,11 @@ pub(crate) fn execute(files: &[PathBuf]) -> Result<Exit, LabError> {
     for file in files {
         match scenario::load(file) {
             Ok(plan) => print(&format!(
-                "{}: ok: {} nodes, {} layers, {} steps\n",
+                "{}: ok: {}, {}, {}\n",
                 file.display(),
-                plan.nodes.len(),
-                plan.layers.len(),
-                plan.steps.len()
+                counted(plan.nodes.len(), "node"),
+                counted(plan.layers.len(), "layer"),
+                counted(plan.steps.len(), "step")
             ))?,
             Err(error) => {
                 rejected += 1;
@@ -27,7 +27,14 @@ pub(crate) fn execute(files: &[PathBuf]) -> Result<Exit, LabError> {
     if rejected == 0 {
         return Ok(Exit::Success);
     }
-    let plural = if files.len() == 1 { "file" } else { "files" };
-    terminal.line(&format!("{rejected} of {} {plural} rejected", files.len()));
+    terminal.line(&format!(
+        "{rejected} of {} rejected",
+        counted(files.len(), "file")
+    ));
     Ok(Exit::BadInput)
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
