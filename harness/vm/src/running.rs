@@ -283,14 +283,15 @@ impl Running {
     async fn panicked(&self) {
         self.console.quiet().await;
         let console_tail = self.console.crash().join("\n");
-        let first = self.fate.send_if_modified(|fate| {
-            let first = fate.panicked.is_none();
-            fate.panicked.get_or_insert_with(|| console_tail.clone());
-            first
-        });
-        if first {
+        self.fate.send_if_modified(|fate| {
+            if fate.panicked.is_some() {
+                return false;
+            }
+            fate.panicked = Some(console_tail.clone());
+            // Under the lock: whoever comes second, such as the end of the process, must not be told first.
             let _ = self.events.send(MachineEvent::Panicked { console_tail });
-        }
+            true
+        });
     }
 
     /// Waits for QEMU's end, and hears its last words on all channels before it is told.
