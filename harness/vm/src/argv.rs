@@ -80,8 +80,8 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
         }
     }
     // Room for one more CPU, which never comes: with room for one only, TCG leaves memory barriers and the atomicity of
-    // locked instructions out, as if nobody else saw the memory. QEMU's own threads do, in the virtio queues: an interrupt
-    // was lost there, and a guest heard nothing from its network ever after.
+    // locked instructions out, as if nobody else saw the memory. QEMU's own threads do, in the virtio queues. A guest was
+    // seen to hear nothing from its network ever after some frame, as when an interrupt is lost there.
     line.add("-smp", &format!("{},maxcpus={}", spec.cpus, spec.cpus + 1));
     line.add("-m", &format!("{}M", spec.memory_mib));
     line.add(
