@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sanlab_vm::{
-    AcceleratorWish, Arch, Command, Drive, Machine, MachineSpec, ProcessGroup, choose_accelerator,
-    qemu_binary, qemu_version,
+    AcceleratorWish, Access, Arch, Command, Drive, Machine, MachineSpec, ProcessGroup, Ram,
+    choose_accelerator, qemu_binary, qemu_version,
 };
 
 #[tokio::main]
@@ -39,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         accelerator: choice.accelerator,
         cpus: 1,
         memory_mib: 384,
+        ram: Ram::Own,
         kernel: folder.join("vmlinux"),
         initramfs: folder.join("initramfs"),
         append: Vec::new(),
@@ -46,12 +47,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Drive {
                 file: folder.join("root.erofs"),
                 serial: "root".into(),
-                read_only: true,
+                access: Access::ReadOnly,
             },
             Drive {
                 file: data,
                 serial: "data".into(),
-                read_only: false,
+                access: Access::Written,
             },
         ],
         nics: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -113,8 +114,9 @@ async fn probe(
     if accelerator == Accelerator::Kvm && !Path::new("/dev/kvm").exists() {
         return Ok(Err("/dev/kvm does not exist".into()));
     }
-    let mut firmware = tempfile::NamedTempFile::new()
-        .map_err(|error| VmError::host("make a temporary file", error))?;
+    // Without a name, so that it goes with this process, however that ends.
+    let mut firmware =
+        tempfile::tempfile().map_err(|error| VmError::host("make a temporary file", error))?;
     firmware
         .write_all(&probe_guest::firmware(arch))
         .map_err(|error| VmError::host("write the probe guest", error))?;
@@ -139,7 +141,8 @@ async fn probe(
             "max"
         },
     ]);
-    command.arg("-bios").arg(firmware.path());
+    let (process, number) = (std::process::id(), firmware.as_raw_fd());
+    command.args(["-bios", &format!("/proc/{process}/fd/{number}")]);
     command.args([
         "-device",
         &format!("isa-debug-exit,iobase={},iosize=1", probe_guest::PORT),

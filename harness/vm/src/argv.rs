@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::agent::{PORT_ID, PORT_NAME};
 use crate::clock::GuestClock;
-use crate::spec::{Accelerator, Arch, Drive, MachineSpec, Nic, NicModel};
+use crate::spec::{Accelerator, Access, Arch, Drive, MachineSpec, Nic, NicModel, Ram};
 
 /// The sockets in [`MachineSpec::dir`] on which the harness listens and to which QEMU connects.
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
@@ -35,9 +35,23 @@ const KERNEL_ARGUMENTS: &[&str] = &[
     "apparmor=0",
 ];
 
-/// The arguments of QEMU for a machine; the program itself is [`MachineSpec::qemu`]. The clock is the host's affair:
-/// [`GuestClock::for_host`].
+/// How a machine comes to life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Its kernel boots, with this clock.
+    Boot(GuestClock),
+    /// It waits, standing still, to be told where a saved state is.
+    Load,
+}
+
+/// The arguments of QEMU for a machine that boots; the program itself is [`MachineSpec::qemu`]. The clock is the host's
+/// affair: [`GuestClock::for_host`].
 pub fn argv(spec: &MachineSpec, clock: GuestClock) -> Vec<OsString> {
+    command_line(spec, Way::Boot(clock))
+}
+
+/// The same for a machine of either birth.
+pub(crate) fn command_line(spec: &MachineSpec, way: Way) -> Vec<OsString> {
     let mut line = Line(Vec::new());
     line.add("-name", &spec.name);
     line.flag("-nodefaults");
@@ -47,9 +61,11 @@ pub fn argv(spec: &MachineSpec, clock: GuestClock) -> Vec<OsString> {
     // Stays at the panic, so that it can be told and looked at; a reset or a power-off ends QEMU.
     line.add("-action", "panic=pause,reboot=shutdown,shutdown=poweroff");
     line.add("-rtc", "base=utc,clock=host");
-    boot(&mut line, spec, clock);
+    boot(&mut line, spec, way);
     channels(&mut line, spec);
     line.add("-device", "pvpanic");
+    // Another number in every QEMU: a guest that goes on in a new one sees it and reseeds its random numbers.
+    line.add("-device", "vmgenid,guid=auto");
     line.add("-object", "rng-builtin,id=rng");
     line.add("-device", "virtio-rng-pci,rng=rng");
     for (number, drive) in spec.drives.iter().enumerate() {
@@ -84,24 +100,49 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     // seen to hear nothing from its network ever after some frame, as when an interrupt is lost there.
     line.add("-smp", &format!("{},maxcpus={}", spec.cpus, spec.cpus + 1));
     line.add("-m", &format!("{}M", spec.memory_mib));
-    line.add(
+    memory(line, spec);
+}
+
+/// The views of a file are called alike, so that the one goes on with the other's state; a saved state names RAM by this id.
+fn memory(line: &mut Line, spec: &MachineSpec) {
+    let (file, share) = match &spec.ram {
+        Ram::Own => {
+            let options = format!(
+                "memory-backend-memfd,id=ram,size={}M,share=on",
+                spec.memory_mib
+            );
+            return line.add("-object", &options);
+        }
+        Ram::Kept(file) => (file, "on"),
+        Ram::Forked(file) => (file, "off"),
+    };
+    let size = format!(",size={}M,share={share}", spec.memory_mib);
+    line.option(
         "-object",
-        &format!(
-            "memory-backend-memfd,id=ram,size={}M,share=on",
-            spec.memory_mib
-        ),
+        b"memory-backend-file,id=ram,mem-path=",
+        &value(file),
+        size.as_bytes(),
     );
 }
 
-fn boot(line: &mut Line, spec: &MachineSpec, clock: GuestClock) {
+fn boot(line: &mut Line, spec: &MachineSpec, way: Way) {
     line.path("-kernel", &spec.kernel);
     line.path("-initrd", &spec.initramfs);
+    let clock = match way {
+        Way::Boot(clock) => clock.kernel_arguments(),
+        // The kernel was told when it booted.
+        Way::Load => Vec::new(),
+    };
     let words = KERNEL_ARGUMENTS.iter().map(ToString::to_string);
     let words = words
         .chain([format!("nr_cpus={}", spec.cpus)])
-        .chain(clock.kernel_arguments())
+        .chain(clock)
         .chain(spec.append.iter().cloned());
     line.add("-append", &words.collect::<Vec<_>>().join(" "));
+    if way == Way::Load {
+        line.flag("-S");
+        line.add("-incoming", "defer");
+    }
 }
 
 /// QMP, the serial console and the agent's port.
@@ -111,6 +152,8 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
     line.add("-mon", "chardev=qmp,mode=control");
     let mut log = b",logfile=".to_vec();
     log.extend(value(&spec.console_log));
+    // A machine may have run before in the same run.
+    log.extend(b",logappend=on");
     line.option(
         "-chardev",
         b"socket,id=console,path=",
@@ -132,12 +175,17 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
 }
 
 /// `cache=unsafe` ignores the guest's flushes: a disk never outlives the host's boot, and QEMU's own end loses nothing,
-/// since written data is in the host's page cache by then. No lock: read-only files are shared by all machines, and a
-/// writable one belongs to its machine's private folder.
+/// since written data is in the host's page cache by then. No lock: files that are only read are shared by all machines,
+/// and a written one belongs to its machine's private folder. The overlay of a forked disk has no name: QEMU removes it
+/// from its `TMPDIR`, the machine's folder, as soon as it is open.
 fn disk(line: &mut Line, number: usize, drive: &Drive) {
-    let read_only = if drive.read_only { "on" } else { "off" };
+    let access = match drive.access {
+        Access::ReadOnly => "readonly=on",
+        Access::Written => "readonly=off",
+        Access::Forked => "readonly=off,snapshot=on",
+    };
     let options = format!(
-        ",if=none,id=drive{number},format=raw,cache=unsafe,aio=threads,file.locking=off,readonly={read_only}"
+        ",if=none,id=drive{number},format=raw,cache=unsafe,aio=threads,file.locking=off,{access}"
     );
     line.option("-drive", b"file=", &value(&drive.file), options.as_bytes());
     line.add(
@@ -149,10 +197,11 @@ fn disk(line: &mut Line, number: usize, drive: &Drive) {
 fn network_card(line: &mut Line, number: usize, nic: &Nic) {
     let id = format!("stream,id=net{number},server=off,addr.type=unix,addr.path=");
     line.option("-netdev", id.as_bytes(), &value(&nic.socket), b"");
-    // No boot ROM: nobody boots from the network.
+    // No boot ROM: nobody boots from the network. Any MTU may be set in the guest, so that machines which differ in it
+    // only can be clones of one.
     let (model, mtu) = match nic.model {
-        NicModel::VirtioNet => ("virtio-net-pci", format!(",host_mtu={}", nic.mtu)),
-        NicModel::E1000 => ("e1000", String::new()),
+        NicModel::VirtioNet => ("virtio-net-pci", ",host_mtu=65535"),
+        NicModel::E1000 => ("e1000", ""),
     };
     line.add(
         "-device",
@@ -212,7 +261,7 @@ mod tests {
     use super::*;
     use crate::spec::MacAddress;
 
-    fn spec(arch: Arch, accelerator: Accelerator, model: NicModel) -> MachineSpec {
+    pub(crate) fn spec(arch: Arch, accelerator: Accelerator, model: NicModel) -> MachineSpec {
         MachineSpec {
             name: "vix1".into(),
             arch,
@@ -220,6 +269,7 @@ mod tests {
             accelerator,
             cpus: 1,
             memory_mib: 384,
+            ram: Ram::Own,
             kernel: "/cache/vmlinux".into(),
             initramfs: "/cache/initramfs".into(),
             append: vec!["loglevel=5".into()],
@@ -227,19 +277,18 @@ mod tests {
                 Drive {
                     file: "/cache/root.erofs".into(),
                     serial: "root".into(),
-                    read_only: true,
+                    access: Access::ReadOnly,
                 },
                 Drive {
                     file: "/run/a,b/vix1/disk".into(),
                     serial: "data".into(),
-                    read_only: false,
+                    access: Access::Written,
                 },
             ],
             nics: vec![Nic {
                 model,
                 mac: MacAddress([0x52, 0x54, 0, 0x4d, 0, 1]),
                 socket: "/run/a,b/port1".into(),
-                mtu: 16000,
             }],
             dir: "/run/a,b/vix1".into(),
             console_log: "/logs/vix1.log".into(),
@@ -252,13 +301,36 @@ mod tests {
             Accelerator::Kvm => GuestClock::Kvm,
             Accelerator::Tcg => GuestClock::TimeStampCounter { mhz: 2596 },
         };
-        let words = argv(&spec(arch, accelerator, model), clock);
+        lines(&spec(arch, accelerator, model), Way::Boot(clock))
+    }
+
+    fn lines(spec: &MachineSpec, way: Way) -> String {
+        let words = command_line(spec, way);
         let words = words
             .into_iter()
             .map(|word| word.into_string().expect("all of it is text"));
-        words.fold(program_name(arch).to_owned(), |line, word| {
+        words.fold(program_name(spec.arch).to_owned(), |line, word| {
             line + if word.starts_with('-') { "\n" } else { " " } + &word
         })
+    }
+
+    /// The machine that was saved and the one that goes on differ in nothing that the guest sees.
+    #[test]
+    fn a_clone_and_its_template() {
+        let mut template = spec(Arch::X86_64, Accelerator::Tcg, NicModel::VirtioNet);
+        template.ram = Ram::Kept("/cache/a,b/ram".into());
+        let mut clone = template.clone();
+        clone.ram = Ram::Forked("/cache/a,b/ram".into());
+        clone.drives[1].access = Access::Forked;
+        let clock = GuestClock::TimeStampCounter { mhz: 2596 };
+        let template = lines(&template, Way::Boot(clock));
+        let clone = lines(&clone, Way::Load);
+        let differences: Vec<&str> = template
+            .lines()
+            .filter(|line| !clone.contains(line))
+            .chain(clone.lines().filter(|line| !template.contains(line)))
+            .collect();
+        insta::assert_snapshot!(differences.join("\n"));
     }
 
     #[test]

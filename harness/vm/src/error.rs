@@ -125,6 +125,34 @@ pub enum VmError {
         /// QEMU's words.
         description: String,
     },
+    /// A machine's state could not be written; the machine can go on.
+    #[error("save {node} to {}: {reason}", state.display())]
+    NotSaved {
+        /// The machine.
+        node: String,
+        /// The file that was to be written.
+        state: PathBuf,
+        /// What went wrong, in QEMU's or the host's words.
+        reason: String,
+    },
+    /// QEMU did not take a state that is what was saved: it belongs to another machine, or to another QEMU.
+    #[error("load {} as {node}: {reason}", state.display())]
+    NotLoaded {
+        /// The machine.
+        node: String,
+        /// The file with the state.
+        state: PathBuf,
+        /// What went wrong, in QEMU's or the host's words.
+        reason: String,
+    },
+    /// A saved machine's file is not what was saved.
+    #[error("load {}: {reason}", path.display())]
+    StateDamaged {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        reason: String,
+    },
     /// The machine could not be asked; one of the five kinds.
     #[error(transparent)]
     Guest(#[from] ExecError),

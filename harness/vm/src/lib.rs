@@ -20,6 +20,10 @@
 //! # }
 //! ```
 //!
+//! A machine that stands still can be saved ([`Machine::save`]), and any number of machines that are alike, by their
+//! [`fingerprint`](fingerprint()), can go on where it stood ([`Machine::load`]): each with a private view of its RAM
+//! ([`Ram::Forked`]) and an overlay on its disks ([`Access::Forked`]).
+//!
 //! Three channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
 //! there is nothing to race for: QMP (QEMU itself), the guest agent, and the serial console. No process outlives the
 //! harness, however it ends: see [`ProcessGroup`].
@@ -32,12 +36,14 @@ mod command;
 mod console;
 mod error;
 mod exec;
+mod fingerprint;
 mod kernel_log;
 mod machine;
 mod probe_guest;
 mod process;
 mod qmp;
 mod running;
+mod snapshot;
 mod spec;
 mod usage;
 mod wire;
@@ -50,9 +56,11 @@ pub use clock::GuestClock;
 pub use command::{Command, Output, OutputLine, OutputStream, Status};
 pub use console::{Console, ConsoleLine};
 pub use error::{ExecError, VmError};
+pub use fingerprint::fingerprint;
 pub use kernel_log::{Trouble, trouble};
 pub use machine::Machine;
 pub use process::ProcessGroup;
 pub use running::{ExitReport, MachineEvent};
-pub use spec::{Accelerator, Arch, Drive, MacAddress, MachineSpec, Nic, NicModel};
+pub use snapshot::SavedState;
+pub use spec::{Accelerator, Access, Arch, Drive, MacAddress, MachineSpec, Nic, NicModel, Ram};
 pub use usage::Usage;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::argv::Way;
+use crate::clock::GuestClock;
 use crate::command::{Command, Output};
 use crate::console::Console;
 use crate::error::{ExecError, VmError};
@@ -25,20 +27,21 @@ const AGENT_GRACE: Duration = Duration::from_secs(5);
 /// How soon an agent that has closed its port is asked again.
 const AGENT_RETRY: Duration = Duration::from_millis(10);
 /// How long QEMU may take over a command that it carries out at once.
-const QMP_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const QMP_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a killed QEMU may take to go.
 const DEATH: Duration = Duration::from_secs(10);
 
 /// A running machine; dropping it kills it.
 pub struct Machine {
-    running: Arc<Running>,
+    pub(crate) running: Arc<Running>,
 }
 
 impl Machine {
     /// Starts QEMU as a member of `group` and waits until its control channel is ready; the guest boots by then.
     pub async fn start(spec: MachineSpec, group: &ProcessGroup) -> Result<Self, VmError> {
+        let clock = GuestClock::for_host(spec.accelerator).await;
         Ok(Self {
-            running: Running::start(spec, group).await?,
+            running: Running::start(spec, Way::Boot(clock), group).await?,
         })
     }
 

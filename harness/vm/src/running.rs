@@ -13,15 +13,14 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{Agent, PORT_ID};
-use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, QMP_SOCKET, argv};
-use crate::clock::GuestClock;
+use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, QMP_SOCKET, Way, command_line};
 use crate::command::{Status, tail};
 use crate::console::Console;
 use crate::error::{ExecError, VmError};
 use crate::kernel_log::Trouble;
 use crate::process::{Process, ProcessGroup};
 use crate::qmp::{Qmp, QmpEvent};
-use crate::spec::MachineSpec;
+use crate::spec::{MachineSpec, Ram};
 use crate::usage::Usage;
 use crate::wire::WireError;
 
@@ -73,6 +72,8 @@ pub struct ExitReport {
 /// What machines and the tasks that listen to QEMU share.
 pub(crate) struct Running {
     pub(crate) name: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) ram: Ram,
     pub(crate) process: Process,
     pub(crate) qmp: Qmp,
     pub(crate) agent: Agent,
@@ -98,9 +99,10 @@ impl Fate {
 }
 
 impl Running {
-    /// Starts QEMU as a member of `group` and waits until its control channel is ready; the guest boots by then.
+    /// Starts QEMU as a member of `group` and waits until its control channel is ready; a guest that boots does so by then.
     pub(crate) async fn start(
         spec: MachineSpec,
+        way: Way,
         group: &ProcessGroup,
     ) -> Result<Arc<Self>, VmError> {
         let stderr_path = spec.dir.join(STDERR_FILE);
@@ -110,11 +112,12 @@ impl Running {
         let agent = Listener::new(spec.dir.join(AGENT_SOCKET))?;
         let console = Listener::new(spec.dir.join(CONSOLE_SOCKET))?;
 
-        let clock = GuestClock::for_host(spec.accelerator).await;
         let mut command = HostCommand::new(&spec.qemu);
         command
-            .args(argv(&spec, clock))
+            .args(command_line(&spec, way))
             .current_dir("/")
+            // The overlays of forked disks.
+            .env("TMPDIR", &spec.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr.into_parts().0);
@@ -135,6 +138,8 @@ impl Running {
         let (events, first_listener) = broadcast::channel(EVENTS_KEPT);
         let running = Arc::new(Self {
             name: spec.name.clone(),
+            dir: spec.dir.clone(),
+            ram: spec.ram.clone(),
             process,
             qmp,
             agent: Agent::open(agent),
@@ -342,20 +347,20 @@ impl Running {
 }
 
 /// A socket that takes one connection; its file goes with it.
-struct Listener {
+pub(crate) struct Listener {
     socket: UnixListener,
     path: PathBuf,
 }
 
 impl Listener {
-    fn new(path: PathBuf) -> Result<Self, VmError> {
+    pub(crate) fn new(path: PathBuf) -> Result<Self, VmError> {
         let socket = UnixListener::bind(&path);
         let socket = socket
             .map_err(|error| VmError::host(format!("listen on {}", path.display()), error))?;
         Ok(Self { socket, path })
     }
 
-    async fn connection(self) -> io::Result<UnixStream> {
+    pub(crate) async fn connection(self) -> io::Result<UnixStream> {
         Ok(self.socket.accept().await?.0)
     }
 }

@@ -42,7 +42,7 @@ impl fmt::Display for Accelerator {
 /// The model of an emulated network card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NicModel {
-    /// `virtio-net-pci`: any MTU up to 65535 bytes.
+    /// `virtio-net-pci`: any MTU up to 65535 bytes, set in the guest.
     VirtioNet,
     /// Intel 82540EM: the guest's driver carries an MTU of at most 16110 bytes.
     E1000,
@@ -58,6 +58,31 @@ impl fmt::Display for MacAddress {
     }
 }
 
+/// What a machine does with a disk's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reads it, as any number of machines may at once.
+    ReadOnly,
+    /// Writes to it: the file is this machine's alone.
+    Written,
+    /// Reads it and writes to an overlay in its own folder, which ends with the machine: any number of machines may start
+    /// from one file.
+    Forked,
+}
+
+/// Where a machine's memory lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Ram {
+    /// In memory that ends with the machine.
+    Own,
+    /// In a file of exactly [`MachineSpec::memory_mib`], which stays when the machine ends: a machine that will be saved.
+    Kept(PathBuf),
+    /// In a private view of the file of a saved machine, which any number of machines share: what one writes is in its own
+    /// memory only. QEMU 7.2 opens the file for writing even so, and its `readonly=on` would mean the guest: the file
+    /// needs a mode that lets its owner write.
+    Forked(PathBuf),
+}
+
 /// A virtio disk on a raw file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
@@ -65,8 +90,8 @@ pub struct Drive {
     pub file: PathBuf,
     /// What the guest finds under `/sys/block/vdX/serial`, at most 20 bytes.
     pub serial: String,
-    /// A read-only file may be shared by any number of machines at once.
-    pub read_only: bool,
+    /// What is done with the file.
+    pub access: Access,
 }
 
 /// A network card, plugged into a switch port.
@@ -78,8 +103,6 @@ pub struct Nic {
     pub mac: MacAddress,
     /// Unix socket on which the switch listens; frames carry a 4-byte big-endian length.
     pub socket: PathBuf,
-    /// Largest IP packet in bytes; a virtio card tells it to the guest, on an e1000 the guest must set it.
-    pub mtu: u32,
 }
 
 /// Everything about a machine that is decided before it starts.
@@ -97,6 +120,8 @@ pub struct MachineSpec {
     pub cpus: u8,
     /// RAM in MiB.
     pub memory_mib: u32,
+    /// Where that RAM lives.
+    pub ram: Ram,
     /// An uncompressed ELF `vmlinux` with a PVH note.
     pub kernel: PathBuf,
     /// The initial RAM file system.
@@ -108,8 +133,8 @@ pub struct MachineSpec {
     /// Network cards, in order: `eth0`, `eth1`, ...
     pub nics: Vec<Nic>,
     /// An existing private folder with a short path (a Unix socket's path has at most 107 bytes): it takes the channels'
-    /// sockets and QEMU's own error output.
+    /// sockets, QEMU's own error output and the overlays of forked disks.
     pub dir: PathBuf,
-    /// Where the serial console is logged; it should outlive `dir`.
+    /// Where the serial console is logged, after what is there already; it should outlive `dir`.
     pub console_log: PathBuf,
 }

@@ -1,9 +1,11 @@
 //! A machine on the test bench.
 
+use std::cell::RefCell;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sanlab_vm::{Accelerator, Arch, Machine, MachineSpec, ProcessGroup, VmError};
+use sanlab_vm::{Accelerator, Arch, Machine, MachineSpec, ProcessGroup, Ram, VmError};
 use tempfile::TempDir;
 
 /// Long enough for a loaded host: no trial waits for it to pass.
@@ -13,6 +15,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Bench {
     pub(crate) group: ProcessGroup,
     pub(crate) dir: TempDir,
+    /// Into which network cards are plugged; nobody takes their frames.
+    pub(crate) ports: RefCell<Vec<UnixListener>>,
 }
 
 impl Bench {
@@ -24,6 +28,7 @@ impl Bench {
         Self {
             group: ProcessGroup::new(dir.path()).expect("a janitor"),
             dir,
+            ports: RefCell::default(),
         }
     }
 
@@ -64,6 +69,7 @@ pub(crate) fn spec(dir: &Path, transcript: &Path) -> MachineSpec {
         accelerator: Accelerator::Tcg,
         cpus: 1,
         memory_mib: 384,
+        ram: Ram::Own,
         kernel: transcript.to_owned(),
         initramfs: "initramfs".into(),
         append: Vec::new(),

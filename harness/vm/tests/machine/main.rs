@@ -1,4 +1,5 @@
-//! Machines whose QEMU is a recording: what goes wrong, and that nothing is left behind.
+//! Machines whose QEMU is a recording: what goes wrong, and that nothing is left behind. And, where the store has images,
+//! guests that are saved and cloned.
 //!
 //! One program with three parts, chosen by its arguments: the trials; the fake QEMU that they start, so that it is
 //! there whenever they are; and a harness to be killed.
@@ -8,8 +9,11 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 mod bench;
+mod clones;
 mod errors;
+mod guests;
 mod leaks;
+mod states;
 mod streams;
 mod traps;
 
@@ -29,6 +33,8 @@ fn main() -> ExitCode {
         traps::trials(),
         streams::trials(),
         leaks::trials(),
+        states::trials(),
+        clones::trials(),
     ];
     libtest_mimic::run(
         &Arguments::from_args(),

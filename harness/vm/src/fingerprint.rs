@@ -1,0 +1,157 @@
+//! What machines must have in common so that one may go on with another's state.
+
+use std::path::PathBuf;
+
+use crate::argv::{Way, command_line};
+use crate::clock::GuestClock;
+use crate::spec::{Accelerator, Access, MacAddress, MachineSpec, Ram};
+
+/// The command line with all that differs between machines that are alike left out: names, folders, sockets, Ethernet
+/// addresses, the paths of files, and where memory and disks live. Under KVM it also holds the host's processor, since
+/// `-cpu host` means that. What is in the files and which QEMU it is, the caller must add.
+pub async fn fingerprint(spec: &MachineSpec) -> String {
+    let clock = GuestClock::for_host(spec.accelerator).await;
+    let mut text = blanked(spec, clock);
+    if spec.accelerator == Accelerator::Kvm {
+        // Without /proc no processor is like another.
+        let processors = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        text.push('\n');
+        text.push_str(&processor(&processors));
+    }
+    text
+}
+
+/// One word of the command line a line.
+fn blanked(spec: &MachineSpec, clock: GuestClock) -> String {
+    let mut spec = spec.clone();
+    spec.name.clear();
+    spec.ram = Ram::Own;
+    for path in [
+        &mut spec.kernel,
+        &mut spec.initramfs,
+        &mut spec.dir,
+        &mut spec.console_log,
+    ] {
+        *path = PathBuf::new();
+    }
+    for drive in &mut spec.drives {
+        drive.file = PathBuf::new();
+        // A clone writes beside the file that its template wrote to: the guest sees no difference.
+        if drive.access == Access::Forked {
+            drive.access = Access::Written;
+        }
+    }
+    for nic in &mut spec.nics {
+        nic.mac = MacAddress([0; 6]);
+        nic.socket = PathBuf::new();
+    }
+    let words = command_line(&spec, Way::Boot(clock));
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    words.join("\n")
+}
+
+/// What /proc/cpuinfo tells of the first processor, but for what changes from moment to moment.
+fn processor(cpuinfo: &str) -> String {
+    const TOLD: [&str; 7] = [
+        "vendor_id",
+        "cpu family",
+        "model",
+        "model name",
+        "stepping",
+        "microcode",
+        "flags",
+    ];
+    let first = cpuinfo.split("\n\n").next().unwrap_or_default();
+    let told = first.lines().filter(|line| {
+        line.split_once(':')
+            .is_some_and(|(name, _)| TOLD.contains(&name.trim()))
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Arch, Drive, Nic, NicModel};
+
+    fn spec(name: &str, ram: Ram, access: Access) -> MachineSpec {
+        let path = |what: &str| PathBuf::from(format!("/somewhere/{name}/{what}"));
+        MachineSpec {
+            name: name.into(),
+            arch: Arch::X86_64,
+            qemu: "qemu-system-x86_64".into(),
+            accelerator: Accelerator::Tcg,
+            cpus: 1,
+            memory_mib: 384,
+            ram,
+            kernel: path("vmlinux"),
+            initramfs: path("initramfs"),
+            append: Vec::new(),
+            drives: vec![Drive {
+                file: path("disk"),
+                serial: "data".into(),
+                access,
+            }],
+            nics: vec![Nic {
+                model: NicModel::VirtioNet,
+                mac: MacAddress([
+                    0x52,
+                    0x54,
+                    0,
+                    0,
+                    0,
+                    u8::try_from(name.len()).expect("short"),
+                ]),
+                socket: path("port.sock"),
+            }],
+            dir: path("dir"),
+            console_log: path("console.log"),
+        }
+    }
+
+    const CLOCK: GuestClock = GuestClock::TimeStampCounter { mhz: 2596 };
+
+    #[test]
+    fn a_template_and_its_clones_have_one() {
+        let template = spec("template", Ram::Kept("/ram".into()), Access::Written);
+        let clone = spec("vix1", Ram::Forked("/cache/ram".into()), Access::Forked);
+        let text = blanked(&template, CLOCK);
+        assert_eq!(text, blanked(&clone, CLOCK));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_the_guest_sees_is_in_it() {
+        let base = spec("vix1", Ram::Own, Access::Written);
+        let change = |change: fn(&mut MachineSpec)| {
+            let mut other = base.clone();
+            change(&mut other);
+            other
+        };
+        let others = [
+            change(|spec| spec.memory_mib = 385),
+            change(|spec| spec.cpus = 2),
+            change(|spec| spec.accelerator = Accelerator::Kvm),
+            change(|spec| spec.nics[0].model = NicModel::E1000),
+            change(|spec| spec.nics.clear()),
+            change(|spec| spec.drives.clear()),
+            change(|spec| spec.drives[0].serial = "root".into()),
+            change(|spec| spec.drives[0].access = Access::ReadOnly),
+            change(|spec| spec.append.push("loglevel=7".into())),
+        ];
+        let text = blanked(&base, CLOCK);
+        for other in others {
+            assert_ne!(text, blanked(&other, CLOCK), "{other:?}");
+        }
+        let slower = GuestClock::TimeStampCounter { mhz: 2595 };
+        assert_ne!(text, blanked(&base, slower));
+    }
+
+    #[test]
+    fn a_processor_is_told_without_its_pulse() {
+        let cpuinfo = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel\t\t: 79\ncpu MHz\t\t: 2596.998\n\
+            flags\t\t: fpu vme\nbogomips\t: 5193.99\n\nprocessor\t: 1\nflags\t\t: fpu\n";
+        let told = "vendor_id\t: GenuineIntel\nmodel\t\t: 79\nflags\t\t: fpu vme";
+        assert_eq!(processor(cpuinfo), told);
+    }
+}

@@ -1,0 +1,331 @@
+//! A machine's state out and in.
+//!
+//! RAM stays where it is, in a file that the next machine maps (`x-ignore-shared`); what is written is the state of the
+//! devices and processors, half a megabyte. QEMU sends it as if to another host, through a socket on which the harness
+//! listens, and takes it the same way: no shell, no program between, and the digest is taken as it passes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fs_err::tokio as fs;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::argv::Way;
+use crate::error::{ExecError, VmError};
+use crate::machine::{Machine, QMP_DEADLINE};
+use crate::process::ProcessGroup;
+use crate::running::{Listener, MachineEvent, Running};
+use crate::spec::{MachineSpec, Ram};
+
+/// The socket in the machine's folder through which its state goes; no longer than the names of the others.
+const STATE_SOCKET: &str = "state.sock";
+/// How long QEMU may take over a state of half a megabyte, which takes it a twentieth of a second.
+const LOAD_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a save that was broken off may take to be over.
+const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
+/// Read at once.
+const CHUNK: usize = 1 << 18;
+
+/// What was written when a machine was saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedState {
+    /// The length of the file.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Machine {
+    /// Writes the state of a machine that stands still ([`stop`](Self::stop)) and whose RAM is [`Ram::Kept`]: all but the
+    /// RAM, which stays in its file. What fails leaves no file. Afterwards, saved or not, the machine may be ended, or go
+    /// on ([`cont`](Self::cont)), which it must before it can be saved again; but one that goes on writes to its RAM file,
+    /// beneath its forks as well.
+    pub async fn save(&self, state: &Path, deadline: Duration) -> Result<SavedState, VmError> {
+        let not_saved = |reason: String| VmError::NotSaved {
+            node: self.name().to_owned(),
+            state: state.to_owned(),
+            reason,
+        };
+        if !matches!(self.running.ram, Ram::Kept(_)) {
+            return Err(not_saved("its RAM is in no file that stays".into()));
+        }
+        let mut events = self.running.events.subscribe();
+        let written = self.write_state(state, &mut events);
+        match self
+            .running
+            .unless_doomed("migrate", deadline, written)
+            .await?
+        {
+            Some(Ok(saved)) => Ok(saved),
+            Some(Err(reason)) => Err(not_saved(reason)),
+            None => {
+                // QEMU forgets a migration only when it is told to, and takes no other before.
+                let _ = self.qmp("migrate_cancel", json!({}), QMP_DEADLINE).await;
+                let _ = tokio::time::timeout(CANCEL_DEADLINE, self.migrated(&mut events)).await;
+                let limit = deadline.as_secs_f64();
+                Err(not_saved(format!("it was not done within {limit} s")))
+            }
+        }
+    }
+
+    /// Starts QEMU with a saved machine's state and RAM: the guest stands still until [`cont`](Self::cont).
+    /// The digest of the state and the size of the RAM file are verified first: where they differ, it is
+    /// [`VmError::StateDamaged`] before QEMU starts.
+    pub async fn load(
+        spec: MachineSpec,
+        state: &Path,
+        saved: &SavedState,
+        group: &ProcessGroup,
+    ) -> Result<Self, VmError> {
+        let (Ram::Kept(ram) | Ram::Forked(ram)) = &spec.ram else {
+            return Err(VmError::NotLoaded {
+                node: spec.name.clone(),
+                state: state.to_owned(),
+                reason: "its RAM is in no file".into(),
+            });
+        };
+        check_ram(ram, spec.memory_mib).await?;
+        let bytes = intact(state, saved).await?;
+        let running = Running::start(spec, Way::Load, group).await?;
+        let machine = Self { running };
+        // Before anything is asked of QEMU: what it says from now on is about this.
+        let mut events = machine.running.events.subscribe();
+        let taken = machine.take_state(&bytes, &mut events);
+        let reason = match machine
+            .running
+            .unless_doomed("migrate-incoming", LOAD_DEADLINE, taken)
+            .await
+        {
+            Ok(Some(Ok(()))) => return Ok(machine),
+            Ok(Some(Err(reason))) => reason,
+            Ok(None) => format!("it was not done within {} s", LOAD_DEADLINE.as_secs()),
+            // A QEMU that does not understand a state says so and ends.
+            Err(ExecError::QemuDead {
+                status,
+                stderr_tail,
+                ..
+            }) => format!("QEMU {status}: {}", stderr_tail.replace('\n', "; ")),
+            Err(error) => return Err(error.into()),
+        };
+        Err(VmError::NotLoaded {
+            node: machine.name().to_owned(),
+            state: state.to_owned(),
+            reason,
+        })
+    }
+
+    /// Has QEMU send the state and writes it down. The error is a reason.
+    async fn write_state(
+        &self,
+        state: &Path,
+        events: &mut Receiver<MachineEvent>,
+    ) -> Result<SavedState, String> {
+        let status = self.asked("query-status", json!({})).await?;
+        if status["running"] != false {
+            return Err("it runs: stop it first".into());
+        }
+        let mut file = NewFile::create(state).await.map_err(words)?;
+        let (door, uri) = self.door()?;
+        let listener = Listener::new(door).map_err(words)?;
+        self.expect_migration().await?;
+        self.asked("migrate", json!({ "uri": uri })).await?;
+        let saved = {
+            let copied = async {
+                let stream = listener.connection().await?;
+                // The stream ends with this: QEMU sees at once when nobody reads on.
+                file.copy(stream).await
+            };
+            let migrated = self.migrated(events);
+            tokio::pin!(copied, migrated);
+            tokio::select! {
+                saved = &mut copied => {
+                    let migrated = migrated.await;
+                    // QEMU only knows that nobody listened any more.
+                    let saved = saved.map_err(words)?;
+                    migrated.map(|()| saved)?
+                }
+                migrated = &mut migrated => {
+                    migrated?;
+                    copied.await.map_err(words)?
+                }
+            }
+        };
+        file.kept = true;
+        Ok(saved)
+    }
+
+    /// Gives QEMU a state. The error is a reason.
+    async fn take_state(
+        &self,
+        bytes: &[u8],
+        events: &mut Receiver<MachineEvent>,
+    ) -> Result<(), String> {
+        self.expect_migration().await?;
+        let (door, uri) = self.door()?;
+        self.asked("migrate-incoming", json!({ "uri": uri }))
+            .await?;
+        let stream = UnixStream::connect(&door).await;
+        // QEMU listens for one connection only, and leaves its socket's file.
+        let _ = fs::remove_file(&door).await;
+        let mut stream = stream.map_err(words)?;
+        // A QEMU that does not like what it reads ends, and its own words say why.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+        self.migrated(events).await
+    }
+
+    /// RAM stays in its file, and the outcome is told as an event.
+    async fn expect_migration(&self) -> Result<(), String> {
+        let capabilities = ["x-ignore-shared", "events"]
+            .map(|capability| json!({ "capability": capability, "state": true }));
+        let arguments = json!({ "capabilities": capabilities });
+        self.asked("migrate-set-capabilities", arguments)
+            .await
+            .map(drop)
+    }
+
+    /// Waits for the outcome of a migration.
+    async fn migrated(&self, events: &mut Receiver<MachineEvent>) -> Result<(), String> {
+        loop {
+            let status = match events.recv().await {
+                Ok(MachineEvent::Qmp { name, data }) if name == "MIGRATION" => {
+                    data["status"].clone()
+                }
+                // What was missed may have been it.
+                Err(RecvError::Lagged(_)) => {
+                    self.asked("query-migrate", json!({})).await?["status"].take()
+                }
+                Ok(_) => continue,
+                Err(RecvError::Closed) => return Err("QEMU is gone".into()),
+            };
+            match status.as_str() {
+                Some("completed") => return Ok(()),
+                Some(status @ ("failed" | "cancelled")) => {
+                    let told = self.asked("query-migrate", json!({})).await?;
+                    return Err(told["error-desc"].as_str().unwrap_or(status).to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn asked(&self, name: &str, arguments: Value) -> Result<Value, String> {
+        self.qmp(name, arguments, QMP_DEADLINE).await.map_err(words)
+    }
+
+    /// The socket for the state, and its URI.
+    fn door(&self) -> Result<(PathBuf, String), String> {
+        let door = self.running.dir.join(STATE_SOCKET);
+        let text = door.to_str().ok_or("its folder's path is not UTF-8")?;
+        let uri = format!("unix:{text}");
+        Ok((door, uri))
+    }
+}
+
+/// A file that goes away unless it is kept.
+struct NewFile {
+    file: fs::File,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl NewFile {
+    async fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            file: fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path)
+                .await?,
+            path: path.to_owned(),
+            kept: false,
+        })
+    }
+
+    /// Writes down what comes until its end.
+    async fn copy(&mut self, mut stream: UnixStream) -> std::io::Result<SavedState> {
+        let mut chunk = vec![0; CHUNK];
+        let (mut bytes, mut digest) = (0, Sha256::new());
+        loop {
+            let length = stream.read(&mut chunk).await?;
+            if length == 0 {
+                break;
+            }
+            digest.update(&chunk[..length]);
+            self.file.write_all(&chunk[..length]).await?;
+            bytes += length as u64;
+        }
+        // Not before this has the last of it been written.
+        self.file.flush().await?;
+        let sha256 = hexadecimal(&digest.finalize());
+        Ok(SavedState { bytes, sha256 })
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Whoever removed it already did our work.
+            let _ = fs_err::remove_file(&self.path);
+        }
+    }
+}
+
+/// The state, if it is what was saved.
+async fn intact(state: &Path, saved: &SavedState) -> Result<Vec<u8>, VmError> {
+    let damaged = |reason| VmError::StateDamaged {
+        path: state.to_owned(),
+        reason,
+    };
+    let bytes = fs::read(state)
+        .await
+        .map_err(|error| damaged(unreadable(&error)))?;
+    let length = bytes.len() as u64;
+    if length != saved.bytes {
+        let reason = format!("it has {length} bytes and not {}", saved.bytes);
+        return Err(damaged(reason));
+    }
+    let sha256 = hexadecimal(&Sha256::digest(&bytes));
+    if sha256 != saved.sha256 {
+        let reason = format!("its SHA-256 is {sha256} and not {}", saved.sha256);
+        return Err(damaged(reason));
+    }
+    Ok(bytes)
+}
+
+/// A RAM file is compared by its size only: its digest would take longer than to boot.
+async fn check_ram(ram: &Path, memory_mib: u32) -> Result<(), VmError> {
+    let damaged = |reason| VmError::StateDamaged {
+        path: ram.to_owned(),
+        reason,
+    };
+    let found = fs::metadata(ram)
+        .await
+        .map_err(|error| damaged(unreadable(&error)))?;
+    let (length, wanted) = (found.len(), u64::from(memory_mib) << 20);
+    if length != wanted {
+        return Err(damaged(format!(
+            "it has {length} bytes and not {wanted}, the machine's RAM"
+        )));
+    }
+    Ok(())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect::<Vec<_>>().concat()
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Without the path, which stands in the message already.
+fn unreadable(error: &std::io::Error) -> String {
+    format!("it cannot be read: {}", error.kind())
+}

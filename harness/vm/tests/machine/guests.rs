@@ -1,0 +1,129 @@
+//! Real guests on the test bench: of the images that the store has.
+
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::{Failed, Trial};
+use sanlab_vm::{
+    AcceleratorWish, Access, Arch, Command, Drive, MacAddress, Machine, MachineSpec, Nic, NicModel,
+    Ram, choose_accelerator, qemu_binary,
+};
+
+use crate::bench::{Bench, SOON};
+use crate::trial;
+
+/// Enough for a guest that does nothing.
+pub(crate) const MEMORY_MIB: u32 = 256;
+/// The first bytes of a new data disk.
+pub(crate) const MARK: &[u8; 16] = b"made by the host";
+
+/// A trial with a real guest. Without an image it is ignored, or fails where guests are required.
+pub(crate) fn guest_trial<F: Future<Output = ()> + 'static>(
+    name: &'static str,
+    arch: Arch,
+    test: fn() -> F,
+) -> Trial {
+    if image(arch).is_some() {
+        return trial(name, test);
+    }
+    let required = std::env::var("SANLAB_REQUIRE_VMS").is_ok_and(|value| value == "1");
+    let missing = move || {
+        let words = format!("there is no image for {arch}: `sanlab image build` makes one");
+        Err(Failed::from(words))
+    };
+    Trial::test(name, missing).with_ignored_flag(!required)
+}
+
+/// The newest image of the store.
+fn image(arch: Arch) -> Option<PathBuf> {
+    let store = std::env::var_os("SANLAB_CACHE").map(PathBuf::from);
+    let store =
+        store.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/sanlab")))?;
+    let release = match arch {
+        Arch::X86 => "-686",
+        Arch::X86_64 => "-amd64",
+    };
+    let images = fs_err::read_dir(store.join("images")).ok()?.flatten();
+    let fitting = images.filter_map(|entry| {
+        let label = entry.path().join("image.json");
+        let text = fs_err::read_to_string(&label).ok()?;
+        let json: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let fits = json["kernel_release"].as_str()?.contains(release);
+        let made = fs_err::metadata(&label).ok()?.modified().ok()?;
+        fits.then_some((made, entry.path()))
+    });
+    fitting.max().map(|(_, path)| path)
+}
+
+/// A machine in a folder of its own, with both kinds of network card and a data disk that may be another's.
+pub(crate) async fn guest(
+    bench: &Bench,
+    arch: Arch,
+    name: &str,
+    ram: Ram,
+    disk: (&Path, Access),
+) -> MachineSpec {
+    let image = image(arch).expect("the trial runs only where there is one");
+    let choice = choose_accelerator(AcceleratorWish::Auto, arch).await;
+    let dir = bench.dir.path().join(name);
+    fs_err::create_dir(&dir).expect("a folder");
+    let models = [NicModel::VirtioNet, NicModel::E1000];
+    let nics = models.into_iter().zip(0_u8..).map(|(model, number)| {
+        let socket = dir.join(format!("port{number}"));
+        let mut ports = bench.ports.borrow_mut();
+        ports.push(UnixListener::bind(&socket).expect("a socket"));
+        let serial = u8::try_from(ports.len()).expect("a few");
+        let mac = MacAddress([0x52, 0x54, 0, 0x4d, 1, serial]);
+        Nic { model, mac, socket }
+    });
+    let nics = nics.collect();
+    MachineSpec {
+        name: name.into(),
+        arch,
+        qemu: qemu_binary(arch),
+        accelerator: choice.expect("TCG at least").accelerator,
+        cpus: 1,
+        memory_mib: MEMORY_MIB,
+        ram,
+        kernel: image.join("vmlinux"),
+        initramfs: image.join("initramfs"),
+        append: Vec::new(),
+        drives: vec![
+            Drive {
+                file: image.join("root.erofs"),
+                serial: "root".into(),
+                access: Access::ReadOnly,
+            },
+            Drive {
+                file: disk.0.to_owned(),
+                serial: "data".into(),
+                access: disk.1,
+            },
+        ],
+        nics,
+        console_log: bench.dir.path().join(format!("{name}.log")),
+        dir,
+    }
+}
+
+/// An empty RAM file, and a data disk of 16 MiB that begins with the mark.
+pub(crate) fn files(bench: &Bench) -> (PathBuf, PathBuf) {
+    let (ram, disk) = (bench.dir.path().join("ram"), bench.dir.path().join("disk"));
+    for (path, bytes) in [(&ram, u64::from(MEMORY_MIB) << 20), (&disk, 16 << 20)] {
+        let file = fs_err::File::create(path).expect("a file");
+        file.set_len(bytes).expect("sparse");
+    }
+    let file = fs_err::OpenOptions::new().write(true).open(&disk);
+    let file = file.expect("a file");
+    file.file().write_all_at(MARK, 0).expect("it is written");
+    (ram, disk)
+}
+
+/// What a script says in the guest.
+pub(crate) async fn say(machine: &Machine, script: &str) -> String {
+    let output = machine.exec(Command::script(script), SOON).await;
+    let output = output.and_then(sanlab_vm::Output::success);
+    let output = output.unwrap_or_else(|error| panic!("failed to {error}"));
+    output.text().trim_end().to_owned()
+}
