@@ -10,7 +10,7 @@ use crate::child;
 use crate::diagnose::explain;
 use crate::error::ImageError;
 use crate::guest_files::read_tree;
-use crate::image::{INITRAMFS, KERNEL, LABEL, Label, ROOT, Sizes};
+use crate::image::{INITRAMFS, KERNEL, Label, ROOT, Sizes};
 use crate::initramfs::{self, Contents};
 use crate::lock::{self, LockedPackage};
 use crate::manifest::{KernelSource, Manifest};
@@ -77,13 +77,13 @@ pub(crate) fn userland<'a>(
 }
 
 impl Userland<'_> {
-    /// Takes kernel and initramfs to `entry` beside the root image, and labels it.
+    /// Takes kernel, initramfs and root image to `entry`, and says how it is to be labelled.
     pub(crate) fn finish(
         self,
         manifest: &Manifest,
         arch: Arch,
         entry: &Path,
-    ) -> Result<Sizes, ImageError> {
+    ) -> Result<Label, ImageError> {
         let kernel_file = match &manifest.arches[&arch].kernel {
             KernelSource::Package(_) => self.folder.join("vmlinuz"),
             KernelSource::Files { vmlinux, .. } => vmlinux.clone(),
@@ -107,7 +107,6 @@ impl Userland<'_> {
             files: read_tree(&manifest.initramfs)?,
         })?;
 
-        fs_err::create_dir(entry)?;
         fs_err::rename(self.folder.join(ROOT), entry.join(ROOT))?;
         fs_err::write(entry.join(KERNEL), &kernel)?;
         fs_err::write(entry.join(INITRAMFS), &initramfs)?;
@@ -121,14 +120,11 @@ impl Userland<'_> {
             kernel: kernel.len() as u64,
             initramfs: initramfs.len() as u64,
         };
-        let label = Label {
+        Ok(Label {
             kernel_release,
             packages: self.packages,
             sizes,
-        };
-        let label = serde_json::to_vec_pretty(&label).map_err(std::io::Error::from)?;
-        fs_err::write(entry.join(LABEL), label)?;
-        Ok(sizes)
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use sanlab_plan::Arch;
 
 use crate::build;
+use crate::claim::Claim;
 use crate::error::ImageError;
 use crate::host_tools::missing_host_tools;
 use crate::image::Image;
@@ -16,7 +17,7 @@ use crate::key::key;
 use crate::lock::{Lock, LockDiff, LockedPackage};
 use crate::manifest::Manifest;
 use crate::progress::{Phase, Progress};
-use crate::store::{BuildLock, Store};
+use crate::store::{Kind, Store};
 
 /// Returns the image for `arch`: at once when the store has it, else after a build that `progress` shows.
 ///
@@ -69,14 +70,14 @@ impl Request<'_> {
             });
         };
         let key = key(self.manifest, self.arch, &locked)?;
-        if let Some(image) = self.store.find(self.arch, &key)? {
+        if let Some(image) = self.find(&key)? {
             return Ok(image);
         }
-        let held = self.hold(&key)?;
-        if let Some(image) = self.store.find(self.arch, &key)? {
+        let claim = self.claim(&key)?;
+        if let Some(image) = self.find(&key)? {
             return Ok(image);
         }
-        self.build(&held, |installed| {
+        self.build(&claim, |installed| {
             match LockDiff::between(&locked, installed) {
                 None => Ok(key.clone()),
                 Some(diff) => Err(ImageError::LockMismatch {
@@ -95,8 +96,8 @@ impl Request<'_> {
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy();
-        let held = self.hold(&format!("{name}-{}", self.arch))?;
-        self.build(&held, |installed| {
+        let claim = self.claim(&format!("{name}-{}", self.arch))?;
+        self.build(&claim, |installed| {
             self.write_lock(&name, installed)?;
             key(self.manifest, self.arch, installed)
         })
@@ -104,7 +105,7 @@ impl Request<'_> {
 
     /// Replaces this architecture's part of the lock file, whoever replaces another's at the same time.
     fn write_lock(&self, name: &str, installed: &[LockedPackage]) -> Result<(), ImageError> {
-        let _held = self.store.lock(name, |_| ())?;
+        let _held = self.store.lock(&format!("manifest-{name}"), |_| ())?;
         let path = self.manifest.lock_path();
         let mut lock = Lock::load(&path)?;
         lock.arches.insert(self.arch, installed.to_vec());
@@ -128,8 +129,13 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn hold(&self, name: &str) -> Result<BuildLock, ImageError> {
-        self.store.lock(name, |builder| {
+    fn find(&self, key: &str) -> Result<Option<Image>, ImageError> {
+        let held = self.store.hold(Kind::Image, key)?;
+        held.map(|held| Image::of(&held, self.arch)).transpose()
+    }
+
+    fn claim(&self, name: &str) -> Result<Claim, ImageError> {
+        self.store.claim(Kind::Image, name, |builder| {
             (self.progress)(Progress::Waiting {
                 arch: self.arch,
                 builder,
@@ -140,7 +146,7 @@ impl Request<'_> {
     /// `accept` judges the packages that went in and gives the key of the result.
     fn build(
         &self,
-        held: &BuildLock,
+        claim: &Claim,
         accept: impl FnOnce(&[LockedPackage]) -> Result<String, ImageError>,
     ) -> Result<Image, ImageError> {
         let tools = missing_host_tools();
@@ -149,19 +155,17 @@ impl Request<'_> {
         }
         let (arch, began) = (self.arch, Instant::now());
         let phase = |phase| (self.progress)(Progress::Phase { arch, phase });
-        let workspace = self.store.workspace(held)?;
-        let out = workspace.path().join("out");
-        fs_err::create_dir(&out)?;
-        let userland = build::userland(self.manifest, arch, &out, phase)?;
+        let out = claim.workspace()?;
+        let userland = build::userland(self.manifest, arch, out.path(), phase)?;
         let key = accept(&userland.packages)?;
         phase(Phase::Initramfs);
-        let entry = workspace.path().join("entry");
-        let sizes = userland.finish(self.manifest, arch, &entry)?;
-        let image = self.store.publish(&entry, arch, &key)?;
+        let entry = claim.workspace()?;
+        let label = userland.finish(self.manifest, arch, entry.path())?;
+        let image = Image::of(&entry.publish_as(&key, &label)?, arch)?;
         (self.progress)(Progress::Built {
             arch,
             seconds: began.elapsed().as_secs_f64(),
-            sizes,
+            sizes: label.sizes,
         });
         Ok(image)
     }

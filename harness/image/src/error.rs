@@ -137,6 +137,25 @@ pub enum ImageError {
         "find the image store: neither SANLAB_CACHE nor HOME is set\n  help: set SANLAB_CACHE to a folder with about 1 GiB of space"
     )]
     NoStore,
+    /// An entry's label is not what was expected of it.
+    #[error(
+        "read the label {path}: {reason}\n  help: remove the folder that it is in: it will be made anew",
+        path = path.display()
+    )]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `$SANLAB_CACHE_LIMIT` is no size.
+    #[error("read SANLAB_CACHE_LIMIT `{text}`: {reason}")]
+    Limit {
+        /// What it says.
+        text: String,
+        /// What would be accepted.
+        reason: String,
+    },
     /// A file could not be read or written; the message names it.
     #[error("access the image store: {0}")]
     Io(#[from] io::Error),

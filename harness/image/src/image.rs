@@ -1,12 +1,14 @@
 //! A finished image in the store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sanlab_plan::Arch;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
+use crate::held::Held;
 use crate::lock::LockedPackage;
+use crate::store::{Kind, Store};
 
 /// Everything that a machine boots from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +61,15 @@ pub(crate) struct Label {
 pub(crate) const KERNEL: &str = "vmlinux";
 pub(crate) const INITRAMFS: &str = "initramfs";
 pub(crate) const ROOT: &str = "root.erofs";
-pub(crate) const LABEL: &str = "image.json";
 
 impl Image {
-    /// Reads the entry in `folder`.
-    pub(crate) fn open(folder: &Path, arch: Arch, digest: &str) -> Result<Self, ImageError> {
-        let label: Label = serde_json::from_slice(&fs_err::read(folder.join(LABEL))?)
-            .map_err(std::io::Error::from)?;
+    /// What the entry holds.
+    pub(crate) fn of(entry: &Held, arch: Arch) -> Result<Self, ImageError> {
+        let folder = entry.path();
+        let label: Label = entry.label()?;
         Ok(Self {
             arch,
-            digest: digest.to_owned(),
+            digest: entry.key().to_owned(),
             kernel: folder.join(KERNEL),
             initramfs: folder.join(INITRAMFS),
             root: folder.join(ROOT),
@@ -76,5 +77,49 @@ impl Image {
             packages: label.packages,
             sizes: label.sizes,
         })
+    }
+
+    /// Keeps the image in its store while machines run from it. `None` if it is in none, or not any more.
+    pub fn hold(&self) -> Result<Option<Held>, ImageError> {
+        // ROOT/images/KEY/vmlinux
+        match self.kernel.ancestors().nth(3) {
+            Some(root) => Store::in_folder(root).hold(Kind::Image, &self.digest),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_held_where_it_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let claim = store.claim(Kind::Image, "manifest-x86", |_| ()).unwrap();
+        let label = Label {
+            kernel_release: "6.1".to_owned(),
+            packages: Vec::new(),
+            sizes: Sizes::default(),
+        };
+        let entry = claim.workspace().unwrap();
+        let entry = entry.publish_as("00ff", &label).unwrap();
+        let image = Image::of(&entry, Arch::X86).unwrap();
+        drop(entry);
+        let held = image.hold().unwrap().unwrap();
+        assert_eq!(
+            (held.key(), held.path()),
+            ("00ff", image.root.parent().unwrap())
+        );
+        assert_eq!(store.collect(0).unwrap().removed, []);
+        drop(held);
+        assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+        assert!(image.hold().unwrap().is_none());
+        let of_no_store = Image {
+            kernel: "vmlinux".into(),
+            ..image
+        };
+        assert!(of_no_store.hold().unwrap().is_none());
     }
 }

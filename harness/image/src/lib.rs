@@ -4,6 +4,11 @@
 //! which versions went in. [`ensure`] looks the result up in a [`Store`] whose keys are digests of everything that
 //! goes in, and builds it with the host's mmdebstrap and mkfs.erofs when it is not there.
 //!
+//! The store keeps what later stages make as well: templates and checkpoints. Whoever wants an entry holds it
+//! ([`Store::hold`]), and if there is none, claims it, builds it in a workspace and publishes that
+//! ([`Store::claim`]); [`Store::collect`] keeps all of it within a limit. Processes may do that side by side and be
+//! killed at any moment.
+//!
 //! ```no_run
 //! use sanlab_image::{Manifest, Store, ensure};
 //! use sanlab_plan::Arch;
@@ -16,26 +21,35 @@
 
 mod build;
 mod child;
+mod claim;
+mod collect;
 mod diagnose;
 mod ensure;
 mod error;
 mod guest_files;
+mod held;
 mod host_tools;
 mod image;
 mod initramfs;
 mod key;
 mod lock;
 mod manifest;
+mod name_lock;
 mod progress;
+mod sparse;
 mod store;
 mod userland;
 mod vmlinux;
 
+pub use claim::{Claim, Workspace};
+pub use collect::{Collected, DEFAULT_LIMIT, Entry};
 pub use ensure::ensure;
 pub use error::ImageError;
+pub use held::Held;
 pub use host_tools::{HostTool, missing_host_tools};
 pub use image::{Image, Sizes};
 pub use lock::{LockDiff, LockedPackage};
 pub use manifest::{KernelSource, Manifest};
 pub use progress::{Phase, Progress};
-pub use store::Store;
+pub use sparse::copy_sparse;
+pub use store::{Kind, Store};

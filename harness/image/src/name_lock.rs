@@ -1,0 +1,152 @@
+//! One holder of a name among all processes of the host.
+//!
+//! The kernel drops a lock with its holder, so a lock that is free proves that its holder is done or dead. The file
+//! goes with the holder as well, and so whoever got a lock looks whether its file is still the one under the name.
+
+use std::fs::TryLockError;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use fs_err::{File, OpenOptions};
+
+/// A name that is taken until this is dropped.
+#[derive(Debug)]
+pub(crate) struct NameLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl NameLock {
+    /// Waits until nobody else holds `name`; `on_wait` hears of the wait, and of the holder's process id.
+    ///
+    /// The wait has no deadline of its own: it lasts as long as what the holder does, which has one, and ends with
+    /// the holder however that ends.
+    pub(crate) fn take(
+        folder: &Path,
+        name: &str,
+        on_wait: impl FnOnce(Option<u32>),
+    ) -> io::Result<Self> {
+        let path = folder.join(name);
+        let mut on_wait = Some(on_wait);
+        loop {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            match file.file().try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    if let Some(on_wait) = on_wait.take() {
+                        let mut holder = String::new();
+                        file.read_to_string(&mut holder)?;
+                        on_wait(holder.trim().parse().ok());
+                    }
+                    file.file().lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            if stands_at(&file, &path)? {
+                file.set_len(0)?;
+                write!(file, "{}", std::process::id())?;
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+
+    /// Takes `name` if nobody else holds it.
+    pub(crate) fn try_take(folder: &Path, name: &str) -> io::Result<Option<Self>> {
+        let path = folder.join(name);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        match file.file().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // A file without its name belongs to a holder that is just done.
+        if !stands_at(&file, &path)? {
+            return Ok(None);
+        }
+        file.set_len(0)?;
+        write!(file, "{}", std::process::id())?;
+        Ok(Some(Self { path, _file: file }))
+    }
+
+    /// Whether nobody holds `name` now.
+    pub(crate) fn is_free(folder: &Path, name: &str) -> io::Result<bool> {
+        match File::open(folder.join(name)) {
+            Ok(file) => Ok(file.file().try_lock_shared().is_ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for NameLock {
+    fn drop(&mut self) {
+        // Before the lock goes: whoever waits for it sees that the file has no name any more, and asks again.
+        let _ = fs_err::remove_file(&self.path);
+    }
+}
+
+/// Whether `path` still leads to the open `file`.
+pub(crate) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs_err::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn tells_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = NameLock::take(folder.path(), "name", |_| panic!("it is free")).unwrap();
+        assert!(!NameLock::is_free(folder.path(), "name").unwrap());
+        let (waits, other_waits) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                NameLock::take(folder.path(), "name", |holder| waits.send(holder).unwrap()).unwrap()
+            });
+            assert_eq!(other_waits.recv().unwrap(), Some(std::process::id()));
+            drop(held);
+        });
+        assert!(NameLock::is_free(folder.path(), "name").unwrap());
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn has_one_holder_at_a_time() {
+        const ROUNDS: u32 = 200;
+        let folder = tempfile::tempdir().unwrap();
+        let (busy, taken) = (AtomicBool::new(false), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        let _held = NameLock::take(folder.path(), "name", |_| ()).unwrap();
+                        assert!(!busy.swap(true, Ordering::SeqCst));
+                        taken.fetch_add(1, Ordering::SeqCst);
+                        busy.store(false, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 4 * ROUNDS);
+    }
+}
