@@ -10,7 +10,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::diagnostic::Mistakes;
-use crate::names::{ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName};
+use crate::names::{
+    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName,
+};
 use crate::pattern::Pattern;
 use crate::plan::{Arch, Joins, NbdServer, NicModel, Source};
 use crate::read::{At, Field, Table, Value, read};
@@ -27,6 +29,8 @@ table! {
         tier: TierWord, default TierWord::Default;
         /// Why the tier is `long`.
         reason: String, optional;
+        /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
+        fresh: bool, default false;
         /// The manifest under `images/`, without `.toml`, that the guests boot.
         image: ImageName, default default_image();
         /// The network of the nodes.
@@ -66,7 +70,7 @@ table! {
         /// Model of the network card.
         nic: NicModel, default NicModel::VirtioNet;
         /// RAM, 192MiB to 16GiB.
-        memory: ByteSize, default ByteSize::from_mib(384);
+        memory: ByteSize, default ByteSize::from_mib(256);
         /// Virtual CPUs, 1 to 8.
         cpus: u8, default 1;
         /// `start`: before the first layer; `later`: in an `add_node` step.
@@ -166,6 +170,8 @@ table! {
         label: StepLabel, optional;
         /// The longest that it may take, 1s to 24 hours. Default: see each action.
         deadline: Duration, optional;
+        /// After the step the whole fleet is kept under this name, so that a later run can begin from there.
+        checkpoint: CheckpointName, optional;
         /// What is done.
         action: Action, one_of;
     }

@@ -20,6 +20,7 @@
 //! # Ok::<(), sanlab_plan::Diagnostics>(())
 //! ```
 
+mod checkpoints;
 mod diagnostic;
 mod document;
 mod layers;
@@ -41,7 +42,9 @@ mod writes;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use lower::parse;
-pub use names::{ClusterName, GuestPath, ImageName, NameError, NodeName, StepLabel, VolumeName};
+pub use names::{
+    CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, StepLabel, VolumeName,
+};
 pub use plan::{
     Action, AddNode, Arch, Check, Dd, Joins, Layer, Linear, Mount, Nbd, NbdServer, Network,
     NicModel, Node, O2cb, Ocfs2, Plan, Run, Source, Step, Striped, Tier, Unmount, Wait,

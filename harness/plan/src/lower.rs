@@ -67,7 +67,7 @@ fn syntax_help(message: &str) -> &'static str {
 fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<Plan> {
     let roster = Roster::lower(document.nodes.as_ref(), mistakes);
     let tower = Tower::lower(document.layer.as_ref(), &roster, mistakes);
-    let steps = steps::lower(document.step.as_ref(), &roster, &tower, mistakes);
+    let steps = steps::lower(document, &roster, &tower, mistakes);
     let tier = lower_tier(document, mistakes);
     let network = lower_network(document, &roster, mistakes);
     Some(Plan {
@@ -75,6 +75,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         id: identifier(source),
         source: source.to_owned(),
         tier: tier?,
+        fresh: document.fresh.as_ref()?.value,
         image: document.image.as_ref()?.value.clone(),
         network,
         nodes: roster.nodes,

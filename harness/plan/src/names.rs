@@ -75,10 +75,32 @@ name!(
     label
 );
 name!(
+    /// What a whole fleet is kept under; `layers` is the lab's own, see [`CheckpointName::layers`].
+    CheckpointName,
+    checkpoint
+);
+name!(
     /// An absolute path in a guest, without `..`.
     GuestPath,
     guest_path
 );
+
+/// What the lab keeps by itself.
+const LAYERS: &str = "layers";
+
+impl CheckpointName {
+    /// The one that the lab keeps by itself, when the layers are up and no step has been taken.
+    pub fn layers() -> Self {
+        Self(LAYERS.to_owned())
+    }
+}
+
+fn checkpoint(text: &str) -> Result<(), NameError> {
+    if text == LAYERS {
+        return refuse("`layers` is what the lab keeps by itself once the layers are up");
+    }
+    word(text)
+}
 
 fn host_label(text: &str) -> Result<(), NameError> {
     if text.is_empty() || text.len() > 32 {
@@ -153,7 +175,7 @@ fn guest_path(text: &str) -> Result<(), NameError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClusterName, GuestPath, NodeName, StepLabel, VolumeName};
+    use super::{CheckpointName, ClusterName, GuestPath, NodeName, StepLabel, VolumeName};
 
     #[test]
     fn names_keep_to_what_shells_paths_and_superblocks_take() {
@@ -178,6 +200,10 @@ mod tests {
         for path in ["/", "mnt", "/mnt/", "/mnt/../etc", "/mnt/a b", "/mnt/$(x)"] {
             assert!(GuestPath::parse(path).is_err(), "{path:?}");
         }
+        assert!(
+            CheckpointName::parse("two-files.1").is_ok() && CheckpointName::parse("a b").is_err()
+        );
+        assert!(CheckpointName::parse(CheckpointName::layers().as_str()).is_err());
         assert!(StepLabel::parse("four writers").is_ok() && StepLabel::parse("a/b").is_err());
     }
 }

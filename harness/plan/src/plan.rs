@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::names::{ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName};
+use crate::names::{
+    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName,
+};
 use crate::units::ByteSize;
 
 /// A checked scenario. Lists keep the order of the file.
@@ -18,6 +20,8 @@ pub struct Plan {
     pub source: PathBuf,
     /// Whether `cargo test` runs it by default.
     pub tier: Tier,
+    /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
+    pub fresh: bool,
     /// Which manifest under `images/` the guests boot.
     pub image: ImageName,
     /// What the nodes are connected by.
@@ -235,6 +239,8 @@ pub struct Step {
     pub label: StepLabel,
     /// The host ends the wait for it after this long.
     pub deadline: Duration,
+    /// After it the whole fleet is kept under this name; nothing runs in the background then.
+    pub checkpoint: Option<CheckpointName>,
     /// What is done.
     pub action: Action,
 }
@@ -307,7 +313,7 @@ impl Dd {
 pub enum Source {
     /// `/dev/zero`, as in the article.
     Zero,
-    /// Random bytes made in the guest's memory before the start; different on every node and in every run.
+    /// Random bytes made in the guest's memory before the start; different on every node and each time they are made.
     Random,
 }
 

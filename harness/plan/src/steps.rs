@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::checkpoints::Checkpoints;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::{self, Action as Entry, StepEntry};
+use crate::document::{self, Action as Entry, Document, StepEntry};
 use crate::names::StepLabel;
 use crate::plan::{Action, AddNode, Check, Mount, Run, Step, Unmount, Wait};
 use crate::read::At;
@@ -17,12 +18,12 @@ use crate::writes;
 const DEADLINES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
 
 pub(crate) fn lower(
-    entries: Option<&At<Vec<At<StepEntry>>>>,
+    document: &Document,
     roster: &Roster,
     tower: &Tower,
     mistakes: &mut Mistakes,
 ) -> Vec<Step> {
-    let Some(entries) = entries else {
+    let Some(entries) = &document.step else {
         return Vec::new();
     };
     let labels = label_all(entries, mistakes);
@@ -31,6 +32,7 @@ pub(crate) fn lower(
         entries,
         labels: &labels,
         topology,
+        checkpoints: Checkpoints::new(document.fresh.as_ref()),
         mistakes,
         taken: Vec::new(),
     };
@@ -40,7 +42,11 @@ pub(crate) fn lower(
             continue;
         };
         walk.check_deadline(entry);
-        if let Some(lowered) = walk.lower(action, label) {
+        let lowered = walk.lower(action, label);
+        let apart = is_background(entry).then_some(label);
+        walk.checkpoints
+            .check(entry, apart, &walk.topology, walk.mistakes);
+        if let Some(lowered) = lowered {
             let deadline = entry
                 .deadline
                 .as_ref()
@@ -48,6 +54,7 @@ pub(crate) fn lower(
             walk.taken.push(Step {
                 label: label.clone(),
                 deadline,
+                checkpoint: entry.checkpoint.as_ref().map(|name| name.value.clone()),
                 action: lowered,
             });
         }
@@ -112,6 +119,7 @@ struct Walk<'a> {
     entries: &'a [At<StepEntry>],
     labels: &'a [StepLabel],
     topology: Topology<'a>,
+    checkpoints: Checkpoints<'a>,
     mistakes: &'a mut Mistakes,
     taken: Vec<Step>,
 }

@@ -284,6 +284,14 @@ impl<'a> Topology<'a> {
         }
     }
 
+    /// Only a fleet in which nothing is under way can be kept.
+    pub(crate) fn check_still(&self, checkpoint: &Span, mistakes: &mut Mistakes) {
+        for background in &self.writing {
+            mistakes
+                .note(background.in_the_way(checkpoint, "the fleet would be kept in mid-write"));
+        }
+    }
+
     /// After the last step: everybody who was to join has.
     pub(crate) fn check_end(&self, mistakes: &mut Mistakes) {
         for node in self

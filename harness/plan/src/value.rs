@@ -7,7 +7,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::names::{ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName};
+use crate::names::{
+    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName,
+};
 use crate::pattern::Pattern;
 use crate::plan::{Arch, Joins, NbdServer, NicModel, Source};
 use crate::read::{At, Value, note_wrong_type, read};
@@ -190,6 +192,7 @@ texts! {
     ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;
     ImageName, "an image name", r#""debian-bookworm""#, ImageName::parse, ToString::to_string;
     StepLabel, "a label", r#""load""#, StepLabel::parse, ToString::to_string;
+    CheckpointName, "a checkpoint's name", r#""two-files""#, CheckpointName::parse, ToString::to_string;
     GuestPath, "a path in a guest", r#""/mnt/nbdsan""#, GuestPath::parse, ToString::to_string;
     Pattern, "a node name or range", r#""vix[0-3]""#, Pattern::parse, |pattern: &Pattern| pattern.as_str().to_owned();
 }

@@ -56,6 +56,47 @@ pub enum EventKind {
         /// The figure, `MiB/s`.
         mib_per_second: f64,
     },
+    /// The run goes on from a fleet that was kept before, instead of building it.
+    Forked {
+        /// The checkpoint's name, `layers` or what a step calls it.
+        checkpoint: String,
+        /// Its key in the store, sha256 in hex.
+        key: String,
+        /// How long ago it was kept.
+        age_seconds: f64,
+    },
+    /// All guests of a fork run, from one instant.
+    Resumed {
+        /// Seconds since the first of their QEMUs was started.
+        seconds: f64,
+    },
+    /// The fleet was kept as it stands, for later runs.
+    Kept {
+        /// The checkpoint's name.
+        checkpoint: String,
+        /// Its key in the store.
+        key: String,
+        /// How long that took.
+        seconds: f64,
+        /// What it takes on disk.
+        bytes: u64,
+    },
+    /// The fleet could not be kept, or should not be; the run goes on.
+    NotKept {
+        /// The checkpoint's name.
+        checkpoint: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something in the store was not what it should be, and was thrown away.
+    Discarded {
+        /// `image`, `template` or `checkpoint`.
+        kind: String,
+        /// Its key in the store.
+        key: String,
+        /// What was wrong.
+        reason: String,
+    },
     /// Something went wrong; the run goes on to collect and to end what it started.
     Failed {
         /// The whole message.

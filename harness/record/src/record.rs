@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::Event;
 
 /// Version of the record's shape, its field `format`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The oldest version that [`RunRecord::from_json`] reads. Format 1 knew neither templates nor checkpoints: its
+/// phases have no `origin`, and all of them were built.
+pub const OLDEST_FORMAT: u32 = 1;
 
 /// One run of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,7 +69,9 @@ pub enum ReadError {
     #[error("read the record: {0}")]
     Malformed(#[from] serde_json::Error),
     /// Another version of the harness wrote it.
-    #[error("read a record of format {found}: this version reads format {FORMAT}")]
+    #[error(
+        "read a record of format {found}: this version reads formats {OLDEST_FORMAT} to {FORMAT}"
+    )]
     OtherFormat {
         /// What the record says of itself.
         found: u32,
@@ -81,14 +87,15 @@ impl RunRecord {
         text
     }
 
-    /// Reads `record.json`; the format is looked at before the rest.
+    /// Reads `record.json`; the format is looked at before the rest. What an old one does not say is what was so
+    /// then; its `format` stays as it is.
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
         let Version { format: found } = serde_json::from_str(text)?;
-        if found != FORMAT {
+        if !(OLDEST_FORMAT..=FORMAT).contains(&found) {
             return Err(ReadError::OtherFormat { found });
         }
         Ok(serde_json::from_str(text)?)
@@ -142,12 +149,40 @@ pub struct Failure {
 /// A stretch of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `boot`, `layer nbd`, `step dd`, ...
+    /// `boot`, `layer nbd`, `step dd`, `fork`, ...
     pub name: String,
-    /// When it began.
+    /// When it began; of a phase that was forked, when the fork did.
     pub at: f64,
-    /// How long it took.
+    /// How long it took in this run: 0 when it was forked.
     pub seconds: f64,
+    /// Where its result came from.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Whether a phase was done, or its result taken from what was kept before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Done in this run.
+    #[default]
+    Built,
+    /// Done in this run, with guests that were cloned from templates instead of booted.
+    Cloned {
+        /// The oldest template's key in the store, sha256 in hex.
+        key: String,
+        /// How long ago that one was made.
+        age_seconds: f64,
+    },
+    /// Not done in this run: the fleet was forked from a checkpoint that was kept after it.
+    Forked {
+        /// The checkpoint's key in the store.
+        key: String,
+        /// How long ago it was kept.
+        age_seconds: f64,
+        /// What the phase took when it was built.
+        built_seconds: f64,
+    },
 }
 
 /// A throughput figure.

@@ -1,0 +1,68 @@
+//! `checkpoint` on a step: each name once, and at a moment when nothing is under way.
+
+use crate::diagnostic::{Diagnostic, Mistakes};
+use crate::document::StepEntry;
+use crate::names::{CheckpointName, StepLabel};
+use crate::read::At;
+use crate::topology::Topology;
+
+/// The checkpoints of the steps so far.
+#[derive(Debug)]
+pub(crate) struct Checkpoints<'a> {
+    /// Where the scenario says that nothing of it is kept.
+    fresh: Option<&'a At<bool>>,
+    given: Vec<&'a At<CheckpointName>>,
+}
+
+impl<'a> Checkpoints<'a> {
+    pub(crate) fn new(fresh: Option<&'a At<bool>>) -> Self {
+        Self {
+            fresh: fresh.filter(|fresh| fresh.value),
+            given: Vec::new(),
+        }
+    }
+
+    /// Looks at a step that has been lowered. `apart`: its label, if it goes on in the background.
+    pub(crate) fn check(
+        &mut self,
+        entry: &'a StepEntry,
+        apart: Option<&StepLabel>,
+        topology: &Topology<'_>,
+        mistakes: &mut Mistakes,
+    ) {
+        let Some(name) = &entry.checkpoint else {
+            return;
+        };
+        if let Some(first) = self.given.iter().find(|other| other.value == name.value) {
+            mistakes.note(
+                Diagnostic::at(
+                    &name.span,
+                    format!("two checkpoints named `{}`", name.value),
+                )
+                .label("the same name")
+                .also(&first.span, "the first one")
+                .help("give each checkpoint a name of its own"),
+            );
+        }
+        self.given.push(name);
+        if let Some(fresh) = self.fresh {
+            mistakes.note(
+                Diagnostic::at(&name.span, "a checkpoint in a fresh scenario")
+                    .label("nobody would ever fork it")
+                    .also(&fresh.span, "builds from nothing and keeps nothing")
+                    .help("drop the checkpoint, or `fresh = true`"),
+            );
+        }
+        if let Some(label) = apart {
+            mistakes.note(
+                Diagnostic::at(&name.span, "a checkpoint of a step in the background")
+                    .label("the step goes on meanwhile")
+                    .help(format!(
+                        "give the checkpoint to the step `wait = {{ step = \"{label}\" }}`"
+                    )),
+            );
+            return;
+        }
+        topology.check_still(&name.span, mistakes);
+    }
+}
