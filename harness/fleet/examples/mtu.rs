@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use sanlab_fleet::{AcceleratorWish, Command, Fleet, FleetSpec, Image, Node, NodeSpec};
+use sanlab_fleet::{AcceleratorWish, Birth, Command, Fleet, FleetSpec, Image, Node, NodeSpec};
 use sanlab_plan::{Arch, NicModel};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -58,6 +58,8 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         accelerator: AcceleratorWish::Auto,
         logs: logs.path().to_owned(),
         capture: Vec::new(),
+        birth: Birth::Boot,
+        warm: String::new(),
         members: vec![
             member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
             member(1, "vix1", Arch::X86, NicModel::VirtioNet),
@@ -76,7 +78,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
     });
     say(&format!("MTU {mtu}"))?;
     let at_start = ["vix0", "vix1", "vix2", "vix3"].map(str::to_owned);
-    let fleet = Fleet::start(spec, &at_start, events).await?;
+    let fleet = Fleet::start(spec, &at_start, None, events).await?;
     fleet.join("vc").await?;
     let node = |name: &str| fleet.node(name).ok_or("it was started");
     let (vix0, vix1, vix2, vix3, vc) = (

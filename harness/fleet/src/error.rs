@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sanlab_image::ImageError;
 use sanlab_plan::Arch;
 use sanlab_vm::{ExecError, VmError};
 
@@ -132,6 +133,20 @@ pub enum FleetError {
         /// What the guest said.
         source: Box<ExecError>,
     },
+    /// The store of templates.
+    #[error(transparent)]
+    Store(#[from] ImageError),
+    /// A saved machine's or fleet's file is not what was saved.
+    #[error("go on from {}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        reason: String,
+    },
+    /// It was not started with a folder in which its members' RAM and disks stay.
+    #[error("save the fleet: its members keep neither RAM nor disks")]
+    NotKept,
     /// It was shut down.
     #[error("start a node: the fleet has ended")]
     Ended,

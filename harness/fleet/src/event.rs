@@ -28,6 +28,49 @@ pub enum FleetEvent {
         /// Who.
         node: String,
     },
+    /// The node is about to be cloned from its template.
+    Cloning {
+        /// Who.
+        node: String,
+    },
+    /// The node is about to go on from what was saved.
+    Forking {
+        /// Who.
+        node: String,
+    },
+    /// All forked nodes go on, from one instant.
+    Resumed {
+        /// Since the first of their QEMUs was started.
+        seconds: f64,
+    },
+    /// Somebody else makes a template that this fleet needs.
+    TemplateAwaited {
+        /// What it is a template of.
+        about: String,
+        /// The process that makes it, if that is known.
+        maker: Option<u32>,
+    },
+    /// A template is about to be made: a guest boots.
+    TemplateMaking {
+        /// What it is a template of.
+        about: String,
+    },
+    /// A template is in the store.
+    TemplateMade {
+        /// What it is a template of.
+        about: String,
+        /// Since its QEMU was started.
+        seconds: f64,
+        /// What it takes on disk.
+        bytes: u64,
+    },
+    /// A template was not what it should be, and was thrown away; another is made.
+    TemplateDiscarded {
+        /// Its key in the store.
+        key: String,
+        /// What was wrong.
+        reason: String,
+    },
     /// The node's guest agent answered for the first time.
     Answered {
         /// Who.
@@ -101,6 +144,26 @@ impl fmt::Display for FleetEvent {
                 )
             }
             Self::Booting { node } => write!(f, "{node} boots"),
+            Self::Cloning { node } => write!(f, "{node} is cloned"),
+            Self::Forking { node } => write!(f, "{node} is forked"),
+            Self::Resumed { seconds } => write!(f, "all nodes go on after {seconds:.2} s"),
+            Self::TemplateAwaited { about, maker } => {
+                write!(f, "waiting for a template of {about}")?;
+                maker.map_or(Ok(()), |maker| write!(f, ", which process {maker} makes"))
+            }
+            Self::TemplateMaking { about } => write!(f, "a template of {about} boots"),
+            Self::TemplateMade {
+                about,
+                seconds,
+                bytes,
+            } => write!(
+                f,
+                "the template of {about} was made in {seconds:.1} s and takes {} MiB",
+                bytes >> 20
+            ),
+            Self::TemplateDiscarded { key, reason } => {
+                write!(f, "the template {key} was thrown away: {reason}")
+            }
             Self::Answered { node, seconds } => write!(f, "{node} answered after {seconds:.1} s"),
             Self::Ready { node, seconds } => write!(f, "{node} is ready after {seconds:.1} s"),
             Self::Panicked { node, console_tail } => {

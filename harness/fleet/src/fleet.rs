@@ -1,58 +1,62 @@
 //! Many machines that know each other: their start, who joins later, and their end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
+use sanlab_image::Held;
 use sanlab_plan::Arch;
-use sanlab_vm::{
-    AcceleratorChoice, Command, Machine, Output, ProcessGroup, Usage, choose_accelerator,
-    qemu_version,
-};
+use sanlab_vm::{AcceleratorChoice, ProcessGroup, Usage};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::spawn_blocking;
 
+use crate::birth::{Birth, SavedFleet};
 use crate::boot;
 use crate::budget::{Budget, Permit};
+use crate::emulator::{self, Emulator};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
-use crate::identity;
-use crate::network::{PortCounters, PortSpec, Switch, SwitchEvent};
+use crate::network::{PortCounters, Switch, SwitchEvent};
 use crate::node::Node;
-use crate::readiness::Condition;
 use crate::registry::Registry;
 use crate::run_dir::RunDir;
 use crate::spec::{FleetSpec, NodeSpec};
+use crate::template::TemplateUse;
+use crate::workshop::{Templates, Workshop};
 
 /// Other fleets may well run before this one.
-const ROOM_DEADLINE: Duration = Duration::from_secs(3600);
+pub(crate) const ROOM_DEADLINE: Duration = Duration::from_secs(3600);
 /// From QEMU's start to the agent's first answer: 15 s for five guests under TCG on two cores, more on a busy host.
-const BOOT_DEADLINE: Duration = Duration::from_secs(180);
-/// The identity script takes a tenth of a second.
-const IDENTITY_DEADLINE: Duration = Duration::from_secs(30);
-/// An e1000 finds its link two seconds after it was brought up.
-const REACH_DEADLINE: Duration = Duration::from_secs(30);
-const REACH_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
 /// A running fleet. Dropping it without [`Fleet::shutdown`], as a panic does, kills what runs and removes the run's
 /// folder, without a report.
 pub struct Fleet {
-    spec: FleetSpec,
+    pub(crate) spec: FleetSpec,
+    pub(crate) emulators: BTreeMap<Arch, Emulator>,
     accelerators: BTreeMap<Arch, AcceleratorChoice>,
-    qemu_version: String,
-    events: UnboundedSender<FleetEvent>,
+    pub(crate) templates: Templates,
+    pub(crate) events: UnboundedSender<FleetEvent>,
     // From here on in the order of the end: machines, their group, what they stand on.
     nodes: Mutex<Vec<Arc<Node>>>,
-    group: ProcessGroup,
+    pub(crate) group: ProcessGroup,
     /// `None` once the fleet was shut down.
     ground: Mutex<Option<Ground>>,
+    /// What members cost that were ended to be forked.
+    past: Mutex<BTreeMap<String, Usage>>,
 }
 
 /// What the machines stand on.
-struct Ground {
-    switch: Switch,
+pub(crate) struct Ground {
+    pub(crate) switch: Switch,
+    /// Where RAM and disks lie that shall be saved.
+    pub(crate) keep: Option<PathBuf>,
+    /// Images in use stay in the store; templates have their own hold.
+    _images: Vec<Held>,
     _permit: Permit,
-    run_dir: RunDir,
+    pub(crate) run_dir: RunDir,
 }
 
 /// What was left to say when a fleet ended.
@@ -60,91 +64,53 @@ struct Ground {
 pub struct Teardown {
     /// What did not end as it should; the rest was ended all the same.
     pub errors: Vec<FleetError>,
-    /// What each node cost the host; the proportional set size is that before the first was ended.
+    /// What each node cost the host, with what it cost before it was forked; the proportional set size is that before
+    /// the first was ended.
     pub usage: BTreeMap<String, Usage>,
     /// What each node's switch port carried.
     pub ports: BTreeMap<String, PortCounters>,
 }
 
 impl Fleet {
-    /// Waits for room on this machine, and boots the members named in `at_start` side by side; they are ready when it
-    /// returns. When one fails, all are ended. A future that is dropped ends what it has started, too.
+    /// Waits for room on this machine, and brings the members named in `at_start` to life side by side; they are ready
+    /// when it returns. When one fails, all are ended. A future that is dropped ends what it has started, too.
+    ///
+    /// `keep`: a folder where the RAM and disks of all members lie, so that the fleet can be saved; they are not removed.
     pub async fn start(
         spec: FleetSpec,
         at_start: &[String],
+        keep: Option<&Path>,
         events: UnboundedSender<FleetEvent>,
     ) -> Result<Self, FleetError> {
-        for member in &spec.members {
-            spec.image(member)?;
-        }
         let starters = at_start
             .iter()
             .map(|name| spec.member(name).cloned())
             .collect::<Result<Vec<_>, _>>()?;
-        fs_err::create_dir_all(&spec.logs)?;
-
-        // It may wait for a lock, and for the ends of a dead run's processes: off the runtime's threads.
-        let prepare = tokio::task::spawn_blocking(|| {
-            let (registry, swept) = Registry::open()?;
-            let run_dir = registry.create_run()?;
-            Ok::<_, FleetError>((registry, swept, run_dir))
-        });
-        let (registry, swept, run_dir) = prepare.await.map_err(std::io::Error::from)??;
-        // Nobody need listen to events, here as below.
-        let tell = |event| drop(events.send(event));
-        swept.into_iter().map(FleetEvent::Swept).for_each(tell);
-        boot::check_folder(&spec, &run_dir, tell)?;
-        let budget = Budget::new(&registry);
-        let need = spec.need(budget.capacity()?.cpus);
-        let waiting = |waiting: &_| tell(FleetEvent::Waiting(Clone::clone(waiting)));
-        let permit = budget
-            .acquire(&run_dir, need, ROOM_DEADLINE, waiting)
-            .await?;
-
-        let mut accelerators = BTreeMap::new();
-        let mut version = String::new();
-        let archs: BTreeSet<Arch> = spec.members.iter().map(|member| member.arch).collect();
-        for arch in archs {
-            let failed = |source| FleetError::Accelerator {
-                arch,
-                source: Box::new(source),
-            };
-            let choice = choose_accelerator(spec.accelerator, boot::vm_arch(arch))
-                .await
-                .map_err(failed)?;
-            accelerators.insert(arch, choice);
-            version = qemu_version(boot::vm_arch(arch)).await.map_err(failed)?;
-        }
-        let group = ProcessGroup::new(run_dir.path());
-        let group = group.map_err(|source| FleetError::Processes {
-            doing: "make",
-            source: Box::new(source),
-        })?;
-        let switch = Switch::start(network_events(events.clone()))?;
-        let fleet = Self {
-            spec,
-            accelerators,
-            qemu_version: version,
-            events,
-            nodes: Mutex::default(),
-            group,
-            ground: Mutex::new(Some(Ground {
-                switch,
-                _permit: permit,
-                run_dir,
-            })),
-        };
-        match fleet.boot_all(&starters).await {
-            Ok(()) => Ok(fleet),
-            Err(error) => {
-                // The error that came first tells more than what follows from it.
-                fleet.shutdown().await;
-                Err(error)
-            }
-        }
+        let fleet = Self::prepare(spec, |_| true, keep, events).await?;
+        let up = fleet.bring_up(&starters).await;
+        fleet.unless(up).await
     }
 
-    /// Boots a member that was not there at the start; it is ready when this returns.
+    /// Waits for room on this machine, and lets a fleet go on where a saved one stood still; all members of then run and
+    /// answer when it returns. `spec` must have the [`fingerprint`](crate::fingerprint) of the saved fleet.
+    ///
+    /// `folder` holds what [`Fleet::save`] wrote, is not written to, and must stay as long as the fleet lives; any number
+    /// of fleets may be forked from it side by side. `keep`: as with [`Fleet::start`]; what was saved is copied there.
+    pub async fn fork(
+        spec: FleetSpec,
+        saved: &SavedFleet,
+        folder: &Path,
+        keep: Option<&Path>,
+        events: UnboundedSender<FleetEvent>,
+    ) -> Result<Self, FleetError> {
+        // Those that may join have templates.
+        let joins = |member: &NodeSpec| saved.nodes.iter().all(|node| node.name != member.name);
+        let fleet = Self::prepare(spec, joins, keep, events).await?;
+        let up = fleet.go_on(saved, folder).await;
+        fleet.unless(up).await
+    }
+
+    /// Brings a member to life that was not there at the start; it is ready when this returns.
     pub async fn join(&self, name: &str) -> Result<(), FleetError> {
         let member = self.spec.member(name)?.clone();
         if self.node(name).is_some() {
@@ -152,7 +118,89 @@ impl Fleet {
                 node: name.to_owned(),
             });
         }
-        self.boot_all(&[member]).await
+        self.bring_up(&[member]).await
+    }
+
+    /// Everything but members. `cloned` says who may be brought to life from nothing or a template.
+    async fn prepare(
+        spec: FleetSpec,
+        cloned: impl Fn(&NodeSpec) -> bool,
+        keep: Option<&Path>,
+        events: UnboundedSender<FleetEvent>,
+    ) -> Result<Self, FleetError> {
+        let mut images = Vec::new();
+        for member in &spec.members {
+            spec.image(member)?;
+        }
+        for image in spec.images.values() {
+            images.extend(image.hold()?);
+        }
+        fs_err::create_dir_all(&spec.logs)?;
+        // It may wait for a lock, and for the ends of a dead run's processes: off the runtime's threads.
+        let (registry, swept) = spawn_blocking(Registry::open)
+            .await
+            .map_err(std::io::Error::from)??;
+        // Nobody need listen to events, here as below.
+        let tell = |event| drop(events.send(event));
+        swept.into_iter().map(FleetEvent::Swept).for_each(tell);
+        let emulators = emulator::find(&spec).await?;
+        let templates = match &spec.birth {
+            Birth::Boot => Templates::new(),
+            Birth::Clone(store) => {
+                let members: Vec<_> = spec.members.iter().filter(|one| cloned(one)).collect();
+                let workshop = Workshop {
+                    spec: &spec,
+                    emulators: &emulators,
+                    store,
+                    registry: &registry,
+                    events: &events,
+                };
+                workshop.provide(&members).await?
+            }
+        };
+        let budget = Budget::new(&registry);
+        let run_dir = spawn_blocking(move || registry.create_run());
+        let run_dir = run_dir.await.map_err(std::io::Error::from)??;
+        boot::check_folder(&spec, &run_dir, tell)?;
+        let need = spec.need(budget.capacity()?.cpus);
+        let waiting = |waiting: &_| tell(FleetEvent::Waiting(Clone::clone(waiting)));
+        let permit = budget
+            .acquire(&run_dir, need, ROOM_DEADLINE, waiting)
+            .await?;
+        let group = process_group(&run_dir)?;
+        let switch = Switch::start(network_events(events.clone()))?;
+        let accelerators = emulators
+            .iter()
+            .map(|(arch, emulator)| (*arch, emulator.accelerator.clone()));
+        Ok(Self {
+            accelerators: accelerators.collect(),
+            spec,
+            emulators,
+            templates,
+            events,
+            nodes: Mutex::default(),
+            group,
+            ground: Mutex::new(Some(Ground {
+                switch,
+                keep: keep.map(Path::to_owned),
+                _images: images,
+                _permit: permit,
+                run_dir,
+            })),
+            past: Mutex::default(),
+        })
+    }
+
+    /// The fleet, unless its members did not come up.
+    async fn unless(self, up: Result<(), FleetError>) -> Result<Self, FleetError> {
+        match up {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                // The error that came first tells more than what follows from it.
+                self.shutdown().await;
+                Err(error)
+            }
+        }
     }
 
     /// A member that was started.
@@ -162,10 +210,7 @@ impl Fleet {
 
     /// All members that were started, in the members' order.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
-        self.nodes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock_nodes().clone()
     }
 
     /// What executes the guests' instructions, and why.
@@ -175,7 +220,18 @@ impl Fleet {
 
     /// As QEMU prints it.
     pub fn qemu_version(&self) -> &str {
-        &self.qemu_version
+        self.emulators
+            .values()
+            .last()
+            .map_or("", |emulator| &emulator.version)
+    }
+
+    /// The templates of those members that are or would be cloned, each once.
+    pub fn templates(&self) -> Vec<TemplateUse> {
+        let mut used: Vec<_> = self.templates.values().map(|one| one.used()).collect();
+        used.sort_by(|one, other| one.key.cmp(&other.key));
+        used.dedup();
+        used
     }
 
     /// What it was made from.
@@ -185,17 +241,14 @@ impl Fleet {
 
     /// What every port carried up to now.
     pub fn ports(&self) -> BTreeMap<String, PortCounters> {
-        let ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
-        ground
-            .as_ref()
-            .map(|ground| ground.switch.counters())
+        self.on_ground(|ground| Ok(ground.switch.counters()))
             .unwrap_or_default()
     }
 
     /// Ends everything in reverse order, and does not stop at an error. A second call finds nothing to do.
     pub async fn shutdown(&self) -> Teardown {
         let mut teardown = Teardown::default();
-        // First: a node that is booting now finds it gone, and is ended by its own `join`.
+        // First: a node that comes up now finds it gone, and is ended by its own `join`.
         let ground = self
             .ground
             .lock()
@@ -203,38 +256,30 @@ impl Fleet {
             .take();
         let Some(Ground {
             switch,
+            keep: _,
+            _images,
             _permit,
             run_dir,
         }) = ground
         else {
             return teardown;
         };
-        let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
-        for node in &nodes {
-            teardown.usage.insert(node.name().to_owned(), node.usage());
+        let (mut usage, errors) = self.end_nodes().await;
+        teardown.errors = errors;
+        let past = std::mem::take(&mut *self.past.lock().unwrap_or_else(PoisonError::into_inner));
+        for (name, past) in past {
+            let now = usage.entry(name).or_default();
+            *now = together(past, *now);
         }
-        for node in nodes.iter().rev() {
-            match node.end().await {
-                Ok(report) => {
-                    let usage = teardown.usage.entry(node.name().to_owned()).or_default();
-                    *usage = Usage {
-                        pss_bytes: usage.pss_bytes,
-                        ..report.usage
-                    };
-                }
-                Err(error) => teardown.errors.push(error),
-            }
-            let _ = self.events.send(FleetEvent::Stopped {
-                node: node.name().to_owned(),
-            });
+        teardown.usage = usage;
+        for node in teardown.usage.keys() {
+            let node = node.clone();
+            let _ = self.events.send(FleetEvent::Stopped { node });
         }
         teardown.ports = switch.counters();
         drop(switch);
-        if let Err(source) = self.group.close().await {
-            teardown.errors.push(FleetError::Processes {
-                doing: "end",
-                source: Box::new(source),
-            });
+        if let Err(error) = close(&self.group).await {
+            teardown.errors.push(error);
         }
         if let Err(error) = run_dir.remove() {
             teardown.errors.push(error);
@@ -242,119 +287,79 @@ impl Fleet {
         teardown
     }
 
-    /// Boots members side by side, makes them known to each other, and sees that they are.
-    async fn boot_all(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
-        let booted = try_join_all(members.iter().map(|member| self.boot(member))).await?;
-        let (newcomers, started): (Vec<_>, Vec<_>) = booted.into_iter().unzip();
-        let newcomers: Vec<Arc<Node>> = newcomers;
-        let there = {
-            let ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
-            if ground.is_none() {
-                return Err(FleetError::Ended);
+    /// Ends all members, the last first; says what they have cost, and what did not end as it should.
+    async fn end_nodes(&self) -> (BTreeMap<String, Usage>, Vec<FleetError>) {
+        let nodes = std::mem::take(&mut *self.lock_nodes());
+        let mut errors = Vec::new();
+        let mut usage: BTreeMap<_, _> = nodes
+            .iter()
+            .map(|node| (node.name().to_owned(), node.usage()))
+            .collect();
+        // Side by side: they wait for nothing of each other's.
+        let ends = join_all(nodes.iter().rev().map(|node| node.end())).await;
+        for (node, end) in nodes.iter().rev().zip(ends) {
+            match end {
+                Ok(report) => {
+                    let usage = usage.entry(node.name().to_owned()).or_default();
+                    *usage = Usage {
+                        pss_bytes: usage.pss_bytes,
+                        ..report.usage
+                    };
+                }
+                Err(error) => errors.push(error),
             }
-            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = nodes.clone();
-            nodes.extend(newcomers.iter().cloned());
-            nodes.sort_by_key(|node| node.number());
-            before
-        };
-        // Each pair once: everybody tries those who were there before, and those before it in this list.
-        try_join_all(
-            newcomers
-                .iter()
-                .zip(started)
-                .enumerate()
-                .map(|(index, (node, started))| {
-                    let others = there
-                        .iter()
-                        .chain(&newcomers[..index])
-                        .map(|node| node.spec())
-                        .collect::<Vec<_>>();
-                    self.reach(node, others, started)
-                }),
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// Boots one member and gives it its identity.
-    async fn boot(&self, member: &NodeSpec) -> Result<(Arc<Node>, Instant), FleetError> {
-        let name = &member.name;
-        let failed = |doing| {
-            move |source| FleetError::Machine {
-                node: name.clone(),
-                doing,
-                source: Box::new(source),
-            }
-        };
-        let machine_spec = self.prepare(member)?;
-        let _ = self.events.send(FleetEvent::Booting { node: name.clone() });
-        let started = Instant::now();
-        let machine = Machine::start(machine_spec, &self.group)
-            .await
-            .map_err(failed("start"))?;
-        let node = Arc::new(Node::new(member.clone(), machine, self.events.clone()));
-        node.machine()
-            .wait_agent(BOOT_DEADLINE)
-            .await
-            .map_err(failed("boot"))?;
-        let seconds = started.elapsed().as_secs_f64();
-        let _ = self.events.send(FleetEvent::Answered {
-            node: name.clone(),
-            seconds,
-        });
-        let identity = Command::script(identity::script(member, &self.spec));
-        let given = node
-            .exec(identity, IDENTITY_DEADLINE)
-            .await
-            .and_then(Output::success);
-        given.map_err(|source| FleetError::Guest {
-            node: name.clone(),
-            source: Box::new(source),
-        })?;
-        Ok((node, started))
-    }
-
-    /// Everything that must exist before a member's QEMU: its folder, disk and switch port.
-    fn prepare(&self, member: &NodeSpec) -> Result<sanlab_vm::MachineSpec, FleetError> {
-        let ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
-        let ground = ground.as_ref().ok_or(FleetError::Ended)?;
-        let machine = boot::machine_spec(member, &self.spec, &self.accelerators, &ground.run_dir)?;
-        for nic in &machine.nics {
-            let capture = self.spec.capture.contains(&member.name);
-            let capture = capture.then(|| self.spec.logs.join(format!("{}.pcap", member.name)));
-            ground.switch.add_port(&PortSpec {
-                name: member.name.clone(),
-                socket: nic.socket.clone(),
-                capture,
-            })?;
         }
-        Ok(machine)
+        (usage, errors)
     }
 
-    /// Sees that packets of full size go between a node and others.
-    async fn reach(
+    /// Ends all members, which others will take the places of.
+    pub(crate) async fn retire(&self) -> Result<(), FleetError> {
+        let (usage, errors) = self.end_nodes().await;
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, usage) in usage {
+            let sum = past.entry(name).or_default();
+            *sum = together(*sum, usage);
+        }
+        errors.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn lock_nodes(&self) -> MutexGuard<'_, Vec<Arc<Node>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something short with what the machines stand on, unless the fleet has ended.
+    pub(crate) fn on_ground<T>(
         &self,
-        node: &Node,
-        others: Vec<&NodeSpec>,
-        started: Instant,
-    ) -> Result<(), FleetError> {
-        let condition = Condition {
-            what: "the other nodes answer".to_owned(),
-            script: identity::reach_script(node.spec(), &others, &self.spec),
-            deadline: REACH_DEADLINE,
-            interval: REACH_INTERVAL,
-        };
-        if !others.is_empty() {
-            node.wait_for(&condition).await?;
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let _ = self.events.send(FleetEvent::Ready {
-            node: node.name().to_owned(),
-            seconds,
-        });
-        Ok(())
+        work: impl FnOnce(&mut Ground) -> Result<T, FleetError>,
+    ) -> Result<T, FleetError> {
+        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
+        work(ground.as_mut().ok_or(FleetError::Ended)?)
     }
+}
+
+/// What one machine and the one that took its place have cost; the proportional set size is the later's.
+fn together(past: Usage, now: Usage) -> Usage {
+    Usage {
+        host_cpu_seconds: past.host_cpu_seconds + now.host_cpu_seconds,
+        peak_rss_bytes: past.peak_rss_bytes.max(now.peak_rss_bytes),
+        pss_bytes: now.pss_bytes,
+    }
+}
+
+/// The group of a run's machines.
+pub(crate) fn process_group(run_dir: &RunDir) -> Result<ProcessGroup, FleetError> {
+    ProcessGroup::new(run_dir.path()).map_err(|source| FleetError::Processes {
+        doing: "make",
+        source: Box::new(source),
+    })
+}
+
+/// The orderly end of a group whose machines were ended.
+pub(crate) async fn close(group: &ProcessGroup) -> Result<(), FleetError> {
+    group.close().await.map_err(|source| FleetError::Processes {
+        doing: "end",
+        source: Box::new(source),
+    })
 }
 
 /// The switch's end of the fleet's events: only what is out of order is passed on.

@@ -1,12 +1,21 @@
 //! What makes a booted guest a member: all images are alike, and know neither name nor address.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use sanlab_plan::NicModel;
+
+use crate::saved;
 use crate::spec::{FleetSpec, NodeSpec};
 
-/// The script for busybox's shell that makes a guest the member `me`. It may run again: a guest that was forked from
-/// another has that one's identity before.
-pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec) -> String {
+/// Whether `eth0` has no IPv6.
+const IPV6_OFF: &str = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
+
+/// The script for busybox's shell that makes a guest the member `me`, at that time since 1970. It may run again: a guest
+/// that was cloned has its template's identity before.
+///
+/// Under TCG every process costs a hundredth of a second: what the shell can do by itself, it does.
+pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) -> String {
     let (name, mtu) = (&me.name, me.mtu(fleet.mtu));
     let mut hosts = "127.0.0.1 localhost\n".to_owned();
     let mut narrow = String::new();
@@ -24,22 +33,49 @@ pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec) -> String {
             );
         }
     }
+    let clock = now.map(clock_script).unwrap_or_default();
     format!(
-        "hostname {name}\n\
+        "echo {name} >/proc/sys/kernel/hostname\n\
+         {clock}\
          echo {name} >/etc/hostname\n\
-         cat >/etc/hosts <<'END'\n\
-         {hosts}END\n\
-         ip link set lo up\n\
-         ip link set eth0 down\n\
-         ip addr flush dev eth0\n\
-         ip link set eth0 address {mac}\n\
-         ip link set eth0 mtu {mtu}\n\
-         ip addr add {address}/24 dev eth0\n\
-         ip link set eth0 up\n\
+         echo {id} >/etc/machine-id\n\
+         echo '{hosts}' >/etc/hosts\n\
+         ifconfig eth0 hw ether {mac} {address} netmask 255.255.255.0 mtu {mtu} up\n\
+         echo 0 >{IPV6_OFF}\n\
          {narrow}",
+        id = machine_id(me),
+        hosts = hosts.trim_end(),
         mac = me.mac(),
         address = me.address(),
     )
+}
+
+/// Brings a template's card up, where that would take a clone long. It talks to nobody: IPv6 would make itself an
+/// address of the Ethernet address, which is not the clone's.
+pub(crate) fn card_script(template: &NodeSpec, fleet: &FleetSpec) -> String {
+    match template.nic {
+        NicModel::VirtioNet => String::new(),
+        // It finds its link up to two seconds after it was brought up, and again after its MTU was changed.
+        NicModel::E1000 => format!(
+            "echo 1 >{IPV6_OFF}\n\
+             ifconfig eth0 mtu {} up\n\
+             until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do usleep 20000; done\n",
+            template.mtu(fleet.mtu)
+        ),
+    }
+}
+
+/// The line that sets a guest's clock to that time since 1970, to the nearest second: the guest's RTC, by which it is
+/// set at a boot, has no better grain, and busybox takes no finer time.
+pub(crate) fn clock_script(now: Duration) -> String {
+    let nearest = now + Duration::from_millis(500);
+    format!("date -s @{} >/dev/null\n", nearest.as_secs())
+}
+
+/// The same in every run, so that what is made from it is.
+fn machine_id(me: &NodeSpec) -> String {
+    let mac = saved::hex(&me.mac().0);
+    format!("73616e6c6162{mac:0>20}")
 }
 
 /// The script that tells whether packets of full size go to and fro between `me` and each of `others`.
@@ -71,7 +107,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use sanlab_plan::{Arch, NicModel};
+    use sanlab_plan::Arch;
     use sanlab_vm::AcceleratorWish;
 
     use super::*;
@@ -92,6 +128,8 @@ mod tests {
             accelerator: AcceleratorWish::Auto,
             logs: "logs".into(),
             capture: Vec::new(),
+            birth: crate::Birth::Boot,
+            warm: String::new(),
             members: vec![
                 member(0, "vix0", NicModel::VirtioNet),
                 member(1, "vix1", NicModel::VirtioNet),
@@ -103,22 +141,16 @@ mod tests {
     #[test]
     fn a_paravirtual_card_takes_the_networks_mtu() {
         let fleet = fleet();
-        insta::assert_snapshot!(script(&fleet.members[0], &fleet), @r#"
-        hostname vix0
+        insta::assert_snapshot!(script(&fleet.members[0], &fleet, None), @r#"
+        echo vix0 >/proc/sys/kernel/hostname
         echo vix0 >/etc/hostname
-        cat >/etc/hosts <<'END'
-        127.0.0.1 localhost
+        echo 73616e6c6162000000005254004d0000 >/etc/machine-id
+        echo '127.0.0.1 localhost
         10.77.0.10 vix0 vix0.local
         10.77.0.11 vix1 vix1.local
-        10.77.0.14 vc vc.local
-        END
-        ip link set lo up
-        ip link set eth0 down
-        ip addr flush dev eth0
-        ip link set eth0 address 52:54:00:4d:00:00
-        ip link set eth0 mtu 65000
-        ip addr add 10.77.0.10/24 dev eth0
-        ip link set eth0 up
+        10.77.0.14 vc vc.local' >/etc/hosts
+        ifconfig eth0 hw ether 52:54:00:4d:00:00 10.77.0.10 netmask 255.255.255.0 mtu 65000 up
+        echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
         ip route replace 10.77.0.14/32 dev eth0 mtu 16110
         "#);
     }
@@ -126,22 +158,17 @@ mod tests {
     #[test]
     fn an_emulated_card_takes_what_it_can() {
         let fleet = fleet();
-        insta::assert_snapshot!(script(&fleet.members[2], &fleet), @r#"
-        hostname vc
+        insta::assert_snapshot!(script(&fleet.members[2], &fleet, Some(Duration::from_millis(1_800_000_000_499))), @r#"
+        echo vc >/proc/sys/kernel/hostname
+        date -s @1800000000 >/dev/null
         echo vc >/etc/hostname
-        cat >/etc/hosts <<'END'
-        127.0.0.1 localhost
+        echo 73616e6c6162000000005254004d0004 >/etc/machine-id
+        echo '127.0.0.1 localhost
         10.77.0.10 vix0 vix0.local
         10.77.0.11 vix1 vix1.local
-        10.77.0.14 vc vc.local
-        END
-        ip link set lo up
-        ip link set eth0 down
-        ip addr flush dev eth0
-        ip link set eth0 address 52:54:00:4d:00:04
-        ip link set eth0 mtu 16110
-        ip addr add 10.77.0.14/24 dev eth0
-        ip link set eth0 up
+        10.77.0.14 vc vc.local' >/etc/hosts
+        ifconfig eth0 hw ether 52:54:00:4d:00:04 10.77.0.14 netmask 255.255.255.0 mtu 16110 up
+        echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
         "#);
     }
 

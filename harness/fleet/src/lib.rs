@@ -14,7 +14,7 @@
 //! use sanlab_fleet::{Command, Fleet};
 //!
 //! let (events, _) = tokio::sync::mpsc::unbounded_channel();
-//! let fleet = Fleet::start(spec, &["vix0".to_owned(), "vix1".to_owned()], events).await?;
+//! let fleet = Fleet::start(spec, &["vix0".to_owned(), "vix1".to_owned()], None, events).await?;
 //! for node in fleet.nodes() {
 //!     node.exec(Command::script("ping -c 1 vix0.local"), Duration::from_secs(5)).await?.success()?;
 //! }
@@ -25,11 +25,16 @@
 //! # }
 //! ```
 
+mod birth;
 mod boot;
+mod bring_up;
 mod budget;
 mod capacity;
+mod checkpoint;
+mod emulator;
 mod error;
 mod event;
+mod fingerprint;
 mod fleet;
 mod identity;
 mod network;
@@ -38,12 +43,17 @@ mod orphans;
 mod readiness;
 mod registry;
 mod run_dir;
+mod saved;
 mod spec;
+mod template;
 mod waiting;
+mod workshop;
 
+pub use birth::{Birth, SavedFleet, SavedNode};
 pub use budget::{Budget, Claimant, Need, Permit, WaitingFor};
 pub use error::FleetError;
 pub use event::FleetEvent;
+pub use fingerprint::fingerprint;
 pub use fleet::{Fleet, Teardown};
 pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
 pub use node::Node;
@@ -51,9 +61,10 @@ pub use readiness::Condition;
 pub use registry::{Registry, Swept};
 pub use run_dir::RunDir;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
+pub use template::TemplateUse;
 // What those who use a fleet need of the crates below it.
-pub use sanlab_image::Image;
+pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine, ExecError,
-    Machine, Output, OutputLine, OutputStream, Status, Trouble, Usage, trouble,
+    Machine, Output, OutputLine, OutputStream, SavedState, Status, Trouble, Usage, trouble,
 };

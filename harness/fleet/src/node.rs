@@ -1,17 +1,19 @@
 //! A member that runs.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sanlab_plan::Arch;
-use sanlab_vm::{Command, ExecError, ExitReport, Machine, MachineEvent, Output, Usage};
+use sanlab_vm::{Command, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
+use crate::bring_up::machine_error;
 use crate::error::FleetError;
 use crate::event::FleetEvent;
 use crate::readiness::Condition;
@@ -122,15 +124,33 @@ impl Node {
         }
     }
 
+    /// Halts the machine's processors.
+    pub(crate) async fn stand_still(&self) -> Result<(), FleetError> {
+        let stopped = self.machine.stop().await;
+        stopped.map_err(machine_error(&self.spec.name, "stop"))
+    }
+
+    /// Lets the machine's processors go on.
+    pub(crate) async fn go_on(&self) -> Result<(), FleetError> {
+        let resumed = self.machine.cont().await;
+        resumed.map_err(machine_error(&self.spec.name, "resume"))
+    }
+
+    /// Writes the state of the machine, which stands still.
+    pub(crate) async fn save(
+        &self,
+        state: &Path,
+        deadline: Duration,
+    ) -> Result<SavedState, FleetError> {
+        let saved = self.machine.save(state, deadline).await;
+        saved.map_err(machine_error(&self.spec.name, "save"))
+    }
+
     /// Ends the machine.
     pub(crate) async fn end(&self) -> Result<ExitReport, FleetError> {
         self.ending.store(true, Ordering::Relaxed);
         let ended = self.machine.shutdown(GRACE).await;
-        ended.map_err(|source| FleetError::Machine {
-            node: self.spec.name.clone(),
-            doing: "end",
-            source: Box::new(source),
-        })
+        ended.map_err(machine_error(&self.spec.name, "end"))
     }
 
     /// What it has cost so far.

@@ -8,6 +8,7 @@ use sanlab_image::Image;
 use sanlab_plan::{Arch, NicModel, node_address};
 use sanlab_vm::{AcceleratorWish, MacAddress};
 
+use crate::birth::Birth;
 use crate::budget::Need;
 use crate::error::FleetError;
 
@@ -35,6 +36,11 @@ pub struct FleetSpec {
     pub logs: PathBuf,
     /// Nodes whose traffic is written to a pcap file.
     pub capture: Vec<String>,
+    /// How members come to life.
+    pub birth: Birth,
+    /// A script for the guest's shell that a template runs before it is saved: reads files that will be hot, loads what
+    /// will be needed. May be empty.
+    pub warm: String,
     /// Everybody who will ever be there: all get their addresses, names and share of the budget at the start.
     pub members: Vec<NodeSpec>,
 }
@@ -97,21 +103,23 @@ impl FleetSpec {
         })
     }
 
-    /// What all members together take of a host with so many CPUs. A fleet may have more virtual CPUs than that, as
-    /// long as it has the host for itself.
+    /// What all members together take of a host with so many CPUs.
     pub(crate) fn need(&self, cpus: u64) -> Need {
-        Need {
-            memory_mib: self
-                .members
-                .iter()
-                .map(|member| u64::from(member.memory_mib) + OVERHEAD_MIB)
-                .sum(),
-            cpus: self
-                .members
-                .iter()
-                .map(|member| u64::from(member.cpus))
-                .sum::<u64>()
-                .min(cpus),
-        }
+        need(&self.members, cpus)
+    }
+}
+
+/// What members together take of a host with so many CPUs. They may have more virtual CPUs than that, as long as they
+/// have the host for themselves.
+pub(crate) fn need<'a>(members: impl IntoIterator<Item = &'a NodeSpec>, cpus: u64) -> Need {
+    let sum = members
+        .into_iter()
+        .fold(Need::default(), |sum, member| Need {
+            memory_mib: sum.memory_mib + u64::from(member.memory_mib) + OVERHEAD_MIB,
+            cpus: sum.cpus + u64::from(member.cpus),
+        });
+    Need {
+        cpus: sum.cpus.min(cpus),
+        ..sum
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Counters {
     received_frames: AtomicU64,
     received_bytes: AtomicU64,
     dropped_frames: AtomicU64,
+    queued_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -42,6 +43,15 @@ impl Counters {
         self.dropped_frames.fetch_add(frames, Ordering::Relaxed);
     }
 
+    /// What waits for the guest now.
+    pub(crate) fn queued(&self, bytes: usize) {
+        self.queued_bytes.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn read(&self) -> PortCounters {
         PortCounters {
             sent_frames: self.sent_frames.load(Ordering::Relaxed),
@@ -51,4 +61,13 @@ impl Counters {
             dropped_frames: self.dropped_frames.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What a switch is doing. Two looks that are alike: nothing was sent between them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// Frames that all guests together have sent.
+    pub(crate) sent_frames: u64,
+    /// Bytes that wait for guests.
+    pub(crate) queued_bytes: u64,
 }

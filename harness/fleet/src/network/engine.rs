@@ -99,6 +99,10 @@ impl Engine {
                     self.accept(index);
                 }
             }
+            for port in &self.ports {
+                port.counters
+                    .queued(port.link.as_ref().map_or(0, Link::queued));
+            }
         }
         self.flush_captures();
     }

@@ -83,6 +83,11 @@ impl Link {
         !self.queue.is_empty()
     }
 
+    /// Bytes that wait for room in the socket.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Sends whole frames: writes what the socket takes, queues the rest; returns how many frames (and their bytes
     /// with prefixes) found no room and were dropped.
     pub(crate) fn send(&mut self, frames: &[u8]) -> io::Result<(u64, u64)> {

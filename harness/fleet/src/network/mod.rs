@@ -11,5 +11,6 @@ mod pcap;
 mod switch;
 mod wire;
 
+pub(crate) use counters::Activity;
 pub use counters::PortCounters;
 pub use switch::{PortSpec, Switch, SwitchEvent};

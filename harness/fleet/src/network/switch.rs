@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rustix::event::EventfdFlags;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::counters::{Counters, PortCounters};
+use super::counters::{Activity, Counters, PortCounters};
 use super::engine::{Engine, NewPort};
 use super::pcap::Capture;
 use crate::FleetError;
@@ -152,6 +152,17 @@ impl Switch {
             .iter()
             .map(|(name, counters)| (name.clone(), counters.read()))
             .collect()
+    }
+
+    /// What goes through it now.
+    pub(crate) fn activity(&self) -> Activity {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut activity = Activity::default();
+        for port in counters.values() {
+            activity.sent_frames += port.read().sent_frames;
+            activity.queued_bytes += port.queued_bytes();
+        }
+        activity
     }
 
     fn wake(&self) {

@@ -1,0 +1,250 @@
+//! Members come to life: they boot, are cloned from templates, or go on from what was saved.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::try_join_all;
+use sanlab_vm::{Command, Machine, MachineSpec, Output};
+use tokio::task::spawn_blocking;
+
+use crate::birth::{SavedFleet, SavedNode};
+use crate::boot::{self, Content, Kept};
+use crate::error::FleetError;
+use crate::event::FleetEvent;
+use crate::fleet::{BOOT_DEADLINE, Fleet};
+use crate::identity;
+use crate::network::PortSpec;
+use crate::node::Node;
+use crate::readiness::Condition;
+use crate::saved;
+use crate::spec::NodeSpec;
+
+/// The identity script takes a tenth of a second.
+const IDENTITY_DEADLINE: Duration = Duration::from_secs(30);
+/// An e1000 finds its link two seconds after it was brought up.
+const REACH_DEADLINE: Duration = Duration::from_secs(30);
+const REACH_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Fleet {
+    /// Brings members to life side by side, makes them known to each other, and sees that they are.
+    pub(crate) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
+        let up = try_join_all(members.iter().map(|member| self.raise(member))).await?;
+        let (newcomers, started): (Vec<_>, Vec<_>) = up.into_iter().unzip();
+        let newcomers: Vec<Arc<Node>> = newcomers;
+        let there = self.admit(&newcomers)?;
+        // Each pair once: everybody tries those who were there before, and those before it in this list.
+        try_join_all(
+            newcomers
+                .iter()
+                .zip(started)
+                .enumerate()
+                .map(|(index, (node, started))| {
+                    let others = there
+                        .iter()
+                        .chain(&newcomers[..index])
+                        .map(|node| node.spec())
+                        .collect::<Vec<_>>();
+                    self.reach(node, others, started)
+                }),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Lets saved members go on: loaded side by side, and resumed at one instant.
+    pub(crate) async fn go_on(&self, saved: &SavedFleet, folder: &Path) -> Result<(), FleetError> {
+        let started = Instant::now();
+        let loads = saved.nodes.iter().map(|node| self.load(node, folder));
+        let nodes = try_join_all(loads).await?;
+        try_join_all(nodes.iter().map(|node| node.go_on())).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.tell(FleetEvent::Resumed { seconds });
+        self.admit(&nodes)?;
+        try_join_all(nodes.iter().map(|node| async move {
+            let clock = identity::clock_script(now());
+            self.make_ready(node, clock).await?;
+            self.tell(FleetEvent::Answered {
+                node: node.name().to_owned(),
+                seconds: started.elapsed().as_secs_f64(),
+            });
+            Ok::<_, FleetError>(())
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Boots or clones one member and gives it its identity.
+    async fn raise(&self, member: &NodeSpec) -> Result<(Arc<Node>, Instant), FleetError> {
+        let name = &member.name;
+        let failed = |doing| machine_error(name, doing);
+        let template = self.templates.get(name);
+        let started = Instant::now();
+        let node = if let Some(template) = template {
+            self.tell(FleetEvent::Cloning { node: name.clone() });
+            let content = Content::Template(template.ram());
+            let machine = self.furnish(member, content).await?;
+            let state = template.state();
+            let loaded = Machine::load(machine, &state, template.saved(), &self.group).await;
+            let machine = match loaded.map_err(|error| saved::load_error(name, error)) {
+                Err(error @ FleetError::Damaged { .. }) => {
+                    // It was looked at before. The next fleet makes another.
+                    template.discard()?;
+                    return Err(error);
+                }
+                other => other?,
+            };
+            let node = self.node_of(member, machine);
+            node.go_on().await?;
+            node
+        } else {
+            self.tell(FleetEvent::Booting { node: name.clone() });
+            let machine = self.furnish(member, Content::Nothing).await?;
+            let machine = Machine::start(machine, &self.group).await;
+            self.node_of(member, machine.map_err(failed("start"))?)
+        };
+        node.machine()
+            .wait_agent(BOOT_DEADLINE)
+            .await
+            .map_err(failed("boot"))?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.tell(FleetEvent::Answered {
+            node: name.clone(),
+            seconds,
+        });
+        let identity = identity::script(member, &self.spec, Some(now()));
+        self.make_ready(&node, identity).await?;
+        Ok((node, started))
+    }
+
+    /// Loads one saved member, which stands still.
+    async fn load(&self, node: &SavedNode, folder: &Path) -> Result<Arc<Node>, FleetError> {
+        let member = self.spec.member(&node.name)?;
+        let files = Kept::new(folder, &node.name);
+        saved::verify_length(&files.state(), node.state.bytes)?;
+        saved::verify_length(&files.ram(), node.ram_bytes)?;
+        if member.disk_bytes > 0 {
+            saved::verify_length(&files.disk(), node.disk_bytes)?;
+        }
+        self.tell(FleetEvent::Forking {
+            node: node.name.clone(),
+        });
+        let machine = self
+            .furnish(member, Content::Saved(folder.to_owned()))
+            .await?;
+        let loaded = Machine::load(machine, &files.state(), &node.state, &self.group).await;
+        let machine = loaded.map_err(|error| saved::load_error(&node.name, error))?;
+        Ok(self.node_of(member, machine))
+    }
+
+    fn node_of(&self, member: &NodeSpec, machine: Machine) -> Arc<Node> {
+        Arc::new(Node::new(member.clone(), machine, self.events.clone()))
+    }
+
+    /// Adds nodes to those that are there, and says who was there before.
+    fn admit(&self, newcomers: &[Arc<Node>]) -> Result<Vec<Arc<Node>>, FleetError> {
+        self.on_ground(|_| {
+            let mut nodes = self.lock_nodes();
+            let before = nodes.clone();
+            nodes.extend(newcomers.iter().cloned());
+            nodes.sort_by_key(|node| node.number());
+            Ok(before)
+        })
+    }
+
+    /// Everything that must exist before a member's QEMU: its folder, memory, disk and switch port.
+    async fn furnish(
+        &self,
+        member: &NodeSpec,
+        content: Content,
+    ) -> Result<MachineSpec, FleetError> {
+        let mut machine = boot::outline(member, &self.spec, &self.emulators)?;
+        let keep = self.on_ground(|ground| {
+            boot::settle(&mut machine, &ground.run_dir)?;
+            let there = ground.switch.counters();
+            for nic in &machine.nics {
+                // A member that is forked again has its port: QEMU's new connection takes the old one's place.
+                if there.contains_key(&member.name) {
+                    continue;
+                }
+                let capture = self.spec.capture.contains(&member.name);
+                let capture = capture.then(|| self.spec.logs.join(format!("{}.pcap", member.name)));
+                ground.switch.add_port(&PortSpec {
+                    name: member.name.clone(),
+                    socket: nic.socket.clone(),
+                    capture,
+                })?;
+            }
+            Ok(ground.keep.clone())
+        })?;
+        let disk_bytes = member.disk_bytes;
+        let Some(keep) = keep else {
+            return boot::furnish(machine, disk_bytes, &content, None);
+        };
+        // Hundreds of MiB may be copied.
+        let furnished =
+            spawn_blocking(move || boot::furnish(machine, disk_bytes, &content, Some(&keep)));
+        furnished.await.map_err(std::io::Error::from)?
+    }
+
+    /// Runs a script that a member needs before anybody uses it.
+    async fn make_ready(&self, node: &Node, script: String) -> Result<(), FleetError> {
+        let given = node
+            .exec(Command::script(script), IDENTITY_DEADLINE)
+            .await
+            .and_then(Output::success);
+        given.map(drop).map_err(|source| FleetError::Guest {
+            node: node.name().to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Sees that packets of full size go between a node and others.
+    async fn reach(
+        &self,
+        node: &Node,
+        others: Vec<&NodeSpec>,
+        started: Instant,
+    ) -> Result<(), FleetError> {
+        let condition = Condition {
+            what: "the other nodes answer".to_owned(),
+            script: identity::reach_script(node.spec(), &others, &self.spec),
+            deadline: REACH_DEADLINE,
+            interval: REACH_INTERVAL,
+        };
+        if !others.is_empty() {
+            node.wait_for(&condition).await?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        self.tell(FleetEvent::Ready {
+            node: node.name().to_owned(),
+            seconds,
+        });
+        Ok(())
+    }
+
+    /// Nobody need listen.
+    pub(crate) fn tell(&self, event: FleetEvent) {
+        let _ = self.events.send(event);
+    }
+}
+
+/// The host's time since 1970.
+fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// The error of a machine that did not do something.
+pub(crate) fn machine_error(
+    node: &str,
+    doing: &'static str,
+) -> impl FnOnce(sanlab_vm::VmError) -> FleetError + use<> {
+    let node = node.to_owned();
+    move |source| FleetError::Machine {
+        node,
+        doing,
+        source: Box::new(source),
+    }
+}

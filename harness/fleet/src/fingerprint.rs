@@ -1,0 +1,54 @@
+//! Everything that could change what a fleet becomes: the part of a checkpoint's key that is not the plan's.
+
+use std::fmt::Write as _;
+
+use crate::boot;
+use crate::emulator;
+use crate::error::FleetError;
+use crate::identity;
+use crate::spec::{FleetSpec, NodeSpec};
+
+/// To be counted up whenever the fleet does anything differently with guests that neither a command line nor a script
+/// tells.
+const PROVISIONING: u32 = 1;
+
+/// All that could change what a fleet of this spec becomes, as text of many lines: QEMU's version, accelerators, the
+/// digests of images, every member's command line, numbers, names, addresses, identity scripts, and what templates run
+/// before they are saved. How members come to life (boot or clone) is in it too.
+pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
+    let emulators = emulator::find(spec).await?;
+    let mut text = format!("provisioning {PROVISIONING}\nmtu {}\n", spec.mtu);
+    let birth = match spec.birth {
+        crate::Birth::Boot => "boot",
+        crate::Birth::Clone(_) => "clone",
+    };
+    add(&mut text, "birth", birth);
+    add(&mut text, "warm", &spec.warm);
+    for (arch, emulator) in &emulators {
+        add(&mut text, "arch", arch);
+        add(&mut text, "qemu", &emulator.version);
+        add(&mut text, "accelerator", emulator.accelerator.accelerator);
+        if let Some(image) = spec.images.get(arch) {
+            add(&mut text, "image", &image.digest);
+        }
+    }
+    for member in &spec.members {
+        let NodeSpec { name, number, .. } = member;
+        add(
+            &mut text,
+            "member",
+            format_args!("{name} {number} {}", member.address()),
+        );
+        add(&mut text, "mac", member.mac());
+        add(&mut text, "disk", member.disk_bytes);
+        let machine = boot::outline(member, spec, &emulators)?;
+        add(&mut text, "machine", sanlab_vm::fingerprint(&machine).await);
+        add(&mut text, "identity", identity::script(member, spec, None));
+    }
+    Ok(text)
+}
+
+fn add(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    // A String takes everything.
+    let _ = writeln!(text, "{name}: {value}");
+}

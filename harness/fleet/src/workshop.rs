@@ -1,0 +1,272 @@
+//! Finds the templates that a fleet needs, and makes those that the store lacks.
+//!
+//! The locks have an order, so that nobody waits in a circle: whoever calls may hold the claim of a checkpoint; then come
+//! the claims of templates, by their keys; then a permit of the budget. Whoever has a permit waits for no lock of the
+//! store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use sanlab_image::{Claim, Kind, Store};
+use sanlab_plan::Arch;
+use sanlab_vm::{Command, Machine, Output, ProcessGroup, Ram};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::spawn_blocking;
+
+use crate::boot::{self, Content};
+use crate::bring_up::machine_error;
+use crate::budget::Budget;
+use crate::emulator::Emulator;
+use crate::error::FleetError;
+use crate::event::FleetEvent;
+use crate::network::{PortSpec, Switch};
+use crate::registry::Registry;
+use crate::run_dir::RunDir;
+use crate::spec::{FleetSpec, NodeSpec, need};
+use crate::template::{self, Label, NAME, Template};
+use crate::{capacity, fleet};
+
+/// What is read before a template is saved is a few dozen MiB.
+const PREPARE_DEADLINE: Duration = Duration::from_secs(120);
+const SAVE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long QEMU has for each stage of its end; the template is saved by then.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Templates by their members' names.
+pub(crate) type Templates = BTreeMap<String, Arc<Template>>;
+
+/// What templates are found with, and made.
+pub(crate) struct Workshop<'a> {
+    pub(crate) spec: &'a FleetSpec,
+    pub(crate) emulators: &'a BTreeMap<Arch, Emulator>,
+    pub(crate) store: &'a Store,
+    pub(crate) registry: &'a Registry,
+    pub(crate) events: &'a UnboundedSender<FleetEvent>,
+}
+
+/// A template to be made.
+struct Order {
+    key: String,
+    /// A member that it is for; the others are alike.
+    member: NodeSpec,
+    claim: Claim,
+}
+
+/// What machines that become templates stand on.
+struct Bench {
+    run_dir: RunDir,
+    switch: Switch,
+    group: ProcessGroup,
+}
+
+impl Workshop<'_> {
+    /// The templates of these members.
+    pub(crate) async fn provide(&self, members: &[&NodeSpec]) -> Result<Templates, FleetError> {
+        let mut keys = BTreeMap::new();
+        let mut wanted = BTreeMap::new();
+        for member in members {
+            let key = self.key(member).await?;
+            keys.insert(member.name.clone(), key.clone());
+            wanted.entry(key).or_insert_with(|| (*member).clone());
+        }
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (key, member) in wanted {
+            match self.find(&key).await? {
+                Some(template) => drop(found.insert(key, Arc::new(template))),
+                None => missing.push((key, member)),
+            }
+        }
+        let mut orders = Vec::new();
+        for (key, member) in missing {
+            match self.claim(&key, &member).await? {
+                Ok(template) => drop(found.insert(key, Arc::new(template))),
+                Err(claim) => orders.push(Order { key, member, claim }),
+            }
+        }
+        for (key, template) in self.make_all(orders).await? {
+            found.insert(key, Arc::new(template));
+        }
+        let each = keys.into_iter().filter_map(|(name, key)| {
+            let template = found.get(&key)?;
+            Some((name, Arc::clone(template)))
+        });
+        Ok(each.collect())
+    }
+
+    async fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
+        let machine = boot::outline(member, self.spec, self.emulators)?;
+        let qemu = self
+            .emulators
+            .get(&member.arch)
+            .map_or("", |emulator| emulator.version.as_str());
+        let machine = sanlab_vm::fingerprint(&machine).await;
+        template::key(member, self.spec, qemu, &machine)
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<Template>, FleetError> {
+        let (store, key, events) = (self.store.clone(), key.to_owned(), self.events.clone());
+        let find = spawn_blocking(move || find(&store, &key, &events));
+        find.await.map_err(std::io::Error::from)?
+    }
+
+    /// Waits for whoever makes it already: either it is there then, or ours to make.
+    async fn claim(
+        &self,
+        key: &str,
+        member: &NodeSpec,
+    ) -> Result<Result<Template, Claim>, FleetError> {
+        let (store, key, events) = (self.store.clone(), key.to_owned(), self.events.clone());
+        let about = template::about(member);
+        let claim = spawn_blocking(move || {
+            let claim = store.claim(Kind::Template, &key, |maker| {
+                let _ = events.send(FleetEvent::TemplateAwaited { about, maker });
+            })?;
+            Ok(find(&store, &key, &events)?.ok_or(claim))
+        });
+        claim.await.map_err(std::io::Error::from)?
+    }
+
+    /// Makes templates, as many side by side as there are CPUs.
+    async fn make_all(&self, orders: Vec<Order>) -> Result<Vec<(String, Template)>, FleetError> {
+        let cpus = capacity::cpus();
+        let width = usize::try_from(cpus).unwrap_or(1).max(1);
+        let mut made = Vec::new();
+        let mut orders = orders.into_iter().peekable();
+        while orders.peek().is_some() {
+            let batch: Vec<Order> = orders.by_ref().take(width).collect();
+            made.extend(self.make_batch(batch, cpus).await?);
+        }
+        Ok(made)
+    }
+
+    async fn make_batch(
+        &self,
+        batch: Vec<Order>,
+        cpus: u64,
+    ) -> Result<Vec<(String, Template)>, FleetError> {
+        let registry = self.registry.clone();
+        let run_dir = spawn_blocking(move || registry.create_run());
+        let run_dir = run_dir.await.map_err(std::io::Error::from)??;
+        let waiting = |waiting: &_| {
+            let _ = self.events.send(FleetEvent::Waiting(Clone::clone(waiting)));
+        };
+        let need = need(batch.iter().map(|order| &order.member), cpus);
+        let permit = Budget::new(self.registry)
+            .acquire(&run_dir, need, fleet::ROOM_DEADLINE, waiting)
+            .await?;
+        let (events, _) = unbounded_channel();
+        let switch = Switch::start(events)?;
+        let group = fleet::process_group(&run_dir)?;
+        let bench = Bench {
+            run_dir,
+            switch,
+            group,
+        };
+        let made = try_join_all(
+            batch
+                .iter()
+                .enumerate()
+                .map(|(number, order)| self.make(order, number, &bench)),
+        )
+        .await;
+        let Bench {
+            run_dir,
+            switch,
+            group,
+        } = bench;
+        drop(switch);
+        let closed = fleet::close(&group).await;
+        let removed = run_dir.remove();
+        drop(permit);
+        let made = made?;
+        closed?;
+        removed?;
+        Ok(made)
+    }
+
+    /// Boots, prepares and saves one.
+    async fn make(
+        &self,
+        order: &Order,
+        number: usize,
+        bench: &Bench,
+    ) -> Result<(String, Template), FleetError> {
+        let Order { key, member, claim } = order;
+        let about = template::about(member);
+        let failed = |doing| machine_error(&format!("{NAME} of {about}"), doing);
+        let workspace = claim.workspace()?;
+        let mut machine = boot::outline(member, self.spec, self.emulators)?;
+        machine.name = format!("{NAME}{number}");
+        machine.console_log = self
+            .spec
+            .logs
+            .join(format!("{NAME}-{}.console.log", &key[..12.min(key.len())]));
+        boot::settle(&mut machine, &bench.run_dir)?;
+        for nic in &machine.nics {
+            bench.switch.add_port(&PortSpec {
+                name: machine.name.clone(),
+                socket: nic.socket.clone(),
+                capture: None,
+            })?;
+        }
+        let mut machine = boot::furnish(machine, member.disk_bytes, &Content::Nothing, None)?;
+        let ram = workspace.path().join(format!("{NAME}.ram"));
+        let ram_bytes = u64::from(machine.memory_mib) << 20;
+        boot::make_sparse(&ram, ram_bytes)?;
+        machine.ram = Ram::Kept(ram);
+
+        let _ = self.events.send(FleetEvent::TemplateMaking {
+            about: about.clone(),
+        });
+        let started = Instant::now();
+        let machine = Machine::start(machine, &bench.group)
+            .await
+            .map_err(failed("start"))?;
+        machine
+            .wait_agent(fleet::BOOT_DEADLINE)
+            .await
+            .map_err(failed("boot"))?;
+        let prepare = Command::script(template::prepare(member, self.spec));
+        let prepared = machine
+            .exec(prepare, PREPARE_DEADLINE)
+            .await
+            .and_then(Output::success);
+        prepared.map_err(|source| FleetError::Guest {
+            node: format!("{NAME} of {about}"),
+            source: Box::new(source),
+        })?;
+        machine.stop().await.map_err(failed("stop"))?;
+        let state = workspace.path().join(format!("{NAME}.state"));
+        let state = machine
+            .save(&state, SAVE_DEADLINE)
+            .await
+            .map_err(failed("save"))?;
+        machine.shutdown(GRACE).await.map_err(failed("end"))?;
+        let held = workspace.publish(&Label {
+            about: about.clone(),
+            ram_bytes,
+            state,
+        })?;
+        let template = Template::new(held)?;
+        let _ = self.events.send(FleetEvent::TemplateMade {
+            about,
+            seconds: started.elapsed().as_secs_f64(),
+            bytes: template.real_bytes()?,
+        });
+        Ok((key.clone(), template))
+    }
+}
+
+fn find(
+    store: &Store,
+    key: &str,
+    events: &UnboundedSender<FleetEvent>,
+) -> Result<Option<Template>, FleetError> {
+    Template::find(store, key, |reason| {
+        let key = key.to_owned();
+        let _ = events.send(FleetEvent::TemplateDiscarded { key, reason });
+    })
+}
