@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sanlab_fleet::{AcceleratorWish, Image};
+use sanlab_fleet::{AcceleratorWish, Image, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Event, FORMAT, Failure, Outcome, RunRecord};
+use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::executor::conduct;
 use crate::guests::Guests;
 use crate::journal::Journal;
+use crate::scene::Scene;
 use crate::site::{Site, Teardown};
 
 /// What a run needs beside its plan.
@@ -25,6 +27,10 @@ pub struct Environment {
     pub accelerator: AcceleratorWish,
     /// Where consoles, captures and what is collected go. Made if it does not exist.
     pub out_dir: PathBuf,
+    /// Where templates and checkpoints are kept.
+    pub store: Store,
+    /// Also write what the fleet is like at the end of its steps, to [`PORTRAIT`](crate::PORTRAIT) in `out_dir`.
+    pub portrait: bool,
     /// Ends the run early as broken, with everything ended in order.
     pub cancel: CancellationToken,
 }
@@ -44,23 +50,27 @@ pub async fn execute(
         .unwrap_or_default()
         .as_secs_f64();
     let journal = Journal::new(events);
+    let (notify, notices) = unbounded_channel();
+    let composed = sanlab_stack::compose(plan);
+    let warm = composed.as_ref().map(Stack::warm).unwrap_or_default();
+    let guests = Arc::new(Guests::new(plan, &environment, warm, notify));
     let Environment {
-        images,
-        accelerator,
         out_dir,
         cancel,
+        portrait,
+        ..
     } = environment;
-    let (notify, notices) = unbounded_channel();
-    let guests = Arc::new(Guests::new(
-        plan,
-        &images,
-        accelerator,
-        out_dir.clone(),
-        notify,
-    ));
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
-    let (outcome, teardown) = match sanlab_stack::compose(plan) {
-        Ok(stack) => conduct(plan, stack, site, notices, &journal, &out_dir, cancel).await,
+    let (outcome, teardown) = match composed {
+        Ok(stack) => {
+            let scene = Scene::new(plan.clone(), stack, site, journal.clone());
+            let scene = if portrait {
+                scene.with_portrait(&out_dir)
+            } else {
+                scene
+            };
+            conduct(scene, notices, &out_dir, cancel).await
+        }
         Err(error) => {
             let failure = Failure {
                 phase: "plan".to_owned(),

@@ -4,19 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use sanlab_plan::{NodeName, Plan};
+use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, Failure, Outcome};
-use sanlab_stack::Stack;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::journal::{Journal, Scope};
+use crate::journal::Journal;
 use crate::scene::{Scene, Setback};
-use crate::site::{Notice, Site, Teardown};
-use crate::step::{self, Background};
-use crate::{Fault, collect, kernel_log, tasks};
+use crate::site::{Notice, Teardown};
+use crate::{Fault, collect, drive::drive, kernel_log};
 
 /// For everything that is collected from all nodes.
 const COLLECT: Duration = Duration::from_secs(45);
@@ -26,25 +23,16 @@ const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
-/// A script that asks almost nothing of a guest.
-const SMALL: Duration = Duration::from_secs(20);
 
 /// Drives the plan, watches the guests meanwhile, collects if it went wrong, and ends the guests.
 pub(crate) async fn conduct(
-    plan: &Plan,
-    stack: Stack,
-    site: Arc<dyn Site>,
+    scene: Scene,
     mut notices: UnboundedReceiver<Notice>,
-    journal: &Journal,
     out_dir: &Path,
     cancel: CancellationToken,
 ) -> (Outcome, Teardown) {
-    let scene = Arc::new(Scene::new(
-        plan.clone(),
-        stack,
-        Arc::clone(&site),
-        journal.clone(),
-    ));
+    let scene = Arc::new(scene);
+    let (site, journal) = (Arc::clone(&scene.site), &scene.journal);
     let (mut setback, interrupted) = match fs_err::create_dir_all(out_dir) {
         Ok(()) => watch(&scene, &mut notices, &cancel).await,
         Err(error) => (Some(broken(journal, error.to_string())), false),
@@ -141,71 +129,6 @@ async fn watch(
     (Some(setback), interrupted)
 }
 
-/// Boot, layers, steps, and the layers down again.
-async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
-    let site = &*scene.site;
-    let at_start: Vec<NodeName> = scene
-        .plan
-        .at_start()
-        .map(|node| node.name.clone())
-        .collect();
-    in_phase(&scene, "boot", async |_| {
-        site.start().await?;
-        scene.arrived(&at_start);
-        attend_to_kernel(&scene, &at_start).await
-    })
-    .await?;
-    for work in scene.stack.up() {
-        in_phase(&scene, &format!("layer {}", work.kind), async |scope| {
-            tasks::carry_out(site, scope, &work).await?;
-            if work.kind == "mount" {
-                scene.has_mounted(&at_start);
-            }
-            Ok(())
-        })
-        .await?;
-    }
-    let mut background = Background::new();
-    for step in &scene.plan.steps {
-        step::perform(&scene, step, &mut background).await?;
-    }
-    step::join_all(&mut background).await?;
-    in_phase(&scene, "take down", async |scope| {
-        for work in scene.stack.down(&scene.there(), &scene.mounted()) {
-            tasks::carry_out(site, scope, &work).await?;
-        }
-        Ok(())
-    })
-    .await
-}
-
-async fn in_phase(
-    scene: &Scene,
-    name: &str,
-    work: impl AsyncFnOnce(&Scope) -> Result<(), Fault>,
-) -> Result<(), Setback> {
-    let scope = scene.journal.phase(name);
-    match work(&scope).await {
-        Ok(()) => {
-            scope.end();
-            Ok(())
-        }
-        Err(fault) => Err(Setback {
-            phase: name.to_owned(),
-            fault,
-        }),
-    }
-}
-
-/// Lets the kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
-pub(crate) async fn attend_to_kernel(scene: &Scene, nodes: &[NodeName]) -> Result<(), Fault> {
-    let loud = nodes
-        .iter()
-        .map(|node| scene.site.exec(node, "dmesg -n 6", SMALL));
-    try_join_all(loud).await?;
-    Ok(())
-}
-
 /// Turns what the guests do by themselves into events, until one of them is the end of the run.
 async fn alarm(journal: &Journal, notices: &mut UnboundedReceiver<Notice>) -> Fault {
     while let Some(notice) = notices.recv().await {
@@ -220,6 +143,10 @@ async fn alarm(journal: &Journal, notices: &mut UnboundedReceiver<Notice>) -> Fa
 fn attend(journal: &Journal, notice: Notice) -> Option<Fault> {
     match notice {
         Notice::Waiting { what } => journal.note(None, EventKind::Waiting { what }),
+        Notice::Discarded { kind, key, reason } => {
+            journal.note(None, EventKind::Discarded { kind, key, reason });
+        }
+        Notice::Resumed { seconds } => journal.note(None, EventKind::Resumed { seconds }),
         Notice::Progress { node, text } => {
             journal.note(node.as_deref(), EventKind::Progress { text });
         }

@@ -1,41 +1,53 @@
 //! The real guests: what the engine asks, done by a fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    AcceleratorWish, Command, DEFAULT_MTU, ExecError, Fleet, FleetError, FleetEvent, FleetSpec,
-    Image, Node, NodeSpec,
+    Birth, Command, DEFAULT_MTU, ExecError, Fleet, FleetError, FleetEvent, FleetSpec, Image, Kind,
+    Node, NodeSpec, Store,
 };
 use sanlab_plan::{Arch, Layer, NodeName, Plan};
-use sanlab_record::{AcceleratorUse, ImageUse, NodeUse, PortUse};
-use tokio::sync::OnceCell;
+use sanlab_record::{AcceleratorUse, ImageUse, NodeUse, Origin, PortUse};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use crate::Fault;
-use crate::site::{Ended, Notice, Pending, Site, Status, Teardown};
+use crate::checkpoint::{Checkpoint, Story};
+use crate::keeper::Keeper;
+use crate::site::{Beginning, Ended, Keeping, Notice, Pending, Site, Started, Status, Teardown};
+use crate::{Environment, Fault};
 
 /// The guests of one run.
 pub(crate) struct Guests {
     spec: FleetSpec,
     at_start: Vec<String>,
+    store: Store,
+    scenario: String,
+    keeper: AsyncMutex<Option<Keeper>>,
     fleet: OnceCell<Fleet>,
     booted: Arc<Mutex<BTreeSet<String>>>,
     notices: UnboundedSender<Notice>,
 }
 
 impl Guests {
-    /// Boots nothing yet.
+    /// Boots nothing yet. `warm`: see [`FleetSpec::warm`].
     pub(crate) fn new(
         plan: &Plan,
-        images: &BTreeMap<Arch, Image>,
-        accelerator: AcceleratorWish,
-        logs: PathBuf,
+        environment: &Environment,
+        warm: String,
         notices: UnboundedSender<Notice>,
     ) -> Self {
+        let Environment {
+            images,
+            accelerator,
+            out_dir,
+            store,
+            ..
+        } = environment;
         let wanted = |arch: &Arch| plan.nodes.iter().any(|node| node.arch == *arch);
         let images = images
             .iter()
@@ -44,8 +56,14 @@ impl Guests {
         let spec = FleetSpec {
             images: images.collect(),
             mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
-            accelerator,
-            logs,
+            accelerator: *accelerator,
+            logs: out_dir.clone(),
+            birth: if plan.fresh {
+                Birth::Boot
+            } else {
+                Birth::Clone(store.clone())
+            },
+            warm,
             capture: plan
                 .network
                 .capture
@@ -58,6 +76,9 @@ impl Guests {
         Self {
             spec,
             at_start,
+            store: store.clone(),
+            scenario: plan.id.clone(),
+            keeper: AsyncMutex::default(),
             fleet: OnceCell::new(),
             booted: Arc::default(),
             notices,
@@ -110,6 +131,32 @@ impl Guests {
         self.fleet
             .get()
             .ok_or_else(|| Fault::Lab("the fleet was not started".to_owned()))
+    }
+
+    /// RAM of all who may be kept.
+    fn ram_bytes(&self) -> u64 {
+        let members = self.spec.members.iter();
+        members
+            .map(|member| u64::from(member.memory_mib) << 20)
+            .sum()
+    }
+
+    /// Passes on what the fleet tells.
+    fn fleet_events(&self) -> UnboundedSender<FleetEvent> {
+        let (events, mut fleet_events) = unbounded_channel();
+        let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
+        tokio::spawn(async move {
+            while let Some(event) = fleet_events.recv().await {
+                if let Some(node) = begun(&event) {
+                    booted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(node.to_owned());
+                }
+                let _ = notices.send(notice(event));
+            }
+        });
+        events
     }
 
     /// Passes on what the node's console says from now on.
@@ -172,29 +219,105 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
 }
 
 impl Site for Guests {
-    fn start(&self) -> Pending<'_, Result<(), Fault>> {
-        Box::pin(async {
-            let (events, mut fleet_events) = unbounded_channel();
-            let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
-            tokio::spawn(async move {
-                while let Some(event) = fleet_events.recv().await {
-                    if let FleetEvent::Booting { node } = &event {
-                        booted
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .insert(node.clone());
-                    }
-                    let _ = notices.send(notice(event));
+    fn look<'a>(&'a self, checkpoints: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Fault>> {
+        Box::pin(async move {
+            if checkpoints.is_empty() {
+                return Ok(Beginning::Nothing);
+            }
+            let mut keeper = self.keeper.lock().await;
+            let keeper = match &mut *keeper {
+                Some(keeper) => keeper,
+                none @ None => {
+                    let fleet = sanlab_fleet::fingerprint(&self.spec)
+                        .await
+                        .map_err(|error| lab(&error))?;
+                    let (store, scenario) = (self.store.clone(), &self.scenario);
+                    let new = Keeper::new(store, scenario, &fleet, self.ram_bytes(), checkpoints);
+                    none.insert(new)
                 }
-            });
-            let start = || Fleet::start(self.spec.clone(), &self.at_start, events);
-            let fleet = self
-                .fleet
-                .get_or_try_init(start)
+            };
+            keeper.look(|notice| drop(self.notices.send(notice))).await
+        })
+    }
+
+    fn start(&self) -> Pending<'_, Result<Started, Fault>> {
+        Box::pin(async {
+            let mut keeper = self.keeper.lock().await;
+            let keep = keeper.as_ref().and_then(Keeper::folder);
+            let base = keeper.as_ref().and_then(Keeper::base);
+            let start = async || {
+                let (spec, events) = (self.spec.clone(), self.fleet_events());
+                match base {
+                    Some((saved, folder)) => {
+                        Fleet::fork(spec, saved, folder, keep.as_deref(), events).await
+                    }
+                    None => Fleet::start(spec, &self.at_start, keep.as_deref(), events).await,
+                }
+            };
+            let fleet = match self.fleet.get_or_try_init(start).await {
+                Ok(fleet) => fleet,
+                Err(error @ FleetError::Damaged { .. }) if base.is_some() => {
+                    let key = match &mut *keeper {
+                        Some(keeper) => keeper.discard()?,
+                        None => String::new(),
+                    };
+                    let reason = error.to_string();
+                    return Ok(Started::Discarded { key, reason });
+                }
+                Err(error) => return Err(lab(&error)),
+            };
+            fleet.nodes().iter().for_each(|node| self.follow(node));
+            Ok(Started::Ready {
+                origin: origin(fleet),
+            })
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+        story: &'a Story,
+    ) -> Pending<'a, Result<Keeping, Fault>> {
+        Box::pin(async move {
+            let not_kept = |reason: String| Ok(Keeping::NotKept { reason });
+            let fleet = self.running()?;
+            let mut keeper = self.keeper.lock().await;
+            let Some(keeper) = &mut *keeper else {
+                return not_kept("nothing is kept in this run".to_owned());
+            };
+            if let Err(reason) = keeper.can_keep(checkpoint) {
+                return not_kept(reason);
+            }
+            let began = Instant::now();
+            // When it fails, the guests go on.
+            let saved = match fleet.save().await {
+                Ok(saved) => saved,
+                Err(error) => return not_kept(error.to_string()),
+            };
+            let seconds = began.elapsed().as_secs_f64();
+            let key = match keeper.publish(saved, story.clone()) {
+                Ok(key) => key,
+                Err(fault) => {
+                    fleet.resume().await.map_err(|error| lab(&error))?;
+                    return not_kept(fault.to_string());
+                }
+            };
+            let keep = keeper.folder();
+            let Some((saved, folder)) = keeper.base() else {
+                return Err(Fault::Lab(format!("the checkpoint {key} is not there")));
+            };
+            let bytes = bytes_on_disk(folder)?;
+            fleet
+                .refork(saved, folder, keep.as_deref())
                 .await
                 .map_err(|error| lab(&error))?;
             fleet.nodes().iter().for_each(|node| self.follow(node));
-            Ok(())
+            keeper.tidy()?;
+            Ok(Keeping::Kept {
+                key,
+                seconds,
+                bytes,
+            })
         })
     }
 
@@ -281,8 +404,38 @@ impl Site for Guests {
     }
 }
 
+/// What a folder's files take.
+fn bytes_on_disk(folder: &Path) -> Result<u64, Fault> {
+    let failed = |error: std::io::Error| Fault::Lab(error.to_string());
+    let mut bytes = 0;
+    for entry in fs_err::read_dir(folder).map_err(failed)? {
+        let found = entry.and_then(|entry| entry.metadata()).map_err(failed)?;
+        bytes += found.blocks() * 512;
+    }
+    Ok(bytes)
+}
+
 fn console_log(logs: &Path, node: &str) -> PathBuf {
     logs.join(format!("{node}.console.log"))
+}
+
+/// What a fleet's nodes were made from.
+fn origin(fleet: &Fleet) -> Origin {
+    let oldest = fleet.templates().into_iter().min_by_key(|used| used.made);
+    oldest.map_or(Origin::Built, |oldest| Origin::Cloned {
+        key: oldest.key,
+        age_seconds: oldest.made.elapsed().unwrap_or_default().as_secs_f64(),
+    })
+}
+
+/// The node whose QEMU is about to be started.
+fn begun(event: &FleetEvent) -> Option<&str> {
+    match event {
+        FleetEvent::Booting { node }
+        | FleetEvent::Cloning { node }
+        | FleetEvent::Forking { node } => Some(node),
+        _ => None,
+    }
 }
 
 fn notice(event: FleetEvent) -> Notice {
@@ -291,22 +444,33 @@ fn notice(event: FleetEvent) -> Notice {
         FleetEvent::Waiting(what) => Notice::Waiting {
             what: what.to_string(),
         },
+        FleetEvent::Resumed { seconds } => Notice::Resumed { seconds },
         FleetEvent::Answered { node, seconds } => Notice::Answered { node, seconds },
         FleetEvent::Panicked { node, .. } => Notice::Panicked { node },
         FleetEvent::Exited { .. } => Notice::Lost { fault: lost(text) },
         FleetEvent::DiskFailed { .. } => Notice::Lost {
             fault: Fault::Lab(text),
         },
+        FleetEvent::TemplateAwaited { .. } => Notice::Waiting { what: text },
+        FleetEvent::TemplateDiscarded { key, reason } => Notice::Discarded {
+            kind: Kind::Template.to_string(),
+            key,
+            reason,
+        },
         FleetEvent::Booting { node }
+        | FleetEvent::Cloning { node }
+        | FleetEvent::Forking { node }
         | FleetEvent::Ready { node, .. }
         | FleetEvent::AgentLost { node }
         | FleetEvent::Stopped { node } => Notice::Progress {
             node: Some(node),
             text,
         },
-        FleetEvent::Swept(_) | FleetEvent::LittleSpace { .. } | FleetEvent::Network(_) => {
-            Notice::Progress { node: None, text }
-        }
+        FleetEvent::Swept(_)
+        | FleetEvent::LittleSpace { .. }
+        | FleetEvent::Network(_)
+        | FleetEvent::TemplateMaking { .. }
+        | FleetEvent::TemplateMade { .. } => Notice::Progress { node: None, text },
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sanlab_plan::NodeName;
-use sanlab_record::{Event, EventKind, Phase, Sample};
+use sanlab_record::{Event, EventKind, Origin, Phase, Sample};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
+
+use crate::checkpoint::Done;
 
 /// The run's memory. Clones share it.
 #[derive(Clone)]
@@ -51,6 +53,7 @@ impl Journal {
             journal: self.clone(),
             name: name.into(),
             since: Instant::now(),
+            origin: Mutex::default(),
             kept: false,
         };
         scope.say(None, EventKind::PhaseStarted);
@@ -79,6 +82,39 @@ impl Journal {
         told
     }
 
+    /// What has been done to the stack, in order, with what it took, whoever did it.
+    pub(crate) fn story(&self) -> Vec<Done> {
+        let told = self.told();
+        let mut phases: Vec<&Phase> = told.phases.iter().collect();
+        phases.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let of_the_stack = |phase: &&Phase| {
+            let kind = phase.name.split(' ').next();
+            matches!(kind, Some("boot" | "layer" | "step"))
+        };
+        let done = phases.into_iter().filter(of_the_stack).map(|phase| Done {
+            name: phase.name.clone(),
+            seconds: match phase.origin {
+                Origin::Forked { built_seconds, .. } => built_seconds,
+                Origin::Built | Origin::Cloned { .. } => phase.seconds,
+            },
+        });
+        done.collect()
+    }
+
+    /// Phases need not be done, because what they did was kept by another run. They stand where the one that was done
+    /// last, the fork, began.
+    pub(crate) fn inherited(&self, phases: impl IntoIterator<Item = (String, Origin)>) {
+        let mut told = self.told();
+        let at = told.phases.last().map_or(0.0, |fork| fork.at);
+        let inherited = phases.into_iter().map(|(name, origin)| Phase {
+            name,
+            at,
+            seconds: 0.0,
+            origin,
+        });
+        told.phases.extend(inherited);
+    }
+
     /// Notes something under a phase of the caller's choice.
     pub(crate) fn tell(&self, phase: Option<String>, node: Option<&str>, kind: EventKind) {
         // The time is taken under the lock, so that the order of events is the order of their times.
@@ -104,6 +140,7 @@ pub(crate) struct Scope {
     journal: Journal,
     name: String,
     since: Instant,
+    origin: Mutex<Origin>,
     kept: bool,
 }
 
@@ -134,6 +171,11 @@ impl Scope {
         self.say(node, EventKind::Progress { text: text.into() });
     }
 
+    /// It was not done from nothing.
+    pub(crate) fn came_from(&self, origin: Origin) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin;
+    }
+
     /// Keeps a figure, and says it.
     pub(crate) fn measured(&self, node: &NodeName, sample: Sample) {
         let kind = EventKind::Measured {
@@ -161,6 +203,9 @@ impl Scope {
             name: self.name.clone(),
             at,
             seconds,
+            origin: std::mem::take(
+                &mut *self.origin.lock().unwrap_or_else(PoisonError::into_inner),
+            ),
         });
         seconds
     }

@@ -12,16 +12,21 @@
 //! Inside, the engine sees the guests only through `site::Site`; `guests` is the real one on
 //! [`sanlab_fleet`], tests act one.
 
+mod checkpoint;
 mod collect;
 mod dd_report;
+mod digest;
+mod drive;
 mod execute;
 mod executor;
 mod fault;
 mod guests;
 mod journal;
+mod keeper;
 mod kernel_log;
 #[cfg(test)]
 mod playact;
+mod portrait;
 mod scene;
 mod site;
 mod step;
@@ -30,3 +35,4 @@ mod tree;
 
 pub use execute::{Environment, execute};
 use fault::Fault;
+pub use portrait::PORTRAIT;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sanlab_plan::{
@@ -9,11 +10,14 @@ use sanlab_plan::{
     Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb, Ocfs2, Plan, Run, Source, Step,
     StepLabel, Tier, VolumeName,
 };
-use sanlab_record::NodeUse;
+use sanlab_record::{NodeUse, Origin};
 use sanlab_stack::Stack;
 
 use crate::Fault;
-use crate::site::{Ended, Pending, Site, Status, Teardown};
+use crate::checkpoint::{Checkpoint, Story};
+use crate::site::{
+    Beginning, Ended, Keeping, Pending, Provenance, Site, Started, Status, Teardown,
+};
 
 /// What an actor does with a script on a node.
 pub(crate) enum Act {
@@ -36,6 +40,11 @@ pub(crate) struct Playact {
     actor: Actor,
     console: String,
     error_at_end: Option<String>,
+    keeps: bool,
+    /// The checkpoint that was made last.
+    pub(crate) kept: Mutex<Option<Beginning>>,
+    /// It is found damaged when it is to be forked.
+    damaged: AtomicBool,
     /// Every script, by node, in order; `end` when the fleet was ended.
     pub(crate) asked: Mutex<Vec<(String, String)>>,
 }
@@ -60,12 +69,31 @@ impl Playact {
             actor: Box::new(actor),
             console: "[    1.0] a quiet boot\n".to_owned(),
             error_at_end: None,
+            keeps: true,
+            kept: Mutex::default(),
+            damaged: AtomicBool::new(false),
             asked: Mutex::default(),
         }
     }
 
     pub(crate) fn console(mut self, text: &str) -> Self {
         self.console.push_str(text);
+        self
+    }
+
+    /// What an earlier run kept.
+    pub(crate) fn kept(self, beginning: Option<Beginning>) -> Self {
+        *self.kept.lock().unwrap() = beginning;
+        self
+    }
+
+    pub(crate) fn damaged(self) -> Self {
+        self.damaged.store(true, Ordering::Relaxed);
+        self
+    }
+
+    pub(crate) fn keeps_nothing(mut self) -> Self {
+        self.keeps = false;
         self
     }
 
@@ -76,8 +104,50 @@ impl Playact {
 }
 
 impl Site for Playact {
-    fn start(&self) -> Pending<'_, Result<(), Fault>> {
-        Box::pin(async { Ok(()) })
+    fn look<'a>(&'a self, _: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Fault>> {
+        Box::pin(async {
+            let kept = self.kept.lock().unwrap();
+            Ok(kept.clone().unwrap_or(Beginning::Nothing))
+        })
+    }
+
+    fn start(&self) -> Pending<'_, Result<Started, Fault>> {
+        Box::pin(async {
+            if self.damaged.swap(false, Ordering::Relaxed) {
+                *self.kept.lock().unwrap() = None;
+                let (key, reason) = ("c0ffee".to_owned(), "it is cut short".to_owned());
+                return Ok(Started::Discarded { key, reason });
+            }
+            let origin = Origin::Built;
+            Ok(Started::Ready { origin })
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+        story: &'a Story,
+    ) -> Pending<'a, Result<Keeping, Fault>> {
+        Box::pin(async {
+            if !self.keeps {
+                let reason = "the store is full".to_owned();
+                return Ok(Keeping::NotKept { reason });
+            }
+            *self.kept.lock().unwrap() = Some(Beginning::Fork {
+                steps: checkpoint.steps,
+                from: Provenance {
+                    checkpoint: checkpoint.name.clone(),
+                    key: "c0ffee".to_owned(),
+                    age_seconds: 1.0,
+                },
+                story: story.clone(),
+            });
+            Ok(Keeping::Kept {
+                key: "c0ffee".to_owned(),
+                seconds: 0.1,
+                bytes: 1 << 20,
+            })
+        })
     }
 
     fn join<'a>(&'a self, _node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
@@ -152,6 +222,7 @@ pub(crate) fn step(label: &str, action: Action) -> Step {
     Step {
         label: StepLabel::parse(label).unwrap(),
         deadline: Duration::from_secs(30),
+        checkpoint: None,
         action,
     }
 }
@@ -204,6 +275,7 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
         id: "a_play".to_owned(),
         source: "a_play.toml".into(),
         tier: Tier::Default,
+        fresh: false,
         image: ImageName::parse("debian-bookworm").unwrap(),
         network: Network {
             mtu: None,

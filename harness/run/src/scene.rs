@@ -1,10 +1,12 @@
 //! Everything a step can reach: the plan, the guests, and what has been done so far.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sanlab_plan::{NodeName, Plan};
 use sanlab_stack::{Stack, Volume};
+use serde::{Deserialize, Serialize};
 
 use crate::Fault;
 use crate::journal::Journal;
@@ -16,6 +18,8 @@ pub(crate) struct Scene {
     pub(crate) stack: Stack,
     pub(crate) site: Arc<dyn Site>,
     pub(crate) journal: Journal,
+    /// Where a portrait is to be left, if anywhere.
+    pub(crate) portrait: Option<PathBuf>,
     past: Mutex<Past>,
 }
 
@@ -27,6 +31,14 @@ struct Past {
     acknowledged: BTreeMap<String, Acknowledged>,
 }
 
+/// The same as a checkpoint keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    there: Vec<String>,
+    mounted: Vec<String>,
+    acknowledged: BTreeMap<String, Acknowledged>,
+}
+
 /// A fault and the phase it happened in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setback {
@@ -35,7 +47,7 @@ pub(crate) struct Setback {
 }
 
 /// A write that dd reported as done: from then on every node must see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Acknowledged {
     /// The step and node that wrote it, for messages.
     pub(crate) by: String,
@@ -44,7 +56,7 @@ pub(crate) struct Acknowledged {
 }
 
 /// What was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Content {
     /// Zeros; the host works out their sha256 when it is asked for.
     Zeros,
@@ -59,7 +71,16 @@ impl Scene {
             stack,
             site,
             journal,
+            portrait: None,
             past: Mutex::default(),
+        }
+    }
+
+    /// The same, with a portrait left in `folder`.
+    pub(crate) fn with_portrait(self, folder: &Path) -> Self {
+        Self {
+            portrait: Some(folder.to_owned()),
+            ..self
         }
     }
 
@@ -118,6 +139,33 @@ impl Scene {
         let list = list(&mut past);
         list.sort_by_key(number);
         list.dedup();
+    }
+
+    /// Everything done so far, for a checkpoint.
+    pub(crate) fn memory(&self) -> Memory {
+        let past = self.past();
+        let names = |nodes: &[NodeName]| nodes.iter().map(ToString::to_string).collect();
+        Memory {
+            there: names(&past.there),
+            mounted: names(&past.mounted),
+            acknowledged: past.acknowledged.clone(),
+        }
+    }
+
+    /// Takes over what had been done when a checkpoint was made.
+    pub(crate) fn recall(&self, memory: Memory) {
+        let those = |names: &[String]| {
+            let nodes = self.plan.nodes.iter().map(|node| &node.name);
+            nodes
+                .filter(|node| names.iter().any(|name| name == node.as_str()))
+                .cloned()
+                .collect()
+        };
+        *self.past() = Past {
+            there: those(&memory.there),
+            mounted: those(&memory.mounted),
+            acknowledged: memory.acknowledged,
+        };
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {

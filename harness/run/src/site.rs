@@ -6,17 +6,31 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use sanlab_plan::NodeName;
-use sanlab_record::NodeUse;
+use sanlab_record::{NodeUse, Origin};
 
 use crate::Fault;
+use crate::checkpoint::{Checkpoint, Story};
 
 /// A future that can be kept behind `dyn Site`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The running guests.
 pub(crate) trait Site: Send + Sync {
-    /// Boots the nodes of the start, side by side, until each answers and knows its name and address.
-    fn start(&self) -> Pending<'_, Result<(), Fault>>;
+    /// Settles where to begin: at the last of the plan's checkpoints that has been kept, or from nothing. While another
+    /// run makes one that this one needs, it waits.
+    fn look<'a>(&'a self, checkpoints: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Fault>>;
+
+    /// Brings the nodes of the start to life, side by side, until each answers and knows its name and address: where
+    /// [`Site::look`] said.
+    fn start(&self) -> Pending<'_, Result<Started, Fault>>;
+
+    /// Keeps the whole fleet as it stands, and goes on with a fork of it. That it could not be kept is no fault: the fleet
+    /// goes on then as it is.
+    fn keep<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+        story: &'a Story,
+    ) -> Pending<'a, Result<Keeping, Fault>>;
 
     /// Boots a later node.
     fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>>;
@@ -36,15 +50,72 @@ pub(crate) trait Site: Send + Sync {
     fn end(&self) -> Pending<'_, Teardown>;
 }
 
+/// Where a run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Beginning {
+    /// With nothing but images and, unless everything is to be fresh, templates.
+    Nothing,
+    /// With a fleet that was kept.
+    Fork {
+        /// How many steps are done by then.
+        steps: usize,
+        from: Provenance,
+        story: Story,
+    },
+}
+
+/// What a kept thing is known by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Provenance {
+    pub(crate) checkpoint: String,
+    pub(crate) key: String,
+    pub(crate) age_seconds: f64,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Started {
+    /// The nodes answer.
+    Ready {
+        /// What they were made from.
+        origin: Origin,
+    },
+    /// The checkpoint is not what it was, and has been discarded: look again.
+    Discarded { key: String, reason: String },
+}
+
+/// What became of a checkpoint that was to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Keeping {
+    Kept {
+        key: String,
+        /// From the guests' stop to the last byte.
+        seconds: f64,
+        /// On disk.
+        bytes: u64,
+    },
+    NotKept {
+        reason: String,
+    },
+}
+
 /// What the guests do by themselves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Notice {
     /// Other runs hold what this one needs.
     Waiting { what: String },
+    /// Something in the store was not what it was, and is gone.
+    Discarded {
+        kind: String,
+        key: String,
+        reason: String,
+    },
     /// For people.
     Progress { node: Option<String>, text: String },
     /// The agent answered for the first time.
     Answered { node: String, seconds: f64 },
+    /// All guests of a fork run.
+    Resumed { seconds: f64 },
     /// A line on the console.
     Console { node: String, line: String },
     /// The kernel panicked.

@@ -1,5 +1,8 @@
 //! A plan's layers put on one another: who offers which devices to whom.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use sanlab_plan::{NodeName, Plan};
 
 use crate::layer::{Layer, Stage, Work};
@@ -196,6 +199,28 @@ impl Stack {
             stages,
             probes: probes.collect(),
         }
+    }
+
+    /// A script that reads what the layers will read of the root image, so that a guest has it in memory. What cannot be
+    /// read is left: it is no more than slow then.
+    pub fn warm(&self) -> String {
+        let modules: BTreeSet<&str> = self.hot().flat_map(|hot| hot.modules).copied().collect();
+        let commands: BTreeSet<&str> = self.hot().flat_map(|hot| hot.commands).copied().collect();
+        let modules = modules.into_iter().collect::<Vec<_>>().join(" ");
+        let mut text = format!(
+            "exec >/dev/null 2>&1 </dev/null\n\
+             set +e\n\
+             modprobe -a --show-depends {modules} | while read -r insmod file rest; do cat \"$file\"; done\n"
+        );
+        for command in commands {
+            // Only Strings are written to.
+            let _ = writeln!(text, "{command}");
+        }
+        text + "true\n"
+    }
+
+    fn hot(&self) -> impl Iterator<Item = crate::layer::Hot> {
+        self.layers.iter().map(|layer| layer.hot())
     }
 
     /// What to collect on a node when something failed: file names, and scripts whose output goes there.

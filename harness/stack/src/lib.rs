@@ -32,6 +32,6 @@ mod topology;
 mod volume;
 
 pub use compose::{Stack, StackError, compose};
-pub use layer::{Expect, GuestFile, Layer, Probe, Stage, Task, Work};
+pub use layer::{Expect, GuestFile, Hot, Layer, Probe, Stage, Task, Work};
 pub use topology::{Member, Topology};
 pub use volume::Volume;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sanlab_plan::{NodeName, VolumeName};
 
-use crate::layer::{Expect, Layer, Probe, Stage};
+use crate::layer::{Expect, Hot, Layer, Probe, Stage};
 use crate::script::script;
 use crate::topology::Topology;
 
@@ -136,5 +136,12 @@ impl Layer for Mapping {
             self.name
         );
         vec![(format!("dm-{}.txt", self.name), text)]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: &["dm-mod"],
+            commands: &["dmsetup --version"],
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sanlab_plan::{Nbd, NbdServer, NodeName};
 
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
 use crate::topology::Topology;
 
@@ -104,6 +104,16 @@ impl Layer for Nbd {
                     ss -tnp || true\n\
                     ps w | grep -i nbd || true\n";
         vec![("nbd.txt".to_owned(), text.to_owned())]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: &["nbd"],
+            commands: match self.server {
+                NbdServer::Nbdkit => &["nbdkit file --version", "nbd-client -V"],
+                NbdServer::NbdServer => &["nbd-server -V", "nbd-client -V"],
+            },
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sanlab_plan::{NodeName, O2cb};
 
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
 use crate::topology::{Member, Topology};
 
@@ -135,6 +135,13 @@ impl Layer for O2cb {
             ("o2cb-configfs.txt".to_owned(), configfs.to_owned()),
             ("o2cb-debugfs.txt".to_owned(), debugfs.to_owned()),
         ]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
+            commands: &["o2cb_ctl -V", "o2cb --version", "bash -n /etc/init.d/o2cb"],
+        }
     }
 }
 

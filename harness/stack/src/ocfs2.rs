@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sanlab_plan::{ClusterName, NodeName, Ocfs2};
 
-use crate::layer::{Expect, Layer, Probe, Stage};
+use crate::layer::{Expect, Hot, Layer, Probe, Stage};
 use crate::script::{quote, script};
 use crate::topology::Topology;
 
@@ -85,6 +85,19 @@ impl Layer for FileSystem {
     fn state(&self) -> Vec<(String, String)> {
         let text = format!("timeout 10 mounted.ocfs2 -f {} 2>&1 || true\n", self.device);
         vec![("ocfs2.txt".to_owned(), text)]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: &["ocfs2"],
+            commands: &[
+                "mkfs.ocfs2 -V",
+                "mount.ocfs2 -V",
+                "mounted.ocfs2 -V",
+                "/bin/mount --version",
+                "/bin/dd --version",
+            ],
+        }
     }
 }
 

@@ -70,6 +70,7 @@ fn plan(layers: Vec<Layer>) -> Plan {
         id: "article".to_owned(),
         source: PathBuf::from("article.toml"),
         tier: Tier::Default,
+        fresh: false,
         image: ImageName::parse("debian-bookworm").expect("valid"),
         network: Network {
             mtu: None,
@@ -193,6 +194,7 @@ fn state() {
         .map(|(file, script)| format!("> {file}\n{script}"))
         .collect();
     insta::assert_snapshot!("state", text.join("\n"));
+    insta::assert_snapshot!("warm", article().warm());
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The engine on a play-acted fleet: whose fault what is, and that the fleet is ended whatever happens.
 
-use sanlab_plan::Step;
+use sanlab_plan::{CheckpointName, Step};
 use sanlab_record::Event;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::*;
+use crate::drive::drive;
 use crate::journal::Told;
 use crate::playact::{Act, Playact, dd, plan, run, same_tree, step};
+use crate::scene::Scene;
+use crate::site::{Beginning, Site};
 
 const DD: &str =
     "4+0 records in\n4+0 records out\n4194304 bytes (4.2 MB, 4.0 MiB) copied, 0.5 s, 8.4 MB/s\n";
@@ -65,16 +68,8 @@ async fn play_with(
     let cancel = CancellationToken::new();
     direct(notify, cancel.clone());
     let as_site = Arc::clone(&site) as Arc<dyn Site>;
-    let (outcome, _) = conduct(
-        &plan,
-        stack,
-        as_site,
-        notices,
-        &journal,
-        folder.path(),
-        cancel,
-    )
-    .await;
+    let scene = Scene::new(plan, stack, as_site, journal.clone());
+    let (outcome, _) = conduct(scene, notices, folder.path(), cancel).await;
     let asked = site.asked.lock().unwrap().clone();
     assert_eq!(
         asked.last().map(|(_, script)| script.as_str()),
@@ -112,12 +107,14 @@ async fn a_plan_goes_from_boot_to_teardown() {
     assert_eq!(
         played.phases(),
         [
+            "prepare",
             "boot",
             "layer nbd",
             "layer linear",
             "layer o2cb",
             "layer ocfs2",
             "layer mount",
+            "keep layers",
             "step load",
             "step compare",
             "take down",
@@ -200,16 +197,10 @@ async fn a_kernel_in_trouble_outweighs_everything() {
         "{message}"
     );
 
-    let dead = |_: &str, script: &str| (script == "ls").then_some(Act::Dead);
-    let played = play_with(
-        vec![step("look", run("vix1", "ls"))],
-        |site| site.console(oops),
-        dead,
-        |_, _| (),
-    )
-    .await;
+    let dead = |_: &str, script: &str| script.contains("mkfs").then_some(Act::Dead);
+    let played = play_with(Vec::new(), |site| site.console(oops), dead, |_, _| ()).await;
     let (word, phase, message) = played.failure();
-    assert_eq!((word, phase), ("failed", "step look"));
+    assert_eq!((word, phase), ("failed", "layer ocfs2"));
     assert!(
         message.contains("agent is dead\nthe kernel of vix0 says oops"),
         "{message}"
@@ -379,4 +370,110 @@ async fn leftovers_after_a_good_run_are_the_labs_fault() {
         ("broken", "teardown", "these processes survived: 4711")
     );
     assert!(played.asked.len() > 5);
+}
+
+/// What a first run of these steps kept.
+async fn kept_by(steps: Vec<Step>) -> Option<Beginning> {
+    let plan = plan(steps);
+    let stack = sanlab_stack::compose(&plan).unwrap();
+    let site = Arc::new(Playact::new(&plan, &stack, well));
+    let scene = Scene::new(
+        plan,
+        stack,
+        Arc::clone(&site) as Arc<dyn Site>,
+        Journal::new(unbounded_channel().0),
+    );
+    drive(Arc::new(scene)).await.unwrap();
+    site.kept.lock().unwrap().take()
+}
+
+fn writes_then_compares() -> Vec<Step> {
+    vec![
+        Step {
+            checkpoint: Some(CheckpointName::parse("written").unwrap()),
+            ..step("load", dd(&["vix0", "vix1"], false))
+        },
+        step("compare", same_tree(&["vix0", "vix1"])),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_does_the_rest_and_knows_what_was_acknowledged() {
+    let kept = kept_by(writes_then_compares()).await;
+    // The second node has lost a byte since.
+    let lost = |node: &str, script: &str| {
+        if node == "vix1" && script.contains("drop_caches") {
+            let listed = format!(
+                "{LISTED}{ZEROS}  ./vix0.img\0{}  ./vix1.img\0",
+                "0".repeat(64)
+            );
+            return Some(Act::Say(0, listed, String::new()));
+        }
+        well(node, script)
+    };
+    let fork = |site: Playact| site.kept(kept.clone());
+    let played = play_with(writes_then_compares(), fork, well, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    let origins: Vec<_> = played
+        .told
+        .phases
+        .iter()
+        .map(|phase| {
+            let forked = matches!(phase.origin, sanlab_record::Origin::Forked { .. });
+            (phase.name.as_str(), forked)
+        })
+        .collect();
+    assert_eq!(
+        origins,
+        [
+            ("prepare", false),
+            ("fork", false),
+            ("boot", true),
+            ("layer nbd", true),
+            ("layer linear", true),
+            ("layer o2cb", true),
+            ("layer ocfs2", true),
+            ("layer mount", true),
+            ("step load", true),
+            ("step compare", false),
+            ("take down", false),
+            ("teardown", false),
+        ]
+    );
+    let played = play_with(writes_then_compares(), fork, lost, |_, _| ()).await;
+    let (outcome, phase, message) = played.failure();
+    assert_eq!((outcome, phase), ("failed", "step compare"));
+    assert!(
+        message.contains("acknowledged by step load on vix1"),
+        "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_checkpoint_is_told_and_built_anew() {
+    let kept = kept_by(writes_then_compares()).await;
+    let damaged = |site: Playact| site.kept(kept).damaged();
+    let played = play_with(writes_then_compares(), damaged, well, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    let discarded = |event: &Event| matches!(event.kind, EventKind::Discarded { .. });
+    assert!(played.told.events.iter().any(discarded));
+    assert!(played.phases().contains(&"layer nbd"));
+    assert!(played.phases().contains(&"keep written"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_cannot_be_kept_goes_on() {
+    let full = |site: Playact| site.keeps_nothing();
+    let played = play_with(writes_then_compares(), full, well, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    let not_kept = |event: &Event| matches!(&event.kind, EventKind::NotKept { reason, .. } if reason == "the store is full");
+    assert!(played.told.events.iter().any(not_kept));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kernel_in_trouble_is_never_kept() {
+    let oops = |site: Playact| site.console("[    9.0] BUG: kernel NULL pointer dereference\n");
+    let played = play_with(writes_then_compares(), oops, well, |_, _| ()).await;
+    let (outcome, phase, _) = played.failure();
+    assert_eq!((outcome, phase), ("failed", "keep layers"));
 }

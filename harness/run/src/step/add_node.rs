@@ -7,7 +7,7 @@ use sanlab_record::EventKind;
 use tokio::time::Instant;
 
 use super::Doing;
-use crate::executor::attend_to_kernel;
+use crate::drive::attend_to_kernel;
 use crate::{Fault, tasks};
 
 /// How long the others' kernels may take to tell of the newcomer; they do so before its mount is over.

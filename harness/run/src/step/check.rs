@@ -2,13 +2,13 @@
 //! anything to complain of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
 use sanlab_plan::{Check, GuestPath, NodeName};
 use sha2::{Digest as _, Sha256};
 
 use super::Doing;
+use crate::digest::hex;
 use crate::scene::{Acknowledged, Content};
 use crate::tree::{self, Entry, Tree};
 use crate::{Fault, kernel_log};
@@ -127,13 +127,7 @@ fn sha256_of_zeros(bytes: u64) -> String {
         hasher.update(&zeros[..now]);
         left -= now as u64;
     }
-    hasher
-        .finalize()
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hex(&hasher.finalize())
 }
 
 /// Every node's own kernel log; the consoles are looked at when the run ends.

@@ -1,0 +1,208 @@
+//! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_plan::NodeName;
+use sanlab_record::{EventKind, Origin};
+
+use crate::checkpoint::{Checkpoint, Story, checkpoints};
+use crate::journal::Scope;
+use crate::scene::{Scene, Setback};
+use crate::site::{Beginning, Keeping, Provenance, Started};
+use crate::step::{self, Background};
+use crate::{Fault, kernel_log, portrait, tasks};
+
+/// A script that asks almost nothing of a guest.
+const SMALL: Duration = Duration::from_secs(20);
+
+/// Boot and layers, or a fork that has them already; steps; and the layers down again.
+pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
+    let checkpoints = checkpoints(&scene.plan, &scene.stack);
+    let forked = begin(&scene, &checkpoints).await?;
+    let steps = &scene.plan.steps;
+    let mut background = Background::new();
+    for done in forked.unwrap_or(0)..=steps.len() {
+        if forked != Some(done) {
+            for checkpoint in checkpoints.iter().filter(|one| one.steps == done) {
+                keep(&scene, checkpoint).await?;
+            }
+        }
+        if let Some(step) = steps.get(done) {
+            step::perform(&scene, step, &mut background).await?;
+        }
+    }
+    step::join_all(&mut background).await?;
+    if let Some(folder) = &scene.portrait {
+        in_phase(&scene, "portrait", async |_| {
+            portrait::draw(&scene, folder).await
+        })
+        .await?;
+    }
+    in_phase(&scene, "take down", async |scope| {
+        for work in scene.stack.down(&scene.there(), &scene.mounted()) {
+            tasks::carry_out(&*scene.site, scope, &work).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Brings the stack up, or a fork of it. `Some`: so many steps were done when the fork's origin was kept.
+async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize>, Setback> {
+    loop {
+        let mut beginning = Beginning::Nothing;
+        in_phase(scene, "prepare", async |_| {
+            beginning = scene.site.look(checkpoints).await?;
+            Ok(())
+        })
+        .await?;
+        match beginning {
+            Beginning::Nothing => {
+                raise(scene).await?;
+                return Ok(None);
+            }
+            Beginning::Fork { steps, from, story } => {
+                if fork(scene, from, story).await? {
+                    return Ok(Some(steps));
+                }
+            }
+        }
+    }
+}
+
+/// Boots the nodes of the start and brings every layer up.
+async fn raise(scene: &Scene) -> Result<(), Setback> {
+    let site = &*scene.site;
+    let at_start: Vec<NodeName> = scene
+        .plan
+        .at_start()
+        .map(|node| node.name.clone())
+        .collect();
+    in_phase(scene, "boot", async |scope| {
+        if let Started::Ready { origin } = site.start().await? {
+            scope.came_from(origin);
+        }
+        scene.arrived(&at_start);
+        attend_to_kernel(scene, &at_start).await
+    })
+    .await?;
+    for work in scene.stack.up() {
+        in_phase(scene, &format!("layer {}", work.kind), async |scope| {
+            tasks::carry_out(site, scope, &work).await?;
+            if work.kind == "mount" {
+                scene.has_mounted(&at_start);
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Goes on where a kept fleet stood. `false`: it is not what it was, and has been discarded.
+async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, Setback> {
+    let Provenance {
+        checkpoint,
+        key,
+        age_seconds,
+    } = from;
+    let mut ready = false;
+    in_phase(scene, "fork", async |scope| {
+        let kind = match scene.site.start().await? {
+            Started::Ready { .. } => {
+                ready = true;
+                EventKind::Forked {
+                    checkpoint: checkpoint.clone(),
+                    key: key.clone(),
+                    age_seconds,
+                }
+            }
+            Started::Discarded { key, reason } => EventKind::Discarded {
+                kind: "checkpoint".to_owned(),
+                key,
+                reason,
+            },
+        };
+        scope.say(None, kind);
+        Ok(())
+    })
+    .await?;
+    if ready {
+        let Story { memory, phases } = story;
+        scene.recall(memory);
+        scene.journal.inherited(phases.into_iter().map(|phase| {
+            let origin = Origin::Forked {
+                key: key.clone(),
+                age_seconds,
+                built_seconds: phase.seconds,
+            };
+            (phase.name, origin)
+        }));
+    }
+    Ok(ready)
+}
+
+/// Keeps the fleet, if its kernels have nothing to complain of.
+async fn keep(scene: &Scene, checkpoint: &Checkpoint) -> Result<(), Setback> {
+    let phase = format!("keep {}", checkpoint.name);
+    in_phase(scene, &phase, async |scope| {
+        for (node, log) in scene.site.consoles() {
+            if let Some(finding) = kernel_log::first_finding(&log) {
+                return Err(Fault::Stack(format!("the kernel of {node} says {finding}")));
+            }
+        }
+        let story = Story {
+            memory: scene.memory(),
+            phases: scene.journal.story(),
+        };
+        let name = checkpoint.name.clone();
+        let kind = match scene.site.keep(checkpoint, &story).await? {
+            Keeping::Kept {
+                key,
+                seconds,
+                bytes,
+            } => EventKind::Kept {
+                checkpoint: name,
+                key,
+                seconds,
+                bytes,
+            },
+            Keeping::NotKept { reason } => EventKind::NotKept {
+                checkpoint: name,
+                reason,
+            },
+        };
+        scope.say(None, kind);
+        Ok(())
+    })
+    .await
+}
+
+async fn in_phase(
+    scene: &Scene,
+    name: &str,
+    work: impl AsyncFnOnce(&Scope) -> Result<(), Fault>,
+) -> Result<(), Setback> {
+    let scope = scene.journal.phase(name);
+    match work(&scope).await {
+        Ok(()) => {
+            scope.end();
+            Ok(())
+        }
+        Err(fault) => Err(Setback {
+            phase: name.to_owned(),
+            fault,
+        }),
+    }
+}
+
+/// Lets the kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
+pub(crate) async fn attend_to_kernel(scene: &Scene, nodes: &[NodeName]) -> Result<(), Fault> {
+    let loud = nodes
+        .iter()
+        .map(|node| scene.site.exec(node, "dmesg -n 6", SMALL));
+    try_join_all(loud).await?;
+    Ok(())
+}

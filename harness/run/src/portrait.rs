@@ -1,0 +1,115 @@
+//! What a fleet is like at the end of its steps, in words that do not change from run to run: two runs of a scenario are
+//! alike when their portraits are.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_plan::NodeName;
+
+use crate::Fault;
+use crate::scene::{Content, Scene};
+use crate::tree;
+
+/// The file's name in a run's folder.
+pub const PORTRAIT: &str = "portrait.json";
+
+/// For one look: reading all files of a volume takes longest.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// By node and by what was looked at, what was seen.
+type Portrait = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Draws all nodes side by side, and writes the portrait to `folder`.
+pub(crate) async fn draw(scene: &Scene, folder: &Path) -> Result<(), Fault> {
+    let there = scene.there();
+    let nodes = there.iter().map(|node| of_node(scene, node, &there));
+    let portrait: Portrait = try_join_all(nodes).await?.into_iter().collect();
+    let failed = |error: std::io::Error| Fault::Lab(format!("keep the portrait: {error}"));
+    let text = serde_json::to_vec_pretty(&portrait).map_err(|error| failed(error.into()))?;
+    fs_err::write(folder.join(PORTRAIT), text).map_err(failed)
+}
+
+async fn of_node(
+    scene: &Scene,
+    node: &NodeName,
+    there: &[NodeName],
+) -> Result<(String, BTreeMap<String, String>), Fault> {
+    let mut seen = BTreeMap::new();
+    for (what, script) in looks(scene, node, there) {
+        let ended = scene.site.exec(node, &script, LOOK).await?;
+        let text = ended
+            .success()
+            .map_err(|fault| fault.during(format!("look at {what} on {node}")))?;
+        seen.insert(what, text);
+    }
+    if scene.mounted().contains(node) {
+        let at = scene.volume()?.at.as_str();
+        let ended = scene.site.exec(node, &tree::listing(at), LOOK).await?;
+        seen.insert(at.to_owned(), files(scene, at, &ended.success()?)?);
+    }
+    Ok((node.to_string(), seen))
+}
+
+/// The layers' own looks at themselves, and the configuration that they left.
+fn looks(scene: &Scene, node: &NodeName, there: &[NodeName]) -> Vec<(String, String)> {
+    let topology = scene.stack.topology();
+    let mut looks = vec![
+        (
+            "mounts".to_owned(),
+            "grep -E ' (ocfs2|ocfs2_dlmfs|configfs) ' /proc/mounts | sort\n".to_owned(),
+        ),
+        (
+            "cluster.conf".to_owned(),
+            "cat /etc/ocfs2/cluster.conf 2>/dev/null || true\n".to_owned(),
+        ),
+        (
+            "identity".to_owned(),
+            "hostname; cat /etc/hosts; cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu\n"
+                .to_owned(),
+        ),
+    ];
+    for layer in scene.stack.layers() {
+        for probe in layer.probes(node, there, topology) {
+            looks.push((format!("{}: {}", layer.kind(), probe.title), probe.script));
+        }
+    }
+    if let Ok(volume) = scene.volume() {
+        let mounted = scene.mounted();
+        let probes = volume.probes(&mounted, topology).into_iter();
+        looks.extend(
+            probes
+                .filter(|probe| probe.node == *node)
+                .map(|probe| (probe.title, probe.script)),
+        );
+    }
+    looks
+}
+
+/// The files under `at`. Random bytes differ from run to run: it is said of them only whether they are those that were
+/// acknowledged.
+fn files(scene: &Scene, at: &str, listed: &str) -> Result<String, Fault> {
+    let tree = tree::parse(listed).map_err(|odd| Fault::Lab(format!("read {at}: {odd}")))?;
+    let acknowledged = scene.acknowledged();
+    let mut text = String::new();
+    for (path, entry) in tree {
+        let random =
+            acknowledged
+                .get(&format!("{at}/{path}"))
+                .and_then(|write| match &write.content {
+                    Content::Sha256(sha256) => Some(sha256),
+                    Content::Zeros => None,
+                });
+        let what = match random {
+            Some(sha256) if entry.content.as_ref() == Some(sha256) => {
+                format!("{} random bytes as acknowledged", entry.size)
+            }
+            _ => entry.to_string(),
+        };
+        // A String takes everything.
+        let _ = writeln!(text, "{path}: {what}");
+    }
+    Ok(text)
+}
