@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sanlab_plan::Arch;
+use sanlab_plan::{Arch, ByteSize};
 use sanlab_vm::AcceleratorWish;
 
+use crate::command::run::Wish;
 use crate::{Exit, LabError, command};
 
 /// Integration tests of shared-storage stacks on QEMU guests.
@@ -23,7 +24,8 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 everything passed, 1 a scenario failed, 2 wrong input or usage, 3 the lab could not do its part, \
 4 interrupted.
 
-Environment: SANLAB_CACHE is the image store (default ~/.cache/sanlab), SANLAB_RUNTIME the folder of running fleets \
+Environment: SANLAB_CACHE is the store of images, templates and checkpoints (default ~/.cache/sanlab), \
+SANLAB_CACHE_LIMIT the size that it is kept below, SANLAB_RUNTIME the folder of running fleets \
 (default $TMPDIR/sanlab-UID), SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
 
 #[derive(Debug, Subcommand)]
@@ -33,6 +35,12 @@ enum Command {
     /// Guest images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Measurements of the lab itself; nothing else should run meanwhile
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// The store of images, templates and checkpoints
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Check scenario files without starting a guest
     Check {
         /// Scenario files
@@ -56,7 +64,13 @@ enum Command {
         /// What shall execute the guests' instructions
         #[arg(long, value_enum, default_value_t)]
         accel: Accel,
-        /// Go on with the next scenario after one that did not pass
+        /// Build everything from nothing: fork no checkpoint, clone no template, keep none
+        #[arg(long)]
+        fresh: bool,
+        /// Run each scenario so many times, and say how many of them passed
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9999))]
+        repeat: u32,
+        /// Go on after a scenario that did not pass
         #[arg(long)]
         keep_going: bool,
     },
@@ -72,6 +86,28 @@ enum ImageCommand {
         /// Take the packages that the mirror offers now, and write them to the lock file
         #[arg(long)]
         update_lock: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// How fast guests are cloned, and a mounted cluster is kept and forked
+    Start {
+        /// How often each start is measured
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// List everything: kind, key, apparent size and size on disk, age, last use
+    Ls,
+    /// Remove what was not used for longest, until the rest fits; what is in use stays
+    Gc {
+        /// The most that may be left on disk, such as `10GiB`; without it that of the environment, else 16GiB
+        #[arg(long, value_name = "SIZE", value_parser = ByteSize::parse)]
+        max_size: Option<ByteSize>,
     },
 }
 
@@ -105,13 +141,26 @@ impl Cli {
             Command::Image(ImageCommand::Build { arch, update_lock }) => {
                 command::image::build(arch, update_lock).await
             }
+            Command::Bench(BenchCommand::Start { rounds }) => command::bench::start(rounds).await,
+            Command::Cache(CacheCommand::Ls) => command::cache::list(),
+            Command::Cache(CacheCommand::Gc { max_size }) => command::cache::collect(max_size),
             Command::Check { files } => command::check::execute(&files),
             Command::Plan { file, accel } => command::plan::execute(&file, accel.into()).await,
             Command::Run {
                 files,
                 accel,
+                fresh,
+                repeat,
                 keep_going,
-            } => command::run::execute(&files, accel.into(), keep_going).await,
+            } => {
+                let wish = Wish {
+                    accelerator: accel.into(),
+                    fresh,
+                    repeat,
+                    keep_going,
+                };
+                command::run::execute(&files, wish).await
+            }
         }
     }
 }
@@ -145,5 +194,19 @@ mod tests {
             error.to_string().contains("known are x86, x86_64"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_size_and_a_number_of_repetitions_are_checked_before_anything_runs() {
+        let refused = |arguments: &[&str]| {
+            let all = ["sanlab"].iter().chain(arguments);
+            let error = Cli::try_parse_from(all).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        let error = refused(&["cache", "gc", "--max-size", "10GB"]);
+        assert!(error.contains("such as `1GiB`"), "{error}");
+        let error = refused(&["run", "--repeat", "0", "mount.toml"]);
+        assert!(error.contains("1..=9999"), "{error}");
     }
 }

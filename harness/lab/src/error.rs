@@ -46,6 +46,14 @@ pub enum LabError {
         /// Why not.
         source: io::Error,
     },
+    /// What is to be measured did not work.
+    #[error("the scenario that is measured {outcome}; its record: {}", .record.display())]
+    Bench {
+        /// The outcome's word.
+        outcome: &'static str,
+        /// Where the record is.
+        record: PathBuf,
+    },
     /// A record could not be written as JSON.
     #[error("failed to write the record: {0}")]
     Record(serde_json::Error),
@@ -81,9 +89,11 @@ impl LabError {
             | Self::Stack(_)
             | Self::NoProject(_)
             | Self::NoManifest { .. }
-            | Self::Image(ImageError::Manifest { .. } | ImageError::LockText { .. }) => {
-                Exit::BadInput
-            }
+            | Self::Image(
+                ImageError::Manifest { .. }
+                | ImageError::LockText { .. }
+                | ImageError::Limit { .. },
+            ) => Exit::BadInput,
             Self::Interrupted => Exit::Interrupted,
             _ => Exit::Broken,
         }

@@ -29,18 +29,28 @@ pub struct Lab {
 pub struct Order {
     /// Where its folder is made.
     pub run: RunFolder,
+    /// Which attempt of the scenario it is in that folder, from 1.
+    pub attempt: u32,
     /// What shall execute the guests' instructions.
     pub accelerator: AcceleratorWish,
+    /// Builds everything from nothing and keeps nothing, whatever the scenario says.
+    pub fresh: bool,
+    /// Also leaves a portrait of the fleet at the end of its steps: [`sanlab_run::PORTRAIT`].
+    pub portrait: bool,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
 }
 
 impl Order {
-    /// With the accelerator that the host allows, and no way to cancel.
+    /// The first attempt, with the accelerator that the host allows, as fresh as the scenario wants it, and no way to
+    /// cancel.
     pub fn new(run: &RunFolder) -> Self {
         Self {
             run: run.clone(),
+            attempt: 1,
             accelerator: AcceleratorWish::Auto,
+            fresh: false,
+            portrait: false,
             cancel: CancellationToken::new(),
         }
     }
@@ -127,7 +137,7 @@ impl Lab {
         let images = build
             .await
             .unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
-        run_on(images, plan, order, events).await
+        run_on(Store::open_default()?, images, plan, order, events).await
     }
 
     fn manifest(&self, plan: &Plan) -> Result<PathBuf, LabError> {
@@ -146,26 +156,36 @@ impl Lab {
     }
 }
 
-/// Runs a plan on images that are there already; otherwise like [`Lab::run`].
+/// Runs a plan on images that are there already, with a store of the caller's choice for what is kept; otherwise like
+/// [`Lab::run`].
 pub async fn run_on(
+    store: Store,
     images: BTreeMap<Arch, Image>,
     plan: &Plan,
     order: Order,
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<(RunRecord, PathBuf), LabError> {
-    let out_dir = order.run.scenario(&plan.id)?;
+    let out_dir = order.run.scenario(&plan.id, order.attempt)?;
     let Order {
         accelerator,
+        fresh,
+        portrait,
         cancel,
         ..
     } = order;
+    let plan = Plan {
+        fresh: plan.fresh || fresh,
+        ..plan.clone()
+    };
     let environment = Environment {
         images,
         accelerator,
         out_dir: out_dir.clone(),
+        store,
+        portrait,
         cancel,
     };
-    let record = sanlab_run::execute(plan, environment, events).await;
+    let record = sanlab_run::execute(&plan, environment, events).await;
     let path = write_record(&out_dir, &record)?;
     Ok((record, path))
 }

@@ -23,6 +23,7 @@ mod host;
 mod interrupt;
 mod lab;
 mod progress;
+mod quantity;
 mod runs;
 pub mod scenario;
 mod summary;

@@ -2,6 +2,8 @@
 
 use sanlab_record::{Event, EventKind};
 
+use crate::quantity::{short, size, taken_from, took};
+
 /// What an event adds to the lines that stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -56,7 +58,7 @@ impl Progress {
             EventKind::PhaseEnded { seconds } => {
                 self.open.retain(|open| open.name != phase);
                 self.note.clear();
-                Said::Result(line(at, &format!("{phase}: done in {seconds:.1} s")))
+                Said::Result(line(at, &format!("{phase}: done in {}", took(*seconds))))
             }
             EventKind::Waiting { what } => {
                 self.note = format!("waits for {what}");
@@ -76,7 +78,7 @@ impl Progress {
                 self.note = format!("{} answered", node.unwrap_or("a node"));
                 Said::Detail(line(
                     at,
-                    &format!("{subject} answered after {seconds:.1} s"),
+                    &format!("{subject} answered after {}", took(*seconds)),
                 ))
             }
             EventKind::KernelSaid { line: said } => {
@@ -92,6 +94,17 @@ impl Progress {
                     &format!("{step}: {node} {mib_per_second:.1} MiB/s"),
                 ))
             }
+            EventKind::Forked { .. }
+            | EventKind::Kept { .. }
+            | EventKind::NotKept { .. }
+            | EventKind::Discarded { .. } => match store_news(&event.kind) {
+                Some(news) => Said::Result(line(at, &format!("{subject}: {news}"))),
+                None => Said::Nothing,
+            },
+            EventKind::Resumed { seconds } => Said::Detail(line(
+                at,
+                &format!("{subject}: all guests run after {seconds:.2} s"),
+            )),
             EventKind::Failed { message } => {
                 Said::Result(line(at, &format!("{subject}: FAILED: {message}")))
             }
@@ -115,6 +128,35 @@ impl Progress {
         parts.retain(|part| !part.is_empty());
         parts.join(" | ")
     }
+}
+
+/// What was taken from the store, or put there, or thrown away.
+fn store_news(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::Forked {
+            checkpoint,
+            key,
+            age_seconds,
+        } => format!("`{checkpoint}` {}", taken_from("forked", key, *age_seconds)),
+        EventKind::Kept {
+            checkpoint,
+            key,
+            seconds,
+            bytes,
+        } => format!(
+            "`{checkpoint}` kept as {} in {}, {} on disk",
+            short(key),
+            took(*seconds),
+            size(*bytes)
+        ),
+        EventKind::NotKept { checkpoint, reason } => {
+            format!("`{checkpoint}` was not kept: {reason}")
+        }
+        EventKind::Discarded { kind, key, reason } => {
+            format!("{kind} {} was discarded: {reason}", short(key))
+        }
+        _ => return None,
+    })
 }
 
 fn line(at: f64, text: &str) -> String {
@@ -194,6 +236,46 @@ mod tests {
             mount 0:10 | layer ocfs2 1 s
         [  12.0] layer ocfs2: vix1: mounts (detail)
             mount 0:13 | layer ocfs2 4 s | vix1: mounts
+        ");
+    }
+
+    #[test]
+    fn what_the_store_gave_and_took_is_said() {
+        let mut progress = Progress::new("mount");
+        let key = "3f2a91c04d5e".repeat(6);
+        let events = [
+            EventKind::Discarded {
+                kind: "checkpoint".to_owned(),
+                key: key.clone(),
+                reason: "vix0.ram is too short".to_owned(),
+            },
+            EventKind::Forked {
+                checkpoint: "layers".to_owned(),
+                key: key.clone(),
+                age_seconds: 725.0,
+            },
+            EventKind::Kept {
+                checkpoint: "written".to_owned(),
+                key,
+                seconds: 0.31,
+                bytes: 480 << 20,
+            },
+            EventKind::NotKept {
+                checkpoint: "read".to_owned(),
+                reason: "the store is full".to_owned(),
+            },
+        ];
+        let said = events.map(
+            |kind| match progress.apply(&event(1.0, "fork", None, kind)) {
+                Said::Result(text) => text,
+                other => panic!("{other:?}"),
+            },
+        );
+        insta::assert_snapshot!(said.join("\n"), @r"
+        [   1.0] fork: checkpoint 3f2a91c04d5e was discarded: vix0.ram is too short
+        [   1.0] fork: `layers` forked from 3f2a91c04d5e of 12 min ago
+        [   1.0] fork: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
+        [   1.0] fork: `read` was not kept: the store is full
         ");
     }
 

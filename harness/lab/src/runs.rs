@@ -47,11 +47,19 @@ impl RunFolder {
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// Creates the folder that a scenario's record, logs and collected files go to.
-    pub fn scenario(&self, id: &str) -> Result<PathBuf, LabError> {
-        let path = self.path.join(id);
+    /// Creates the folder that the record, logs and collected files of a scenario's attempt go to.
+    pub fn scenario(&self, id: &str, attempt: u32) -> Result<PathBuf, LabError> {
+        let path = self.path.join(attempt_name(id, attempt));
         fs::create_dir_all(&path)?;
         Ok(path)
+    }
+}
+
+/// `mount`, then `mount-2`, `mount-3`: identifiers have no hyphen of their own.
+pub(crate) fn attempt_name(id: &str, attempt: u32) -> String {
+    match attempt {
+        0 | 1 => id.to_owned(),
+        _ => format!("{id}-{attempt}"),
     }
 }
 
@@ -135,6 +143,11 @@ mod tests {
             RunFolder::create_in(runs.path()).unwrap(),
         );
         assert_ne!(a.id(), b.id());
-        assert!(a.scenario("mount").unwrap().is_dir());
+        let (first, second) = (
+            a.scenario("mount", 1).unwrap(),
+            a.scenario("mount", 2).unwrap(),
+        );
+        assert!(first.ends_with("mount") && first.is_dir());
+        assert!(second.ends_with("mount-2") && second.is_dir());
     }
 }

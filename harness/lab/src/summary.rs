@@ -1,10 +1,13 @@
 //! A finished run as tables. Pure: records in, text out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Outcome, RunRecord};
+use sanlab_record::{Origin, Outcome, RunRecord};
 
+use crate::quantity::taken_from;
+use crate::runs::attempt_name;
 use crate::table::Table;
 
 /// What one run did: outcome, phases, samples, what the nodes cost, and where the record is.
@@ -21,12 +24,18 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
         let reason = beginning(&accelerator.reason);
         let _ = writeln!(text, "  {arch} guests on {} ({reason})", accelerator.name);
     }
-    let mut phases = Table::new(&["phase", ">from (s)", ">took (s)"]);
+    let mut phases = Table::new(&["phase", ">from (s)", ">took (s)", "origin"]);
     for phase in &record.phases {
         phases.row([
             phase.name.clone(),
             format!("{:.1}", phase.at),
-            format!("{:.1}", phase.seconds),
+            format!("{:.2}", phase.seconds),
+            match &phase.origin {
+                Origin::Forked { built_seconds, .. } => {
+                    format!("{}, built in {built_seconds:.1} s", origin(&phase.origin))
+                }
+                Origin::Built | Origin::Cloned { .. } => origin(&phase.origin),
+            },
         ]);
     }
     let mut samples = Table::new(&["step", "node", "arch", ">MiB", ">seconds", ">MiB/s"]);
@@ -76,7 +85,29 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     text
 }
 
-/// One line for every run, then the count.
+/// Where a phase's result came from.
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Built => "built".to_owned(),
+        Origin::Cloned { key, age_seconds } => taken_from("cloned", key, *age_seconds),
+        Origin::Forked {
+            key, age_seconds, ..
+        } => taken_from("forked", key, *age_seconds),
+    }
+}
+
+/// Where a run began: what it was forked from, else what its nodes were cloned from.
+fn beginning_of(record: &RunRecord) -> String {
+    let least_built = |phase: &&sanlab_record::Phase| match phase.origin {
+        Origin::Built => 0,
+        Origin::Cloned { .. } => 1,
+        Origin::Forked { .. } => 2,
+    };
+    let phase = record.phases.iter().max_by_key(least_built);
+    phase.map_or_else(|| "-".to_owned(), |phase| origin(&phase.origin))
+}
+
+/// One line for every run, one for every scenario that was run more than once, then the count.
 pub fn summary_table(records: &[RunRecord]) -> String {
     let mut table = Table::new(&[
         "scenario",
@@ -85,28 +116,36 @@ pub fn summary_table(records: &[RunRecord]) -> String {
         ">samples",
         ">median MiB/s",
         ">best MiB/s",
+        "origin",
     ]);
     let mut reasons = String::new();
-    for record in records {
+    for (number, record) in records.iter().enumerate() {
+        let earlier = records[..number]
+            .iter()
+            .filter(|other| other.scenario == record.scenario)
+            .count();
+        let name = attempt_name(
+            &record.scenario,
+            u32::try_from(earlier).unwrap_or(u32::MAX).saturating_add(1),
+        );
         let mut rates: Vec<f64> = record
             .samples
             .iter()
             .map(|sample| sample.mib_per_second)
             .collect();
         rates.sort_by(f64::total_cmp);
-        let figure =
-            |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
         table.row([
-            record.scenario.clone(),
+            name.clone(),
             record.outcome.as_str().to_owned(),
             format!("{:.1}", seconds(record)),
             rates.len().to_string(),
             figure(median(&rates)),
             figure(rates.last().copied()),
+            beginning_of(record),
         ]);
         // A single run's reason stands right above, in its own table.
         if let Some(why) = why(&record.outcome).filter(|_| records.len() > 1) {
-            let _ = write!(reasons, "\n{}:\n{}", record.scenario, indented(&why));
+            let _ = write!(reasons, "\n{name}:\n{}", indented(&why));
         }
     }
     let count = |word: &str| {
@@ -116,8 +155,9 @@ pub fn summary_table(records: &[RunRecord]) -> String {
             .count()
     };
     let mut text = format!(
-        "\n{}{reasons}\n{} passed, {} failed",
+        "\n{}{}{reasons}\n{} passed, {} failed",
         table.render(0),
+        repeated(records),
         count("passed"),
         count("failed")
     );
@@ -128,6 +168,37 @@ pub fn summary_table(records: &[RunRecord]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// One line for every scenario that was run more than once: how many passed, and what those took. What was left out
+/// does not count as a run.
+fn repeated(records: &[RunRecord]) -> String {
+    let mut table = Table::new(&["scenario", ">passed", ">median s", ">least s", ">most s"]);
+    let mut scenarios: BTreeMap<&str, (usize, Vec<f64>)> = BTreeMap::new();
+    let done = |record: &&RunRecord| !matches!(record.outcome, Outcome::Skipped { .. });
+    for record in records.iter().filter(done) {
+        let (runs, took) = scenarios.entry(&record.scenario).or_default();
+        *runs += 1;
+        if record.outcome == Outcome::Passed {
+            took.push(seconds(record));
+        }
+    }
+    for (scenario, (runs, mut took)) in scenarios {
+        if runs > 1 {
+            took.sort_by(f64::total_cmp);
+            table.row([
+                scenario.to_owned(),
+                format!("{} of {runs}", took.len()),
+                figure(median(&took)),
+                figure(took.first().copied()),
+                figure(took.last().copied()),
+            ]);
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table.render(0))
 }
 
 /// Why a run did not pass.
@@ -142,6 +213,10 @@ fn why(outcome: &Outcome) -> Option<String> {
         )),
         Outcome::Skipped { reason } => Some(format!("skipped: {reason}")),
     }
+}
+
+fn figure(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.1}"))
 }
 
 fn indented(text: &str) -> String {
@@ -186,7 +261,7 @@ mod tests {
     use std::path::Path;
 
     fn kept_record() -> RunRecord {
-        serde_json::from_str(include_str!("../../../fixtures/records/format-1.json")).unwrap()
+        RunRecord::from_json(include_str!("../../../fixtures/records/format-2.json")).unwrap()
     }
 
     #[test]
@@ -214,6 +289,22 @@ mod tests {
         };
         skipped.samples.clear();
         insta::assert_snapshot!(summary_table(&[passed, broken, skipped]));
+    }
+
+    #[test]
+    fn a_scenario_that_was_repeated_has_a_line_of_its_own() {
+        let mut passed = kept_record();
+        passed.outcome = Outcome::Passed;
+        let mut slow = passed.clone();
+        slow.phases[0].seconds = 30.0;
+        let failed = kept_record();
+        let mut once = passed.clone();
+        once.scenario = "mount".to_owned();
+        let mut skipped = passed.clone();
+        skipped.outcome = Outcome::Skipped {
+            reason: "interrupted".to_owned(),
+        };
+        insta::assert_snapshot!(summary_table(&[passed, slow, failed, skipped, once]));
     }
 
     #[test]

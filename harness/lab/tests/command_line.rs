@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use sanlab_image::{Kind, Store};
+use serde_json::json;
+
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -131,4 +134,93 @@ fn doctor_names_what_is_missing_and_ci_host_packages_installs_it() {
             "ci/host-packages does not install {package}"
         );
     }
+}
+
+/// What `sanlab cache` says of a store.
+fn cache(store: &Store, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_sanlab"))
+        .arg("cache")
+        .args(arguments)
+        .current_dir(project())
+        .env("SANLAB_CACHE", store.root())
+        .env_remove("SANLAB_CACHE_LIMIT")
+        .output()
+        .expect("the binary starts");
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{failed}");
+    String::from_utf8(output.stdout).expect("it says text")
+}
+
+#[test]
+fn the_cache_is_listed_and_made_smaller_but_for_what_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path()).unwrap();
+    assert!(cache(&store, &["ls"]).starts_with("0 entries"));
+    let publish = |kind: Kind, key: &str, about: &str| {
+        let claim = store.claim(kind, key, |_| ()).unwrap();
+        let workspace = claim.workspace().unwrap();
+        fs_err::write(workspace.path().join("n0.disk"), vec![7; 3 << 20]).unwrap();
+        workspace.publish(&json!({ "about": about })).unwrap()
+    };
+    let used = publish(Kind::Checkpoint, &"ab".repeat(32), "mount: layers");
+    drop(publish(Kind::Template, &"cd".repeat(32), "x86"));
+
+    let listed = cache(&store, &["ls"]);
+    let line = |word: &str| {
+        let line = listed.lines().find(|line| line.starts_with(word));
+        line.unwrap_or_else(|| panic!("no {word} in:\n{listed}"))
+    };
+    let checkpoint = line("checkpoint");
+    for word in ["abababababab ", "3.0 MiB", "in use", "mount: layers"] {
+        assert!(checkpoint.contains(word), "no `{word}` in {checkpoint}");
+    }
+    assert!(line("template").contains("idle"), "{listed}");
+    assert!(line("2 entries").contains("limit 16 GiB"), "{listed}");
+
+    let roomy = cache(&store, &["gc"]);
+    assert!(roomy.starts_with("removed 0 entries"), "{roomy}");
+    let collected = cache(&store, &["gc", "--max-size", "1MiB"]);
+    assert!(collected.contains("cdcdcdcdcdcd"), "{collected}");
+    assert!(
+        collected.contains("removed 1 entry of 3.0 MiB"),
+        "{collected}"
+    );
+    assert!(
+        collected.contains("more than 1.0 MiB, for what is in use stays"),
+        "{collected}"
+    );
+    assert!(used.path().join("n0.disk").exists());
+    drop(used);
+    let collected = cache(&store, &["gc", "--max-size", "1MiB"]);
+    assert!(collected.contains("0 B left"), "{collected}");
+}
+
+#[test]
+fn a_limit_of_the_cache_that_is_no_size_is_wrong_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sanlab"))
+        .args(["cache", "gc"])
+        .current_dir(project())
+        .env("SANLAB_CACHE", folder.path())
+        .env("SANLAB_CACHE_LIMIT", "much")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("SANLAB_CACHE_LIMIT `much`"), "{said}");
+}
+
+#[test]
+fn plan_says_whether_a_scenario_is_fresh_and_what_it_leaves_to_the_lab() {
+    let plan = |file: &str| {
+        let output = sanlab(&["plan", "--accel", "tcg", file], &[]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    };
+    let fresh = plan("scenarios/nbd-striped-ocfs2/mount.toml");
+    assert!(fresh.contains("fresh: built from nothing"), "{fresh}");
+    let forked = plan("scenarios/nbd-striped-ocfs2/linear.toml");
+    assert!(forked.contains("forked from"), "{forked}");
+    assert!(forked.contains("MTU 16000, the lab's default"), "{forked}");
 }

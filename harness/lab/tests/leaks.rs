@@ -1,7 +1,8 @@
 //! Whatever ends the lab, nothing of it stays: no QEMU, no janitor, no socket, no temporary folder.
 //!
 //! Real guests in a child process, which is ended by SIGKILL at random moments, by Ctrl-C, by SIGTERM and by a panic.
-//! `SANLAB_SEED` repeats a choice of moments, `SANLAB_KILLS` says how many there are (10 unless given).
+//! `SANLAB_SEED` repeats a choice of moments, `SANLAB_KILLS` says how many there are of each kind of run (10 unless
+//! given): one that builds everything, one that makes templates and a checkpoint, one that forks.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use fs_err as fs;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process_group};
 use sanlab::{Lab, Order, Terminal, scenario};
+use sanlab_image::{Kind, Store};
 use sanlab_record::EventKind;
 
 /// This test as a child: runs the scenario and panics in the midst of it.
@@ -42,8 +44,13 @@ fn main() -> ExitCode {
     let trials = vec![
         trial(
             "sigkill_at_random_moments_leaves_nothing",
-            sigkill_at_random_moments,
+            sigkill_of_fresh_runs,
         ),
+        trial(
+            "sigkill_while_templates_and_checkpoints_are_made_leaves_nothing",
+            sigkill_of_makers,
+        ),
+        trial("sigkill_of_forks_leaves_nothing", sigkill_of_forks),
         trial("ctrl_c_while_booting_leaves_nothing", || {
             interrupted(Signal::INT, BOOTING, CLEAN_UP)
         }),
@@ -69,7 +76,60 @@ fn real(attempt: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, Fail
     attempt().map(|()| Completion::Completed)
 }
 
-fn sigkill_at_random_moments() -> Result<(), Failed> {
+/// Everything is built, nothing is kept.
+fn sigkill_of_fresh_runs() -> Result<(), Failed> {
+    let length = undisturbed(&Den::new()?, fresh())?;
+    sigkill_at_random_moments(length, fresh, Den::new)
+}
+
+/// Each finds an empty store, and is to leave one that is good.
+fn sigkill_of_makers() -> Result<(), Failed> {
+    let length = undisturbed(&Den::new()?, sanlab())?;
+    sigkill_at_random_moments(length, sanlab, Den::new)?;
+    let den = Den::new()?;
+    let moment = length.mul_f64(0.9);
+    let mut child = den.start(sanlab())?;
+    let _ = ended(&mut child, moment)?;
+    child.kill()?;
+    child.wait()?;
+    // What a killed one left in the store does not trouble the next.
+    undisturbed(&den, sanlab()).map(|_| ())
+}
+
+/// All find one store with a checkpoint, which stays good.
+fn sigkill_of_forks() -> Result<(), Failed> {
+    let pantry = tempfile::Builder::new().prefix("leak-").tempdir()?;
+    let den = || Den::with_store(pantry.path().to_owned());
+    undisturbed(&den()?, sanlab())?;
+    let length = undisturbed(&den()?, sanlab())?;
+    sigkill_at_random_moments(length, sanlab, den)?;
+    let last = den()?;
+    undisturbed(&last, sanlab())?;
+    if last.said().contains("forked from") {
+        Ok(())
+    } else {
+        Err(format!("the last run was no fork\n{}", last.said()).into())
+    }
+}
+
+/// How long a run takes that nobody disturbs; it must leave nothing either.
+fn undisturbed(den: &Den, command: Command) -> Result<Duration, Failed> {
+    let begin = Instant::now();
+    let mut whole = den.start(command)?;
+    let status = den.wait(&mut whole, WHOLE_RUN)?;
+    let length = begin.elapsed();
+    if !status.success() {
+        return Err(format!("the undisturbed run ended with {status}\n{}", den.said()).into());
+    }
+    den.expect_empty("an undisturbed run", Duration::ZERO)?;
+    Ok(length)
+}
+
+fn sigkill_at_random_moments(
+    length: Duration,
+    command: fn() -> Command,
+    den: impl Fn() -> Result<Den, Failed>,
+) -> Result<(), Failed> {
     let seed = match std::env::var("SANLAB_SEED") {
         Ok(seed) => seed.parse()?,
         Err(_) => u64::try_from(
@@ -77,17 +137,6 @@ fn sigkill_at_random_moments() -> Result<(), Failed> {
         )?,
     };
     let kills: u32 = std::env::var("SANLAB_KILLS").map_or(Ok(10), |kills| kills.parse())?;
-    // A run that nobody disturbs says how long one takes, and must leave nothing either.
-    let den = Den::new()?;
-    let begin = Instant::now();
-    let mut whole = den.start(sanlab())?;
-    let status = den.wait(&mut whole, WHOLE_RUN)?;
-    let length = begin.elapsed();
-    if !status.success() {
-        return Err(format!("the undisturbed run ended with {status}\n{}", den.said()).into());
-    }
-    den.expect_empty("an undisturbed run", Duration::ZERO)?;
-
     let mut moments = Moments(seed | 1);
     Terminal::plain().line(&format!(
         "SANLAB_SEED={seed}, a whole run takes {:.1} s",
@@ -99,8 +148,8 @@ fn sigkill_at_random_moments() -> Result<(), Failed> {
             "SIGKILL {kill} after {:.2} s (SANLAB_SEED={seed})",
             moment.as_secs_f64()
         );
-        let den = Den::new()?;
-        let mut child = den.start(sanlab())?;
+        let den = den()?;
+        let mut child = den.start(command())?;
         // Ends early when the machine is faster now; then there is nothing to kill, and nothing may be left.
         let _ = ended(&mut child, moment)?;
         let running = den.processes().len();
@@ -115,7 +164,7 @@ fn sigkill_at_random_moments() -> Result<(), Failed> {
 /// To the whole process group, as a terminal does it, when the child has said `moment`.
 fn interrupted(signal: Signal, moment: &str, clean_up: Duration) -> Result<(), Failed> {
     let den = Den::new()?;
-    let mut child = den.start(sanlab())?;
+    let mut child = den.start(fresh())?;
     den.wait_until_said(&mut child, moment)?;
     signal_group(&child, signal)?;
     let status = den.wait(&mut child, Duration::from_secs(90))?;
@@ -127,7 +176,7 @@ fn interrupted(signal: Signal, moment: &str, clean_up: Duration) -> Result<(), F
 
 fn interrupted_twice() -> Result<(), Failed> {
     let den = Den::new()?;
-    let mut child = den.start(sanlab())?;
+    let mut child = den.start(fresh())?;
     den.wait_until_said(&mut child, WORKING)?;
     signal_group(&child, Signal::INT)?;
     // Two signals at once are one signal: the second is sent when the first has been seen.
@@ -163,7 +212,10 @@ fn panic_in_mid_run() -> ! {
     runtime.block_on(async {
         let lab = Lab::find(&project()).expect("the tests run in a checkout");
         let plan = scenario::load(&two_nodes()).expect("a good scenario");
-        let order = Order::new(&lab.new_run().expect("a folder"));
+        let order = Order {
+            fresh: true,
+            ..Order::new(&lab.new_run().expect("a folder"))
+        };
         let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
         let run = lab.run(&plan, order, sender);
         tokio::pin!(run);
@@ -181,14 +233,32 @@ fn panic_in_mid_run() -> ! {
 /// A place of its own for one child: everything that the lab makes outside its records is in it or names it.
 struct Den {
     folder: tempfile::TempDir,
+    store: PathBuf,
 }
 
 impl Den {
+    /// With a store of its own, too, in which there is nothing but the user's images.
     fn new() -> Result<Self, Failed> {
-        let den = Self {
-            folder: tempfile::Builder::new().prefix("leak-").tempdir()?,
-        };
+        let folder = tempfile::Builder::new().prefix("leak-").tempdir()?;
+        let store = folder.path().join("store");
+        Self::in_folder(folder, store)
+    }
+
+    /// With a store that others use as well.
+    fn with_store(store: PathBuf) -> Result<Self, Failed> {
+        let folder = tempfile::Builder::new().prefix("leak-").tempdir()?;
+        Self::in_folder(folder, store)
+    }
+
+    fn in_folder(folder: tempfile::TempDir, store: PathBuf) -> Result<Self, Failed> {
+        let den = Self { folder, store };
         fs::create_dir(den.temp())?;
+        fs::create_dir_all(&den.store)?;
+        let images = den.store.join("images");
+        if !images.exists() {
+            let all = Store::open_default()?.root().join("images");
+            fs::os::unix::fs::symlink(all, images)?;
+        }
         Ok(den)
     }
 
@@ -204,6 +274,9 @@ impl Den {
         let said = fs::File::create(self.folder.path().join("said"))?;
         command
             .current_dir(project())
+            .env("SANLAB_CACHE", &self.store)
+            // Never reached: the images in it are the user's.
+            .env("SANLAB_CACHE_LIMIT", "1024TiB")
             .env("SANLAB_RUNTIME", self.runtime())
             .env("SANLAB_RUNS", self.folder.path().join("runs"))
             .env("TMPDIR", self.temp())
@@ -292,8 +365,25 @@ impl Den {
                 remains.join("\n  "),
                 self.said()
             )
-            .into()
-        })
+        })?;
+        self.expect_good_store(after)
+    }
+
+    /// Whatever is in the store is whole and held by nobody, and looking at it sweeps away what was half made.
+    fn expect_good_store(&self, after: &str) -> Result<(), Failed> {
+        let store = Store::at(&self.store)?;
+        let mut bad = store.entries()?;
+        // Of the images nothing is asked: others may use them.
+        bad.retain(|entry| entry.kind != Kind::Image && (entry.held || !entry.whole));
+        let half: Vec<_> = fs::read_dir(store.root().join("building"))?.collect();
+        if bad.is_empty() && half.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "left in the store after {after}: {bad:?} {half:?}\n{}",
+            self.said()
+        )
+        .into())
     }
 }
 
@@ -364,6 +454,13 @@ fn signal_group(child: &Child, signal: Signal) -> Result<(), Failed> {
         .and_then(Pid::from_raw)
         .ok_or("the child has no process id")?;
     Ok(kill_process_group(group, signal)?)
+}
+
+/// A run that builds everything, whatever is kept.
+fn fresh() -> Command {
+    let mut command = sanlab();
+    command.arg("--fresh");
+    command
 }
 
 fn sanlab() -> Command {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use libtest_mimic::{Arguments, Failed, Trial};
 use sanlab::{Order, RunFolder};
-use sanlab_image::{Image, Sizes};
+use sanlab_image::{Image, Sizes, Store};
 use sanlab_plan::Arch;
 use sanlab_record::{Outcome, RunRecord};
 use sanlab_vm::AcceleratorWish;
@@ -141,12 +141,15 @@ fn perform(part: &Part) -> Result<RunRecord, Failed> {
     let run = RunFolder::create_in(&folder.path().join("runs"))?;
     let order = Order {
         accelerator: AcceleratorWish::Tcg,
+        // A part is a boot; nobody plays a guest that is made into a template.
+        fresh: true,
         ..Order::new(&run)
     };
     let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
     let images = BTreeMap::from([(Arch::X86_64, image)]);
+    let store = Store::at(&folder.path().join("store"))?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let (record, path) = runtime.block_on(sanlab::run_on(images, &plan, order, events))?;
+    let (record, path) = runtime.block_on(sanlab::run_on(store, images, &plan, order, events))?;
     let kept: RunRecord = serde_json::from_slice(&fs::read(&path)?)?;
     assert_eq!(
         (&kept.outcome, kept.events.len()),

@@ -5,6 +5,7 @@ use sanlab_image::Store;
 use sanlab_plan::Arch;
 use sanlab_vm::AcceleratorWish;
 
+use crate::quantity::size;
 use crate::terminal::print;
 use crate::{Exit, LabError, host};
 
@@ -61,8 +62,7 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
     }
 
     let store = Store::open_default()?;
-    let stat = rustix::fs::statvfs(store.root()).map_err(std::io::Error::from)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = store.free_bytes()?;
     let short = if free < ENOUGH_SPACE {
         ": too little to build images"
     } else {
@@ -70,7 +70,12 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
     };
     say(
         "cache",
-        &format!("{}, {} MiB free{short}", store.root().display(), free >> 20),
+        &format!(
+            "{}, kept below {}, {} free{short}",
+            store.root().display(),
+            size(Store::limit()?),
+            size(free)
+        ),
     )?;
 
     if missing.is_empty() {

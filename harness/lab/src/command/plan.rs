@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
+use sanlab_fleet::DEFAULT_MTU;
 use sanlab_plan::{Action, Arch, Joins, NicModel, NodeName, Plan, Step, Tier};
 use sanlab_vm::AcceleratorWish;
 
@@ -36,7 +37,7 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
     facts(
         "network",
         &plan.network.mtu.map_or_else(
-            || "the lab's default MTU".to_owned(),
+            || format!("MTU {DEFAULT_MTU}, the lab's default"),
             |mtu| format!("MTU {mtu}"),
         ),
     );
@@ -64,6 +65,12 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
             memory(true)
         ),
     );
+    let origin = if plan.fresh {
+        "fresh: built from nothing in every run, and not kept"
+    } else {
+        "forked from the longest part of it that an earlier run has kept; else built, and kept"
+    };
+    facts("origin", origin);
     match &plan.tier {
         Tier::Default => facts("tier", "default"),
         Tier::Long { reason } => facts("tier", &format!("long: {reason}")),
@@ -97,13 +104,16 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
             layer.title(),
         ]);
     }
-    let mut steps = Table::new(&[">no", "step", ">deadline", "what"]);
+    let mut steps = Table::new(&[">no", "step", ">deadline", "checkpoint", "what"]);
     for (number, step) in plan.steps.iter().enumerate() {
         let deadline = format!("{} s", step.deadline.as_secs());
         steps.row([
             (number + 1).to_string(),
             step.label.to_string(),
             deadline,
+            step.checkpoint
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), ToString::to_string),
             action(step),
         ]);
     }

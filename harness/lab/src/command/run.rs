@@ -13,12 +13,20 @@ use crate::summary::{scenario_table, summary_table};
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError, Order, interrupt, runs, scenario, watch};
 
+/// How the scenarios shall be run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) accelerator: AcceleratorWish,
+    /// From nothing, whatever the scenarios say.
+    pub(crate) fresh: bool,
+    /// How many times each; at least 1.
+    pub(crate) repeat: u32,
+    /// Even after one that did not pass.
+    pub(crate) keep_going: bool,
+}
+
 /// Runs the scenarios of the files and prints a table for each and one for all.
-pub(crate) async fn execute(
-    files: &[PathBuf],
-    accelerator: AcceleratorWish,
-    keep_going: bool,
-) -> Result<Exit, LabError> {
+pub(crate) async fn execute(files: &[PathBuf], wish: Wish) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let Some(plans) = load(files, &mut terminal)? else {
         return Ok(Exit::BadInput);
@@ -32,8 +40,12 @@ pub(crate) async fn execute(
     let run = lab.new_run()?;
     let mut records: Vec<RunRecord> = Vec::new();
     let mut exit = Exit::Success;
-    for plan in &plans {
-        if exit == Exit::Interrupted || (exit != Exit::Success && !keep_going) {
+    let attempts = plans
+        .iter()
+        .flat_map(|plan| (1..=wish.repeat).map(move |attempt| (plan, attempt)));
+    let all = attempts.clone().count();
+    for (plan, attempt) in attempts {
+        if exit == Exit::Interrupted || (exit != Exit::Success && !wish.keep_going) {
             let reason = if exit == Exit::Interrupted {
                 "interrupted"
             } else {
@@ -43,20 +55,23 @@ pub(crate) async fn execute(
             continue;
         }
         terminal.line(&format!(
-            "{}: {} ({} of {})",
+            "{}: {} ({} of {all})",
             plan.id,
             plan.name,
             records.len() + 1,
-            plans.len()
         ));
         let (sender, events) = mpsc::unbounded_channel();
         let order = Order {
             run: run.clone(),
-            accelerator,
+            attempt,
+            accelerator: wish.accelerator,
+            fresh: wish.fresh,
+            portrait: false,
             cancel: cancel.clone(),
         };
         let work = lab.run(plan, order, sender);
-        let (record, kept) = watch::run(&mut terminal, &plan.id, events, work).await?;
+        let title = runs::attempt_name(&plan.id, attempt);
+        let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
         exit = exit.max(exit_of(&record, &cancel));
         records.push(record);
