@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::{try_join, try_join_all};
 use sanlab_plan::Arch;
-use sanlab_vm::{AcceleratorChoice, VmError, choose_accelerator, qemu_version};
+use sanlab_vm::{AcceleratorChoice, GuestClock, VmError, choose_accelerator, qemu_version};
 use tokio::sync::OnceCell;
 
 use crate::boot::vm_arch;
@@ -21,21 +22,23 @@ pub(crate) struct Emulator {
 /// Those of all architectures that a fleet has.
 pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, FleetError> {
     let archs: BTreeSet<Arch> = spec.members.iter().map(|member| member.arch).collect();
-    let mut found = BTreeMap::new();
-    for arch in archs {
+    let found = try_join_all(archs.into_iter().map(|arch| async move {
         let failed = |source| FleetError::Accelerator {
             arch,
             source: Box::new(source),
         };
+        let accelerator = choose_accelerator(spec.accelerator, vm_arch(arch));
+        let (accelerator, version) = try_join(accelerator, version(arch)).await.map_err(failed)?;
+        // It takes its time once a process: now, while others wait as well.
+        GuestClock::for_host(accelerator.accelerator).await;
         let emulator = Emulator {
-            accelerator: choose_accelerator(spec.accelerator, vm_arch(arch))
-                .await
-                .map_err(failed)?,
-            version: version(arch).await.map_err(failed)?,
+            accelerator,
+            version,
         };
-        found.insert(arch, emulator);
-    }
-    Ok(found)
+        Ok::<_, FleetError>((arch, emulator))
+    }))
+    .await?;
+    Ok(found.into_iter().collect())
 }
 
 /// Asked once a process: the answer takes QEMU a twentieth of a second.
