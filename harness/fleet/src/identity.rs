@@ -8,11 +8,21 @@ use sanlab_plan::NicModel;
 use crate::saved;
 use crate::spec::{FleetSpec, NodeSpec};
 
-/// Whether `eth0` has no IPv6.
-const IPV6_OFF: &str = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
+/// The script that brings `eth0` up unless it is, without IPv6: nobody has such an address here, and it would ask everybody
+/// questions.
+///
+/// Whatever makes Linux look at the card's filters again, such as bringing it up once more or joining a group, makes
+/// QEMU's e1000 deaf for a second (its `flush_queue_timer`).
+fn card_up(mtu: u32) -> String {
+    format!(
+        "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6\n\
+         echo {mtu} >/sys/class/net/eth0/mtu\n\
+         read -r flags </sys/class/net/eth0/flags\n\
+         [ $((flags & 1)) = 1 ] || ip link set eth0 up\n"
+    )
+}
 
-/// The script for busybox's shell that makes a guest the member `me`, at that time since 1970. It may run again: a guest
-/// that was cloned has its template's identity before.
+/// The script for busybox's shell that makes a guest the member `me`, at that time since 1970.
 ///
 /// Under TCG every process costs a hundredth of a second: what the shell can do by itself, it does.
 pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) -> String {
@@ -40,9 +50,10 @@ pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) ->
          echo {name} >/etc/hostname\n\
          echo {id} >/etc/machine-id\n\
          echo '{hosts}' >/etc/hosts\n\
-         ifconfig eth0 hw ether {mac} {address} netmask 255.255.255.0 mtu {mtu} up\n\
-         echo 0 >{IPV6_OFF}\n\
-         {narrow}",
+         ip link set eth0 address {mac}\n\
+         ip addr add {address}/24 dev eth0\n\
+         {card_up}{narrow}",
+        card_up = card_up(mtu),
         id = machine_id(me),
         hosts = hosts.trim_end(),
         mac = me.mac(),
@@ -50,19 +61,21 @@ pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) ->
     )
 }
 
-/// Brings a template's card up, where that would take a clone long. It talks to nobody: IPv6 would make itself an
-/// address of the Ethernet address, which is not the clone's.
-pub(crate) fn card_script(template: &NodeSpec, fleet: &FleetSpec) -> String {
-    match template.nic {
-        NicModel::VirtioNet => String::new(),
+/// The script that does for a template what its clones then need not: its card is up, and the files of an identity lie in
+/// the upper layer of its root.
+pub(crate) fn groundwork_script(template: &NodeSpec, fleet: &FleetSpec) -> String {
+    let mtu = match template.nic {
+        // It changes at once.
+        NicModel::VirtioNet => 1500,
         // It finds its link up to two seconds after it was brought up, and again after its MTU was changed.
-        NicModel::E1000 => format!(
-            "echo 1 >{IPV6_OFF}\n\
-             ifconfig eth0 mtu {} up\n\
-             until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do usleep 20000; done\n",
-            template.mtu(fleet.mtu)
-        ),
-    }
+        NicModel::E1000 => template.mtu(fleet.mtu),
+    };
+    format!(
+        "for file in hostname machine-id hosts; do echo >/etc/$file; done\n\
+         {}\
+         until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do usleep 20000; done\n",
+        card_up(mtu)
+    )
 }
 
 /// The line that sets a guest's clock to that time since 1970, to the nearest second: the guest's RTC, by which it is
@@ -149,8 +162,12 @@ mod tests {
         10.77.0.10 vix0 vix0.local
         10.77.0.11 vix1 vix1.local
         10.77.0.14 vc vc.local' >/etc/hosts
-        ifconfig eth0 hw ether 52:54:00:4d:00:00 10.77.0.10 netmask 255.255.255.0 mtu 65000 up
-        echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        ip link set eth0 address 52:54:00:4d:00:00
+        ip addr add 10.77.0.10/24 dev eth0
+        echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        echo 65000 >/sys/class/net/eth0/mtu
+        read -r flags </sys/class/net/eth0/flags
+        [ $((flags & 1)) = 1 ] || ip link set eth0 up
         ip route replace 10.77.0.14/32 dev eth0 mtu 16110
         "#);
     }
@@ -167,8 +184,12 @@ mod tests {
         10.77.0.10 vix0 vix0.local
         10.77.0.11 vix1 vix1.local
         10.77.0.14 vc vc.local' >/etc/hosts
-        ifconfig eth0 hw ether 52:54:00:4d:00:04 10.77.0.14 netmask 255.255.255.0 mtu 16110 up
-        echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        ip link set eth0 address 52:54:00:4d:00:04
+        ip addr add 10.77.0.14/24 dev eth0
+        echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        echo 16110 >/sys/class/net/eth0/mtu
+        read -r flags </sys/class/net/eth0/flags
+        [ $((flags & 1)) = 1 ] || ip link set eth0 up
         "#);
     }
 

@@ -168,7 +168,7 @@ pub(crate) fn key(
 
 /// The script that a template runs before it is saved.
 pub(crate) fn prepare(member: &NodeSpec, spec: &FleetSpec) -> String {
-    let card = identity::card_script(member, spec);
+    let groundwork = identity::groundwork_script(member, spec);
     // In a shell of its own: it may end early, or change directory.
-    format!("{card}(\n:\n{}\n)\nsync\n", spec.warm)
+    format!("{groundwork}(\n:\n{}\n)\nsync\n", spec.warm)
 }

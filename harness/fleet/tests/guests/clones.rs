@@ -26,7 +26,7 @@ pub(crate) async fn five() {
         let said = says(&node, identity).await;
         let (name, number) = (node.name(), node.number());
         let expected = format!(
-            "{name}\n{name}\n73616e6c6162000000005254004d00{number:02x}\n52:54:00:4d:00:{number:02x}\n10.77.0.{}/24\n16000\n1",
+            "{name}\n{name}\n73616e6c6162000000005254004d00{number:02x}\n52:54:00:4d:00:{number:02x}\n10.77.0.{}/24\n16000\n0",
             10 + number
         );
         assert_eq!(said, expected);
