@@ -194,11 +194,16 @@ impl Keeper {
         let held = workspace.publish(&label).map_err(|error| lab(&error))?;
         drop(claim);
         self.base = Some(Base { index, held, label });
-        self.making = self
-            .take_on(index + 1)?
-            .unwrap_or_else(|| Making::Impossible {
+        // No error from here on: on one the machines would go on, and write to what is kept now.
+        self.making = match self.take_on(index + 1) {
+            Ok(Some(making)) => making,
+            Ok(None) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
-            });
+            },
+            Err(fault) => Making::Impossible {
+                reason: fault.to_string(),
+            },
+        };
         Ok(self.keys[index].clone())
     }
 
