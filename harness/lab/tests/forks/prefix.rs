@@ -1,0 +1,131 @@
+//! A run begins at the last checkpoint that its plan has in common with what was kept.
+
+use std::path::Path;
+
+use libtest_mimic::Failed;
+use sanlab_plan::Plan;
+use sanlab_record::{EventKind, Origin, RunRecord};
+
+use crate::Attempted;
+use crate::ground::{Ground, Ran, attempt};
+
+/// What may differ from run to run.
+#[derive(Clone, Copy)]
+struct Words {
+    port: u16,
+    /// Written to the nodes' memory by the step that has a checkpoint.
+    mark: &'static str,
+    /// A pattern, looked for in what was written.
+    seen: &'static str,
+}
+
+/// What a run must have taken from the store, and put there: checkpoints' names.
+type Expected = (Option<&'static str>, &'static [&'static str]);
+
+const FIRST: Words = Words {
+    port: 4300,
+    mark: "one",
+    seen: "^one",
+};
+
+const RUNS: [(Words, Expected); 6] = [
+    (FIRST, (None, &["layers", "marked"])),
+    (FIRST, (Some("marked"), &[])),
+    // What comes after the checkpoint does not matter to it.
+    (
+        Words {
+            seen: "one",
+            ..FIRST
+        },
+        (Some("marked"), &[]),
+    ),
+    // Another step before it makes another.
+    (
+        Words {
+            mark: "two",
+            seen: "^two",
+            ..FIRST
+        },
+        (Some("layers"), &["marked"]),
+    ),
+    // Other layers have nothing in common.
+    (
+        Words {
+            port: 4301,
+            ..FIRST
+        },
+        (None, &["layers", "marked"]),
+    ),
+    // What was kept later took nothing away.
+    (FIRST, (Some("marked"), &[])),
+];
+
+pub(crate) async fn is_shared(ground: &Ground) -> Attempted {
+    let place = ground.place(&plan(FIRST)?).await?;
+    let run = ground.lab.new_run()?;
+    for (number, (words, expected)) in (1..).zip(RUNS) {
+        let ran = ground
+            .run(&place, &plan(words)?, attempt(&run, number))
+            .await?;
+        expect(&ran, expected)?;
+    }
+    Ok(None)
+}
+
+fn plan(words: Words) -> Result<Plan, Failed> {
+    let Words { port, mark, seen } = words;
+    let text = format!(
+        r#"
+name = "a step has a checkpoint"
+
+[nodes]
+vix0 = {{ arch = "x86_64" }}
+vix1 = {{ arch = "x86" }}
+
+[[layer]]
+nbd = {{ disk = "64MiB", port = {port} }}
+
+[[step]]
+label = "mark"
+run = {{ command = "echo {mark} {{node}} >/tmp/mark" }}
+checkpoint = "marked"
+
+[[step]]
+run = {{ command = "grep {{node}} /tmp/mark", output = "{seen}" }}
+"#
+    );
+    let plan = sanlab_plan::parse(Path::new("prefix.toml"), &text);
+    plan.map_err(|mistakes| mistakes.render(false).into())
+}
+
+fn expect(ran: &Ran, (from, to): Expected) -> Result<(), Failed> {
+    let forked = forked(&ran.record);
+    if forked != from {
+        return Err(ran.but(&format!("was forked from {forked:?}, expected: {from:?}")));
+    }
+    let kept = kept(&ran.record);
+    if kept != to {
+        return Err(ran.but(&format!("kept {kept:?}, expected: {to:?}")));
+    }
+    let mark = ran.record.phases.iter().find(|one| one.name == "step mark");
+    let mark = mark.ok_or_else(|| ran.but("has no mark"))?;
+    if matches!(mark.origin, Origin::Forked { .. }) == (from == Some("marked")) {
+        return Ok(());
+    }
+    Err(ran.but(&format!("has a mark of origin {:?}", mark.origin)))
+}
+
+fn forked(record: &RunRecord) -> Option<&str> {
+    record.events.iter().find_map(|event| match &event.kind {
+        EventKind::Forked { checkpoint, .. } => Some(checkpoint.as_str()),
+        _ => None,
+    })
+}
+
+fn kept(record: &RunRecord) -> Vec<&str> {
+    let told = record.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Kept { checkpoint, .. } => Some(checkpoint.as_str()),
+        _ => None,
+    });
+    told.collect()
+}

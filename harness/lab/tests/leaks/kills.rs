@@ -1,0 +1,235 @@
+//! SIGKILL, which nobody can prepare for: at any moment of a run that builds everything, and in those stretches of other
+//! runs in which something is put into the store or taken out of it.
+
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use libtest_mimic::Failed;
+use sanlab::Terminal;
+use sanlab_image::{Kind, Store};
+use sanlab_record::RunRecord;
+use tempfile::TempDir;
+
+use crate::den::{CLEAN_UP, Den, WHOLE_RUN, ended, fresh, sanlab};
+
+/// What a run with no templates does to get guests: it makes the templates, and clones them.
+const BOOT: Stretch = Stretch {
+    phase: "boot",
+    after: "] prepare: done",
+    power: 1,
+};
+/// What a run does when the layers are up: it keeps the fleet, which is soon done, and goes on with a fork.
+const KEEP: Stretch = Stretch {
+    phase: "keep layers",
+    after: "] layer nbd: done",
+    power: 3,
+};
+/// What a run does that finds a checkpoint.
+const FORK: Stretch = Stretch {
+    phase: "fork",
+    after: "] prepare: done",
+    power: 1,
+};
+
+/// A phase of a run.
+struct Stretch {
+    phase: &'static str,
+    /// What the lab says when it begins.
+    after: &'static str,
+    /// Of the random fraction: 1 makes all moments alike, more prefers early ones.
+    power: i32,
+}
+
+/// Everything is built, nothing is kept.
+pub(crate) fn of_fresh_runs() -> Result<(), Failed> {
+    let begin = Instant::now();
+    undisturbed(&Den::new()?, fresh())?;
+    let length = begin.elapsed();
+    let mut dice = Dice::new()?;
+    dice.tell(&format!("a whole run takes {:.1} s", length.as_secs_f64()));
+    while let Some((kill, fraction)) = dice.next() {
+        let moment = length.mul_f64(fraction);
+        let what = format!("{kill} after {:.2} s", moment.as_secs_f64());
+        let den = Den::new()?;
+        kill_after(&den, fresh(), None, moment, &what)?;
+    }
+    Ok(())
+}
+
+/// Each makes its templates anew, in a store in which others were killed.
+pub(crate) fn of_template_makers() -> Result<(), Failed> {
+    let store = Larder::new()?;
+    kill_within(&store, &BOOT, || {
+        store.discard(&[Kind::Checkpoint, Kind::Template])
+    })?;
+    // With whatever the last one left.
+    undisturbed(&store.den()?, sanlab()).map(drop)
+}
+
+/// Each makes a checkpoint, in a store in which others were killed. One that was made before the kill is good.
+pub(crate) fn of_checkpoint_makers() -> Result<(), Failed> {
+    let store = Larder::new()?;
+    kill_within(&store, &KEEP, || {
+        if store.holds(Kind::Checkpoint)? {
+            store.fork()?;
+        }
+        store.discard(&[Kind::Checkpoint])
+    })?;
+    undisturbed(&store.den()?, sanlab())?;
+    store.fork()
+}
+
+/// All fork one checkpoint, which stays good.
+pub(crate) fn of_forks() -> Result<(), Failed> {
+    let store = Larder::new()?;
+    undisturbed(&store.den()?, sanlab())?;
+    kill_within(&store, &FORK, || Ok(()))?;
+    store.fork()
+}
+
+/// Kills runs on one store in that phase; how long it takes tells a run that nobody disturbs. Each begins with the
+/// store as `prepare` leaves it.
+fn kill_within(
+    store: &Larder,
+    stretch: &Stretch,
+    prepare: impl Fn() -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let Stretch {
+        phase,
+        after,
+        power,
+    } = stretch;
+    let record = undisturbed(&store.den()?, sanlab())?;
+    let mut phases = record.phases.iter();
+    let usual = phases.find(|one| one.name == *phase);
+    let usual = usual.ok_or_else(|| format!("a run has no phase `{phase}`"))?;
+    let mut dice = Dice::new()?;
+    dice.tell(&format!("`{phase}` takes {:.2} s", usual.seconds));
+    while let Some((kill, fraction)) = dice.next() {
+        prepare()?;
+        let moment = Duration::from_secs_f64(usual.seconds * fraction.powi(*power));
+        let what = format!("{kill} in `{phase}` after {:.3} s", moment.as_secs_f64());
+        kill_after(&store.den()?, sanlab(), Some(after), moment, &what)?;
+    }
+    prepare()
+}
+
+/// Starts the lab, and kills it so long after it has said that.
+fn kill_after(
+    den: &Den,
+    command: Command,
+    after: Option<&str>,
+    moment: Duration,
+    what: &str,
+) -> Result<(), Failed> {
+    let mut child = den.start(command)?;
+    if let Some(words) = after {
+        den.wait_until_said(&mut child, words)?;
+    }
+    // Ends early when the machine is faster now; then there is nothing to kill, and nothing may be left.
+    let _ = ended(&mut child, moment)?;
+    let running = den.processes().len();
+    child.kill()?;
+    child.wait()?;
+    let half = den.half_made();
+    den.expect_empty(what, CLEAN_UP)?;
+    Terminal::plain().line(&format!(
+        "{what}: {running} processes and {half} half made entries, none is left"
+    ));
+    Ok(())
+}
+
+/// A run that nobody disturbs; it must leave nothing either.
+fn undisturbed(den: &Den, command: Command) -> Result<RunRecord, Failed> {
+    let mut whole = den.start(command)?;
+    let status = den.wait(&mut whole, WHOLE_RUN)?;
+    if !status.success() {
+        return Err(format!("the undisturbed run ended with {status}\n{}", den.said()).into());
+    }
+    den.expect_empty("an undisturbed run", Duration::ZERO)?;
+    den.record()
+}
+
+/// A store that many runs use, one after another.
+struct Larder(TempDir);
+
+impl Larder {
+    fn new() -> Result<Self, Failed> {
+        Ok(Self(tempfile::Builder::new().prefix("leak-").tempdir()?))
+    }
+
+    /// A place for the next run.
+    fn den(&self) -> Result<Den, Failed> {
+        Den::with_store(self.0.path().to_owned())
+    }
+
+    fn holds(&self, kind: Kind) -> Result<bool, Failed> {
+        let entries = Store::at(self.0.path())?.entries()?;
+        Ok(entries.iter().any(|entry| entry.kind == kind))
+    }
+
+    fn discard(&self, kinds: &[Kind]) -> Result<(), Failed> {
+        let store = Store::at(self.0.path())?;
+        for entry in store.entries()? {
+            if kinds.contains(&entry.kind) {
+                store.discard(entry.kind, &entry.key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A run that must find a checkpoint.
+    fn fork(&self) -> Result<(), Failed> {
+        let den = self.den()?;
+        undisturbed(&den, sanlab())?;
+        if den.said().contains("forked from") {
+            Ok(())
+        } else {
+            Err(format!("the run was no fork\n{}", den.said()).into())
+        }
+    }
+}
+
+/// Fractions of one, evenly distributed: xorshift64*, Marsaglia 2003 and Vigna 2016.
+struct Dice {
+    seed: u64,
+    state: u64,
+    throws: u32,
+    left: u32,
+}
+
+impl Dice {
+    /// Ten, unless `SANLAB_KILLS` says otherwise.
+    fn new() -> Result<Self, Failed> {
+        let seed = match std::env::var("SANLAB_SEED") {
+            Ok(seed) => seed.parse()?,
+            Err(_) => u64::try_from(
+                SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() & u128::from(u64::MAX),
+            )?,
+        };
+        let throws = std::env::var("SANLAB_KILLS").map_or(Ok(10), |kills| kills.parse())?;
+        Ok(Self {
+            seed,
+            state: seed | 1,
+            throws,
+            left: throws,
+        })
+    }
+
+    fn tell(&self, what: &str) {
+        Terminal::plain().line(&format!("SANLAB_SEED={}, {what}", self.seed));
+    }
+
+    /// A name for the kill, and the next fraction.
+    fn next(&mut self) -> Option<(String, f64)> {
+        self.left = self.left.checked_sub(1)?;
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let fraction =
+            (self.state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64;
+        let number = self.throws - self.left;
+        let name = format!("SIGKILL {number} (SANLAB_SEED={})", self.seed);
+        Some((name, fraction))
+    }
+}
