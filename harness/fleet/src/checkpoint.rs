@@ -52,6 +52,15 @@ impl Fleet {
         all(join_all(nodes.iter().map(|node| node.go_on())).await).map(drop)
     }
 
+    /// The folder that was given as `keep` is about to go: the fleet cannot be saved any more, and who joins later does not
+    /// look for it.
+    pub fn keep_no_longer(&self) -> Result<(), FleetError> {
+        self.on_ground(|ground| {
+            ground.keep = None;
+            Ok(())
+        })
+    }
+
     /// Ends the machines that stand still after [`Fleet::save`], and lets forks of what was saved take their places, with
     /// the same share of the budget and the same ports. All nodes are others then: ask for them again. `folder` and `keep`
     /// are as with [`Fleet::fork`].

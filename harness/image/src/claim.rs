@@ -14,7 +14,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::error::ImageError;
-use crate::held::{BOOT, Held, this_boot};
+use crate::held::{BOOT, Held, made, this_boot};
 use crate::name_lock::NameLock;
 use crate::store::{Kind, Store};
 
@@ -152,10 +152,11 @@ impl Workspace {
         // Locked before it can be seen, so that there is no moment at which it could be removed.
         let label = File::open(label)?;
         label.file().lock_shared()?;
+        let made = made(folder)?;
         let place = self.store.entry(kind, key);
         loop {
             match fs_err::rename(folder, &place) {
-                Ok(()) => return Held::new(&self.store, kind, key, label, text),
+                Ok(()) => return Ok(Held::published(&self.store, kind, key, label, text, made)),
                 Err(error) if !place.exists() => return Err(error.into()),
                 Err(_) => {}
             }

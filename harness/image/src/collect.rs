@@ -109,11 +109,11 @@ impl Store {
         Ok(collected)
     }
 
-    /// Removes an entry that was found damaged, held or not: its open files live on. Does nothing if it is not there.
+    /// Removes an entry that was found damaged, held or not: its open files live on. Says whether there was anything.
     ///
     /// Only for the holder of its claim, or another may have put a good one in its place; [`crate::Held::discard`]
     /// looks.
-    pub fn discard(&self, kind: Kind, key: &str) -> Result<(), ImageError> {
+    pub fn discard(&self, kind: Kind, key: &str) -> Result<bool, ImageError> {
         self.remove_if(kind, key, || Ok(true))
     }
 
@@ -123,7 +123,7 @@ impl Store {
         kind: Kind,
         key: &str,
         condition: impl FnOnce() -> io::Result<bool>,
-    ) -> Result<(), ImageError> {
+    ) -> Result<bool, ImageError> {
         let removal = self.lock(REMOVAL, |_| ())?;
         let grave = if condition()? {
             self.bury(kind, key)?
@@ -131,10 +131,10 @@ impl Store {
             None
         };
         drop(removal);
-        if let Some(grave) = grave {
-            remove_tree(&grave);
+        if let Some(grave) = &grave {
+            remove_tree(grave);
         }
-        Ok(())
+        Ok(grave.is_some())
     }
 
     /// Space that is left on the store's file system for this user.

@@ -90,6 +90,25 @@ impl Held {
         })
     }
 
+    /// An entry that has just appeared, made at that time. Nothing can fail any more: whoever published it would take it
+    /// for not published, and go on writing to its files.
+    pub(crate) fn published(
+        store: &Store,
+        kind: Kind,
+        key: &str,
+        file: File,
+        text: Vec<u8>,
+        made: SystemTime,
+    ) -> Self {
+        Self {
+            store: store.clone(),
+            kind,
+            key: key.to_owned(),
+            path: store.entry(kind, key),
+            label: Arc::new(Label { file, text, made }),
+        }
+    }
+
     /// The entry's folder.
     pub fn path(&self) -> &Path {
         &self.path

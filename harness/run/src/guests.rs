@@ -298,6 +298,7 @@ impl Site for Guests {
             let key = match keeper.publish(saved, story.clone()) {
                 Ok(key) => key,
                 Err(fault) => {
+                    fleet.keep_no_longer().map_err(|error| lab(&error))?;
                     fleet.resume().await.map_err(|error| lab(&error))?;
                     return not_kept(fault.to_string());
                 }

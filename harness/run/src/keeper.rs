@@ -103,7 +103,7 @@ impl Keeper {
             let found = self.latest(&tell)?;
             let next = found.as_ref().map_or(0, |base| base.index + 1);
             self.base = found;
-            match self.take_on(next)? {
+            match self.take_on(next, &tell)? {
                 Some(making) => {
                     self.making = making;
                     break;
@@ -195,7 +195,7 @@ impl Keeper {
         drop(claim);
         self.base = Some(Base { index, held, label });
         // No error from here on: on one the machines would go on, and write to what is kept now.
-        self.making = match self.take_on(index + 1) {
+        self.making = match self.take_on(index + 1, |_| ()) {
             Ok(Some(making)) => making,
             Ok(None) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
@@ -240,7 +240,7 @@ impl Keeper {
     }
 
     /// `None`: somebody else makes it, or has just made it.
-    fn take_on(&self, index: usize) -> Result<Option<Making>, Fault> {
+    fn take_on(&self, index: usize, tell: impl Fn(Notice)) -> Result<Option<Making>, Fault> {
         let Some(key) = self.keys.get(index) else {
             return Ok(Some(Making::Nothing));
         };
@@ -262,6 +262,14 @@ impl Keeper {
         let there = self.store.hold(Kind::Checkpoint, key);
         if there.map_err(|error| lab(&error))?.is_some() {
             return Ok(None);
+        }
+        let broken = self.store.discard(Kind::Checkpoint, key);
+        if broken.map_err(|error| lab(&error))? {
+            tell(Notice::Discarded {
+                kind: Kind::Checkpoint.to_string(),
+                key: key.clone(),
+                reason: "it is not whole, or was made before the host was last booted".to_owned(),
+            });
         }
         let workspace = claim.workspace().map_err(|error| lab(&error))?;
         Ok(Some(Making::Ours {
