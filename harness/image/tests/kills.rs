@@ -52,7 +52,7 @@ fn hold_or_make(store: &Store, key: &str) -> Held {
 
 /// What the test below starts and kills.
 #[test]
-#[ignore = "never ends by itself"]
+#[ignore = "the other test starts it, and kills it"]
 fn worker() {
     let Some(root) = std::env::var_os(STORE) else {
         return;
