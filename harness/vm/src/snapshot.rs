@@ -26,6 +26,8 @@ use crate::spec::{MachineSpec, Ram};
 const STATE_SOCKET: &str = "state.sock";
 /// How long QEMU may take over a state of half a megabyte, which takes it a twentieth of a second.
 const LOAD_DEADLINE: Duration = Duration::from_secs(30);
+/// How soon a QEMU that refuses a state has ended, and said why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a save that was broken off may take to be over.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 /// Read at once.
@@ -102,15 +104,14 @@ impl Machine {
             .await
         {
             Ok(Some(Ok(()))) => return Ok(machine),
-            Ok(Some(Err(reason))) => reason,
+            // A QEMU that does not understand a state says so and ends, perhaps while it is asked why.
+            Ok(Some(Err(reason))) => {
+                let never = std::future::pending::<()>();
+                let ended = machine.running.unless_doomed("load", LAST_WORDS, never);
+                ended.await.err().map_or(Ok(reason), last_words)?
+            }
             Ok(None) => format!("it was not done within {} s", LOAD_DEADLINE.as_secs()),
-            // A QEMU that does not understand a state says so and ends.
-            Err(ExecError::QemuDead {
-                status,
-                stderr_tail,
-                ..
-            }) => format!("QEMU {status}: {}", stderr_tail.replace('\n', "; ")),
-            Err(error) => return Err(error.into()),
+            Err(error) => last_words(error)?,
         };
         Err(VmError::NotLoaded {
             node: machine.name().to_owned(),
@@ -224,6 +225,21 @@ impl Machine {
         let text = door.to_str().ok_or("its folder's path is not UTF-8")?;
         let uri = format!("unix:{text}");
         Ok((door, uri))
+    }
+}
+
+/// What a QEMU that has ended said last.
+fn last_words(error: ExecError) -> Result<String, ExecError> {
+    match error {
+        ExecError::QemuDead {
+            status,
+            stderr_tail,
+            ..
+        } => Ok(format!(
+            "QEMU {status}: {}",
+            stderr_tail.replace('\n', "; ")
+        )),
+        other => Err(other),
     }
 }
 
