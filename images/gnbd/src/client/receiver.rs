@@ -1,0 +1,296 @@
+//! The process behind one imported device: the historic `gnbd_recvd`. Started by `gnbd_import` with a device's number,
+//! it finds the rest in the device's record.
+
+use std::io::Write as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, open, unlink};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::configure_io_flusher_behavior;
+
+use super::attach::Driver;
+use super::device::Device;
+use super::monitor::{Policy, State};
+use super::netlink::Attach;
+use super::relay::{End, Relay};
+use super::request::RequestError;
+use super::settings::{Settings, Timing};
+use super::status;
+use crate::command::strerror;
+use crate::daemon;
+use crate::error::Error;
+use crate::log::Log;
+use crate::membership::NodeState;
+use crate::pid_file::PidFile;
+use crate::protocol::SECTOR_SIZE;
+
+/// What it calls itself.
+pub const PROGRAM: &str = "gnbd_recvd";
+
+/// For how long the kernel keeps requests when the relay itself has died: until somebody starts it again. Eleven
+/// days; the driver counts in ticks, and more does not fit a 32-bit machine's.
+const HELD: u64 = 1_000_000;
+/// By how much the kernel's own timer is later than the relay's. It must never be the first.
+const MARGIN: u64 = 60;
+
+impl Device {
+    /// When its requests are given up.
+    pub fn policy(&self) -> Policy {
+        match self.fail_fast {
+            _ if self.timeout == 0 => Policy::Wait,
+            Some(seconds) => Policy::FailFast(Duration::from_secs(seconds.into())),
+            None => Policy::Fence(Duration::from_secs(self.timeout.into())),
+        }
+    }
+
+    /// What the kernel is told of it.
+    pub fn attach(&self) -> Attach {
+        let fail_fast = matches!(self.policy(), Policy::FailFast(_));
+        let patience = self.timeout.max(self.fail_fast.unwrap_or_default());
+        Attach {
+            index: self.index,
+            bytes: self.sectors * SECTOR_SIZE,
+            read_only: self.read_only,
+            // What waits for fencing must not be failed by anybody else.
+            timeout: if fail_fast {
+                u64::from(patience) + MARGIN
+            } else {
+                0
+            },
+            dead_timeout: if fail_fast { 0 } else { HELD },
+            identifier: self.name.as_str().to_owned(),
+            socket: 0,
+        }
+    }
+}
+
+/// Constant from this machine's boot to its next, as a historic client's is from module load to module load: servers
+/// lift a ban when it changes. The boot's own random number, so that no setting of the clock touches it.
+pub fn timestamp() -> u64 {
+    let text = read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(16)
+        .collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(1)
+}
+
+fn read(path: &str) -> Option<String> {
+    use std::io::Read as _;
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = String::new();
+    std::fs::File::from(file).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Runs in the background until the device is ended.
+pub fn run(folder: &Path, index: u32, again: bool) -> Result<End, Error> {
+    daemon::detach()?;
+    // Seen in lists of processes.
+    let _ = rustix::thread::set_name(c"gnbd_recvd");
+    match prepare(folder, index, again) {
+        Ok(end) => end.wait(),
+        Err(error) => {
+            daemon::fail(&error);
+            Err(Error::Command {
+                command: PROGRAM.to_owned(),
+                reason: error,
+            })
+        }
+    }
+}
+
+/// A relay that works.
+struct Running {
+    relay: thread::JoinHandle<End>,
+    _pid_file: PidFile,
+}
+
+impl Running {
+    fn wait(self) -> Result<End, Error> {
+        self.relay.join().map_err(|_| Error::Command {
+            command: PROGRAM.to_owned(),
+            reason: "the relay panicked".to_owned(),
+        })
+    }
+}
+
+/// Log in, take the memory, give the kernel its device. The error is for the user.
+fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
+    let told = |error: Error| format!("failed to {error}");
+    let mut device = Device::load(folder, index)
+        .ok()
+        .flatten()
+        .ok_or_else(|| format!("no record of device #{index}"))?;
+    let pid_file = PidFile::take(&folder.join(format!("{PROGRAM}-{index}.pid")))
+        .map_err(|error| format!("cannot create pid file : {}", strerror(&error)))?
+        .ok_or_else(|| format!("{PROGRAM} already running for device #{index}"))?;
+    let log = Arc::new(Log::daemon(
+        PROGRAM,
+        &folder.join(format!("{PROGRAM}-{index}.log")),
+    ));
+    stay_in_memory(&log);
+
+    let host = device.server.host.clone();
+    let refused = |error: RequestError| match error {
+        RequestError::Connect { code, source } => {
+            format!(
+                "cannot connect to server {host} ({code}) : {}",
+                strerror(&source)
+            )
+        }
+        RequestError::WrongVersion(_) => "Protocol mismatch".to_owned(),
+        error => format!("login to server {host} failed : failed to {error}"),
+    };
+    let endpoint = device.server.resolve().map_err(&refused)?;
+    let timing = Timing::default();
+    let stamp = timestamp();
+    let session = endpoint
+        .log_in(&device.name, &device.node, stamp, timing.dial)
+        .map_err(&refused)?;
+    if again && session.sectors != device.sectors {
+        return Err(format!("size of {} has changed", device.name));
+    }
+    // A size that the driver cannot have is no size: a historic server sends none when its file has changed.
+    if session.sectors == 0 || session.sectors > u64::MAX / SECTOR_SIZE / 2 {
+        return Err(format!(
+            "server {host} gave a size of {} sectors",
+            session.sectors
+        ));
+    }
+    device.sectors = session.sectors;
+    device
+        .save(folder)
+        .map_err(|error| format!("cannot write device record : {}", strerror(&error)))?;
+
+    let (kernel, ours) = UnixStream::pair().map_err(|error| error.to_string())?;
+    let relay_log = Arc::clone(&log);
+    let settings = Settings {
+        endpoint,
+        device: device.name.clone(),
+        node: device.node.clone(),
+        timestamp: stamp,
+        sectors: device.sectors,
+        read_only: device.read_only,
+        policy: device.policy(),
+        timing,
+        fencer: fencer(folder, &device, &log),
+        log: Box::new(move |line| relay_log.line(line)),
+    };
+    let relay = Relay::new(settings, ours, session).map_err(|error| error.to_string())?;
+    let socket = status::socket_file(folder, index);
+    let _ = unlink(&socket);
+    let listener = UnixListener::bind(&socket).map_err(|error| error.to_string())?;
+    let remote = relay.remote();
+    // It works before the kernel has it: the kernel may read at once.
+    let relay = spawn("relay", move || relay.run())?;
+    let mut driver = Driver::open().map_err(told)?;
+    if again {
+        driver.reconfigure(device.attach(), &kernel).map_err(told)?;
+    } else {
+        driver.connect(device.attach(), &kernel).map_err(told)?;
+    }
+    // The kernel has its own hold on the socket. It must be the only one, so that the relay sees it go.
+    drop(kernel);
+    spawn("status", move || status::serve(&listener, &remote))?;
+    daemon::ready(&format!("{PROGRAM} started")).map_err(told)?;
+    Ok(Running {
+        relay,
+        _pid_file: pid_file,
+    })
+}
+
+/// A thread with a small stack: all of it is locked in memory.
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, String> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(256 << 10)
+        .spawn(work)
+        .map_err(|error| error.to_string())
+}
+
+/// The kernel writes out through this process to get memory: it must not need any for that. What is refused, as to
+/// an ordinary user, is told and no more.
+fn stay_in_memory(log: &Log) {
+    if let Err(error) = configure_io_flusher_behavior(true) {
+        log.line(format_args!("failed to become an I/O flusher: {error}"));
+    }
+    if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
+        log.line(format_args!("failed to lock memory: {error}"));
+    }
+    let file = open(
+        "/proc/self/oom_score_adj",
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let written = file
+        .map_err(std::io::Error::from)
+        .and_then(|file| std::fs::File::from(file).write_all(b"-1000"));
+    if let Err(error) = written {
+        log.line(format_args!(
+            "failed to hide from the out-of-memory killer: {error}"
+        ));
+    }
+}
+
+/// Sees to a silent server's fencing, as the historic monitor did: it is killed only if it is a member and another
+/// server is well; else we may be the ones who are cut off. One that left by itself is the cluster's to fence.
+fn fencer(folder: &Path, device: &Device, log: &Arc<Log>) -> Box<dyn Fn() -> bool + Send> {
+    let (folder, device, log) = (folder.to_owned(), device.clone(), Arc::clone(log));
+    Box::new(move || {
+        let Some(server) = &device.server_node else {
+            return false;
+        };
+        let state = match device.membership.state(server) {
+            Ok(state) => state,
+            Err(error) => {
+                log.line(format_args!("failed to {error}"));
+                return false;
+            }
+        };
+        match state {
+            NodeState::Fenced => true,
+            NodeState::Left | NodeState::Unknown => false,
+            NodeState::Member if !another_is_well(&folder, &device) => false,
+            NodeState::Member => match device.membership.fence(server) {
+                Ok(()) => {
+                    log.line(format_args!("server {server} is fenced"));
+                    true
+                }
+                Err(error) => {
+                    log.line(format_args!("failed to {error}"));
+                    false
+                }
+            },
+        }
+    })
+}
+
+/// Whether a monitored device of another server gets its answers.
+fn another_is_well(folder: &Path, device: &Device) -> bool {
+    let others = Device::load_all(folder).unwrap_or_default();
+    others
+        .iter()
+        .filter(|other| other.timeout > 0 && other.server.host != device.server.host)
+        .filter_map(|other| status::query(folder, other.index))
+        .any(|status| status.connected && status.state == State::Normal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timestamp_is_constant() {
+        assert_eq!(timestamp(), timestamp());
+        assert_ne!(timestamp(), 1);
+    }
+}

@@ -1,0 +1,80 @@
+//! `fence_gnbd`, in the calling convention of fence agents.
+
+use std::ffi::OsString;
+
+use gnbd::command::Console;
+use gnbd::command::fence::run_with;
+
+use crate::real::Storage;
+use crate::transcript::{Transcript, script, told};
+
+fn run(arguments: &[&str], input: &str) -> String {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    let mut console = Console::new("fence_gnbd", &mut out, &mut err);
+    let status = run_with(arguments, &mut input.as_bytes(), &mut console);
+    told(out, err, status)
+}
+
+#[test]
+fn a_node_is_fenced_at_every_server() {
+    let storage = Storage::start();
+    let port = storage.address.port;
+    let options = format!("ipport={port}\nservers=127.0.0.1,localhost\n");
+    let ask = |action: &str| {
+        run(
+            &[],
+            &format!("{options}action={action}\nplug=client0\nnodeid=3\n"),
+        )
+    };
+    let mut log = Transcript::default();
+    for action in [
+        "monitor", "status", "off", "status", "list", "on", "status", "reboot", "dance",
+    ] {
+        log.add(action, &ask(action));
+    }
+    let port = port.to_string();
+    for words in [
+        &["-p", &port, "-v", "-s", "client1", "-t", "127.0.0.1"][..],
+        &["-p", &port, "-o", "list", "-t", "127.0.0.1"],
+        &["-s", "client1"],
+        &["-t", "127.0.0.1"],
+        &["-x"],
+    ] {
+        log.add(&words.join(" "), &run(words, ""));
+    }
+    insta::assert_snapshot!(log.hide(&[(&port, "PORT")]));
+}
+
+#[test]
+fn one_server_that_does_not_confirm_is_a_failure() {
+    let mut storage = Storage::start();
+    let port = storage.address.port;
+    storage.stop();
+    let options = format!(
+        "ipport={port}\nservers=127.0.0.1\naction=off\nplug=client0\nwait_time=0\nretrys=1\n"
+    );
+    let mut log = Transcript::default();
+    log.add("one", &run(&[], &options));
+    let folder = tempfile::tempdir().unwrap();
+    let hook = folder.path().join("hook");
+    let write = |status: u8| {
+        script(
+            &hook,
+            &format!("[ \"$*\" = 'fence 127.0.0.1' ] || exit 9\nexit {status}\n"),
+        );
+    };
+    let options = format!("{options}option=multipath\nmembership={}\n", hook.display());
+    write(0);
+    log.add("multipath", &run(&[], &options));
+    write(1);
+    log.add("multipath", &run(&[], &options));
+    insta::assert_snapshot!(log.hide(&[(hook.to_str().unwrap(), "HOOK")]));
+}
+
+#[test]
+fn it_describes_itself() {
+    let metadata = run(&["-o", "metadata"], "");
+    assert_eq!(metadata, run(&[], "action=metadata\n"));
+    insta::assert_snapshot!(metadata);
+}

@@ -1,0 +1,174 @@
+//! The fuzz targets' functions over generated inputs: good messages, and what becomes of them when bytes are changed,
+//! lost, doubled and put together. `GNBD_INPUTS` says how many, for each function.
+
+use gnbd::fuzzing;
+use gnbd::protocol::local::{ExportDescription, LocalRequest};
+use gnbd::protocol::{
+    Command, DataReply, DataRequest, DeviceName, ExportRecord, LoginReply, LoginRequest, NodeName,
+    Request, Uid,
+};
+
+const INPUTS: usize = 20_000;
+
+/// xorshift: the same inputs every time.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 1).unwrap_or(usize::MAX)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.throw() % limit.max(1)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.throw().to_le_bytes()[0]
+    }
+
+    fn pick<'a>(&mut self, from: &'a [Vec<u8>]) -> &'a [u8] {
+        &from[self.below(from.len())]
+    }
+
+    fn input(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let mut input = Vec::new();
+        for _ in 0..=self.below(3) {
+            input.extend(self.pick(seeds));
+        }
+        for _ in 0..self.below(6) {
+            let at = self.below(input.len());
+            match self.below(7) {
+                0 if at < input.len() => input[at] = self.byte(),
+                1 if at < input.len() => input[at] ^= 1 << self.below(8),
+                2 if at < input.len() => drop(input.remove(at)),
+                3 => input.insert(at, self.byte()),
+                4 => input.truncate(at),
+                5 if at < input.len() => input[at] = [0, 0x80, 0xff][self.below(3)],
+                _ => {
+                    let tail = input[at..].to_vec();
+                    input.extend(tail.iter().take(200));
+                }
+            }
+        }
+        input
+    }
+}
+
+fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
+    let given = std::env::var("GNBD_INPUTS").ok();
+    let inputs = given.and_then(|inputs| inputs.parse().ok());
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    target(&[]);
+    for _ in 0..inputs.unwrap_or(INPUTS) {
+        target(&dice.input(seeds));
+    }
+}
+
+fn device() -> DeviceName {
+    DeviceName::new("gnbd0a").expect("a good name")
+}
+
+fn node() -> NodeName {
+    NodeName::new("client0").expect("a good name")
+}
+
+#[test]
+fn control_requests() {
+    let requests = [
+        Request::Names,
+        Request::Fence(node()),
+        Request::KillServer {
+            device: device(),
+            node: node(),
+        },
+        Request::Login(LoginRequest::new(device(), node(), 1)),
+        Request::Uid(device()),
+    ];
+    // The first byte says how long the pieces are.
+    let seeds = requests
+        .iter()
+        .map(|request| [&[30][..], &request.encode()].concat());
+    run(fuzzing::control_request, &seeds.collect::<Vec<_>>());
+}
+
+#[test]
+fn data_requests() {
+    let request = |command, length| DataRequest {
+        command,
+        handle: [1; 8],
+        offset: 4096,
+        length,
+    };
+    let header = |command, length| request(command, length).encode().to_vec();
+    let seeds = [
+        vec![255],
+        header(Command::Read, 131_072),
+        [header(Command::Write, 64), vec![7; 64]].concat(),
+        header(Command::Ping, 0),
+        header(Command::Disconnect, 0),
+    ];
+    run(fuzzing::data_requests, &seeds);
+}
+
+#[test]
+fn local_requests() {
+    let export = ExportDescription {
+        name: device(),
+        path: "/dev/drbd0".into(),
+        sectors: 1,
+        timeout: 60,
+        read_only: false,
+        uncached: true,
+        invalid: false,
+        uid: Uid::none(),
+    };
+    let requests = [
+        LocalRequest::Create(Box::new(export)),
+        LocalRequest::Remove(device()),
+        LocalRequest::Exports,
+    ];
+    let seeds = requests
+        .iter()
+        .map(|request| request.encode().expect("a short path"));
+    run(fuzzing::local_request, &seeds.collect::<Vec<_>>());
+}
+
+#[test]
+fn servers_words() {
+    let record = ExportRecord {
+        timeout: 60,
+        read_only: true,
+        name: device(),
+    };
+    let reply = DataReply::Reply {
+        error: 0,
+        handle: [1; 8],
+    };
+    let seeds = [
+        record.encode().to_vec(),
+        reply.encode().to_vec(),
+        DataReply::KeepAlive.encode().to_vec(),
+        LoginReply::Welcome { sectors: 100 }.encode().to_vec(),
+        LoginReply::WrongVersion { version: 2 }.encode().to_vec(),
+    ];
+    run(fuzzing::server_words, &seeds);
+}
+
+#[test]
+fn command_lines() {
+    let words = [
+        "-e\0name\0",
+        "-d/dev/sdb\0",
+        "-coqv\0",
+        "-U/x 'a b' %n\0",
+        "--\0",
+        "-t\x005\0",
+        "a\0",
+        "\u{e9}\0",
+    ];
+    let seeds: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    run(fuzzing::command_line, &seeds);
+}
