@@ -51,30 +51,24 @@ impl Store {
         key: &str,
         on_wait: impl FnOnce(Option<u32>),
     ) -> Result<Claim, ImageError> {
-        let name = lock_name(kind, key);
-        let lock = self.lock(&name, on_wait)?;
-        self.sweep(Some(&name))?;
+        let lock = self.lock(&lock_name(kind, key), on_wait)?;
+        self.claimed(kind, key, lock)
+    }
+
+    /// The same without a wait: `None` while somebody else builds the entry.
+    pub fn try_claim(&self, kind: Kind, key: &str) -> Result<Option<Claim>, ImageError> {
+        let lock = NameLock::try_take(&self.locks(), &lock_name(kind, key))?;
+        lock.map(|lock| self.claimed(kind, key, lock)).transpose()
+    }
+
+    fn claimed(&self, kind: Kind, key: &str, lock: NameLock) -> Result<Claim, ImageError> {
+        self.sweep(Some(&lock_name(kind, key)))?;
         Ok(Claim {
             store: self.clone(),
             kind,
             key: key.to_owned(),
             lock: Arc::new(lock),
         })
-    }
-
-    /// The same without a wait: `None` while somebody else builds the entry.
-    pub fn try_claim(&self, kind: Kind, key: &str) -> Result<Option<Claim>, ImageError> {
-        let name = lock_name(kind, key);
-        let Some(lock) = NameLock::try_take(&self.locks(), &name)? else {
-            return Ok(None);
-        };
-        self.sweep(Some(&name))?;
-        Ok(Some(Claim {
-            store: self.clone(),
-            kind,
-            key: key.to_owned(),
-            lock: Arc::new(lock),
-        }))
     }
 
     /// Waits until nobody else has that name.

@@ -30,28 +30,17 @@ impl NameLock {
         let path = folder.join(name);
         let mut on_wait = Some(on_wait);
         loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
-            match file.file().try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    if let Some(on_wait) = on_wait.take() {
-                        let mut holder = String::new();
-                        file.read_to_string(&mut holder)?;
-                        on_wait(holder.trim().parse().ok());
-                    }
-                    file.file().lock()?;
+            let mut file = open(&path)?;
+            if !try_lock(&file)? {
+                if let Some(on_wait) = on_wait.take() {
+                    let mut holder = String::new();
+                    file.read_to_string(&mut holder)?;
+                    on_wait(holder.trim().parse().ok());
                 }
-                Err(TryLockError::Error(error)) => return Err(error),
+                file.file().lock()?;
             }
-            if stands_at(&file, &path)? {
-                file.set_len(0)?;
-                write!(file, "{}", std::process::id())?;
-                return Ok(Self { path, _file: file });
+            if let Some(lock) = Self::locked(file, path.clone())? {
+                return Ok(lock);
             }
         }
     }
@@ -59,18 +48,16 @@ impl NameLock {
     /// Takes `name` if nobody else holds it.
     pub(crate) fn try_take(folder: &Path, name: &str) -> io::Result<Option<Self>> {
         let path = folder.join(name);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)?;
-        match file.file().try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+        let file = open(&path)?;
+        if try_lock(&file)? {
+            Self::locked(file, path)
+        } else {
+            Ok(None)
         }
-        // A file without its name belongs to a holder that is just done.
+    }
+
+    /// A file whose lock we have. One without its name belonged to a holder that is just done: it is no lock.
+    fn locked(mut file: File, path: PathBuf) -> io::Result<Option<Self>> {
         if !stands_at(&file, &path)? {
             return Ok(None);
         }
@@ -93,6 +80,23 @@ impl Drop for NameLock {
     fn drop(&mut self) {
         // Before the lock goes: whoever waits for it sees that the file has no name any more, and asks again.
         let _ = fs_err::remove_file(&self.path);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.file().try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

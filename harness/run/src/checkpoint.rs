@@ -3,14 +3,11 @@
 
 use std::fmt::Write as _;
 
-use sanlab_plan::{Action, NodeName, Plan};
+use sanlab_plan::{Action, CheckpointName, NodeName, Plan};
 use sanlab_stack::Stack;
 use serde::{Deserialize, Serialize};
 
 use crate::scene::Memory;
-
-/// The name of the checkpoint that every plan with layers has.
-const LAYERS: &str = "layers";
 
 /// To be counted up whenever the engine does anything differently that is not in the texts below: how it runs a step,
 /// what it does to guests between steps.
@@ -53,7 +50,7 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack) -> Vec<Checkpoint> {
     let mut found = Vec::new();
     if !plan.layers.is_empty() {
         found.push(Checkpoint {
-            name: LAYERS.to_owned(),
+            name: CheckpointName::layers().to_string(),
             steps: 0,
             text: text.clone(),
         });
