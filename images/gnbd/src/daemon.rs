@@ -7,7 +7,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{chdir, setsid};
@@ -26,6 +26,11 @@ pub fn is_background() -> bool {
 /// Starts this program's file once more, in the background, and gives what it says: by [`ready`] in `Ok`, by
 /// [`fail`] in `Err`.
 pub fn start(arguments: Vec<OsString>) -> Result<Result<String, String>, Error> {
+    Ok(spawn(arguments)?.map(|(text, _)| text))
+}
+
+/// As [`start`], for who wants to know when the background process ends.
+pub fn spawn(arguments: Vec<OsString>) -> Result<Result<(String, Child), String>, Error> {
     let file =
         env::current_exe().map_err(|source| Error::host("find this program's own file", source))?;
     let mut child = Command::new(&file)
@@ -45,8 +50,12 @@ pub fn start(arguments: Vec<OsString>) -> Result<Result<String, String>, Error> 
     }
     let word = word.trim_end();
     Ok(match word.split_once(' ') {
-        Some(("ready", text)) => Ok(text.to_owned()),
-        Some(("failed", text)) => Err(text.to_owned()),
+        Some(("ready", text)) => Ok((text.to_owned(), child)),
+        Some(("failed", text)) => {
+            // It is about to end; nobody else would take its status.
+            let _ = child.wait();
+            Err(text.to_owned())
+        }
         _ => {
             let status = child
                 .wait()

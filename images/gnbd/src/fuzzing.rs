@@ -42,7 +42,7 @@ pub fn server_words(input: &[u8]) {
 const SPECIFICATIONS: [&str; 4] = [
     "b:fhkKm:np:qvV",
     "acd:e:hlLOoqrRt:u:U::vV",
-    "ac:e:hi:lm:nOp:qRrs:t:U:u:Vv",
+    "ac:D::e:F::hi:lm:nOp:qRrs:t:U:u:Vvw:",
     "hM:mo:p:qs:t:Vv",
 ];
 

@@ -3,13 +3,18 @@
 //! The historic programs were linked to cman. Here a program given by `-m`, or [`DEFAULT_HOOK`], is run with
 //!
 //! - `name`: prints this node's name, exit 0; anything else means that there is no cluster;
-//! - `state NODE`: prints `member`, `left`, `fenced` or `unknown`;
+//! - `state NODE`: prints `member`, `left`, `fenced`, `fenced SECONDS` or `unknown`;
 //! - `fence NODE`: fences the node, exit 0 once it cannot write any more.
+//!
+//! `fenced` alone is a promise that the node has not come back since. A hook that cannot know, because the node is
+//! none of its cluster's, adds a moment before the fencing, in seconds since this machine's boot as `/proc/uptime`
+//! counts them: who has spoken to the node since then knows that it came back.
 //!
 //! With `-n` there is no hook: the name is the host's, and nobody can be fenced.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::protocol::NodeName;
@@ -24,8 +29,9 @@ pub enum NodeState {
     Member,
     /// It left or was lost, and has not been fenced: it may still write.
     Left,
-    /// It was fenced after it was lost: it does not write.
-    Fenced,
+    /// It was fenced after it was lost: it does not write. If it may have come back since: the moment after which it
+    /// was fenced, counted from this machine's boot.
+    Fenced(Option<Duration>),
     /// The cluster does not know it.
     Unknown,
 }
@@ -65,12 +71,8 @@ impl Membership {
         let Self::Hook(hook) = self else {
             return Ok(NodeState::Unknown);
         };
-        Ok(match answer(hook, &["state", node.as_str()])?.as_str() {
-            "member" => NodeState::Member,
-            "left" => NodeState::Left,
-            "fenced" => NodeState::Fenced,
-            _ => NodeState::Unknown,
-        })
+        let word = answer(hook, &["state", node.as_str()])?;
+        Ok(state_of(&word))
     }
 
     /// Has the cluster fence a node. Success means that it cannot write any more.
@@ -82,6 +84,20 @@ impl Membership {
             });
         };
         answer(hook, &["fence", node.as_str()]).map(drop)
+    }
+}
+
+fn state_of(word: &str) -> NodeState {
+    match word.split_once(' ') {
+        // A moment that is none is no reason to believe anything.
+        Some(("fenced", moment)) => match moment.trim().parse().map(Duration::try_from_secs_f64) {
+            Ok(Ok(moment)) => NodeState::Fenced(Some(moment)),
+            _ => NodeState::Unknown,
+        },
+        None if word == "member" => NodeState::Member,
+        None if word == "left" => NodeState::Left,
+        None if word == "fenced" => NodeState::Fenced(None),
+        Some(_) | None => NodeState::Unknown,
     }
 }
 
@@ -104,4 +120,21 @@ fn answer(hook: &Path, arguments: &[&str]) -> Result<String, Error> {
     }
     let text = String::from_utf8_lossy(&stdout);
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_clearly_is_believed() {
+        assert_eq!(state_of("member"), NodeState::Member);
+        assert_eq!(state_of("left"), NodeState::Left);
+        assert_eq!(state_of("fenced"), NodeState::Fenced(None));
+        let moment = Duration::from_millis(12_340);
+        assert_eq!(state_of("fenced 12.34"), NodeState::Fenced(Some(moment)));
+        for word in ["fenced x", "fenced -1", "fenced ", "fencedd", "left it", ""] {
+            assert_eq!(state_of(word), NodeState::Unknown, "{word}");
+        }
+    }
 }

@@ -1,6 +1,12 @@
 //! The fuzz targets' functions over generated inputs: good messages, and what becomes of them when bytes are changed,
-//! lost, doubled and put together. `GNBD_INPUTS` says how many, for each function.
+//! lost, doubled and put together. `GNBD_INPUTS` says how many, or `GNBD_SECONDS` for how long, for each function, and
+//! `GNBD_SEED` which: without it they are the same every time. `ci/check` runs them for some seconds with a new seed; no
+//! fuzzer and no other compiler is needed.
 
+use std::panic::{UnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use gnbd::client::fuzz;
 use gnbd::fuzzing;
 use gnbd::protocol::local::{ExportDescription, LocalRequest};
 use gnbd::protocol::{
@@ -8,7 +14,7 @@ use gnbd::protocol::{
     Request, Uid,
 };
 
-const INPUTS: usize = 20_000;
+const INPUTS: u64 = 20_000;
 
 /// xorshift: the same inputs every time.
 struct Dice(u64);
@@ -57,13 +63,32 @@ impl Dice {
     }
 }
 
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
 fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
-    let given = std::env::var("GNBD_INPUTS").ok();
-    let inputs = given.and_then(|inputs| inputs.parse().ok());
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    play(target, |dice| dice.input(seeds));
+}
+
+fn play(target: fn(&[u8]), make: impl Fn(&mut Dice) -> Vec<u8> + UnwindSafe) {
+    let seed = number("GNBD_SEED").unwrap_or_default();
+    let until = number("GNBD_SECONDS").map(|time| Instant::now() + Duration::from_secs(time));
+    let inputs = number("GNBD_INPUTS").unwrap_or(match until {
+        Some(_) => u64::MAX,
+        None => INPUTS,
+    });
+    // Never nought, and seeds beside each other lie far apart.
+    let mut dice = Dice(seed.wrapping_mul(0xd129_0d3b_3a55_a6b5) ^ 0x9e37_79b9_7f4a_7c15 | 1);
     target(&[]);
-    for _ in 0..inputs.unwrap_or(INPUTS) {
-        target(&dice.input(seeds));
+    for at in 0..inputs {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        let input = make(&mut dice);
+        let survived = catch_unwind(|| target(&input)).is_ok();
+        assert!(survived, "input {at} of GNBD_SEED={seed}: {input:02x?}");
     }
 }
 
@@ -171,4 +196,24 @@ fn command_lines() {
     ];
     let seeds: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
     run(fuzzing::command_line, &seeds);
+}
+
+/// Bytes of which most mean something to the client's targets.
+fn words(dice: &mut Dice) -> Vec<u8> {
+    (0..dice.below(48))
+        .map(|_| {
+            let byte = dice.byte();
+            if dice.below(8) < 5 { byte % 12 } else { byte }
+        })
+        .collect()
+}
+
+#[test]
+fn replies_to_a_client() {
+    play(fuzz::replies, words);
+}
+
+#[test]
+fn questions_of_a_kernel() {
+    play(fuzz::questions, words);
 }

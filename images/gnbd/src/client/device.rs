@@ -33,6 +33,10 @@ pub struct Device {
     pub timeout: u32,
     /// Seconds after which requests fail without fencing, if that is wanted.
     pub fail_fast: Option<u32>,
+    /// Seconds after the death of the server's process until requests fail, if that is wanted.
+    pub mourning: Option<u32>,
+    /// Milliseconds between attempts to log in, at most, if not the usual.
+    pub retry: Option<u32>,
     /// Whom to ask about fencing.
     pub membership: Membership,
 }
@@ -72,6 +76,11 @@ impl Device {
             "GNBD_FAIL_FAST",
             self.fail_fast.map(|seconds| seconds.to_string()),
         );
+        optional(
+            "GNBD_MOURNING",
+            self.mourning.map(|seconds| seconds.to_string()),
+        );
+        optional("GNBD_RETRY", self.retry.map(|pause| pause.to_string()));
         if let Membership::Hook(hook) = &self.membership {
             optional("GNBD_MEMBERSHIP", Some(hook.display().to_string()));
         }
@@ -84,6 +93,7 @@ impl Device {
             let mut lines = text.lines();
             lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         };
+        let number = |key: &str| value(key).map(str::parse).transpose();
         Some(Self {
             index: value("GNBD_INDEX")?.parse().ok()?,
             name: value("GNBD_NAME")?.parse().ok()?,
@@ -94,10 +104,9 @@ impl Device {
             sectors: value("GNBD_SECTORS")?.parse().ok()?,
             read_only: value("GNBD_READ_ONLY")? == "1",
             timeout: value("GNBD_TIMEOUT")?.parse().ok()?,
-            fail_fast: match value("GNBD_FAIL_FAST") {
-                Some(seconds) => Some(seconds.parse().ok()?),
-                None => None,
-            },
+            fail_fast: number("GNBD_FAIL_FAST").ok()?,
+            mourning: number("GNBD_MOURNING").ok()?,
+            retry: number("GNBD_RETRY").ok()?,
             membership: value("GNBD_MEMBERSHIP").map_or(Membership::None, |hook| {
                 Membership::Hook(PathBuf::from(hook))
             }),
@@ -173,6 +182,8 @@ mod tests {
             read_only: false,
             timeout: 60,
             fail_fast: None,
+            mourning: None,
+            retry: None,
             membership: Membership::None,
         };
         assert_eq!(Device::load_all(&folder.path().join("none")).unwrap(), []);
@@ -183,6 +194,8 @@ mod tests {
         );
         device.server_node = Some("storage0a".parse().unwrap());
         device.fail_fast = Some(0);
+        device.mourning = Some(0);
+        device.retry = Some(500);
         device.uid = Uid::none();
         device.membership = Membership::Hook("/etc/gnbd/membership".into());
         device.save(folder.path()).unwrap();

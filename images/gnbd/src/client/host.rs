@@ -1,6 +1,5 @@
 //! What `gnbd_import` needs of the machine: the driver, the relays, device nodes. A trait, for its tests have none.
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread::park_timeout;
@@ -13,7 +12,7 @@ use rustix::process::{Signal, kill_process};
 use super::attach::Driver;
 use super::device::Device;
 use super::remote::Status;
-use super::{status, usage};
+use super::{status, supervisor, usage};
 use crate::error::Error;
 use crate::pid_file::PidFile;
 use crate::run_dir;
@@ -45,6 +44,8 @@ pub trait Host {
     fn retry(&mut self, index: u32);
     /// Whether somebody uses the device.
     fn is_open(&self, index: u32) -> bool;
+    /// Whether the kernel waits for answers from the device.
+    fn is_pending(&self, index: u32) -> bool;
     /// Ends a device and its relay.
     fn disconnect(&mut self, index: u32) -> Result<(), Error>;
     /// Tells udev of a new device: to the driver it is an old one that has changed.
@@ -129,11 +130,7 @@ impl Host for Machine {
     }
 
     fn start_relay(&mut self, index: u32, again: bool) -> Result<Result<String, String>, Error> {
-        let mut arguments = vec![OsString::from(index.to_string())];
-        if again {
-            arguments.push(OsString::from("again"));
-        }
-        crate::daemon::start(arguments)
+        crate::daemon::start(supervisor::arguments(index, again))
     }
 
     fn has_relay(&self, index: u32) -> bool {
@@ -152,6 +149,10 @@ impl Host for Machine {
         let device = PathBuf::from(format!("/dev/nbd{index}"));
         // A device without a node cannot be opened.
         usage::is_open(&device, Path::new("/proc")).unwrap_or(false)
+    }
+
+    fn is_pending(&self, index: u32) -> bool {
+        usage::is_pending(&format!("nbd{index}"), Path::new("/sys"))
     }
 
     fn disconnect(&mut self, index: u32) -> Result<(), Error> {

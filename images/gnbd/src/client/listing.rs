@@ -3,11 +3,11 @@
 use super::device::Device;
 use super::remote::Status;
 
-/// One device's paragraph, with the empty line behind it. A relay that is dead has no connection, and what the kernel
-/// asks of it waits.
-pub fn describe(device: &Device, open: bool, status: Option<Status>) -> String {
+/// One device's paragraph, with the empty line behind it. A relay that is dead has no connection; `pending` is whether
+/// the kernel has asked for something that it got no answer to.
+pub fn describe(device: &Device, open: bool, pending: bool, status: Option<Status>) -> String {
     let connected = status.is_some_and(|status| status.connected);
-    let pending = status.is_some_and(|status| status.pending > 0);
+    let pending = pending || status.is_some_and(|status| status.pending > 0);
     let word = |yes: bool, one: &'static str, other: &'static str| if yes { one } else { other };
     format!(
         "Device name : {}\n----------------------\n    Minor # : {index}\n sysfs name : /block/nbd{index}\n     \

@@ -11,6 +11,12 @@
 //! - Cached exports wait for ever. Uncached ones are failed only when the cluster says that the server is fenced
 //!   ([`Policy::Fence`]); `gnbd_import -F` gives that up for speed ([`Policy::FailFast`]), and dm-multipath with it
 //!   is safe only if the storage is fenced by other means.
+//! - A server is fenced whether or not it is a member of this node's cluster (storage machines may have clusters of
+//!   their own), but only while another server answers: else this node may be the one that is cut off. With one
+//!   server alone nothing is ever fenced, and requests wait. Fencing before the last login was another's.
+//! - The death of a server's process alone fails nothing: it is looked for again after an eighth of the time that it
+//!   has been away, at least every two seconds, and gets everything again. `gnbd_import -D` fails requests at once
+//!   when the process is seen to be dead; `monitor.rs` tells what that proves, and where it does not.
 //! - A ban, another protocol version or another size of the export fail everything at once: the server is there and
 //!   has said that nothing more will be applied. Any other refusal is waited out.
 //! - The kernel's own timer never fires before the relay's: it is off, but for fail-fast, where it is a minute later.
@@ -19,6 +25,7 @@
 
 mod attach;
 mod device;
+mod fencing;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
@@ -39,6 +46,7 @@ mod replies;
 mod request;
 mod settings;
 mod status;
+mod supervisor;
 mod table;
 mod usage;
 
@@ -51,8 +59,9 @@ pub use nbd::{
     Cookie, NBD_REPLY_MAGIC, NBD_REPLY_SIZE, NBD_REQUEST_MAGIC, NBD_REQUEST_SIZE, NbdCommand,
     NbdReply, NbdRequest, errno,
 };
-pub use receiver::{PROGRAM as RECEIVER, run as receive, timestamp};
+pub use receiver::{PROGRAM as RECEIVER, timestamp};
 pub use relay::{End, Relay};
 pub use remote::{Remote, Status};
 pub use request::{Endpoint, LONG_PATIENCE, PATIENCE, RequestError, Server, Session};
-pub use settings::{Fencer, Log, Settings, Timing};
+pub use settings::{Fencer, Log, RETRY_MOST, Settings, Timing};
+pub use supervisor::run as receive;

@@ -3,6 +3,13 @@
 //! The danger is in giving up a *write*: the layer above writes elsewhere what it was told had failed, and the old
 //! server, slow but alive, may apply the old write after the new one went another way. So by default nothing is failed
 //! until the cluster has fenced the server, and in wait mode nothing ever is.
+//!
+//! A server's *process* may die while its machine lives. Its sockets are closed when its last thread has ended, and no
+//! thread ends within a write to the disk: when the peer has closed the connection and its port refuses another,
+//! nothing that was sent to that process is written any more. That is as good as fencing if, and only if, it is the
+//! server's own kernel that closes and refuses. A packet filter may send the very same packets for a process that
+//! lives, and so may another machine that was given the address. Hence such requests fail early only where somebody
+//! vouches for the network (`gnbd_import -D`); elsewhere they wait for the process, or for fencing.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +18,8 @@ use std::time::{Duration, Instant};
 pub enum Policy {
     /// They are held and sent again for ever: cached exports.
     Wait,
-    /// After this time the link is made anew; if that does not help, the cluster is asked to fence the server, and
-    /// only when it has done so they fail.
+    /// Shortly before this time the link is made anew; if that does not help, then after it the cluster is asked to
+    /// fence the server, and only when it has done so they fail.
     Fence(Duration),
     /// After this time they fail, whether or not the server may still apply them. For dm-multipath over storage that
     /// is fenced otherwise. With zero they fail when the link is lost and one attempt to make it anew did not help.
@@ -59,20 +66,26 @@ pub(crate) struct Monitor {
     state: State,
     /// The pause between checks of a device that has timed out.
     pause: Duration,
+    /// How long the server's process may have been dead when requests fail; `None`: its death is no reason.
+    mourning: Option<Duration>,
     /// When to look again after an act.
     next: Option<Instant>,
     /// A fence request is under way.
     fencing: bool,
+    /// A login has succeeded since: whoever was fenced may not be the one that has our requests now.
+    overtaken: bool,
 }
 
 impl Monitor {
-    pub(crate) fn new(policy: Policy, pause: Duration) -> Self {
+    pub(crate) fn new(policy: Policy, pause: Duration, mourning: Option<Duration>) -> Self {
         Self {
             policy,
             state: State::Normal,
             pause,
+            mourning,
             next: None,
             fencing: false,
+            overtaken: false,
         }
     }
 
@@ -85,14 +98,20 @@ impl Monitor {
         self.state == State::Failed
     }
 
-    /// How long a request may wait before the link is made anew. Fail-fast tries that a little before it gives up:
-    /// a server that can be reached then drops what it got, and nothing has to fail.
+    /// How long a request may wait before the link is made anew. That is tried a little before the time is over: a
+    /// server that can be reached then drops what it got, and nothing has to fail.
     fn patience(&self) -> Option<Duration> {
         match self.policy {
             Policy::FailFast(Duration::ZERO) | Policy::Wait => None,
-            Policy::Fence(after) => Some(after),
-            Policy::FailFast(after) => Some(after.saturating_sub((after / 4).min(self.pause))),
+            Policy::Fence(after) | Policy::FailFast(after) => {
+                Some(after.saturating_sub(self.chance(after)))
+            }
         }
+    }
+
+    /// For how long a link that was made anew may bring what the old one did not.
+    fn chance(&self, after: Duration) -> Duration {
+        (after / 4).min(self.pause)
     }
 
     /// When [`check`](Self::check) has something to do, if nothing changes until then.
@@ -123,15 +142,11 @@ impl Monitor {
                 Some(Act::Fail)
             }
             Policy::Fence(_) if timed_out => {
-                self.fencing = true;
+                (self.fencing, self.overtaken) = (true, false);
                 Some(Act::Fence)
             }
-            Policy::FailFast(after) => {
+            Policy::Fence(after) | Policy::FailFast(after) => {
                 self.next = waiting.map(|waiting| waiting + after);
-                Some(Act::Relink)
-            }
-            Policy::Fence(_) => {
-                self.next = Some(now + self.pause);
                 Some(Act::Relink)
             }
         }
@@ -142,7 +157,8 @@ impl Monitor {
         late.is_some_and(|(waiting, patience)| now.duration_since(waiting) >= patience)
     }
 
-    /// The cluster's answer. Nothing fails unless the server is fenced for sure and still silent.
+    /// The cluster's answer. Nothing fails unless the server is fenced for sure and still silent, and has not been
+    /// logged in to meanwhile: a machine that is fenced by a reset may be back before its fence agent is.
     pub(crate) fn fenced(
         &mut self,
         fenced: bool,
@@ -150,7 +166,7 @@ impl Monitor {
         now: Instant,
     ) -> Option<Act> {
         self.fencing = false;
-        if fenced && self.is_late(waiting, now) {
+        if fenced && !self.overtaken && self.is_late(waiting, now) {
             self.fail();
             return Some(Act::Fail);
         }
@@ -167,17 +183,34 @@ impl Monitor {
         Some(Act::Fail)
     }
 
+    /// The peer has closed the link this long ago, and its port refuses another.
+    pub(crate) fn dead(&mut self, since: Duration) -> Option<Act> {
+        let over = self.mourning.is_some_and(|mourning| since >= mourning);
+        if !over || self.policy == Policy::Wait || self.is_failed() {
+            return None;
+        }
+        self.fail();
+        Some(Act::Fail)
+    }
+
     /// From now on everything fails: time-out, or a server that will not have us.
     pub(crate) fn fail(&mut self) {
         self.state = State::Failed;
         self.next = None;
     }
 
-    /// A login succeeded.
-    pub(crate) fn logged_in(&mut self) {
-        if self.is_failed() {
-            self.state = State::Normal;
-            self.next = None;
+    /// A login succeeded. A server that has just come back gets a moment to answer what it is sent again.
+    pub(crate) fn logged_in(&mut self, now: Instant) {
+        self.overtaken = true;
+        match (self.state, self.policy) {
+            (State::Failed, _) => {
+                self.state = State::Normal;
+                self.next = None;
+            }
+            (State::TimedOut, Policy::Fence(after)) => {
+                self.next = self.next.max(Some(now + self.chance(after)));
+            }
+            (State::TimedOut | State::Normal, _) => {}
         }
     }
 }
@@ -189,7 +222,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn monitor(policy: Policy) -> (Monitor, Instant) {
-        (Monitor::new(policy, 5 * SECOND), Instant::now())
+        (Monitor::new(policy, 5 * SECOND, None), Instant::now())
     }
 
     #[test]
@@ -206,11 +239,11 @@ mod tests {
         let (mut monitor, start) = monitor(Policy::Fence(60 * SECOND));
         let at =
             |monitor: &mut Monitor, seconds| monitor.check(Some(start), start + seconds * SECOND);
-        assert_eq!(at(&mut monitor, 59), None);
-        assert_eq!(at(&mut monitor, 60), Some(Act::Relink));
+        assert_eq!(at(&mut monitor, 54), None);
+        assert_eq!(at(&mut monitor, 55), Some(Act::Relink));
         assert_eq!(monitor.state(), State::TimedOut);
-        assert_eq!(at(&mut monitor, 64), None);
-        assert_eq!(at(&mut monitor, 65), Some(Act::Fence));
+        assert_eq!(at(&mut monitor, 59), None);
+        assert_eq!(at(&mut monitor, 60), Some(Act::Fence));
         assert_eq!(at(&mut monitor, 500), None);
         let now = start + 500 * SECOND;
         assert_eq!(monitor.fenced(false, Some(start), now), None);
@@ -218,19 +251,19 @@ mod tests {
         assert_eq!(at(&mut monitor, 505), Some(Act::Fence));
         assert_eq!(monitor.fenced(true, Some(start), now), Some(Act::Fail));
         assert!(monitor.is_failed());
-        monitor.logged_in();
+        monitor.logged_in(now);
         assert_eq!(monitor.state(), State::Normal);
     }
 
     #[test]
     fn an_answer_ends_the_alarm() {
         let (mut monitor, start) = monitor(Policy::Fence(60 * SECOND));
-        let now = start + 66 * SECOND;
+        let now = start + 59 * SECOND;
         assert_eq!(monitor.check(Some(start), now), Some(Act::Relink));
         assert_eq!(monitor.check(Some(now), now + SECOND), None);
         assert_eq!(monitor.state(), State::Normal);
         // And one that comes while the fence agent runs.
-        let late = now + 60 * SECOND;
+        let late = now + 55 * SECOND;
         assert_eq!(monitor.check(Some(now), late), Some(Act::Relink));
         assert_eq!(
             monitor.check(Some(now), late + 5 * SECOND),
@@ -239,6 +272,48 @@ mod tests {
         assert_eq!(monitor.fenced(true, Some(late), late + 6 * SECOND), None);
         assert_eq!(monitor.check(None, late + 7 * SECOND), None);
         assert_eq!(monitor.state(), State::Normal);
+    }
+
+    #[test]
+    fn a_login_while_the_fence_agent_runs_is_to_another_server_than_the_one_that_was_fenced() {
+        let (mut monitor, start) = monitor(Policy::Fence(20 * SECOND));
+        let at =
+            |monitor: &mut Monitor, seconds| monitor.check(Some(start), start + seconds * SECOND);
+        assert_eq!(at(&mut monitor, 15), Some(Act::Relink));
+        assert_eq!(at(&mut monitor, 20), Some(Act::Fence));
+        let back = start + 23 * SECOND;
+        monitor.logged_in(back);
+        assert_eq!(monitor.fenced(true, Some(start), back + SECOND), None);
+        assert_eq!(monitor.state(), State::TimedOut);
+        // If that one does not answer either it is fenced in its turn.
+        assert_eq!(at(&mut monitor, 29), Some(Act::Fence));
+        let now = start + 30 * SECOND;
+        assert_eq!(monitor.fenced(true, Some(start), now), Some(Act::Fail));
+    }
+
+    #[test]
+    fn a_server_that_is_back_may_answer_before_it_is_fenced() {
+        let (mut monitor, start) = monitor(Policy::Fence(20 * SECOND));
+        let at =
+            |monitor: &mut Monitor, seconds| monitor.check(Some(start), start + seconds * SECOND);
+        assert_eq!(at(&mut monitor, 15), Some(Act::Relink));
+        monitor.logged_in(start + 19 * SECOND);
+        assert_eq!(at(&mut monitor, 20), None);
+        assert_eq!(at(&mut monitor, 24), Some(Act::Fence));
+    }
+
+    #[test]
+    fn a_dead_process_fails_requests_only_where_that_is_wished() {
+        for policy in [Policy::Fence(20 * SECOND), Policy::FailFast(20 * SECOND)] {
+            let mut monitor = Monitor::new(policy, 5 * SECOND, None);
+            assert_eq!(monitor.dead(100 * SECOND), None);
+            let mut monitor = Monitor::new(policy, 5 * SECOND, Some(SECOND));
+            assert_eq!(monitor.dead(SECOND / 2), None);
+            assert_eq!(monitor.dead(SECOND), Some(Act::Fail));
+            assert_eq!(monitor.dead(SECOND), None);
+        }
+        let mut waiting = Monitor::new(Policy::Wait, 5 * SECOND, Some(Duration::ZERO));
+        assert_eq!(waiting.dead(SECOND), None);
     }
 
     #[test]

@@ -14,17 +14,17 @@ use rustix::process::configure_io_flusher_behavior;
 
 use super::attach::Driver;
 use super::device::Device;
-use super::monitor::{Policy, State};
+use super::fencing::fencer;
+use super::monitor::Policy;
 use super::netlink::Attach;
 use super::relay::{End, Relay};
-use super::request::RequestError;
+use super::request::{RequestError, Session};
 use super::settings::{Settings, Timing};
 use super::status;
 use crate::command::strerror;
 use crate::daemon;
 use crate::error::Error;
 use crate::log::Log;
-use crate::membership::NodeState;
 use crate::pid_file::PidFile;
 use crate::protocol::SECTOR_SIZE;
 
@@ -34,6 +34,11 @@ pub const PROGRAM: &str = "gnbd_recvd";
 /// For how long the kernel keeps requests when the relay itself has died: until somebody starts it again. Eleven
 /// days; the driver counts in ticks, and more does not fit a 32-bit machine's.
 const HELD: u64 = 1_000_000;
+/// Milliseconds after which the kernel looks after a request without an answer. If the relay that had it has died, that
+/// is when the next relay gets it; otherwise there is a line in the kernel's log for it, "Possible stuck request", and
+/// nothing more. By default this is half a minute, longer than some cluster's patience; much less than this fills the
+/// log while a server is away.
+const LOOK: &str = "10000";
 /// By how much the kernel's own timer is later than the relay's. It must never be the first.
 const MARGIN: u64 = 60;
 
@@ -44,6 +49,19 @@ impl Device {
             _ if self.timeout == 0 => Policy::Wait,
             Some(seconds) => Policy::FailFast(Duration::from_secs(seconds.into())),
             None => Policy::Fence(Duration::from_secs(self.timeout.into())),
+        }
+    }
+
+    /// How long things may take.
+    pub fn timing(&self) -> Timing {
+        let timing = Timing::default();
+        let retry_most = self.retry.map_or(timing.retry_most, |pause| {
+            Duration::from_millis(pause.into())
+        });
+        Timing {
+            retry_first: timing.retry_first.min(retry_most),
+            retry_most,
+            ..timing
         }
     }
 
@@ -80,6 +98,19 @@ pub fn timestamp() -> u64 {
     u64::from_str_radix(&digits, 16).unwrap_or(1)
 }
 
+fn look_after(index: u32, log: &Log) {
+    let path = format!("/sys/block/nbd{index}/queue/io_timeout");
+    if let Err(error) = write(&path, LOOK) {
+        // A kernel without it looks when it likes.
+        log.line(format_args!("failed to write {path}: {error}"));
+    }
+}
+
+fn write(path: &str, text: &str) -> std::io::Result<()> {
+    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    std::fs::File::from(file).write_all(text.as_bytes())
+}
+
 fn read(path: &str) -> Option<String> {
     use std::io::Read as _;
     let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -88,12 +119,23 @@ fn read(path: &str) -> Option<String> {
     Some(text)
 }
 
-/// Runs in the background until the device is ended.
-pub fn run(folder: &Path, index: u32, again: bool) -> Result<End, Error> {
+/// How a relay begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// The device is new.
+    Import,
+    /// Somebody restarts it: the device waits for another relay, and the server must be there.
+    Restart,
+    /// The one before it died a moment ago. Whether or not the server is there, somebody has to see to requests.
+    Revival,
+}
+
+/// Runs a relay in the background until the device is ended.
+pub(super) fn run(folder: &Path, index: u32, beginning: Beginning) -> Result<End, Error> {
     daemon::detach()?;
     // Seen in lists of processes.
     let _ = rustix::thread::set_name(c"gnbd_recvd");
-    match prepare(folder, index, again) {
+    match prepare(folder, index, beginning) {
         Ok(end) => end.wait(),
         Err(error) => {
             daemon::fail(&error);
@@ -121,7 +163,7 @@ impl Running {
 }
 
 /// Log in, take the memory, give the kernel its device. The error is for the user.
-fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
+fn prepare(folder: &Path, index: u32, beginning: Beginning) -> Result<Running, String> {
     let told = |error: Error| format!("failed to {error}");
     let mut device = Device::load(folder, index)
         .ok()
@@ -130,10 +172,7 @@ fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
     let pid_file = PidFile::take(&folder.join(format!("{PROGRAM}-{index}.pid")))
         .map_err(|error| format!("cannot create pid file : {}", strerror(&error)))?
         .ok_or_else(|| format!("{PROGRAM} already running for device #{index}"))?;
-    let log = Arc::new(Log::daemon(
-        PROGRAM,
-        &folder.join(format!("{PROGRAM}-{index}.log")),
-    ));
+    let log = Arc::new(log(folder, index));
     stay_in_memory(&log);
 
     let host = device.server.host.clone();
@@ -148,28 +187,33 @@ fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
         error => format!("login to server {host} failed : failed to {error}"),
     };
     let endpoint = device.server.resolve().map_err(&refused)?;
-    let timing = Timing::default();
+    let timing = device.timing();
     let stamp = timestamp();
-    let session = endpoint
-        .log_in(&device.name, &device.node, stamp, timing.dial)
-        .map_err(&refused)?;
-    if again && session.sectors != device.sectors {
+    let log_in = || endpoint.log_in(&device.name, &device.node, stamp, timing.dial);
+    let session = match beginning {
+        Beginning::Import | Beginning::Restart => Some(log_in().map_err(&refused)?),
+        Beginning::Revival => None,
+    };
+    let sectors = match &session {
+        // A size that the driver cannot have is no size: a historic server sends none when its file has changed.
+        Some(Session { sectors, .. }) if *sectors == 0 || *sectors > u64::MAX / SECTOR_SIZE / 2 => {
+            return Err(format!("server {host} gave a size of {sectors} sectors"));
+        }
+        Some(Session { sectors, .. }) => *sectors,
+        None => device.sectors,
+    };
+    if beginning == Beginning::Import {
+        device.sectors = sectors;
+        device
+            .save(folder)
+            .map_err(|error| format!("cannot write device record : {}", strerror(&error)))?;
+    }
+    if sectors != device.sectors {
         return Err(format!("size of {} has changed", device.name));
     }
-    // A size that the driver cannot have is no size: a historic server sends none when its file has changed.
-    if session.sectors == 0 || session.sectors > u64::MAX / SECTOR_SIZE / 2 {
-        return Err(format!(
-            "server {host} gave a size of {} sectors",
-            session.sectors
-        ));
-    }
-    device.sectors = session.sectors;
-    device
-        .save(folder)
-        .map_err(|error| format!("cannot write device record : {}", strerror(&error)))?;
 
     let (kernel, ours) = UnixStream::pair().map_err(|error| error.to_string())?;
-    let relay_log = Arc::clone(&log);
+    let (relay_log, fence_log) = (Arc::clone(&log), Arc::clone(&log));
     let settings = Settings {
         endpoint,
         device: device.name.clone(),
@@ -178,8 +222,11 @@ fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
         sectors: device.sectors,
         read_only: device.read_only,
         policy: device.policy(),
+        mourning: device
+            .mourning
+            .map(|seconds| Duration::from_secs(seconds.into())),
         timing,
-        fencer: fencer(folder, &device, &log),
+        fencer: fencer(folder, &device, move |line| fence_log.line(line)),
         log: Box::new(move |line| relay_log.line(line)),
     };
     let relay = Relay::new(settings, ours, session).map_err(|error| error.to_string())?;
@@ -190,10 +237,13 @@ fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
     // It works before the kernel has it: the kernel may read at once.
     let relay = spawn("relay", move || relay.run())?;
     let mut driver = Driver::open().map_err(told)?;
-    if again {
-        driver.reconfigure(device.attach(), &kernel).map_err(told)?;
-    } else {
-        driver.connect(device.attach(), &kernel).map_err(told)?;
+    match beginning {
+        Beginning::Import => driver.connect(device.attach(), &kernel),
+        Beginning::Restart | Beginning::Revival => driver.reconfigure(device.attach(), &kernel),
+    }
+    .map_err(told)?;
+    if device.attach().timeout == 0 {
+        look_after(index, &log);
     }
     // The kernel has its own hold on the socket. It must be the only one, so that the relay sees it go.
     drop(kernel);
@@ -203,6 +253,11 @@ fn prepare(folder: &Path, index: u32, again: bool) -> Result<Running, String> {
         relay,
         _pid_file: pid_file,
     })
+}
+
+/// Where a device's relay and its supervisor tell of what happens.
+pub(super) fn log(folder: &Path, index: u32) -> Log {
+    Log::daemon(PROGRAM, &folder.join(format!("{PROGRAM}-{index}.log")))
 }
 
 /// A thread with a small stack: all of it is locked in memory.
@@ -219,69 +274,18 @@ fn spawn<T: Send + 'static>(
 
 /// The kernel writes out through this process to get memory: it must not need any for that. What is refused, as to
 /// an ordinary user, is told and no more.
-fn stay_in_memory(log: &Log) {
+pub(super) fn stay_in_memory(log: &Log) {
     if let Err(error) = configure_io_flusher_behavior(true) {
         log.line(format_args!("failed to become an I/O flusher: {error}"));
     }
     if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
         log.line(format_args!("failed to lock memory: {error}"));
     }
-    let file = open(
-        "/proc/self/oom_score_adj",
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    let written = file
-        .map_err(std::io::Error::from)
-        .and_then(|file| std::fs::File::from(file).write_all(b"-1000"));
-    if let Err(error) = written {
+    if let Err(error) = write("/proc/self/oom_score_adj", "-1000") {
         log.line(format_args!(
             "failed to hide from the out-of-memory killer: {error}"
         ));
     }
-}
-
-/// Sees to a silent server's fencing, as the historic monitor did: it is killed only if it is a member and another
-/// server is well; else we may be the ones who are cut off. One that left by itself is the cluster's to fence.
-fn fencer(folder: &Path, device: &Device, log: &Arc<Log>) -> Box<dyn Fn() -> bool + Send> {
-    let (folder, device, log) = (folder.to_owned(), device.clone(), Arc::clone(log));
-    Box::new(move || {
-        let Some(server) = &device.server_node else {
-            return false;
-        };
-        let state = match device.membership.state(server) {
-            Ok(state) => state,
-            Err(error) => {
-                log.line(format_args!("failed to {error}"));
-                return false;
-            }
-        };
-        match state {
-            NodeState::Fenced => true,
-            NodeState::Left | NodeState::Unknown => false,
-            NodeState::Member if !another_is_well(&folder, &device) => false,
-            NodeState::Member => match device.membership.fence(server) {
-                Ok(()) => {
-                    log.line(format_args!("server {server} is fenced"));
-                    true
-                }
-                Err(error) => {
-                    log.line(format_args!("failed to {error}"));
-                    false
-                }
-            },
-        }
-    })
-}
-
-/// Whether a monitored device of another server gets its answers.
-fn another_is_well(folder: &Path, device: &Device) -> bool {
-    let others = Device::load_all(folder).unwrap_or_default();
-    others
-        .iter()
-        .filter(|other| other.timeout > 0 && other.server.host != device.server.host)
-        .filter_map(|other| status::query(folder, other.index))
-        .any(|status| status.connected && status.state == State::Normal)
 }
 
 #[cfg(test)]

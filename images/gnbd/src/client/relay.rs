@@ -7,10 +7,12 @@ use std::fmt::Display;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::link::Link;
 use super::monitor::{Act, Monitor};
@@ -19,7 +21,7 @@ use super::outbox::{Body, Outbox};
 use super::pool::Pool;
 use super::questions::{Desk, KernelError, Questions, Turn, answer};
 use super::remote::{Remote, Status};
-use super::replies::Received;
+use super::replies::{LinkError, Received};
 use super::request::{RequestError, Session};
 use super::settings::{Settings, Timing};
 use super::table::Table;
@@ -42,6 +44,13 @@ pub enum End {
     NotNbd,
 }
 
+/// The time that counts from the machine's boot, as in `/proc/uptime`.
+fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or_default();
+    Duration::new(now.tv_sec.unsigned_abs(), nanos)
+}
+
 /// How the next connection comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dial {
@@ -49,6 +58,15 @@ enum Dial {
     Idle,
     Running,
     At(Instant),
+}
+
+/// How the last link ended.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Since when there is no link, or none that was of use.
+    since: Option<Instant>,
+    /// It was the server that closed it.
+    by_server: bool,
 }
 
 /// One imported device's relay.
@@ -69,6 +87,10 @@ pub struct Relay {
     dial: Dial,
     /// Failed attempts since the link was last of use.
     attempts: u32,
+    lost: Lost,
+    /// When the last login succeeded, by both clocks; the fencer has the other.
+    linked: Instant,
+    login: Arc<Mutex<Duration>>,
     /// The kernel can go on only when something was answered.
     full: bool,
     /// The next turn comes at once.
@@ -80,8 +102,13 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Takes the memory and starts the threads. The link is logged in already.
-    pub fn new(mut settings: Settings, kernel: UnixStream, session: Session) -> io::Result<Self> {
+    /// Takes the memory and starts the threads. The link is logged in already, unless the server may not be there: then
+    /// the relay sees to it.
+    pub fn new(
+        mut settings: Settings,
+        kernel: UnixStream,
+        session: Option<Session>,
+    ) -> io::Result<Self> {
         kernel.set_nonblocking(true)?;
         let (mailbox, messenger) = mailbox()?;
         let (endpoint, device, node) = (
@@ -93,11 +120,16 @@ impl Relay {
         let dialer = Worker::start("dialer", messenger.clone(), move || {
             Notice::Dialed(endpoint.log_in(&device, &node, timestamp, patience))
         })?;
-        let fence = std::mem::replace(&mut settings.fencer, Box::new(|| false));
-        let fencer = Worker::start("fencer", messenger.clone(), move || Notice::Fenced(fence()))?;
+        let fence = std::mem::replace(&mut settings.fencer, Box::new(|_| false));
+        let login = Arc::new(Mutex::new(since_boot()));
+        let last = Arc::clone(&login);
+        let fencer = Worker::start("fencer", messenger.clone(), move || {
+            let last = *last.lock().unwrap_or_else(PoisonError::into_inner);
+            Notice::Fenced(fence(last))
+        })?;
         let remote = Remote::new(messenger);
         let mut relay = Self {
-            monitor: Monitor::new(settings.policy, settings.timing.pause),
+            monitor: Monitor::new(settings.policy, settings.timing.pause, settings.mourning),
             settings,
             kernel,
             questions: Questions::new(),
@@ -111,13 +143,20 @@ impl Relay {
             fencer,
             dial: Dial::Idle,
             attempts: 0,
+            lost: Lost::default(),
+            linked: Instant::now(),
+            login,
             full: false,
             hurry: false,
             draining: None,
             said_goodbye: false,
             remote,
         };
-        relay.dialed(Ok(session), Instant::now());
+        let now = Instant::now();
+        match session {
+            Some(session) => relay.dialed(Ok(session), now),
+            None => relay.lose(&"there is none yet", now),
+        }
         relay.post();
         Ok(relay)
     }
@@ -300,7 +339,9 @@ impl Relay {
                     if self.attempts > 0 {
                         self.log(&"connected again");
                     }
-                    self.monitor.logged_in();
+                    self.linked = now;
+                    *self.login.lock().unwrap_or_else(PoisonError::into_inner) = since_boot();
+                    self.monitor.logged_in(now);
                     return;
                 }
                 Err(error) => RequestError::Transfer(error),
@@ -318,16 +359,26 @@ impl Relay {
             self.dial = Dial::Idle;
             return;
         }
-        if let Some(act) = self.monitor.unreachable() {
+        let away = self.away(now);
+        let mut act = self.monitor.unreachable();
+        if self.lost.by_server && error.is_refusal() {
+            act = act.or_else(|| self.monitor.dead(away));
+        }
+        if let Some(act) = act {
             self.act(act, now);
         }
-        self.dial = Dial::At(now + self.pause());
+        self.dial = Dial::At(now + self.pause(now));
+    }
+
+    /// For how long there has been no link.
+    fn away(&self, now: Instant) -> Duration {
+        let since = self.lost.since.unwrap_or(now);
+        now.saturating_duration_since(since)
     }
 
     fn adopt(&mut self, session: Session, now: Instant) -> io::Result<()> {
         let Timing { quiet, ping, .. } = self.settings.timing;
         let stream = session.stream;
-        sockopt::set_socket_keepalive(&stream, true)?;
         // Bytes that nobody acknowledges are as bad as silence.
         let limit = u32::try_from((quiet + ping).as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&stream, limit)?;
@@ -335,29 +386,41 @@ impl Relay {
     }
 
     /// The pause before the next attempt.
-    fn pause(&mut self) -> Duration {
+    fn pause(&mut self, now: Instant) -> Duration {
         let Timing {
             retry_first,
             retry_most,
             ..
         } = self.settings.timing;
-        let pause = retry_first.saturating_mul(1 << self.attempts.min(16));
-        self.attempts += 1;
-        pause.min(retry_most)
+        self.attempts = self.attempts.saturating_add(1);
+        (self.away(now) / 8).max(retry_first).min(retry_most)
+    }
+
+    /// The link has ended by itself.
+    fn broken(&mut self, why: &LinkError, now: Instant) {
+        let by_server = why.is_the_peers() && self.link.stream().is_some();
+        self.lose(why, now);
+        self.lost.by_server = by_server;
     }
 
     /// Gives the link up and sees to another.
     fn lose(&mut self, why: &dyn Display, now: Instant) {
         if self.link.stream().is_some() {
             self.log(&format_args!("link lost: {why}"));
+            self.lost.by_server = false;
+            // One that stood for a while was of use, though nobody asked for anything.
+            if now.saturating_duration_since(self.linked) > self.settings.timing.retry_most {
+                (self.attempts, self.lost.since) = (0, None);
+            }
         }
+        self.lost.since.get_or_insert(now);
         self.link.cut(&mut self.reads);
         if self.dial != Dial::Running {
             // A link that was of use is made anew at once, one that never was not.
             let pause = if self.attempts == 0 {
                 Duration::ZERO
             } else {
-                self.pause()
+                self.pause(now)
             };
             self.attempts = self.attempts.max(1);
             self.dial = Dial::At(now + pause);
@@ -389,7 +452,7 @@ impl Relay {
                 }
                 Ok(Some(Received::Answer { part, failed, data })) => {
                     // The link is of use.
-                    self.attempts = 0;
+                    (self.attempts, self.lost.since) = (0, None);
                     let length = self.table.part(part).map_or(0, |part| part.length as usize);
                     let (payload, finished) = self.table.complete(part, failed, now);
                     self.writes.give(payload);
@@ -414,7 +477,7 @@ impl Relay {
                     return;
                 }
                 Err(error) => {
-                    self.lose(&error, now);
+                    self.broken(&error, now);
                     break;
                 }
             }
@@ -456,7 +519,7 @@ impl Relay {
     fn send(&mut self) -> bool {
         let now = Instant::now();
         if let Err(error) = self.link.flush(&mut self.table) {
-            self.lose(&error, now);
+            self.broken(&error.into(), now);
         }
         let flushed = self.outbox.flush(&mut &self.kernel, &mut self.reads);
         if flushed.is_err() {

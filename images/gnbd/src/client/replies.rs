@@ -53,6 +53,15 @@ impl Display for LinkError {
     }
 }
 
+impl LinkError {
+    /// Whether it is the peer that ended the connection, not we or time.
+    pub(crate) fn is_the_peers(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        let kinds = [BrokenPipe, ConnectionReset, UnexpectedEof];
+        matches!(self, Self::Io(error) if kinds.contains(&error.kind()))
+    }
+}
+
 impl From<io::Error> for LinkError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)

@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
+
 use crate::protocol::{
     DeviceName, ExportRecord, LOGIN_REPLY_SIZE, LONGEST_LIST, LoginReply, LoginRequest, NodeName,
     ProtocolError, Request, Uid,
@@ -14,6 +16,15 @@ use crate::protocol::{
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a server may take to end a node's connections: it waits for the last write.
 pub const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a connection may take on the way to another login. A machine that has just come up answers the next
+/// attempt sooner than the kernel's own repetitions of this one, which are further and further apart.
+const DIAL: Duration = Duration::from_secs(3);
+/// A server may say nothing for long while it ends a node's connections. So the kernels ask each other after this time,
+/// and this often, whether both machines live; in milliseconds, after how long without a word they do not.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(4);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const SILENCE: u32 = 10_000;
 
 /// `ENODEV`: no such export.
 const ENODEV: u32 = 19;
@@ -88,6 +99,12 @@ impl RequestError {
         matches!(self, Self::WrongVersion(_))
             || matches!(self, Self::Refused(errno) if *errno == u32::from(EPERM))
     }
+
+    /// Whether a kernel said that nobody listens there.
+    pub fn is_refusal(&self) -> bool {
+        let refused = io::ErrorKind::ConnectionRefused;
+        matches!(self, Self::Connect { source, .. } if source.kind() == refused)
+    }
 }
 
 impl Server {
@@ -137,6 +154,12 @@ impl Server {
         Ok(NodeName::new(text(&name)?)?)
     }
 
+    /// Whether it answers at all, within this time.
+    pub fn is_alive(&self, patience: Duration) -> bool {
+        let endpoint = self.resolve();
+        endpoint.is_ok_and(|it| it.ask(&Request::NodeName, patience, patience).is_ok())
+    }
+
     /// An export's uid; an empty one if it has none.
     pub fn uid(&self, device: &DeviceName) -> Result<Uid, RequestError> {
         let uid = self.resolve()?.list(&Request::Uid(device.clone()))?;
@@ -149,13 +172,13 @@ impl Server {
     /// Bans a node. When this returns well, nothing that it sent is still to be written.
     pub fn fence(&self, node: &NodeName) -> Result<(), RequestError> {
         self.resolve()?
-            .bare(&Request::Fence(node.clone()), LONG_PATIENCE)
+            .bare(&Request::Fence(node.clone()), PATIENCE, LONG_PATIENCE)
     }
 
     /// Lifts a ban.
     pub fn unfence(&self, node: &NodeName) -> Result<(), RequestError> {
         self.resolve()?
-            .bare(&Request::Unfence(node.clone()), PATIENCE)
+            .bare(&Request::Unfence(node.clone()), PATIENCE, PATIENCE)
     }
 }
 
@@ -189,6 +212,7 @@ impl Endpoint {
             match TcpStream::connect_timeout(address, patience) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
+                    notice_death(&stream)?;
                     return Ok(stream);
                 }
                 Err(error) => last = error,
@@ -201,23 +225,33 @@ impl Endpoint {
     }
 
     /// Sends a request and reads the status that every reply but LOGIN's begins with.
-    fn ask(&self, request: &Request, patience: Duration) -> Result<(TcpStream, u32), RequestError> {
-        let mut stream = self.connect(PATIENCE.min(patience))?;
+    fn ask(
+        &self,
+        request: &Request,
+        connect: Duration,
+        patience: Duration,
+    ) -> Result<(TcpStream, u32), RequestError> {
+        let mut stream = self.connect(connect)?;
         stream.set_write_timeout(Some(patience))?;
         stream.write_all(&request.encode())?;
         let status = u32::from_be_bytes(read(&mut stream, Instant::now() + patience)?);
         Ok((stream, status))
     }
 
-    fn bare(&self, request: &Request, patience: Duration) -> Result<(), RequestError> {
-        match self.ask(request, patience)?.1 {
+    fn bare(
+        &self,
+        request: &Request,
+        connect: Duration,
+        patience: Duration,
+    ) -> Result<(), RequestError> {
+        match self.ask(request, connect, patience)?.1 {
             0 => Ok(()),
             errno => Err(RequestError::Refused(errno)),
         }
     }
 
     fn list(&self, request: &Request) -> Result<Vec<u8>, RequestError> {
-        let (mut stream, status) = self.ask(request, PATIENCE)?;
+        let (mut stream, status) = self.ask(request, PATIENCE, PATIENCE)?;
         if status != 0 {
             return Err(RequestError::Refused(status));
         }
@@ -231,6 +265,29 @@ impl Endpoint {
         Ok(data)
     }
 
+    /// Has the server end a node's connections to an export, and waits for their last writes.
+    pub fn kill(&self, device: &DeviceName, node: &NodeName) -> Result<(), RequestError> {
+        self.end_connections(device, node, PATIENCE, LONG_PATIENCE)
+    }
+
+    /// There may be none, and no such export.
+    fn end_connections(
+        &self,
+        device: &DeviceName,
+        node: &NodeName,
+        connect: Duration,
+        patience: Duration,
+    ) -> Result<(), RequestError> {
+        let kill = Request::KillServer {
+            device: device.clone(),
+            node: node.clone(),
+        };
+        match self.bare(&kill, connect, patience) {
+            Ok(()) | Err(RequestError::Refused(ENODEV)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Begins a data phase. First the connections that this node still has to the device are ended, and their last
     /// writes awaited: nothing that was sent before is applied after this.
     pub fn log_in(
@@ -240,15 +297,9 @@ impl Endpoint {
         timestamp: u64,
         patience: Duration,
     ) -> Result<Session, RequestError> {
-        let kill = Request::KillServer {
-            device: device.clone(),
-            node: node.clone(),
-        };
-        match self.bare(&kill, LONG_PATIENCE.max(patience)) {
-            Ok(()) | Err(RequestError::Refused(ENODEV)) => {}
-            Err(error) => return Err(error),
-        }
-        let mut stream = self.connect(patience)?;
+        let dial = DIAL.min(patience);
+        self.end_connections(device, node, dial, LONG_PATIENCE.max(patience))?;
+        let mut stream = self.connect(dial)?;
         stream.set_write_timeout(Some(patience))?;
         let login = LoginRequest::new(device.clone(), node.clone(), timestamp);
         // Nothing may be sent behind it: a historic server would lose it.
@@ -264,6 +315,14 @@ impl Endpoint {
             LoginReply::Refused { errno } => Err(RequestError::Refused(errno.into())),
         }
     }
+}
+
+fn notice_death(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_user_timeout(stream, SILENCE)?;
+    Ok(())
 }
 
 fn read<const N: usize>(

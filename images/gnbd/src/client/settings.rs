@@ -12,9 +12,10 @@ use crate::protocol::{DeviceName, NodeName};
 pub struct Timing {
     /// A connection, and the answer to LOGIN.
     pub dial: Duration,
-    /// The pause after the first failed attempt to log in; it doubles from there ...
+    /// The pause after a failed attempt to log in: an eighth of the time for which there has been no link, so that
+    /// whoever was away for seconds is found within one. This at least ...
     pub retry_first: Duration,
-    /// ... up to this.
+    /// ... and this at most.
     pub retry_most: Duration,
     /// Silence before a ping is sent.
     pub quiet: Duration,
@@ -27,12 +28,15 @@ pub struct Timing {
     pub drain: Duration,
 }
 
+/// The longest pause between attempts to log in, unless another is wished.
+pub const RETRY_MOST: Duration = Duration::from_secs(2);
+
 impl Default for Timing {
     fn default() -> Self {
         Self {
             dial: Duration::from_secs(10),
-            retry_first: Duration::from_millis(250),
-            retry_most: Duration::from_secs(5),
+            retry_first: Duration::from_millis(100),
+            retry_most: RETRY_MOST,
             quiet: Duration::from_secs(10),
             ping: Duration::from_secs(30),
             pause: Duration::from_secs(5),
@@ -41,8 +45,9 @@ impl Default for Timing {
     }
 }
 
-/// Whether the server is fenced now; may take its time.
-pub type Fencer = Box<dyn Fn() -> bool + Send>;
+/// Whether the server is fenced now; may take its time. It is told when the last login succeeded, by the clock that
+/// counts from the machine's boot: fencing before that was another's.
+pub type Fencer = Box<dyn Fn(Duration) -> bool + Send>;
 /// Takes a line for the system's log.
 pub type Log = Box<dyn Fn(&str) + Send>;
 
@@ -62,6 +67,9 @@ pub struct Settings {
     pub read_only: bool,
     /// When requests are given up.
     pub policy: Policy,
+    /// For how long the server's process may be dead before they are given up, whatever the policy says; only where
+    /// nobody else than the server's own kernel refuses connections in its name. `None`: that is no reason.
+    pub mourning: Option<Duration>,
     /// How long things may take.
     pub timing: Timing,
     /// Asked under [`Policy::Fence`].

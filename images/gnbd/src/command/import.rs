@@ -1,9 +1,17 @@
 //! `gnbd_import`: devices of GNBD servers, on this machine.
 //!
-//! Ours beside the historic options: `-m HOOK` (see [`Membership`]), and `-F[SECONDS]`, fail-fast: uncached devices
-//! fail their requests after that time (by default the export's own timeout) without fencing the server first. With
-//! `-F0` they fail as soon as the link is lost and one attempt to make it anew was in vain. **Only where the storage
-//! behind the servers is fenced by other means: a slow server may still apply a write that was failed.**
+//! Ours beside the historic options:
+//!
+//! - `-m HOOK`: see [`Membership`].
+//! - `-F[SECONDS]`, fail-fast: uncached devices fail their requests after that time (by default the export's own
+//!   timeout) without fencing the server first. With `-F0` they fail as soon as the link is lost and one attempt to
+//!   make it anew was in vain. **Only where the storage behind the servers is fenced by other means: a slow server
+//!   may still apply a write that was failed.**
+//! - `-D[SECONDS]`, death: uncached devices fail their requests when the server has closed the connection and its
+//!   port has refused another for that time (by default at once). That proves that the server's process is gone, and
+//!   with it all that it had to write. **Only where nothing but the server's own kernel answers for its address: no
+//!   packet filter that rejects, no address that moves to another machine.**
+//! - `-w MILLISECONDS`: the longest pause between attempts to reach a server that is away, by default 2000.
 
 use std::ffi::OsString;
 
@@ -15,8 +23,8 @@ use crate::error::Error;
 use crate::membership::Membership;
 use crate::protocol::{NodeName, PORT};
 
-/// The historic letters, and `m:` and `F::`.
-const OPTIONS: &str = "ac:e:F::hi:lm:nOp:qRrs:t:U:u:Vv";
+/// The historic letters, and `D::`, `F::`, `m:` and `w:`.
+const OPTIONS: &str = "ac:D::e:F::hi:lm:nOp:qRrs:t:U:u:Vvw:";
 
 const USAGE: &str = "\
 Usage:
@@ -27,6 +35,8 @@ Options:
 
   -a               restart the receivers of imported devices that are dead
   -c <server>      list the nodes that are banned from <server>
+  -D[<seconds>]    fail requests when the server's process is gone for this
+                   time (0): only where no packet filter answers for it
   -e <server>      list the devices that <server> exports
   -F[<seconds>]    fail requests after this time without fencing the server:
                    only where the storage is fenced by other means
@@ -47,6 +57,7 @@ Options:
   -u <node>        unfence <node> at the server given by -t
   -V               print the version, then exit
   -v               print more
+  -w <ms>          longest pause between attempts to reach a server (2000)
 ";
 
 /// Letters of which one may be given.
@@ -59,14 +70,7 @@ pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> ExitStatus {
         Err(error) => return console.error(&format!("failed to {error}")),
     };
     if daemon::is_background() {
-        let index = arguments
-            .first()
-            .and_then(|word| word.to_str()?.parse().ok());
-        let Some(index) = index else {
-            daemon::fail("no device number");
-            return 1;
-        };
-        return receive(machine.folder(), index, arguments.len() > 1).map_or(1, |_| 0);
+        return receive(machine.folder(), &arguments).map_or(1, |()| 0);
     }
     run_on(&mut machine, arguments, console)
 }
@@ -115,6 +119,22 @@ pub fn run_on(
         Some(Err(_)) => {
             let text = line.value('F').unwrap_or_default();
             return console.error(&format!("invalid time '{text}' with -F"));
+        }
+    };
+    let mourning = match line.value('D').map(str::parse) {
+        None => line.has('D').then_some(0),
+        Some(Ok(seconds)) => Some(seconds),
+        Some(Err(_)) => {
+            let text = line.value('D').unwrap_or_default();
+            return console.error(&format!("invalid time '{text}' with -D"));
+        }
+    };
+    let retry = match line.value('w').map(str::parse::<u32>) {
+        None => None,
+        Some(Ok(pause)) if pause > 0 => Some(pause),
+        Some(_) => {
+            let text = line.value('w').unwrap_or_default();
+            return console.error(&format!("invalid time '{text}' with -w"));
         }
     };
     if action == 'r' && line.operands.is_empty() {
@@ -171,6 +191,8 @@ pub fn run_on(
                 node,
                 membership,
                 fail_fast,
+                mourning,
+                retry,
             };
             import_all(host, &import, devices, console)
         }
@@ -194,6 +216,7 @@ pub fn run_on(
                 let text = describe(
                     device,
                     host.is_open(device.index),
+                    host.is_pending(device.index),
                     host.status(device.index),
                 );
                 console.print(&text);

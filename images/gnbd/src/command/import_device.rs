@@ -19,6 +19,10 @@ pub(super) struct Import {
     pub(super) node: NodeName,
     pub(super) membership: Membership,
     pub(super) fail_fast: FailFast,
+    /// Seconds, see [`Device::mourning`].
+    pub(super) mourning: Option<u32>,
+    /// Milliseconds, see [`Device::retry`].
+    pub(super) retry: Option<u32>,
 }
 
 /// Whether requests may fail without fencing.
@@ -154,6 +158,8 @@ fn import_one(
             FailFast::ByExport => Some(record.timeout),
             FailFast::After(seconds) => Some(seconds),
         },
+        mourning: import.mourning,
+        retry: import.retry,
         membership: import.membership.clone(),
     };
     // Before the device appears: udev rules read the record.

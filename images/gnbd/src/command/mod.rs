@@ -11,6 +11,7 @@ pub mod fence;
 mod get_uid;
 pub mod import;
 mod import_device;
+pub mod load;
 pub mod options;
 pub mod serv;
 mod server_socket;

@@ -7,20 +7,20 @@ const ALIGNMENT: usize = 4096;
 
 /// Room for the longest payload.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     memory: Box<[u8]>,
     start: usize,
 }
 
 impl Buffer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let memory = vec![0; MAX_TRANSFER as usize + ALIGNMENT].into_boxed_slice();
         let start = memory.as_ptr().addr().next_multiple_of(ALIGNMENT) - memory.as_ptr().addr();
         Self { memory, start }
     }
 
     /// The first `length` bytes, at most [`MAX_TRANSFER`].
-    pub(super) fn bytes(&mut self, length: u32) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self, length: u32) -> &mut [u8] {
         let length = length.min(MAX_TRANSFER) as usize;
         &mut self.memory[self.start..self.start + length]
     }

@@ -28,6 +28,10 @@
 //!   keeps a node from leaving its cluster while it has uncached exports.
 //! - SIGTERM, and `gnbd_serv -K`, end the process at once, as a crash would: what is acknowledged is written, and
 //!   what is not will be sent again.
+//! - It is one process, and however it ends, its listening socket is closed when its last write to a disk has
+//!   returned: by the order of things at a shutdown, else by the kernel, which closes a process's files when the
+//!   last of its threads is gone, and lets no thread go in the middle of a direct or synchronous write. Clients may
+//!   rely on it: `gnbd_import -D`.
 //!
 //! ```
 //! use gnbd::log::Log;
@@ -68,6 +72,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
+pub(crate) use buffer::Buffer;
 pub use limits::Limits;
 pub use listener::Bind;
 
@@ -204,13 +209,14 @@ impl Server {
     }
 
     fn end(&mut self) {
+        // The listening socket goes last: a client that is refused knows that nothing is written any more.
+        self.shared.end_all_sessions();
         // The counter of an eventfd that is never read stays above zero: every poller sees it.
         let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
         for thread in self.threads.drain(..) {
             // A panic there has been told where it happened.
             let _ = thread.join();
         }
-        self.shared.end_all_sessions();
     }
 }
 

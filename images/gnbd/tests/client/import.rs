@@ -23,8 +23,13 @@ struct Machine {
     relays: HashMap<u32, (UnixStream, Remote)>,
     open: Vec<u32>,
     announced: Vec<u32>,
+    /// Devices that the kernel has asked in vain.
+    pending: Vec<u32>,
     /// Paths that are said differently on every machine.
     hidden: Vec<(String, &'static str)>,
+    /// Words that every command line of [`step`](Self::step) has, of which the log shows those that are no port.
+    common: Vec<String>,
+    log: Transcript,
 }
 
 impl Machine {
@@ -35,8 +40,24 @@ impl Machine {
             relays: HashMap::new(),
             open: Vec::new(),
             announced: Vec::new(),
+            pending: Vec::new(),
             hidden: Vec::new(),
+            common: Vec::new(),
+            log: Transcript::default(),
         }
+    }
+
+    /// Runs the program and writes down what came of it.
+    fn step(&mut self, words: &[&str]) {
+        let common = self.common.clone();
+        let common: Vec<&str> = common.iter().map(String::as_str).collect();
+        let told = self.run(&[words, &common].concat());
+        let shown = words
+            .iter()
+            .chain(common.iter().filter(|word| **word == "-n"));
+        let shown: Vec<&str> = shown.copied().collect();
+        self.log
+            .add(&format!("gnbd_import {}", shown.join(" ")), &told);
     }
 
     /// What the program prints, its errors marked, and its status.
@@ -89,7 +110,7 @@ impl Host for Machine {
         let mut settings = settings_of(endpoint, device.sectors, device.policy());
         settings.device = device.name.clone();
         settings.node = device.node;
-        let relay = Relay::new(settings, ours, session).unwrap();
+        let relay = Relay::new(settings, ours, Some(session)).unwrap();
         self.relays.insert(index, (kernel, relay.remote()));
         std::thread::spawn(move || relay.run());
         Ok(Ok("gnbd_recvd started".to_owned()))
@@ -111,6 +132,10 @@ impl Host for Machine {
         self.open.contains(&index)
     }
 
+    fn is_pending(&self, index: u32) -> bool {
+        self.pending.contains(&index)
+    }
+
     fn disconnect(&mut self, index: u32) -> Result<(), Error> {
         self.relays.remove(&index);
         Ok(())
@@ -128,70 +153,60 @@ impl Host for Machine {
 }
 
 /// A machine, and a server whose port it does not tell.
-fn set_up() -> (Storage, Machine, String) {
+fn set_up() -> (Storage, Machine) {
     let storage = Storage::start();
     let mut machine = Machine::new();
     let port = storage.address.port.to_string();
     machine.hidden.push((port.clone(), "PORT"));
-    (storage, machine, port)
+    machine.common = ["-n", "-p", &port].map(str::to_owned).to_vec();
+    (storage, machine)
 }
 
 #[test]
 fn devices_come_and_go() {
-    let (storage, mut machine, port) = set_up();
-    let mut log = Transcript::default();
-    let mut step = |machine: &mut Machine, words: &[&str]| {
-        let all = [words, &["-n", "-p", &port]].concat();
-        log.add(
-            &format!("gnbd_import {} -n", words.join(" ")),
-            &machine.run(&all),
-        );
-    };
-    step(&mut machine, &["-i", "127.0.0.1"]);
+    let (storage, mut machine) = set_up();
+    machine.step(&["-i", "127.0.0.1"]);
     storage.export("gnbd0a", 2048, 0, false, "0");
     storage.export("gnbd0b", 4096, 0, true, "");
-    step(&mut machine, &["-e", "127.0.0.1"]);
-    step(&mut machine, &["-l"]);
-    step(&mut machine, &["-i", "127.0.0.1"]);
-    step(&mut machine, &["-i", "127.0.0.1"]);
-    step(&mut machine, &[]);
+    machine.step(&["-e", "127.0.0.1"]);
+    machine.step(&["-l"]);
+    machine.step(&["-i", "127.0.0.1"]);
+    machine.step(&["-i", "127.0.0.1"]);
+    machine.step(&[]);
     assert_eq!(machine.announced, [0, 1]);
     let link = std::fs::read_link(machine.nodes().join("gnbd0a")).unwrap();
     assert_eq!(link, Path::new("../nbd1"));
-    step(&mut machine, &["-U", "gnbd0a"]);
-    step(&mut machine, &["-U", "/block/nbd1"]);
-    step(&mut machine, &["-U/block/gnbd1"]);
-    step(&mut machine, &["-U", "gnbd0b"]);
-    step(&mut machine, &["-U", "nothing"]);
+    machine.step(&["-U", "gnbd0a"]);
+    machine.step(&["-U", "/block/nbd1"]);
+    machine.step(&["-U/block/gnbd1"]);
+    machine.step(&["-U", "gnbd0b"]);
+    machine.step(&["-U", "nothing"]);
     machine.open.push(1);
-    step(&mut machine, &["-l"]);
-    step(&mut machine, &["-r", "gnbd0a", "nothing", "gnbd0b"]);
-    step(&mut machine, &["-R"]);
-    step(&mut machine, &["-O", "-r", "gnbd0a"]);
-    step(&mut machine, &["-l"]);
+    machine.step(&["-l"]);
+    machine.step(&["-r", "gnbd0a", "nothing", "gnbd0b"]);
+    machine.step(&["-R"]);
+    machine.step(&["-O", "-r", "gnbd0a"]);
+    machine.step(&["-l"]);
     assert!(!machine.nodes().join("gnbd0a").exists());
-    insta::assert_snapshot!(log.hide(&[]));
+    insta::assert_snapshot!(machine.log.hide(&[]));
 }
 
 #[test]
 fn receivers_are_restarted() {
-    let (storage, mut machine, port) = set_up();
+    let (storage, mut machine) = set_up();
+    let port = storage.address.port.to_string();
     storage.export("gnbd0a", 2048, 0, false, "");
     machine.run(&["-n", "-p", &port, "-i", "127.0.0.1"]);
-    let mut log = Transcript::default();
-    let mut step = |machine: &mut Machine, words: &[&str]| {
-        let all = [words, &["-n", "-p", &port]].concat();
-        log.add(
-            &format!("gnbd_import {} -n", words.join(" ")),
-            &machine.run(&all),
-        );
-    };
-    step(&mut machine, &["-a"]);
+    machine.step(&["-a"]);
     machine.relays.clear();
-    step(&mut machine, &["-l"]);
-    step(&mut machine, &["-a"]);
+    machine.step(&["-l"]);
+    // What nobody answers is not answered.
+    machine.pending.push(0);
+    machine.step(&["-l"]);
+    machine.pending.clear();
+    machine.step(&["-a"]);
     machine.relays.clear();
-    step(&mut machine, &["-i", "127.0.0.1"]);
+    machine.step(&["-i", "127.0.0.1"]);
     machine.relays.clear();
     storage
         .server
@@ -199,32 +214,25 @@ fn receivers_are_restarted() {
         .unwrap()
         .invalidate(&"gnbd0a".parse().unwrap())
         .unwrap();
-    step(&mut machine, &["-a"]);
-    step(&mut machine, &["-aO"]);
-    step(&mut machine, &["-l"]);
-    insta::assert_snapshot!(log.hide(&[]));
+    machine.step(&["-a"]);
+    machine.step(&["-aO"]);
+    machine.step(&["-l"]);
+    insta::assert_snapshot!(machine.log.hide(&[]));
 }
 
 #[test]
 fn uncached_devices_need_a_cluster() {
-    let (storage, mut machine, port) = set_up();
+    let (storage, mut machine) = set_up();
+    machine.common.remove(0);
     storage.export("gnbd0a", 2048, 60, false, "0");
     storage.export("gnbd0b", 2048, 8, false, "0");
     let hook = machine.folder.path().join("membership");
     script(&hook, "[ \"$1\" = name ] && echo client0\n");
     let hook = hook.to_str().unwrap().to_owned();
     machine.hidden.push((hook.clone(), "HOOK"));
-    let mut log = Transcript::default();
-    let mut step = |machine: &mut Machine, words: &[&str]| {
-        let all = [words, &["-p", &port]].concat();
-        log.add(
-            &format!("gnbd_import {}", words.join(" ")),
-            &machine.run(&all),
-        );
-    };
-    step(&mut machine, &["-l", "-m", "/nonexistent/membership"]);
-    step(&mut machine, &["-ni", "127.0.0.1"]);
-    step(&mut machine, &["-m", &hook, "-i", "127.0.0.1"]);
+    machine.step(&["-l", "-m", "/nonexistent/membership"]);
+    machine.step(&["-ni", "127.0.0.1"]);
+    machine.step(&["-m", &hook, "-i", "127.0.0.1"]);
     let device = Device::load(machine.folder.path(), 0).unwrap().unwrap();
     assert_eq!(
         device.policy(),
@@ -232,81 +240,63 @@ fn uncached_devices_need_a_cluster() {
     );
     assert_eq!(device.server_node.unwrap().as_str(), "storage0a");
     assert_eq!(device.node.as_str(), "client0");
-    step(&mut machine, &["-m", &hook, "-i", "localhost"]);
-    step(&mut machine, &["-m", &hook, "-qR"]);
-    step(&mut machine, &["-n", "-F", "-i", "127.0.0.1"]);
+    machine.step(&["-m", &hook, "-i", "localhost"]);
+    machine.step(&["-m", &hook, "-qR"]);
+    machine.step(&["-n", "-F", "-D5", "-w700", "-i", "127.0.0.1"]);
     let device = Device::load(machine.folder.path(), 1).unwrap().unwrap();
+    assert_eq!(device.mourning, Some(5));
+    assert_eq!(
+        device.timing().retry_most,
+        std::time::Duration::from_millis(700)
+    );
     assert_eq!(
         device.policy(),
         gnbd::client::Policy::FailFast(Duration::from_secs(60))
     );
-    insta::assert_snapshot!(log.hide(&[(&hook, "HOOK")]));
+    insta::assert_snapshot!(machine.log.hide(&[(&hook, "HOOK")]));
 }
 
 #[test]
 fn cached_devices_change_servers_only_when_nobody_uses_them() {
-    let (storage, mut machine, port) = set_up();
+    let (storage, mut machine) = set_up();
     storage.export("gnbd0a", 2048, 0, false, "");
-    let mut log = Transcript::default();
-    let mut step = |machine: &mut Machine, words: &[&str]| {
-        let all = [words, &["-n", "-p", &port]].concat();
-        log.add(
-            &format!("gnbd_import {} -n", words.join(" ")),
-            &machine.run(&all),
-        );
-    };
-    step(&mut machine, &["-qi", "127.0.0.1"]);
+    machine.step(&["-qi", "127.0.0.1"]);
     machine.open.push(0);
-    step(&mut machine, &["-i", "127.0.0.2"]);
-    step(&mut machine, &["-i", "localhost"]);
+    machine.step(&["-i", "127.0.0.2"]);
+    machine.step(&["-i", "localhost"]);
     machine.open.clear();
-    step(&mut machine, &["-i", "localhost"]);
-    insta::assert_snapshot!(log.hide(&[]));
+    machine.step(&["-i", "localhost"]);
+    insta::assert_snapshot!(machine.log.hide(&[]));
 }
 
 #[test]
 fn mistakes_are_told() {
-    let (storage, mut machine, port) = set_up();
-    let mut log = Transcript::default();
-    let mut step = |machine: &mut Machine, words: &[&str]| {
-        log.add(
-            &format!("gnbd_import {}", words.join(" ")),
-            &machine.run(words),
-        );
-    };
-    step(&mut machine, &["-x"]);
-    step(&mut machine, &["-i"]);
-    step(&mut machine, &["-h"]);
-    step(&mut machine, &["-lR"]);
-    step(&mut machine, &["-qv"]);
-    step(&mut machine, &["-nr"]);
-    step(&mut machine, &["-nl", "word"]);
-    step(&mut machine, &["-n", "-s", "client0"]);
-    step(&mut machine, &["-n", "-t", "storage0a"]);
-    step(&mut machine, &["-np", "70000", "-l"]);
-    step(&mut machine, &["-nFx", "-l"]);
-    step(
-        &mut machine,
-        &["-n", "-s", &"x".repeat(65), "-t", "127.0.0.1"],
-    );
+    let (storage, mut machine) = set_up();
+    let port = storage.address.port.to_string();
+    machine.common.clear();
+    machine.step(&["-x"]);
+    machine.step(&["-i"]);
+    machine.step(&["-h"]);
+    machine.step(&["-lR"]);
+    machine.step(&["-qv"]);
+    machine.step(&["-nr"]);
+    machine.step(&["-nl", "word"]);
+    machine.step(&["-n", "-s", "client0"]);
+    machine.step(&["-n", "-t", "storage0a"]);
+    machine.step(&["-np", "70000", "-l"]);
+    machine.step(&["-nFx", "-l"]);
+    machine.step(&["-nDx", "-l"]);
+    machine.step(&["-nw0", "-l"]);
+    machine.step(&["-n", "-s", &"x".repeat(65), "-t", "127.0.0.1"]);
     machine.driver = false;
-    step(&mut machine, &["-nl"]);
-    step(&mut machine, &["-n", "-p", &port, "-e", "127.0.0.1"]);
-    step(
-        &mut machine,
-        &["-n", "-p", &port, "-v", "-s", "client9", "-t", "127.0.0.1"],
-    );
-    step(&mut machine, &["-n", "-p", &port, "-c", "127.0.0.1"]);
-    step(
-        &mut machine,
-        &["-n", "-p", &port, "-v", "-u", "client9", "-t", "127.0.0.1"],
-    );
-    step(&mut machine, &["-n", "-p", &port, "-c", "127.0.0.1"]);
+    machine.step(&["-nl"]);
+    machine.step(&["-n", "-p", &port, "-e", "127.0.0.1"]);
+    machine.step(&["-n", "-p", &port, "-v", "-s", "client9", "-t", "127.0.0.1"]);
+    machine.step(&["-n", "-p", &port, "-c", "127.0.0.1"]);
+    machine.step(&["-n", "-p", &port, "-v", "-u", "client9", "-t", "127.0.0.1"]);
+    machine.step(&["-n", "-p", &port, "-c", "127.0.0.1"]);
     drop(storage);
-    step(&mut machine, &["-n", "-p", &port, "-e", "127.0.0.1"]);
-    step(
-        &mut machine,
-        &["-n", "-p", &port, "-s", "client9", "-t", "127.0.0.1"],
-    );
-    insta::assert_snapshot!(log.hide(&[(&port, "PORT")]));
+    machine.step(&["-n", "-p", &port, "-e", "127.0.0.1"]);
+    machine.step(&["-n", "-p", &port, "-s", "client9", "-t", "127.0.0.1"]);
+    insta::assert_snapshot!(machine.log.hide(&[(&port, "PORT")]));
 }

@@ -51,8 +51,9 @@ pub(crate) fn settings_of(endpoint: Endpoint, sectors: u64, policy: Policy) -> S
         sectors,
         read_only: false,
         policy,
+        mourning: None,
         timing: FAST,
-        fencer: Box::new(|| false),
+        fencer: Box::new(|_| false),
         log: Box::new(|_| ()),
     }
 }
@@ -72,7 +73,7 @@ impl Kernel {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
-        let relay = Relay::new(settings, relays, session).unwrap();
+        let relay = Relay::new(settings, relays, Some(session)).unwrap();
         let remote = relay.remote();
         Self {
             stream,

@@ -4,9 +4,10 @@
 
 mod faults;
 mod fence;
-mod hostile;
+mod hook;
 mod import;
 mod kernel;
+mod load;
 mod model;
 mod netlink;
 mod real;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use gnbd::client::{Policy, State, errno};
+use gnbd::client::{Policy, State, Timing, errno};
 
 use crate::kernel::{Kernel, settings, until};
 use crate::server::{Door, Quirk, Server};
@@ -80,7 +80,7 @@ fn nothing_fails_unless_the_server_is_fenced() {
     let fenced = Arc::new(AtomicBool::new(false));
     let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_millis(100)));
     let (counter, word) = (Arc::clone(&asked), Arc::clone(&fenced));
-    settings.fencer = Box::new(move || {
+    settings.fencer = Box::new(move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
         word.load(Ordering::SeqCst)
     });
@@ -152,4 +152,110 @@ fn a_payload_that_is_on_its_way_fails_in_step() {
     assert_eq!((reply.cookie, reply.error), ([5; 8], errno::EIO));
     writer.join().unwrap();
     assert_eq!(kernel.read(0, 512), Err(errno::EIO));
+}
+
+/// A relay's word in the log.
+fn logged(settings: &mut gnbd::client::Settings) -> Arc<std::sync::Mutex<Vec<String>>> {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let writer = Arc::clone(&lines);
+    settings.log = Box::new(move |line| writer.lock().unwrap().push(line.to_owned()));
+    lines
+}
+
+#[test]
+fn a_process_that_dies_and_comes_back_fails_nothing() {
+    let mut server = Server::start(SECTORS);
+    let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_secs(10)));
+    settings.timing = Timing::default();
+    let lines = logged(&mut settings);
+    let mut kernel = Kernel::attach(settings);
+    kernel.write(0, &[1; 512]).unwrap();
+    server.stop();
+    let write = kernel.send_write(0, &[2; 512]);
+    std::thread::park_timeout(Duration::from_secs(3));
+    let start = Instant::now();
+    server.restart();
+    assert_eq!(kernel.one(write), Ok(vec![]));
+    let stall = start.elapsed();
+    assert!(stall < Duration::from_secs(1), "{stall:?}");
+    assert_eq!(server.disk()[..512], [2; 512]);
+    // Many attempts, few words.
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+}
+
+#[test]
+fn a_dead_process_fails_at_once_where_somebody_vouches_for_the_network() {
+    let mut server = Server::start(SECTORS);
+    let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_secs(60)));
+    settings.timing = Timing::default();
+    settings.mourning = Some(Duration::ZERO);
+    let mut kernel = Kernel::attach(settings);
+    kernel.write(0, &[1; 512]).unwrap();
+    let start = Instant::now();
+    server.stop();
+    assert_eq!(kernel.write(0, &[2; 512]), Err(errno::EIO));
+    assert_eq!(kernel.read(0, 512), Err(errno::EIO));
+    assert!(start.elapsed() < Duration::from_secs(1));
+    server.restart();
+    kernel.await_link(true);
+    until("it is normal", || {
+        kernel.remote.status().state == State::Normal
+    });
+    assert_eq!(kernel.read(0, 512), Ok(vec![1; 512]));
+}
+
+#[test]
+fn a_link_that_we_gave_up_proves_nobodys_death() {
+    let mut server = Server::start(SECTORS);
+    server.quirks(&[Quirk::Silent]);
+    let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_secs(1)));
+    settings.mourning = Some(Duration::ZERO);
+    settings.timing.ping = Duration::from_secs(30);
+    settings.timing.pause = Duration::from_secs(30);
+    let lines = logged(&mut settings);
+    let mut kernel = Kernel::attach(settings);
+    let write = kernel.send_write(0, &[1; 512]);
+    kernel.await_pending(1);
+    server.door(Door::Shut);
+    until("the link is given up", || {
+        let lines = lines.lock().unwrap();
+        lines
+            .iter()
+            .any(|line| line.contains("making the link anew"))
+    });
+    // Whoever refuses now need not be the process that has our write.
+    server.stop();
+    std::thread::park_timeout(Duration::from_millis(500));
+    assert_eq!(kernel.remote.status().pending, 1);
+    assert_ne!(kernel.remote.status().state, State::Failed);
+    server.door(Door::Open);
+    server.restart();
+    assert_eq!(kernel.one(write), Ok(vec![]));
+}
+
+#[test]
+fn the_fencer_learns_of_every_login() {
+    let mut server = Server::start(SECTORS);
+    let logins = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_millis(80)));
+    let seen = Arc::clone(&logins);
+    settings.fencer = Box::new(move |login| {
+        seen.lock().unwrap().push(login);
+        false
+    });
+    let mut kernel = Kernel::attach(settings);
+    for _ in 0..2 {
+        server.stop();
+        let asked = logins.lock().unwrap().len();
+        let write = kernel.send_write(0, &[1; 512]);
+        until("the fencer is asked twice", || {
+            logins.lock().unwrap().len() >= asked + 2
+        });
+        server.restart();
+        assert_eq!(kernel.one(write), Ok(vec![]));
+    }
+    let mut logins = logins.lock().unwrap();
+    logins.dedup();
+    assert!(logins.len() == 2 && logins[0] < logins[1], "{logins:?}");
 }

@@ -1,10 +1,8 @@
 //! What programs print, as it goes into snapshots.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 /// Commands and what came of them.
 #[derive(Default)]
@@ -32,10 +30,11 @@ pub(crate) fn told(out: Vec<u8>, err: Vec<u8>, status: u8) -> String {
     text
 }
 
-/// Writes a program that the shell runs.
+/// Writes a program that the shell runs. Another process does the writing: one that this process has open for that
+/// could not be run while another test is just starting a program, and has it, too.
 pub(crate) fn script(path: &Path, text: &str) {
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o755);
-    let mut file = options.open(path).unwrap();
-    write!(file, "#!/bin/sh\n{text}").unwrap();
+    let write = "printf '#!/bin/sh\\n%s' \"$2\" >\"$1\" && chmod 755 \"$1\"";
+    let mut shell = Command::new("/bin/sh");
+    let shell = shell.args(["-c", write, "sh"]).arg(path).arg(text);
+    assert!(shell.status().unwrap().success());
 }
