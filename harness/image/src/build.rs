@@ -1,25 +1,20 @@
 //! One build: from manifest to a finished entry in a temporary folder.
 
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use sanlab_plan::Arch;
 
-use crate::child;
-use crate::diagnose::explain;
-use crate::error::ImageError;
+use crate::error::{ImageError, Product};
 use crate::guest_files::read_tree;
+use crate::held::Held;
 use crate::image::{INITRAMFS, KERNEL, Label, ROOT, Sizes};
 use crate::initramfs::{self, Contents};
 use crate::lock::{self, LockedPackage};
 use crate::manifest::{KernelSource, Manifest};
+use crate::mmdebstrap::{self, Isolation};
 use crate::progress::Phase;
-use crate::userland::{self, Isolation};
+use crate::userland;
 use crate::vmlinux;
-
-/// A build takes half a minute; a slow mirror may take longer.
-const DEADLINE: Duration = Duration::from_secs(1200);
 
 /// What mmdebstrap and the hook print when a phase begins.
 const MARKS: [(&str, Phase); 4] = [
@@ -40,38 +35,29 @@ pub(crate) struct Userland<'a> {
 pub(crate) fn userland<'a>(
     manifest: &Manifest,
     arch: Arch,
+    programs: Option<&Held>,
     folder: &'a Path,
     on_phase: impl Fn(Phase),
 ) -> Result<Userland<'a>, ImageError> {
     let mirror = manifest.mirror();
     let isolation = Isolation::of_this_process();
-    let argv = userland::argv(manifest, arch, mirror.as_deref(), isolation, folder);
-    let mut command = Command::new(&argv[0]);
-    command
-        .args(&argv[1..])
-        .envs(userland::environment(manifest, arch));
-    if isolation != Isolation::MappedUser {
-        // A mapped user could not reach a folder of a private home, so mmdebstrap's own choice stands there.
-        command.env("TMPDIR", folder);
-    }
-    let ended = child::run(command, DEADLINE, |line| {
-        tracing::debug!(%arch, "{line}");
-        if let Some((_, phase)) = MARKS.iter().find(|(mark, _)| line.starts_with(mark)) {
-            on_phase(*phase);
-        }
-    })?;
-    match ended.status {
-        Some(status) if status.success() => {}
-        _ => {
-            return Err(explain(
-                &ended,
-                manifest,
-                arch,
-                mirror.as_deref().unwrap_or("the archive's usual mirror"),
-                DEADLINE,
-            ));
-        }
-    }
+    let argv = userland::argv(
+        manifest,
+        arch,
+        mirror.as_deref(),
+        isolation,
+        programs.map(Held::path),
+        folder,
+    );
+    mmdebstrap::run(
+        &argv,
+        userland::environment(manifest, arch),
+        isolation,
+        folder,
+        (manifest, Product::Image(arch)),
+        &MARKS,
+        on_phase,
+    )?;
     let packages = lock::from_apt(&fs_err::read_to_string(folder.join("packages"))?);
     Ok(Userland { folder, packages })
 }

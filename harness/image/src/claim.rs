@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fs_err::File;
 use serde::Serialize;
@@ -20,6 +21,12 @@ use crate::store::{Kind, Store};
 
 /// QEMU opens a file of memory for writing even where it maps it privately.
 const OPENED_FOR_WRITING: &str = "ram";
+
+/// How long another may build what is wanted here. Its own waits end earlier.
+const BUILDING_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long another may have a name of the store's own: for some files that are read, written or renamed.
+pub(crate) const MOMENT: Duration = Duration::from_secs(120);
 
 /// The right to build an entry, until this and its workspaces are dropped.
 #[derive(Debug)]
@@ -42,7 +49,8 @@ pub struct Workspace {
 }
 
 impl Store {
-    /// Waits until nobody else builds that entry; `on_wait` hears of the wait, and of the builder's process id.
+    /// Waits until nobody else builds that entry; `on_wait` hears of the wait, and of the builder's process id. An hour
+    /// is more than a build takes.
     ///
     /// Whoever waited looks again whether the entry is there: the other has probably made it.
     pub fn claim(
@@ -51,7 +59,7 @@ impl Store {
         key: &str,
         on_wait: impl FnOnce(Option<u32>),
     ) -> Result<Claim, ImageError> {
-        let lock = self.lock(&lock_name(kind, key), on_wait)?;
+        let lock = self.lock(&lock_name(kind, key), BUILDING_PATIENCE, on_wait)?;
         self.claimed(kind, key, lock)
     }
 
@@ -75,9 +83,10 @@ impl Store {
     pub(crate) fn lock(
         &self,
         name: &str,
+        patience: Duration,
         on_wait: impl FnOnce(Option<u32>),
     ) -> Result<NameLock, ImageError> {
-        Ok(NameLock::take(&self.locks(), name, on_wait)?)
+        NameLock::take(&self.locks(), name, patience, on_wait)
     }
 
     /// Removes what killed builders and removers left, and whatever is left of `own`, whose lock the caller holds.

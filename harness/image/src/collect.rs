@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use fs_err::File;
 use sanlab_plan::ByteSize;
 
-use crate::claim::remove_tree;
+use crate::claim::{MOMENT, remove_tree};
 use crate::error::ImageError;
 use crate::held::{is_whole, made};
 use crate::store::{Kind, Store};
@@ -66,10 +66,10 @@ impl Store {
         )
     }
 
-    /// All entries: images, templates, checkpoints, each sorted by its key.
+    /// All entries: programs, images, templates, checkpoints, each sorted by its key.
     pub fn entries(&self) -> Result<Vec<Entry>, ImageError> {
         self.sweep(None)?;
-        let _removal = self.lock(REMOVAL, |_| ())?;
+        let _removal = self.lock(REMOVAL, MOMENT, |_| ())?;
         self.list()
     }
 
@@ -77,7 +77,7 @@ impl Store {
     /// `max_bytes` on the disk. What is held stays.
     pub fn collect(&self, max_bytes: u64) -> Result<Collected, ImageError> {
         self.sweep(None)?;
-        let removal = self.lock(REMOVAL, |_| ())?;
+        let removal = self.lock(REMOVAL, MOMENT, |_| ())?;
         let mut entries = self.list()?;
         entries.sort_by_key(|entry| (entry.whole, entry.used));
         let mut collected = Collected {
@@ -124,7 +124,7 @@ impl Store {
         key: &str,
         condition: impl FnOnce() -> io::Result<bool>,
     ) -> Result<bool, ImageError> {
-        let removal = self.lock(REMOVAL, |_| ())?;
+        let removal = self.lock(REMOVAL, MOMENT, |_| ())?;
         let grave = if condition()? {
             self.bury(kind, key)?
         } else {

@@ -3,10 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use sanlab_plan::Arch;
-
 use crate::child::Ended;
-use crate::error::ImageError;
+use crate::error::{ImageError, Product};
 use crate::manifest::Manifest;
 
 const DISK_FULL: &[&str] = &["No space left on device", "not enough free space"];
@@ -29,11 +27,12 @@ const NO_MIRROR: &[&str] = &[
     "Hash Sum mismatch",
 ];
 
-/// Says why mmdebstrap failed, or did not end within `deadline`.
+/// Says why `program` failed, or did not end within `deadline`.
 pub(crate) fn explain(
     ended: &Ended,
+    program: &'static str,
     manifest: &Manifest,
-    arch: Arch,
+    product: Product,
     mirror: &str,
     deadline: Duration,
 ) -> ImageError {
@@ -49,22 +48,26 @@ pub(crate) fn explain(
     }
     if let Some(detail) = said(NOT_THERE) {
         let path = manifest.path.clone();
-        return ImageError::UnknownPackage { path, arch, detail };
+        return ImageError::UnknownPackage {
+            path,
+            product,
+            detail,
+        };
     }
     if let Some(detail) = said(NO_MIRROR) {
         let mirror = mirror.to_owned();
         return ImageError::Mirror { mirror, detail };
     }
-    let (program, tail) = ("mmdebstrap", ended.tail.join("\n"));
+    let tail = ended.tail.join("\n");
     match ended.status {
         Some(status) => ImageError::Tool {
-            arch,
+            product,
             program,
             status: status.to_string(),
             tail,
         },
         None => ImageError::TimedOut {
-            arch,
+            product,
             program,
             deadline,
             tail,
@@ -78,6 +81,8 @@ mod tests {
     use std::path::Path;
     use std::process::ExitStatus;
 
+    use sanlab_plan::Arch;
+
     use super::*;
 
     #[test]
@@ -89,13 +94,14 @@ mod tests {
             let deadline = Duration::from_secs(1200);
             let error = explain(
                 &Ended { status, tail },
+                "mmdebstrap",
                 &manifest,
-                Arch::X86,
+                Product::Image(Arch::X86),
                 "http://mirror.example",
                 deadline,
             );
             error
-                .while_building(Arch::X86, Path::new("/cache"))
+                .while_building(Product::Image(Arch::X86), Path::new("/cache"))
                 .to_string()
         };
         let said = [

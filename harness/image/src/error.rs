@@ -1,13 +1,31 @@
 //! Everything that can go wrong, each with the thing and the way out.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use sanlab_plan::Arch;
 
 use crate::host_tools::HostTool;
 use crate::lock::LockDiff;
+
+/// What is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Product {
+    /// Kernel, initramfs and root image.
+    Image(Arch),
+    /// Programs of ours for the guests of all architectures.
+    Programs,
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(arch) => write!(f, "the image for {arch}"),
+            Self::Programs => f.write_str("the guests' programs"),
+        }
+    }
+}
 
 /// Why there is no image. Messages finish the words "failed to".
 #[derive(Debug, thiserror::Error)]
@@ -37,27 +55,27 @@ pub enum ImageError {
         /// What is wrong with it.
         message: String,
     },
-    /// No versions are recorded for this architecture.
+    /// No versions are recorded for this.
     #[error(
-        "find locked packages for {arch} in {path}\n  help: `sanlab image build --arch {arch} --update-lock` records what the mirror has now",
+        "find locked packages for {product} in {path}\n  help: `sanlab image build --update-lock` records what the mirror has now",
         path = path.display()
     )]
     NotLocked {
         /// The lock.
         path: PathBuf,
-        /// Whose packages are missing.
-        arch: Arch,
+        /// What its packages are for.
+        product: Product,
     },
     /// The mirror has other packages than the lock.
     #[error(
-        "match {path} for {arch}: {diff}\n  help: if the change is wanted, `sanlab image build --arch {arch} --update-lock` accepts it",
+        "match {path} for {product}: {diff}\n  help: if the change is wanted, `sanlab image build --update-lock` accepts it",
         path = path.display()
     )]
     LockMismatch {
         /// The lock.
         path: PathBuf,
-        /// Whose packages differ.
-        arch: Arch,
+        /// What they are for.
+        product: Product,
         /// How.
         diff: LockDiff,
     },
@@ -78,31 +96,31 @@ pub enum ImageError {
         detail: String,
     },
     /// A name in the manifest that the mirror does not know.
-    #[error("resolve the packages of {path} for {arch}: {detail}\n  help: correct the name in the manifest", path = path.display())]
+    #[error("resolve the packages of {path}, for {product}: {detail}\n  help: correct the name in the manifest", path = path.display())]
     UnknownPackage {
         /// The manifest.
         path: PathBuf,
-        /// For which architecture.
-        arch: Arch,
+        /// What was to be built.
+        product: Product,
         /// The tool's own words.
         detail: String,
     },
     /// The file system of the store or of the temporary folder is full.
     #[error(
-        "build the image for {arch}: no space left in {path}\n  help: a build needs about 1 GiB: free some, or point SANLAB_CACHE (and TMPDIR) to a larger disk",
+        "build {product}: no space left in {path}\n  help: a build needs about 2 GiB: free some, or point SANLAB_CACHE (and TMPDIR) to a larger disk",
         path = path.display()
     )]
     NoSpace {
-        /// For which architecture.
-        arch: Arch,
+        /// What was to be built.
+        product: Product,
         /// The folder that was written to.
         path: PathBuf,
     },
     /// A tool of the build ended badly, for a reason of its own.
-    #[error("build the image for {arch}: {program} ended with {status}; its last words:\n{tail}")]
+    #[error("build {product}: {program} ended with {status}; its last words:\n{tail}")]
     Tool {
-        /// For which architecture.
-        arch: Arch,
+        /// What was to be built.
+        product: Product,
         /// The program.
         program: &'static str,
         /// Exit status or signal.
@@ -111,18 +129,24 @@ pub enum ImageError {
         tail: String,
     },
     /// A tool of the build did not end.
-    #[error(
-        "build the image for {arch}: {program} has not ended after {deadline:?}; its last words:\n{tail}"
-    )]
+    #[error("build {product}: {program} has not ended after {deadline:?}; its last words:\n{tail}")]
     TimedOut {
-        /// For which architecture.
-        arch: Arch,
+        /// What was to be built.
+        product: Product,
         /// The program.
         program: &'static str,
         /// How long it was given.
         deadline: Duration,
         /// The end of its output.
         tail: String,
+    },
+    /// The sources of the guests' programs are not what they should be.
+    #[error("read the sources of the guests' programs: {path}: {reason}", path = path.display())]
+    Sources {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The kernel file is not one that can be booted.
     #[error("take a kernel out of {path}: {reason}", path = path.display())]
@@ -132,9 +156,22 @@ pub enum ImageError {
         /// What it is instead.
         reason: String,
     },
+    /// Another process did not give something back.
+    #[error(
+        "wait for {name} in the store: {} still has it after {patience:?}\n  help: look at what it does, and end it if it does nothing",
+        holder.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Waited {
+        /// The lock's name.
+        name: String,
+        /// The process that holds it, if that could be read.
+        holder: Option<u32>,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// Neither `$SANLAB_CACHE` nor `$HOME` says where the store is.
     #[error(
-        "find the image store: neither SANLAB_CACHE nor HOME is set\n  help: set SANLAB_CACHE to a folder with about 1 GiB of space"
+        "find the image store: neither SANLAB_CACHE nor HOME is set\n  help: set SANLAB_CACHE to a folder with some GiB of space"
     )]
     NoStore,
     /// An entry's label is not what was expected of it.
@@ -162,11 +199,11 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// Gives a full disk its own message while an image is being built in `path`.
-    pub(crate) fn while_building(self, arch: Arch, path: &std::path::Path) -> Self {
+    /// Gives a full disk its own message while something is being built in `path`.
+    pub(crate) fn while_building(self, product: Product, path: &std::path::Path) -> Self {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::NoSpace {
-                arch,
+                product,
                 path: path.to_owned(),
             },
             other => other,

@@ -8,13 +8,18 @@ use std::path::Path;
 use sanlab_plan::Arch;
 use sha2::{Digest as _, Sha256};
 
+use crate::compiler::HOOK;
 use crate::error::ImageError;
 use crate::guest_files::{Kind, read_tree};
 use crate::lock::LockedPackage;
-use crate::manifest::{KernelSource, Manifest};
+use crate::manifest::{KernelSource, Manifest, Programs};
+use crate::sources::Sources;
 
 /// Counts changes of how an image is built from the same inputs.
-const BUILDER: &str = "1";
+const BUILDER: &str = "2";
+
+/// The same of programs.
+const PROGRAMS_BUILDER: &str = "1";
 
 /// Fields with their lengths, so that no two lists of fields look alike.
 struct Fields(Sha256);
@@ -32,14 +37,57 @@ impl Fields {
             self.add(field);
         }
     }
+
+    fn add_packages(&mut self, packages: &[LockedPackage]) {
+        for package in packages {
+            self.add_all(
+                "package",
+                [
+                    &package.name,
+                    &package.version,
+                    &package.architecture,
+                    &package.sha256,
+                ],
+            );
+        }
+    }
+
+    fn hex(self) -> String {
+        let mut text = String::with_capacity(64);
+        for byte in self.0.finalize() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+/// Hex SHA-256 over what the guests' programs are compiled from, and by what.
+pub(crate) fn programs_key(
+    manifest: &Manifest,
+    programs: &Programs,
+    compiler: &[LockedPackage],
+    sources: &Sources,
+) -> String {
+    let mut fields = Fields(Sha256::new());
+    fields.add_all("builder", [PROGRAMS_BUILDER, HOOK]);
+    fields.add_all("suite", [&manifest.suite]);
+    fields.add_all("components", &manifest.components);
+    fields.add_all("packages", &programs.compiler);
+    fields.add_all("libraries", &programs.libraries);
+    fields.add_packages(compiler);
+    for (path, bytes) in &sources.files {
+        fields.add_all("source", [path.as_os_str().as_bytes(), bytes]);
+    }
+    fields.hex()
 }
 
 /// Hex SHA-256 over the manifest's part for `arch`, the locked packages, our guest files and this builder.
-/// The mirror is left out: the lock says what comes from it.
+/// The mirror is left out: the lock says what comes from it. `programs` is the key of those that go in.
 pub(crate) fn key(
     manifest: &Manifest,
     arch: Arch,
     packages: &[LockedPackage],
+    programs: Option<&str>,
 ) -> Result<String, ImageError> {
     let mut fields = Fields(Sha256::new());
     fields.add_all("builder", [BUILDER, include_str!("hook.sh"), arch.as_str()]);
@@ -59,17 +107,7 @@ pub(crate) fn key(
             }
         }
     }
-    for package in packages {
-        fields.add_all(
-            "package",
-            [
-                &package.name,
-                &package.version,
-                &package.architecture,
-                &package.sha256,
-            ],
-        );
-    }
+    fields.add_packages(packages);
     for (name, tree) in [
         ("overlay", &manifest.overlay),
         ("initramfs", &manifest.initramfs),
@@ -86,11 +124,19 @@ pub(crate) fn key(
             }
         }
     }
-    let mut key = String::with_capacity(64);
-    for byte in fields.0.finalize() {
-        let _ = write!(key, "{byte:02x}");
+    for (file, folder) in &manifest.files {
+        let executable = fs_err::metadata(file)?.mode() & 0o100 != 0;
+        fields.add_all(
+            if executable { "program" } else { "file" },
+            [
+                folder.as_os_str().as_bytes(),
+                file.file_name().unwrap_or_default().as_bytes(),
+                &fs_err::read(file)?,
+            ],
+        );
     }
-    Ok(key)
+    fields.add_all("programs", programs);
+    Ok(fields.hex())
 }
 
 /// A user's kernel is large and often rebuilt in place: path, size and time of change stand for its content.
@@ -170,7 +216,7 @@ kernel = { vmlinux = "vmlinux", modules = "6.9.0" }
         fn key(&self, manifest: &str, arch: Arch, version: &str) -> String {
             self.write("guest.toml", manifest);
             let manifest = Manifest::load(&self.0.path().join("guest.toml")).unwrap();
-            key(&manifest, arch, &locked(version)).unwrap()
+            key(&manifest, arch, &locked(version), None).unwrap()
         }
     }
 
@@ -217,6 +263,61 @@ kernel = { vmlinux = "vmlinux", modules = "6.9.0" }
         seen.push(key());
         let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
         assert_eq!(distinct.len(), seen.len());
+    }
+
+    #[test]
+    fn covers_programs_and_files_from_elsewhere() {
+        let images = Images::new();
+        let key = |programs| {
+            let manifest =
+                MANIFEST.replace("[arch.x86]", "[files]\nhook = \"/usr/share\"\n[arch.x86]");
+            images.write("guest.toml", &manifest);
+            let manifest = Manifest::load(&images.0.path().join("guest.toml")).unwrap();
+            key(&manifest, Arch::X86, &locked("30"), programs).unwrap()
+        };
+        images.write("hook", "#!/bin/sh");
+        let mut seen = vec![key(None), key(Some("00ff")), key(Some("00fe"))];
+        images.write("hook", "#!/bin/bash");
+        seen.push(key(None));
+        let hook = images.0.path().join("hook");
+        fs_err::set_permissions(hook, Permissions::from_mode(0o755)).unwrap();
+        seen.push(key(None));
+        let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(distinct.len(), seen.len());
+    }
+
+    #[test]
+    fn a_key_of_programs_covers_sources_and_compiler() {
+        let manifest = Manifest::example();
+        let programs = manifest.programs.clone().unwrap();
+        let sources = |text: &str| Sources {
+            files: [("gnbd/src/main.rs".into(), text.into())].into(),
+        };
+        let key = |programs: &Programs, compiler: &str, text: &str| {
+            programs_key(&manifest, programs, &locked(compiler), &sources(text))
+        };
+        let before = key(&programs, "1.85", "fn main() {}");
+        assert_eq!(key(&programs, "1.85", "fn main() {}"), before);
+        assert_ne!(key(&programs, "1.85", "fn main() { }"), before);
+        assert_ne!(key(&programs, "1.96", "fn main() {}"), before);
+        for other in [
+            Programs {
+                compiler: vec!["rustc".into()],
+                ..programs.clone()
+            },
+            Programs {
+                libraries: vec![],
+                ..programs.clone()
+            },
+        ] {
+            assert_ne!(key(&other, "1.85", "fn main() {}"), before);
+        }
+        // Where the crates stand is no matter.
+        let moved = Programs {
+            crates: vec!["/elsewhere".into()],
+            ..programs.clone()
+        };
+        assert_eq!(key(&moved, "1.85", "fn main() {}"), before);
     }
 
     #[test]

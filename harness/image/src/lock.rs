@@ -7,7 +7,7 @@ use std::path::Path;
 use sanlab_plan::Arch;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ImageError;
+use crate::error::{ImageError, Product};
 use crate::manifest::position;
 
 /// A package that went into an image.
@@ -23,10 +23,10 @@ pub struct LockedPackage {
     pub sha256: String,
 }
 
-/// A lock file: packages by architecture, sorted by name.
+/// A lock file: packages by what they are for, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lock {
-    pub(crate) arches: BTreeMap<Arch, Vec<LockedPackage>>,
+    pub(crate) products: BTreeMap<Product, Vec<LockedPackage>>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +44,8 @@ struct Document {
     x86: BTreeMap<String, Entry>,
     #[serde(default)]
     x86_64: BTreeMap<String, Entry>,
+    #[serde(default)]
+    programs: BTreeMap<String, Entry>,
 }
 
 impl Lock {
@@ -70,10 +72,15 @@ impl Lock {
                 error.message().trim_end().to_owned(),
             )
         })?;
-        let arches = [(Arch::X86, document.x86), (Arch::X86_64, document.x86_64)]
+        let products = [
+            (Product::Image(Arch::X86), document.x86),
+            (Product::Image(Arch::X86_64), document.x86_64),
+            (Product::Programs, document.programs),
+        ];
+        let products = products
             .into_iter()
             .filter(|(_, entries)| !entries.is_empty())
-            .map(|(arch, entries)| {
+            .map(|(product, entries)| {
                 let package = |(
                     name,
                     Entry {
@@ -87,19 +94,23 @@ impl Lock {
                     architecture,
                     sha256,
                 };
-                (arch, entries.into_iter().map(package).collect())
+                (product, entries.into_iter().map(package).collect())
             })
             .collect();
-        Ok(Self { arches })
+        Ok(Self { products })
     }
 
     /// The file's text: a line a package, so that version control shows changes by package.
     pub(crate) fn render(&self, manifest: &str) -> String {
         let mut text = format!(
-            "# Every package in the images of {manifest}. Written by `sanlab image build --update-lock`: do not edit.\n"
+            "# Every package in the images of {manifest}, and what their programs are compiled by. Written by `sanlab image build --update-lock`: do not edit.\n"
         );
-        for (arch, packages) in &self.arches {
-            let _ = write!(text, "\n[{arch}]\n");
+        for (product, packages) in &self.products {
+            let section = match product {
+                Product::Image(arch) => arch.as_str(),
+                Product::Programs => "programs",
+            };
+            let _ = write!(text, "\n[{section}]\n");
             for LockedPackage {
                 name,
                 version,
@@ -238,13 +249,23 @@ mod tests {
     #[test]
     fn prints_what_it_parses() {
         let lock = Lock {
-            arches: BTreeMap::from([
-                (Arch::X86, vec![package("kmod", "30+20221128-1", "aa")]),
+            products: BTreeMap::from([
                 (
-                    Arch::X86_64,
+                    Product::Image(Arch::X86),
+                    vec![package("kmod", "30+20221128-1", "aa")],
+                ),
+                (
+                    Product::Image(Arch::X86_64),
                     vec![
                         package("bash", "5.2.15-2+b7", "bb"),
                         package("libstdc++6", "12.2.0", "cc"),
+                    ],
+                ),
+                (
+                    Product::Programs,
+                    vec![
+                        package("libc6-dev", "2.36-9", "dd"),
+                        package("libc6-dev:i386", "2.36-9", "ee"),
                     ],
                 ),
             ]),
@@ -271,7 +292,7 @@ mod tests {
         assert_eq!(LockDiff::between(&locked, &locked), None);
         let error = ImageError::LockMismatch {
             path: "images/debian-bookworm.lock".into(),
-            arch: Arch::X86,
+            product: Product::Image(Arch::X86),
             diff: LockDiff::between(&locked, &installed).unwrap(),
         };
         insta::assert_snapshot!(error);

@@ -20,7 +20,21 @@ pub struct Manifest {
     pub(crate) exclude: Vec<String>,
     pub(crate) modules: Vec<String>,
     pub(crate) boot_modules: Vec<String>,
+    /// Files of ours that are not in the overlay, each with the guest's folder that it goes to.
+    pub(crate) files: Vec<(PathBuf, PathBuf)>,
+    pub(crate) programs: Option<Programs>,
     pub(crate) arches: BTreeMap<Arch, ArchManifest>,
+}
+
+/// Programs of ours that are compiled for guests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Programs {
+    /// The folders of their crates, at least one.
+    pub(crate) crates: Vec<PathBuf>,
+    /// The packages that compile them, on an amd64 host.
+    pub(crate) compiler: Vec<String>,
+    /// The packages that they are linked with, for every architecture.
+    pub(crate) libraries: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +71,18 @@ struct Document {
     exclude: Vec<toml::Spanned<String>>,
     modules: Vec<toml::Spanned<String>>,
     boot_modules: Vec<toml::Spanned<String>>,
+    #[serde(default)]
+    files: BTreeMap<PathBuf, toml::Spanned<String>>,
+    programs: Option<ProgramsDocument>,
     arch: BTreeMap<toml::Spanned<String>, ArchDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramsDocument {
+    crates: toml::Spanned<Vec<PathBuf>>,
+    compiler: Vec<toml::Spanned<String>>,
+    libraries: Vec<toml::Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -120,20 +145,12 @@ impl Manifest {
         })?;
         let path = std::path::absolute(path).map_err(|error| (0..0, error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let package = |name: &str| {
-            name.chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-        };
         let module = |name: &str| {
             name.chars()
                 .all(|c| c.is_ascii_alphanumeric() || "_-/".contains(c))
         };
         let pattern = |text: &str| text.starts_with('/') && !text.contains(char::is_whitespace);
-        let shared = words(
-            &document.packages,
-            "a package name consists of letters, digits, `+`, `-` and `.`",
-            package,
-        )?;
+        let shared = words(&document.packages, PACKAGE_RULE, is_package)?;
         let mut arches = BTreeMap::new();
         for (word, section) in document.arch {
             let arch = Arch::ALL
@@ -149,11 +166,7 @@ impl Manifest {
                         ),
                     )
                 })?;
-            let own = words(
-                &section.packages,
-                "a package name consists of letters, digits, `+`, `-` and `.`",
-                package,
-            )?;
+            let own = words(&section.packages, PACKAGE_RULE, is_package)?;
             let mut packages: Vec<String> = shared.iter().cloned().chain(own).collect();
             packages.sort_unstable();
             packages.dedup();
@@ -181,13 +194,57 @@ impl Manifest {
             boot_modules: words(&document.boot_modules, MODULE_RULE, |name| {
                 module(name) && !name.contains('/')
             })?,
+            files: files(document.files, folder)?,
+            programs: document
+                .programs
+                .map(|section| programs(section, folder))
+                .transpose()?,
             arches,
         })
     }
 }
 
+const PACKAGE_RULE: &str = "a package name consists of letters, digits, `+`, `-` and `.`";
+
 const MODULE_RULE: &str =
     "a module is a name, or (in `modules`) a folder of the kernel's tree with `/` at the end";
+
+fn is_package(name: &str) -> bool {
+    name.chars()
+        .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn files(
+    document: BTreeMap<PathBuf, toml::Spanned<String>>,
+    folder: &Path,
+) -> Result<Vec<(PathBuf, PathBuf)>, Complaint> {
+    let file = |(file, inside): (PathBuf, toml::Spanned<String>)| match inside.get_ref() {
+        path if path.starts_with('/') && !path.contains("..") => {
+            Ok((folder.join(file), PathBuf::from(path)))
+        }
+        path => Err((
+            inside.span(),
+            format!("`{path}` is not possible here: a guest's folder is an absolute path"),
+        )),
+    };
+    document.into_iter().map(file).collect()
+}
+
+fn programs(document: ProgramsDocument, folder: &Path) -> Result<Programs, Complaint> {
+    let span = document.crates.span();
+    let crates = document.crates.into_inner();
+    if crates.is_empty() {
+        return Err((
+            span,
+            "name the folder of a crate here, or leave `programs` out".to_owned(),
+        ));
+    }
+    Ok(Programs {
+        crates: crates.iter().map(|path| folder.join(path)).collect(),
+        compiler: words(&document.compiler, PACKAGE_RULE, is_package)?,
+        libraries: words(&document.libraries, PACKAGE_RULE, is_package)?,
+    })
+}
 
 fn words(
     list: &[toml::Spanned<String>],
@@ -252,6 +309,12 @@ packages = ["kmod", "busybox-static"]
 exclude = ["/usr/share/doc/*"]
 modules = ["nbd", "drivers/md/"]
 boot_modules = ["virtio_blk"]
+[files]
+"gnbd/hooks/corosync" = "/usr/share/gnbd"
+[programs]
+crates = ["gnbd", "witness"]
+compiler = ["cargo-web", "gcc"]
+libraries = ["libc6-dev"]
 [arch.x86]
 kernel = { package = "linux-image-686-pae" }
 [arch.x86_64]
@@ -272,6 +335,18 @@ kernel = { vmlinux = "../linux/vmlinux", modules = "/lib/modules/6.9.0" }
         let manifest = Manifest::parse(GOOD, Path::new("/images/guest.toml")).unwrap();
         assert_eq!(manifest.lock_path(), Path::new("/images/guest.lock"));
         assert_eq!(manifest.overlay, Path::new("/images/overlay"));
+        assert_eq!(
+            manifest.files,
+            [(
+                "/images/gnbd/hooks/corosync".into(),
+                "/usr/share/gnbd".into()
+            )]
+        );
+        let programs = manifest.programs.unwrap();
+        assert_eq!(
+            programs.crates,
+            [Path::new("/images/gnbd"), Path::new("/images/witness")]
+        );
         assert_eq!(
             manifest.arches[&Arch::X86].packages,
             ["busybox-static", "kmod"]
@@ -297,6 +372,9 @@ kernel = { vmlinux = "../linux/vmlinux", modules = "/lib/modules/6.9.0" }
             GOOD.replace("arch.x86]", "arch.arm64]"),
             GOOD.replace("\"kmod\"", "\"kmod; rm\""),
             GOOD.replace("\"virtio_blk\"", "\"drivers/block/\""),
+            GOOD.replace("\"/usr/share/gnbd\"", "\"usr/share/gnbd\""),
+            GOOD.replace("[\"gnbd\", \"witness\"]", "[]"),
+            GOOD.replace("libc6-dev", "libc6-dev:i386"),
             GOOD.replace(
                 "{ package = \"linux-image-686-pae\" }",
                 "{ modules = \"/lib/modules/6.9.0\" }",

@@ -7,8 +7,12 @@ use std::fs::TryLockError;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use fs_err::{File, OpenOptions};
+
+use crate::error::ImageError;
 
 /// A name that is taken until this is dropped.
 #[derive(Debug)]
@@ -18,26 +22,32 @@ pub(crate) struct NameLock {
 }
 
 impl NameLock {
-    /// Waits until nobody else holds `name`; `on_wait` hears of the wait, and of the holder's process id.
-    ///
-    /// The wait has no deadline of its own: it lasts as long as what the holder does, which has one, and ends with
-    /// the holder however that ends.
+    /// Waits at most `patience` until nobody else holds `name`; `on_wait` hears of the wait, and of the holder's process
+    /// id.
     pub(crate) fn take(
         folder: &Path,
         name: &str,
+        patience: Duration,
         on_wait: impl FnOnce(Option<u32>),
-    ) -> io::Result<Self> {
+    ) -> Result<Self, ImageError> {
         let path = folder.join(name);
+        let until = Instant::now() + patience;
         let mut on_wait = Some(on_wait);
+        let mut holder = None;
         loop {
             let mut file = open(&path)?;
             if !try_lock(&file)? {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                holder = text.trim().parse().ok().or(holder);
                 if let Some(on_wait) = on_wait.take() {
-                    let mut holder = String::new();
-                    file.read_to_string(&mut holder)?;
-                    on_wait(holder.trim().parse().ok());
+                    on_wait(holder);
                 }
-                file.file().lock()?;
+                file = lock_until(file, until)?.ok_or_else(|| ImageError::Waited {
+                    name: name.to_owned(),
+                    holder,
+                    patience,
+                })?;
             }
             if let Some(lock) = Self::locked(file, path.clone())? {
                 return Ok(lock);
@@ -100,6 +110,27 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Waits for the lock of a file; `None`: it did not come.
+///
+/// The kernel knows no deadline for that, and so another thread waits. One that waits in vain ends with the holder, and
+/// gives the lock back at once.
+fn lock_until(file: File, until: Instant) -> io::Result<Option<File>> {
+    let (sender, locked) = mpsc::channel();
+    let wait = std::thread::Builder::new().name("lock".to_owned());
+    wait.spawn(move || {
+        let locked = file.file().lock().map(|()| file);
+        // Nobody listens any more: it is too late.
+        let _ = sender.send(locked);
+    })?;
+    match locked.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        Ok(locked) => locked.map(Some),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other(
+            "the thread that waited for a lock panicked",
+        )),
+    }
+}
+
 /// Whether `path` still leads to the open `file`.
 pub(crate) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
@@ -113,19 +144,24 @@ pub(crate) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use std::sync::mpsc;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn tells_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let held = NameLock::take(folder.path(), "name", |_| panic!("it is free")).unwrap();
+        let held =
+            NameLock::take(folder.path(), "name", PATIENCE, |_| panic!("it is free")).unwrap();
         assert!(!NameLock::is_free(folder.path(), "name").unwrap());
         let (waits, other_waits) = mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                NameLock::take(folder.path(), "name", |holder| waits.send(holder).unwrap()).unwrap()
+                NameLock::take(folder.path(), "name", PATIENCE, |holder| {
+                    waits.send(holder).unwrap();
+                })
+                .unwrap()
             });
             assert_eq!(other_waits.recv().unwrap(), Some(std::process::id()));
             drop(held);
@@ -143,7 +179,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..ROUNDS {
-                        let _held = NameLock::take(folder.path(), "name", |_| ()).unwrap();
+                        let _held =
+                            NameLock::take(folder.path(), "name", PATIENCE, |_| ()).unwrap();
                         assert!(!busy.swap(true, Ordering::SeqCst));
                         taken.fetch_add(1, Ordering::SeqCst);
                         busy.store(false, Ordering::SeqCst);
@@ -152,5 +189,19 @@ mod tests {
             }
         });
         assert_eq!(taken.into_inner(), 4 * ROUNDS);
+    }
+
+    #[test]
+    fn patience_ends_and_says_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = |patience| NameLock::take(folder.path(), "image-00ff", patience, |_| ());
+        let held = take(PATIENCE).unwrap();
+        let error = take(Duration::from_millis(50)).unwrap_err().to_string();
+        let holder = std::process::id().to_string();
+        insta::assert_snapshot!(error.replace(&holder, "4711"));
+        drop(held);
+        // Whoever waited in vain has given the lock back.
+        drop(take(PATIENCE).unwrap());
+        assert!(NameLock::is_free(folder.path(), "image-00ff").unwrap());
     }
 }

@@ -37,6 +37,10 @@ pub enum Progress {
 /// A part of a build, in the order in which they happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// The compiler of the guests' programs is fetched and unpacked.
+    Compiler,
+    /// The guests' programs are compiled, for all architectures.
+    Compile,
     /// The mirror's indexes and packages are fetched.
     Download,
     /// Packages are unpacked and configured.
@@ -52,6 +56,8 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Compiler => "unpack compiler",
+            Self::Compile => "compile programs",
             Self::Download => "download packages",
             Self::Install => "install packages",
             Self::Kernel => "choose kernel modules",

@@ -1,7 +1,7 @@
 //! The store: finished things under their keys, in one folder of the user.
 //!
 //! ```text
-//! images/KEY/  templates/KEY/  checkpoints/KEY/    entries, each with a label that was written last
+//! programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/    entries, each with a label that was written last
 //! building/                                        what is being built or removed
 //! locks/                                           who builds and removes
 //! ```
@@ -21,6 +21,8 @@ pub struct Store {
 /// What an entry of the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// What was compiled for guests.
+    Program,
     /// What a machine boots from.
     Image,
     /// A machine that has booted and has no identity yet.
@@ -31,11 +33,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Image, Self::Template, Self::Checkpoint];
+    pub const ALL: [Self; 4] = [Self::Program, Self::Image, Self::Template, Self::Checkpoint];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Program => "program",
             Self::Image => "image",
             Self::Template => "template",
             Self::Checkpoint => "checkpoint",
@@ -46,14 +49,14 @@ impl Kind {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Image => "image.json",
-            Self::Template | Self::Checkpoint => "label.json",
+            Self::Program | Self::Template | Self::Checkpoint => "label.json",
         }
     }
 
-    /// Whether it is on the disk before it appears. Images are, for they are to last. The others are made while
+    /// Whether it is on the disk before it appears. What machines boot from is, for it is to last. The others are made while
     /// somebody waits, and can be made again.
     pub(crate) const fn is_synced(self) -> bool {
-        matches!(self, Self::Image)
+        matches!(self, Self::Program | Self::Image)
     }
 }
 
