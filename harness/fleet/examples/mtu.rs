@@ -59,6 +59,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         logs: logs.path().to_owned(),
         capture: Vec::new(),
         birth: Birth::Boot,
+        disks_survive: false,
         warm: String::new(),
         members: vec![
             member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),

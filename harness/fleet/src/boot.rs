@@ -17,6 +17,9 @@ use crate::spec::{FleetSpec, NodeSpec};
 /// The longest of the names that a machine's sockets have in its folder.
 const LONGEST_SOCKET: &str = "console.sock";
 
+/// The serial number of a member's data disk.
+const DATA: &str = "data";
+
 /// The name of a member's switch port in its folder.
 const PORT_SOCKET: &str = "port.sock";
 
@@ -53,13 +56,30 @@ impl<'a> Kept<'a> {
 
 /// What a member's memory and disk are at first.
 #[derive(Debug, Clone)]
-pub(crate) enum Content {
-    /// Memory and disk hold nothing.
-    Nothing,
-    /// The memory is that of a template, in this file; the disk holds nothing.
-    Template(PathBuf),
-    /// Both are those of a saved member, in this folder.
+pub(crate) struct Content {
+    /// The file with the memory of a saved machine; without one, it holds nothing.
+    pub(crate) ram: Option<PathBuf>,
+    pub(crate) disk: Disk,
+}
+
+/// What a member's disk is at first.
+#[derive(Debug, Clone)]
+pub(crate) enum Disk {
+    /// It holds nothing.
+    Empty,
+    /// It is as that of a saved member, whose file stays what it is.
     Saved(PathBuf),
+    /// It is the one that the member's last machine wrote to.
+    Left(PathBuf),
+}
+
+/// Where a member's memory and disk lie.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stay {
+    /// In this folder, where both stay when the machine ends.
+    pub(crate) keep: Option<PathBuf>,
+    /// What is written to the disk outlives the machine, if not the run.
+    pub(crate) disks_survive: bool,
 }
 
 /// Sees before anything boots that sockets can have their paths, and whether full disks would find room. That they
@@ -111,7 +131,7 @@ pub(crate) fn outline(
     if member.disk_bytes > 0 {
         drives.push(Drive {
             file: PathBuf::new(),
-            serial: "data".to_owned(),
+            serial: DATA.to_owned(),
             access: Access::Written,
         });
     }
@@ -152,26 +172,23 @@ pub(crate) fn settle(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), 
     Ok(())
 }
 
-/// Gives a settled machine its memory and its data disk: in `keep` where both shall stay when it ends. It may copy files,
-/// and belongs off the runtime's threads.
+/// Gives a settled machine its memory and its data disk. It may copy files, and belongs off the runtime's threads.
 pub(crate) fn furnish(
     mut machine: MachineSpec,
     disk_bytes: u64,
-    content: &Content,
-    keep: Option<&Path>,
+    content: Content,
+    stay: &Stay,
 ) -> Result<MachineSpec, FleetError> {
     let ram_bytes = u64::from(machine.memory_mib) << 20;
-    let name = machine.name.clone();
-    let old_ram = match content {
-        Content::Nothing => None,
-        Content::Template(ram) => Some(ram.clone()),
-        Content::Saved(folder) => Some(Kept::new(folder, &name).ram()),
-    };
-    machine.ram = match (keep, old_ram) {
+    let kept = stay
+        .keep
+        .as_ref()
+        .map(|folder| Kept::new(folder, &machine.name));
+    machine.ram = match (&kept, content.ram) {
         (None, None) => Ram::Own,
         (None, Some(old)) => Ram::Forked(old),
-        (Some(folder), old) => {
-            let new = Kept::new(folder, &name).ram();
+        (Some(kept), old) => {
+            let new = kept.ram();
             match old {
                 None => make_sparse(&new, ram_bytes)?,
                 Some(old) => copy_sparse(&old, &new)?,
@@ -179,34 +196,140 @@ pub(crate) fn furnish(
             Ram::Kept(new)
         }
     };
-    let Some(data) = machine
-        .drives
-        .iter_mut()
-        .find(|drive| drive.serial == "data")
-    else {
+    let new = kept.map_or_else(|| machine.dir.join("data.raw"), |kept| kept.disk());
+    let Some(data) = machine.drives.iter_mut().find(|drive| drive.serial == DATA) else {
         return Ok(machine);
     };
-    (data.file, data.access) = match (keep, content) {
-        (None, Content::Saved(folder)) => (Kept::new(folder, &name).disk(), Access::Forked),
-        (Some(keep), Content::Saved(folder)) => {
-            let new = Kept::new(keep, &name).disk();
-            copy_sparse(&Kept::new(folder, &name).disk(), &new)?;
+    (data.file, data.access) = match content.disk {
+        Disk::Saved(file) if stay.keep.is_none() && !stay.disks_survive => (file, Access::Forked),
+        Disk::Saved(file) => {
+            copy_sparse(&file, &new)?;
             (new, Access::Written)
         }
-        (keep, Content::Nothing | Content::Template(_)) => {
-            let new = match keep {
-                Some(keep) => Kept::new(keep, &name).disk(),
-                None => machine.dir.join("data.raw"),
-            };
+        Disk::Empty => {
             make_sparse(&new, disk_bytes)?;
             (new, Access::Written)
         }
+        Disk::Left(file) => (file, Access::Written),
     };
     Ok(machine)
+}
+
+/// The data disk of a machine that has one.
+pub(crate) fn data_disk(machine: &MachineSpec) -> Option<Drive> {
+    let drives = machine.drives.iter();
+    drives.clone().find(|drive| drive.serial == DATA).cloned()
 }
 
 /// A file that takes only what is written.
 pub(crate) fn make_sparse(path: &Path, bytes: u64) -> Result<(), FleetError> {
     let file = OpenOptions::new().create_new(true).write(true).open(path)?;
     Ok(file.set_len(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::fleet;
+
+    /// A settled machine in `folder/run`, and the files of a saved one in `folder/saved`.
+    fn machine(folder: &Path) -> MachineSpec {
+        let (run, saved) = (folder.join("run"), folder.join("saved"));
+        for made in [&run, &saved, &folder.join("keep")] {
+            fs_err::create_dir_all(made).unwrap();
+        }
+        let kept = Kept::new(&saved, "vix0");
+        fs_err::write(kept.ram(), "ram").unwrap();
+        fs_err::write(kept.disk(), "disk").unwrap();
+        let root = Drive {
+            file: "root".into(),
+            serial: "root".to_owned(),
+            access: Access::ReadOnly,
+        };
+        let data = Drive {
+            file: PathBuf::new(),
+            serial: DATA.to_owned(),
+            access: Access::Written,
+        };
+        MachineSpec {
+            name: "vix0".to_owned(),
+            arch: vm_arch(fleet().members[0].arch),
+            qemu: "qemu".into(),
+            accelerator: sanlab_vm::Accelerator::Tcg,
+            cpus: 1,
+            memory_mib: 1,
+            ram: Ram::Own,
+            kernel: "vmlinux".into(),
+            initramfs: "initramfs".into(),
+            append: Vec::new(),
+            drives: vec![root, data],
+            nics: Vec::new(),
+            dir: run,
+            console_log: "console.log".into(),
+        }
+    }
+
+    /// Where memory and disk are found in the end, and what of the disk is there.
+    fn furnished(ram: bool, disk: &str, keep: bool, disks_survive: bool) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let machine = machine(path);
+        let saved = Kept::new(&path.join("saved"), "vix0").disk();
+        let left = path.join("run/data.raw");
+        let content = Content {
+            ram: ram.then(|| Kept::new(&path.join("saved"), "vix0").ram()),
+            disk: match disk {
+                "saved" => Disk::Saved(saved.clone()),
+                "left" => {
+                    fs_err::write(&left, "left").unwrap();
+                    Disk::Left(left)
+                }
+                _ => Disk::Empty,
+            },
+        };
+        let stay = Stay {
+            keep: keep.then(|| path.join("keep")),
+            disks_survive,
+        };
+        let machine = furnish(machine, 4, content, &stay).unwrap();
+        let data = data_disk(&machine).unwrap();
+        assert_eq!(fs_err::read(saved).unwrap(), b"disk");
+        let text = format!(
+            "{:?}, {:?} {} {:?}",
+            machine.ram,
+            data.access,
+            data.file.display(),
+            fs_err::read_to_string(&data.file).unwrap(),
+        );
+        text.replace(&path.display().to_string(), "")
+    }
+
+    #[test]
+    fn memory_and_disk_lie_where_they_shall_stay() {
+        let mut table = Vec::new();
+        for (ram, disk) in [
+            (false, "empty"),
+            (true, "empty"),
+            (true, "saved"),
+            (true, "left"),
+        ] {
+            for (keep, survive) in [(false, false), (false, true), (true, false)] {
+                // After a crash nothing is kept any more.
+                if disk == "left" && keep {
+                    continue;
+                }
+                let (from, to) = (
+                    if ram { "ram" } else { "no ram" },
+                    furnished(ram, disk, keep, survive),
+                );
+                let stay = match (keep, survive) {
+                    (true, _) => "keep",
+                    (false, true) => "survive",
+                    (false, false) => "nowhere",
+                };
+                table.push(format!("{from}, {disk} disk; {stay}: {to}"));
+            }
+        }
+        insta::assert_snapshot!(table.join("\n"));
+    }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
-use sanlab_vm::{Command, Machine, MachineSpec, Output};
+use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output};
 use tokio::task::spawn_blocking;
 
 use crate::birth::{SavedFleet, SavedNode};
-use crate::boot::{self, Content, Kept};
+use crate::boot::{self, Content, Disk, Kept, Stay};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
 use crate::fleet::{BOOT_DEADLINE, Fleet};
@@ -29,9 +29,13 @@ const REACH_INTERVAL: Duration = Duration::from_millis(100);
 impl Fleet {
     /// Brings members to life side by side, makes them known to each other, and sees that they are.
     pub(crate) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
-        let up = try_join_all(members.iter().map(|member| self.raise(member))).await?;
+        let up = members.iter().map(|member| self.raise(member, Disk::Empty));
+        self.introduce(try_join_all(up).await?).await
+    }
+
+    /// Makes members nodes that have come to life, each since that moment, and sees that packets go between all.
+    pub(crate) async fn introduce(&self, up: Vec<(Arc<Node>, Instant)>) -> Result<(), FleetError> {
         let (newcomers, started): (Vec<_>, Vec<_>) = up.into_iter().unzip();
-        let newcomers: Vec<Arc<Node>> = newcomers;
         let there = self.admit(&newcomers)?;
         // Each pair once: everybody tries those who were there before, and those before it in this list.
         try_join_all(
@@ -75,15 +79,20 @@ impl Fleet {
     }
 
     /// Boots or clones one member and gives it its identity.
-    async fn raise(&self, member: &NodeSpec) -> Result<(Arc<Node>, Instant), FleetError> {
+    pub(crate) async fn raise(
+        &self,
+        member: &NodeSpec,
+        disk: Disk,
+    ) -> Result<(Arc<Node>, Instant), FleetError> {
         let name = &member.name;
         let failed = |doing| machine_error(name, doing);
         let template = self.templates.get(name);
         let started = Instant::now();
         let node = if let Some(template) = template {
             self.tell(FleetEvent::Cloning { node: name.clone() });
-            let content = Content::Template(template.ram());
-            let machine = self.furnish(member, content).await?;
+            let ram = Some(template.ram());
+            let machine = self.furnish(member, Content { ram, disk }).await?;
+            let disk = boot::data_disk(&machine);
             let state = template.state();
             let loaded = Machine::load(machine, &state, template.saved(), &self.group).await;
             let machine = match loaded.map_err(|error| saved::load_error(name, error)) {
@@ -94,14 +103,15 @@ impl Fleet {
                 }
                 other => other?,
             };
-            let node = self.node_of(member, machine);
+            let node = self.node_of(member, machine, disk);
             node.go_on().await?;
             node
         } else {
             self.tell(FleetEvent::Booting { node: name.clone() });
-            let machine = self.furnish(member, Content::Nothing).await?;
+            let machine = self.furnish(member, Content { ram: None, disk }).await?;
+            let disk = boot::data_disk(&machine);
             let machine = Machine::start(machine, &self.group).await;
-            self.node_of(member, machine.map_err(failed("start"))?)
+            self.node_of(member, machine.map_err(failed("start"))?, disk)
         };
         node.machine()
             .wait_agent(BOOT_DEADLINE)
@@ -129,16 +139,20 @@ impl Fleet {
         self.tell(FleetEvent::Forking {
             node: node.name.clone(),
         });
-        let machine = self
-            .furnish(member, Content::Saved(folder.to_owned()))
-            .await?;
+        let content = Content {
+            ram: Some(files.ram()),
+            disk: Disk::Saved(files.disk()),
+        };
+        let machine = self.furnish(member, content).await?;
+        let disk = boot::data_disk(&machine);
         let loaded = Machine::load(machine, &files.state(), &node.state, &self.group).await;
         let machine = loaded.map_err(|error| saved::load_error(&node.name, error))?;
-        Ok(self.node_of(member, machine))
+        Ok(self.node_of(member, machine, disk))
     }
 
-    fn node_of(&self, member: &NodeSpec, machine: Machine) -> Arc<Node> {
-        Arc::new(Node::new(member.clone(), machine, self.events.clone()))
+    fn node_of(&self, member: &NodeSpec, machine: Machine, disk: Option<Drive>) -> Arc<Node> {
+        let events = self.events.clone();
+        Arc::new(Node::new(member.clone(), machine, disk, events))
     }
 
     /// Adds nodes to those that are there, and says who was there before.
@@ -163,7 +177,7 @@ impl Fleet {
             boot::settle(&mut machine, &ground.run_dir)?;
             let there = ground.switch.counters();
             for nic in &machine.nics {
-                // A member that is forked again has its port: QEMU's new connection takes the old one's place.
+                // A member that is forked again, or restarted, has its port: QEMU's new connection takes the old one's place.
                 if there.contains_key(&member.name) {
                     continue;
                 }
@@ -178,12 +192,12 @@ impl Fleet {
             Ok(ground.keep.clone())
         })?;
         let disk_bytes = member.disk_bytes;
-        let Some(keep) = keep else {
-            return boot::furnish(machine, disk_bytes, &content, None);
+        let stay = Stay {
+            keep,
+            disks_survive: self.spec.disks_survive,
         };
         // Hundreds of MiB may be copied.
-        let furnished =
-            spawn_blocking(move || boot::furnish(machine, disk_bytes, &content, Some(&keep)));
+        let furnished = spawn_blocking(move || boot::furnish(machine, disk_bytes, content, &stay));
         furnished.await.map_err(std::io::Error::from)?
     }
 

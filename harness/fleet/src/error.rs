@@ -107,6 +107,34 @@ pub enum FleetError {
         /// The name.
         node: String,
     },
+    /// It is not there: not started yet, or gone.
+    #[error("crash node {node}: it does not run")]
+    NotRunning {
+        /// The name.
+        node: String,
+    },
+    /// Only members that crashed are brought back.
+    #[error("restart node {node}: it has not crashed")]
+    NotCrashed {
+        /// The name.
+        node: String,
+    },
+    /// There is no disk any more that a member could be brought back with.
+    #[error("restart node {node} with its disk: {reason}")]
+    DiskLost {
+        /// The node.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another process made it all the time.
+    #[error("get the template of {about} within {} s: another process still makes it", .waited.as_secs_f64())]
+    TemplateAwaited {
+        /// What it is a template of.
+        about: String,
+        /// How long it was awaited.
+        waited: Duration,
+    },
     /// There is nothing to boot.
     #[error("start node {node}: the fleet was given no {arch} image")]
     NoImage {
@@ -144,8 +172,8 @@ pub enum FleetError {
         /// How it differs.
         reason: String,
     },
-    /// It was not started with a folder in which its members' RAM and disks stay.
-    #[error("save the fleet: its members keep neither RAM nor disks")]
+    /// It was not started with a folder in which its members' RAM and disks stay, or one of them has crashed since.
+    #[error("save the fleet: not all of its members keep RAM and disks")]
     NotKept,
     /// It was shut down.
     #[error("start a node: the fleet has ended")]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::budget::WaitingFor;
+use crate::crash::How;
 use crate::network::SwitchEvent;
 use crate::registry::Swept;
 
@@ -47,8 +48,6 @@ pub enum FleetEvent {
     TemplateAwaited {
         /// What it is a template of.
         about: String,
-        /// The process that makes it, if that is known.
-        maker: Option<u32>,
     },
     /// A template is about to be made: a guest boots.
     TemplateMaking {
@@ -104,6 +103,13 @@ pub enum FleetEvent {
         /// How, and its last words.
         how: String,
     },
+    /// The node crashed, as it was to.
+    Crashed {
+        /// Who.
+        node: String,
+        /// In what way.
+        how: How,
+    },
     /// The node's disk did not take a write: QEMU has halted the guest.
     DiskFailed {
         /// Who.
@@ -147,9 +153,11 @@ impl fmt::Display for FleetEvent {
             Self::Cloning { node } => write!(f, "{node} is cloned"),
             Self::Forking { node } => write!(f, "{node} is forked"),
             Self::Resumed { seconds } => write!(f, "all nodes go on after {seconds:.2} s"),
-            Self::TemplateAwaited { about, maker } => {
-                write!(f, "waiting for a template of {about}")?;
-                maker.map_or(Ok(()), |maker| write!(f, ", which process {maker} makes"))
+            Self::TemplateAwaited { about } => {
+                write!(
+                    f,
+                    "waiting for a template of {about}, which another run makes"
+                )
             }
             Self::TemplateMaking { about } => write!(f, "a template of {about} boots"),
             Self::TemplateMade {
@@ -175,6 +183,7 @@ impl fmt::Display for FleetEvent {
             }
             Self::AgentLost { node } => write!(f, "the guest agent of {node} went away"),
             Self::Exited { node, how } => write!(f, "the QEMU of {node} {how}"),
+            Self::Crashed { node, how } => write!(f, "{node} {how}"),
             Self::DiskFailed { node, reason } => write!(
                 f,
                 "{node} was halted: its disk on the host failed: {reason}"

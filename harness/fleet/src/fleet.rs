@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sanlab_image::Held;
 use sanlab_plan::Arch;
-use sanlab_vm::{AcceleratorChoice, ProcessGroup, Usage};
+use sanlab_vm::{AcceleratorChoice, Drive, ProcessGroup, Usage};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
 
@@ -24,7 +24,7 @@ use crate::registry::Registry;
 use crate::run_dir::RunDir;
 use crate::spec::{FleetSpec, NodeSpec};
 use crate::template::TemplateUse;
-use crate::workshop::{Templates, Workshop};
+use crate::workshop::{self, Templates, Workshop};
 
 /// Other fleets may well run before this one.
 pub(crate) const ROOM_DEADLINE: Duration = Duration::from_secs(3600);
@@ -44,8 +44,10 @@ pub struct Fleet {
     pub(crate) group: ProcessGroup,
     /// `None` once the fleet was shut down.
     ground: Mutex<Option<Ground>>,
-    /// What members cost that were ended to be forked.
+    /// What members cost whose machines were ended to be forked, or crashed.
     past: Mutex<BTreeMap<String, Usage>>,
+    /// Members that crashed and are not back, with the disks that they left.
+    crashed: Mutex<BTreeMap<String, Option<Drive>>>,
 }
 
 /// What the machines stand on.
@@ -103,9 +105,12 @@ impl Fleet {
         keep: Option<&Path>,
         events: UnboundedSender<FleetEvent>,
     ) -> Result<Self, FleetError> {
-        // Those that may join have templates.
-        let joins = |member: &NodeSpec| saved.nodes.iter().all(|node| node.name != member.name);
-        let fleet = Self::prepare(spec, joins, keep, events).await?;
+        // Those that may join or be restarted have templates.
+        let restarted = spec.disks_survive;
+        let cloned = |member: &NodeSpec| {
+            restarted || saved.nodes.iter().all(|node| node.name != member.name)
+        };
+        let fleet = Self::prepare(spec, cloned, keep, events).await?;
         let up = fleet.go_on(saved, folder).await;
         fleet.unless(up).await
     }
@@ -154,6 +159,7 @@ impl Fleet {
                     store,
                     registry: &registry,
                     events: &events,
+                    patience: workshop::PATIENCE,
                 };
                 workshop.provide(&members).await?
             }
@@ -188,6 +194,7 @@ impl Fleet {
                 run_dir,
             })),
             past: Mutex::default(),
+            crashed: Mutex::default(),
         })
     }
 
@@ -266,16 +273,15 @@ impl Fleet {
         };
         let (mut usage, errors) = self.end_nodes().await;
         teardown.errors = errors;
-        let past = std::mem::take(&mut *self.past.lock().unwrap_or_else(PoisonError::into_inner));
-        for (name, past) in past {
-            let now = usage.entry(name).or_default();
-            *now = together(past, *now);
+        for node in usage.keys() {
+            let node = node.clone();
+            self.tell(FleetEvent::Stopped { node });
+        }
+        for (name, past) in std::mem::take(&mut *self.lock_past()) {
+            let now = usage.get(&name).copied();
+            usage.insert(name, now.map_or(past, |now| together(past, now)));
         }
         teardown.usage = usage;
-        for node in teardown.usage.keys() {
-            let node = node.clone();
-            let _ = self.events.send(FleetEvent::Stopped { node });
-        }
         teardown.ports = switch.counters();
         drop(switch);
         if let Err(error) = close(&self.group).await {
@@ -301,10 +307,7 @@ impl Fleet {
             match end {
                 Ok(report) => {
                     let usage = usage.entry(node.name().to_owned()).or_default();
-                    *usage = Usage {
-                        pss_bytes: usage.pss_bytes,
-                        ..report.usage
-                    };
+                    *usage = at_end(*usage, report.usage);
                 }
                 Err(error) => errors.push(error),
             }
@@ -315,12 +318,25 @@ impl Fleet {
     /// Ends all members, which others will take the places of.
     pub(crate) async fn retire(&self) -> Result<(), FleetError> {
         let (usage, errors) = self.end_nodes().await;
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, usage) in usage {
-            let sum = past.entry(name).or_default();
-            *sum = together(*sum, usage);
+            self.remember(&name, usage, usage);
         }
         errors.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Notes what a machine has cost that is gone while its fleet lives: a moment before its end, and then.
+    pub(crate) fn remember(&self, name: &str, before: Usage, end: Usage) {
+        let mut past = self.lock_past();
+        let sum = past.entry(name.to_owned()).or_default();
+        *sum = together(*sum, at_end(before, end));
+    }
+
+    fn lock_past(&self) -> MutexGuard<'_, BTreeMap<String, Usage>> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_crashed(&self) -> MutexGuard<'_, BTreeMap<String, Option<Drive>>> {
+        self.crashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn lock_nodes(&self) -> MutexGuard<'_, Vec<Arc<Node>>> {
@@ -334,6 +350,14 @@ impl Fleet {
     ) -> Result<T, FleetError> {
         let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
         work(ground.as_mut().ok_or(FleetError::Ended)?)
+    }
+}
+
+/// What a machine has cost: a dead one shares no memory with others.
+fn at_end(before: Usage, end: Usage) -> Usage {
+    Usage {
+        pss_bytes: before.pss_bytes,
+        ..end
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use sanlab_plan::NicModel;
+use sanlab_vm::JOURNAL_PATH;
 
 use crate::saved;
 use crate::spec::{FleetSpec, NodeSpec};
@@ -19,6 +20,17 @@ fn card_up(mtu: u32) -> String {
          echo {mtu} >/sys/class/net/eth0/mtu\n\
          read -r flags </sys/class/net/eth0/flags\n\
          [ $((flags & 1)) = 1 ] || ip link set eth0 up\n"
+    )
+}
+
+/// The script that sees that programs find the journal's port: the guest's own start waits for the agent's name only.
+fn ports() -> String {
+    format!(
+        "until [ -e {JOURNAL_PATH} ]; do\n\
+         for port in /sys/class/virtio-ports/*; do\n\
+         read -r name <$port/name && ln -sf ../${{port##*/}} /dev/virtio-ports/$name || :\n\
+         done\n\
+         done\n"
     )
 }
 
@@ -52,7 +64,8 @@ pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) ->
          echo '{hosts}' >/etc/hosts\n\
          ip link set eth0 address {mac}\n\
          ip addr add {address}/24 dev eth0\n\
-         {card_up}{narrow}",
+         {card_up}{narrow}{ports}",
+        ports = ports(),
         card_up = card_up(mtu),
         id = machine_id(me),
         hosts = hosts.trim_end(),
@@ -117,7 +130,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use sanlab_plan::Arch;
@@ -125,7 +138,8 @@ mod tests {
 
     use super::*;
 
-    fn fleet() -> FleetSpec {
+    /// Three members that nobody starts.
+    pub(crate) fn fleet() -> FleetSpec {
         let member = |number: u8, name: &str, nic| NodeSpec {
             name: name.to_owned(),
             number,
@@ -142,6 +156,7 @@ mod tests {
             logs: "logs".into(),
             capture: Vec::new(),
             birth: crate::Birth::Boot,
+            disks_survive: false,
             warm: String::new(),
             members: vec![
                 member(0, "vix0", NicModel::VirtioNet),
@@ -169,6 +184,11 @@ mod tests {
         read -r flags </sys/class/net/eth0/flags
         [ $((flags & 1)) = 1 ] || ip link set eth0 up
         ip route replace 10.77.0.14/32 dev eth0 mtu 16110
+        until [ -e /dev/virtio-ports/org.sanlab.journal ]; do
+        for port in /sys/class/virtio-ports/*; do
+        read -r name <$port/name && ln -sf ../${port##*/} /dev/virtio-ports/$name || :
+        done
+        done
         "#);
     }
 
@@ -190,6 +210,11 @@ mod tests {
         echo 16110 >/sys/class/net/eth0/mtu
         read -r flags </sys/class/net/eth0/flags
         [ $((flags & 1)) = 1 ] || ip link set eth0 up
+        until [ -e /dev/virtio-ports/org.sanlab.journal ]; do
+        for port in /sys/class/virtio-ports/*; do
+        read -r name <$port/name && ln -sf ../${port##*/} /dev/virtio-ports/$name || :
+        done
+        done
         "#);
     }
 

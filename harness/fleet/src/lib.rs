@@ -4,6 +4,9 @@
 //! `stack` and `run`, which do something with many. A [`Fleet`] boots its members side by side, connects them by a
 //! layer-2 [`Switch`] of its own, and gives each its name and address; another member can join later.
 //!
+//! A member can crash on purpose ([`Fleet::crash`]) and come back with its disk ([`Fleet::restart`]); what programs in the
+//! guests tell meanwhile is in their journals ([`Machine::journal`]).
+//!
 //! Fleets share a machine: the [`Budget`] lets one start when there is memory and CPU for it. And nothing of them stays
 //! behind: each has a folder in the [`Registry`], locked as long as its process lives; what a dead one left is
 //! cleared away when the next starts.
@@ -31,6 +34,7 @@ mod bring_up;
 mod budget;
 mod capacity;
 mod checkpoint;
+mod crash;
 mod emulator;
 mod error;
 mod event;
@@ -51,6 +55,7 @@ mod workshop;
 
 pub use birth::{Birth, SavedFleet, SavedNode};
 pub use budget::{Budget, Claimant, Need, Permit, WaitingFor};
+pub use crash::{Crashed, How};
 pub use error::FleetError;
 pub use event::FleetEvent;
 pub use fingerprint::fingerprint;
@@ -66,5 +71,6 @@ pub use template::TemplateUse;
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine, ExecError,
-    Machine, Output, OutputLine, OutputStream, SavedState, Status, Trouble, Usage, trouble,
+    JOURNAL_PATH, JournalLine, Machine, Output, OutputLine, OutputStream, SavedState, Status,
+    Trouble, Usage, trouble,
 };

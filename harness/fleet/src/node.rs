@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sanlab_plan::Arch;
-use sanlab_vm::{Command, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage};
+use sanlab_vm::{
+    Command, Drive, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage,
+};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
 use crate::bring_up::machine_error;
+use crate::crash::{Crashed, How};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
 use crate::readiness::Condition;
@@ -21,11 +24,15 @@ use crate::spec::NodeSpec;
 
 /// How long QEMU has for each stage of its end: asked, told, killed.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a guest may take from being told to panic to its panic. A busy host keeps its agent waiting for seconds.
+const PANIC_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running member.
 pub struct Node {
     spec: NodeSpec,
     machine: Machine,
+    /// Its data disk, if it has one.
+    disk: Option<Drive>,
     /// Its end is wanted: nobody need be told.
     ending: Arc<AtomicBool>,
 }
@@ -35,6 +42,7 @@ impl Node {
     pub(crate) fn new(
         spec: NodeSpec,
         machine: Machine,
+        disk: Option<Drive>,
         events: UnboundedSender<FleetEvent>,
     ) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
@@ -47,6 +55,7 @@ impl Node {
         Self {
             spec,
             machine,
+            disk,
             ending,
         }
     }
@@ -153,6 +162,27 @@ impl Node {
         ended.map_err(machine_error(&self.spec.name, "end"))
     }
 
+    /// Ends the machine as a crash does, which is wanted.
+    pub(crate) async fn crash(&self, how: How) -> Result<(Crashed, ExitReport), FleetError> {
+        let name = &self.spec.name;
+        let ended_already = self.ending.swap(true, Ordering::Relaxed);
+        let began = std::time::Instant::now();
+        if how == How::Panic
+            && let Err(error) = self.machine.panic(PANIC_DEADLINE).await
+        {
+            self.ending.store(ended_already, Ordering::Relaxed);
+            return Err(machine_error(name, "crash")(error));
+        }
+        let killed = self.machine.kill().await;
+        let report = killed.map_err(machine_error(name, "crash"))?;
+        let gone = std::time::Instant::now();
+        Ok((Crashed { began, gone }, report))
+    }
+
+    pub(crate) fn disk(&self) -> Option<&Drive> {
+        self.disk.as_ref()
+    }
+
     /// What it has cost so far.
     pub fn usage(&self) -> Usage {
         self.machine.usage()
@@ -178,7 +208,7 @@ async fn pass_on(
                 node,
                 how: how(&report),
             },
-            Ok(MachineEvent::Panicked { console_tail }) => {
+            Ok(MachineEvent::Panicked { console_tail }) if !ending.load(Ordering::Relaxed) => {
                 FleetEvent::Panicked { node, console_tail }
             }
             Ok(MachineEvent::AgentLost) if !ending.load(Ordering::Relaxed) => {

@@ -38,6 +38,10 @@ pub struct FleetSpec {
     pub capture: Vec<String>,
     /// How members come to life.
     pub birth: Birth,
+    /// Whether what forked members write to their data disks outlives their machines, so that they can be restarted after a
+    /// crash. It costs a copy of each disk's data at the fork. Those that were booted or cloned have disks that survive in
+    /// any case.
+    pub disks_survive: bool,
     /// A script for the guest's shell that a template runs before it is saved: reads files that will be hot, loads what
     /// will be needed. May be empty.
     pub warm: String,

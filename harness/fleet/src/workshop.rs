@@ -14,8 +14,9 @@ use sanlab_plan::Arch;
 use sanlab_vm::{Command, Machine, Output, ProcessGroup, Ram};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
-use crate::boot::{self, Content};
+use crate::boot::{self, Content, Disk, Stay};
 use crate::bring_up::machine_error;
 use crate::budget::Budget;
 use crate::emulator::Emulator;
@@ -31,6 +32,10 @@ use crate::{capacity, fleet};
 /// What is read before a template is saved is a few dozen MiB.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(120);
 const SAVE_DEADLINE: Duration = Duration::from_secs(30);
+/// Who makes a template may wait for room before that, as long as a fleet does.
+pub(crate) const PATIENCE: Duration = fleet::ROOM_DEADLINE;
+/// How soon it is looked again whether a template is there that somebody else makes.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long QEMU has for each stage of its end; the template is saved by then.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -44,6 +49,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) store: &'a Store,
     pub(crate) registry: &'a Registry,
     pub(crate) events: &'a UnboundedSender<FleetEvent>,
+    /// How long a template is awaited that somebody else makes.
+    pub(crate) patience: Duration,
 }
 
 /// A template to be made.
@@ -118,13 +125,33 @@ impl Workshop<'_> {
         key: &str,
         member: &NodeSpec,
     ) -> Result<Result<Template, Claim>, FleetError> {
+        let began = Instant::now();
+        let mut told = false;
+        loop {
+            if let Some(claimed) = self.try_claim(key).await? {
+                return Ok(claimed);
+            }
+            let about = template::about(member);
+            if began.elapsed() >= self.patience {
+                return Err(FleetError::TemplateAwaited {
+                    about,
+                    waited: self.patience,
+                });
+            }
+            if !told {
+                told = true;
+                let _ = self.events.send(FleetEvent::TemplateAwaited { about });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// `None`: somebody else makes it.
+    async fn try_claim(&self, key: &str) -> Result<Option<Result<Template, Claim>>, FleetError> {
         let (store, key, events) = (self.store.clone(), key.to_owned(), self.events.clone());
-        let about = template::about(member);
-        let claim = spawn_blocking(move || {
-            let claim = store.claim(Kind::Template, &key, |maker| {
-                let _ = events.send(FleetEvent::TemplateAwaited { about, maker });
-            })?;
-            Ok(find(&store, &key, &events)?.ok_or(claim))
+        let claim = spawn_blocking(move || match store.try_claim(Kind::Template, &key)? {
+            Some(claim) => Ok(Some(find(&store, &key, &events)?.ok_or(claim))),
+            None => Ok(None),
         });
         claim.await.map_err(std::io::Error::from)?
     }
@@ -212,7 +239,11 @@ impl Workshop<'_> {
                 capture: None,
             })?;
         }
-        let mut machine = boot::furnish(machine, member.disk_bytes, &Content::Nothing, None)?;
+        let nothing = Content {
+            ram: None,
+            disk: Disk::Empty,
+        };
+        let mut machine = boot::furnish(machine, member.disk_bytes, nothing, &Stay::default())?;
         let ram = workspace.path().join(format!("{NAME}.ram"));
         let ram_bytes = u64::from(machine.memory_mib) << 20;
         boot::make_sparse(&ram, ram_bytes)?;
@@ -269,4 +300,62 @@ fn find(
         let key = key.to_owned();
         let _ = events.send(FleetEvent::TemplateDiscarded { key, reason });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::fleet;
+
+    /// What comes of a claim on a template that somebody else has claimed, and what is told meanwhile.
+    async fn claimed(
+        patience: Duration,
+        given_up_after: Duration,
+    ) -> (Result<Result<Template, Claim>, FleetError>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(&folder.path().join("store")).unwrap();
+        let (registry, _) = Registry::at(folder.path().join("runs")).unwrap();
+        let spec = fleet();
+        let (events, mut heard) = unbounded_channel();
+        let workshop = Workshop {
+            spec: &spec,
+            emulators: &BTreeMap::new(),
+            store: &store,
+            registry: &registry,
+            events: &events,
+            patience,
+        };
+        let other = store.try_claim(Kind::Template, "00aa").unwrap().unwrap();
+        let other = tokio::spawn(async move {
+            sleep(given_up_after).await;
+            drop(other);
+        });
+        let claim = workshop.claim("00aa", &spec.members[0]).await;
+        other.abort();
+        let mut told = Vec::new();
+        while let Ok(event) = heard.try_recv() {
+            told.push(event.to_string());
+        }
+        (claim, told)
+    }
+
+    const AWAITED: &str = "waiting for a template of x86, 256 MiB, virtio-net, disk of 1024 MiB, \
+        which another run makes";
+
+    #[tokio::test]
+    async fn a_template_that_is_never_made_is_not_awaited_for_ever() {
+        let (claim, told) = claimed(Duration::from_millis(250), PATIENCE).await;
+        let error = claim.err().unwrap().to_string();
+        let expected = "get the template of x86, 256 MiB, virtio-net, disk of 1024 MiB within 0.25 s: \
+            another process still makes it";
+        assert_eq!(error, expected);
+        assert_eq!(told, [AWAITED]);
+    }
+
+    #[tokio::test]
+    async fn what_another_gave_up_is_ours_to_make() {
+        let (claim, told) = claimed(PATIENCE, Duration::from_millis(250)).await;
+        assert!(claim.unwrap().is_err());
+        assert_eq!(told, [AWAITED]);
+    }
 }

@@ -26,7 +26,7 @@ Exit codes: 0 everything passed, 1 a scenario failed, 2 wrong input or usage, 3 
 
 Environment: SANLAB_CACHE is the store of images, templates and checkpoints (default ~/.cache/sanlab), \
 SANLAB_CACHE_LIMIT the size that it is kept below, SANLAB_RUNTIME the folder of running fleets \
-(default $TMPDIR/sanlab-UID), SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
+(default $TMPDIR/sanlab-UID), SANLAB_SEED what random moments are drawn from, SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -35,7 +35,7 @@ enum Command {
     /// Guest images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Measurements of the lab itself; nothing else should run meanwhile
+    /// Measurements; nothing else should run meanwhile
     #[command(subcommand)]
     Bench(BenchCommand),
     /// The store of images, templates and checkpoints
@@ -73,6 +73,10 @@ enum Command {
         /// Go on after a scenario that did not pass
         #[arg(long)]
         keep_going: bool,
+        /// What random moments are drawn from, as an earlier record tells; each repetition adds one. Without it that of the
+        /// environment, else one that nobody chose
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u64>,
     },
 }
 
@@ -94,6 +98,12 @@ enum BenchCommand {
     /// How fast guests are cloned, and a mounted cluster is kept and forked
     Start {
         /// How often each start is measured
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+    },
+    /// How fast GNBD is beside NBD on the same disk: two guests, and the server alone on the host
+    Gnbd {
+        /// How often each is measured
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         rounds: u32,
     },
@@ -141,7 +151,12 @@ impl Cli {
             Command::Image(ImageCommand::Build { arch, update_lock }) => {
                 command::image::build(arch, update_lock).await
             }
-            Command::Bench(BenchCommand::Start { rounds }) => command::bench::start(rounds).await,
+            Command::Bench(BenchCommand::Start { rounds }) => {
+                command::bench::start::start(rounds).await
+            }
+            Command::Bench(BenchCommand::Gnbd { rounds }) => {
+                command::bench::gnbd::gnbd(rounds).await
+            }
             Command::Cache(CacheCommand::Ls) => command::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => command::cache::collect(max_size),
             Command::Check { files } => command::check::execute(&files),
@@ -152,12 +167,14 @@ impl Cli {
                 fresh,
                 repeat,
                 keep_going,
+                seed,
             } => {
                 let wish = Wish {
                     accelerator: accel.into(),
                     fresh,
                     repeat,
                     keep_going,
+                    seed,
                 };
                 command::run::execute(&files, wish).await
             }

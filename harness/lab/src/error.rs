@@ -46,6 +46,12 @@ pub enum LabError {
         /// Why not.
         source: io::Error,
     },
+    /// A seed that is no number.
+    #[error("SANLAB_SEED is `{text}`, which is no whole number")]
+    Seed {
+        /// What stands there.
+        text: String,
+    },
     /// What is to be measured did not work.
     #[error("the scenario that is measured {outcome}; its record: {}", .record.display())]
     Bench {
@@ -53,6 +59,17 @@ pub enum LabError {
         outcome: &'static str,
         /// Where the record is.
         record: PathBuf,
+    },
+    /// A command in a guest that is measured.
+    #[error("failed to {0}")]
+    Exec(#[from] Box<sanlab_vm::ExecError>),
+    /// What was measured gave no figure.
+    #[error("failed to {what}: {seen}")]
+    Measure {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        seen: String,
     },
     /// A record could not be written as JSON.
     #[error("failed to write the record: {0}")]
@@ -89,6 +106,7 @@ impl LabError {
             | Self::Stack(_)
             | Self::NoProject(_)
             | Self::NoManifest { .. }
+            | Self::Seed { .. }
             | Self::Image(
                 ImageError::Manifest { .. }
                 | ImageError::LockText { .. }

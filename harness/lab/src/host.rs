@@ -77,7 +77,8 @@ pub(crate) const fn vm_arch(arch: Arch) -> sanlab_vm::Arch {
     }
 }
 
-fn is_installed(program: &Path) -> bool {
+/// Whether a program is there.
+pub(crate) fn is_installed(program: &Path) -> bool {
     if program.components().count() > 1 {
         return program.is_file();
     }

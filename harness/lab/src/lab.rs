@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::runs::{RunFolder, write_record};
-use crate::{LabError, host};
+use crate::{LabError, host, seed};
 
 /// The lab of a checkout. Cheap to clone; clones share what has been found out about images.
 #[derive(Debug, Clone)]
@@ -37,13 +37,15 @@ pub struct Order {
     pub fresh: bool,
     /// Also leaves a portrait of the fleet at the end of its steps: [`sanlab_run::PORTRAIT`].
     pub portrait: bool,
+    /// What random moments are drawn from.
+    pub seed: u64,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
 }
 
 impl Order {
-    /// The first attempt, with the accelerator that the host allows, as fresh as the scenario wants it, and no way to
-    /// cancel.
+    /// The first attempt, with the accelerator that the host allows, as fresh as the scenario wants it, with a seed that nobody
+    /// chose, and no way to cancel.
     pub fn new(run: &RunFolder) -> Self {
         Self {
             run: run.clone(),
@@ -51,6 +53,7 @@ impl Order {
             accelerator: AcceleratorWish::Auto,
             fresh: false,
             portrait: false,
+            seed: seed::drawn(),
             cancel: CancellationToken::new(),
         }
     }
@@ -170,6 +173,7 @@ pub async fn run_on(
         accelerator,
         fresh,
         portrait,
+        seed,
         cancel,
         ..
     } = order;
@@ -183,6 +187,7 @@ pub async fn run_on(
         out_dir: out_dir.clone(),
         store,
         portrait,
+        seed,
         cancel,
     };
     let record = sanlab_run::execute(&plan, environment, events).await;

@@ -26,6 +26,7 @@ mod progress;
 mod quantity;
 mod runs;
 pub mod scenario;
+mod seed;
 mod summary;
 mod table;
 mod terminal;

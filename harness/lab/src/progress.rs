@@ -94,6 +94,13 @@ impl Progress {
                     &format!("{step}: {node} {mib_per_second:.1} MiB/s"),
                 ))
             }
+            EventKind::Crashed { how, after_seconds } => Said::Result(line(
+                at,
+                &format!("{subject} was crashed ({how}) after {after_seconds:.2} s"),
+            )),
+            EventKind::Fenced { by } => {
+                Said::Result(line(at, &format!("{subject} was fenced by {by}")))
+            }
             EventKind::Forked { .. }
             | EventKind::Kept { .. }
             | EventKind::NotKept { .. }
@@ -277,6 +284,31 @@ mod tests {
         [   1.0] fork: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         [   1.0] fork: `read` was not kept: the store is full
         ");
+    }
+
+    #[test]
+    fn a_nodes_end_is_a_result() {
+        let mut progress = Progress::new("failover");
+        let mut said = |kind| {
+            let event = event(2.0, "step crash", Some("storage0a"), kind);
+            match progress.apply(&event) {
+                Said::Result(text) => text,
+                other => panic!("{other:?}"),
+            }
+        };
+        let crashed = EventKind::Crashed {
+            how: "power".to_owned(),
+            after_seconds: 1.25,
+        };
+        assert_eq!(
+            said(crashed),
+            "[   2.0] step crash: storage0a was crashed (power) after 1.25 s"
+        );
+        let by = "client0".to_owned();
+        assert_eq!(
+            said(EventKind::Fenced { by }),
+            "[   2.0] step crash: storage0a was fenced by client0"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where runs are kept: `target/sanlab/runs/<run-id>/<scenario>/record.json`.
+//! Where runs are kept: `target/sanlab/runs/<run-id>/<folder>/<scenario>/record.json`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,8 @@ impl RunFolder {
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// Creates the folder that the record, logs and collected files of a scenario's attempt go to.
+    /// Creates the folder that the record, logs and collected files of a scenario's attempt go to: in a folder that is called
+    /// like that of the scenario.
     pub fn scenario(&self, id: &str, attempt: u32) -> Result<PathBuf, LabError> {
         let path = self.path.join(attempt_name(id, attempt));
         fs::create_dir_all(&path)?;
@@ -81,6 +82,7 @@ pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
         scenario: plan.id.clone(),
         title: plan.name.clone(),
         started: since_1970().as_secs_f64(),
+        seed: None,
         outcome: Outcome::Skipped {
             reason: reason.to_owned(),
         },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Origin, Outcome, RunRecord};
+use sanlab_record::{Event, EventKind, Origin, Outcome, RunRecord};
 
 use crate::quantity::taken_from;
 use crate::runs::attempt_name;
@@ -23,6 +23,9 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
         // A reason can be as long as QEMU's last words; the record has all of it.
         let reason = beginning(&accelerator.reason);
         let _ = writeln!(text, "  {arch} guests on {} ({reason})", accelerator.name);
+    }
+    if let Some(seed) = record.seed.filter(|_| is_random(record)) {
+        let _ = writeln!(text, "  random moments drawn from seed {seed}");
     }
     let mut phases = Table::new(&["phase", ">from (s)", ">took (s)", "origin"]);
     for phase in &record.phases {
@@ -49,6 +52,24 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
             format!("{:.1}", sample.mib_per_second),
         ]);
     }
+    let mut writers = Table::new(&[
+        "writer",
+        "node",
+        ">acknowledged",
+        ">longest gap (s)",
+        ">from (s)",
+    ]);
+    for sample in &record.samples {
+        if let Some(acknowledged) = sample.acknowledged {
+            writers.row([
+                sample.step.clone(),
+                sample.node.clone(),
+                acknowledged.blocks.to_string(),
+                format!("{:.2}", acknowledged.longest_gap_seconds),
+                format!("{:.1}", acknowledged.longest_gap_at),
+            ]);
+        }
+    }
     let mut nodes = Table::new(&[
         "node",
         "arch",
@@ -71,7 +92,7 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
             node.port.dropped_frames.to_string(),
         ]);
     }
-    for table in [phases, samples, nodes]
+    for table in [phases, samples, writers, nodes]
         .iter()
         .filter(|table| !table.is_empty())
     {
@@ -83,6 +104,12 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     }
     let _ = writeln!(text, "\n  record: {}", kept.display());
     text
+}
+
+/// Whether anything in it was left to chance.
+fn is_random(record: &RunRecord) -> bool {
+    let crashed = |event: &Event| matches!(event.kind, EventKind::Crashed { .. });
+    record.events.iter().any(crashed)
 }
 
 /// Where a phase's result came from.
@@ -155,9 +182,10 @@ pub fn summary_table(records: &[RunRecord]) -> String {
             .count()
     };
     let mut text = format!(
-        "\n{}{}{reasons}\n{} passed, {} failed",
+        "\n{}{}{}{reasons}\n{} passed, {} failed",
         table.render(0),
         repeated(records),
+        gaps(records),
         count("passed"),
         count("failed")
     );
@@ -192,6 +220,49 @@ fn repeated(records: &[RunRecord]) -> String {
                 figure(median(&took)),
                 figure(took.first().copied()),
                 figure(took.last().copied()),
+            ]);
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table.render(0))
+}
+
+/// One line for every scenario with writers that was run more than once: how long its runs went without any
+/// acknowledgement to a writer, at the longest. Only what passed counts.
+fn gaps(records: &[RunRecord]) -> String {
+    let mut table = Table::new(&[
+        "scenario",
+        ">runs",
+        ">blocks acknowledged",
+        ">longest gap: least s",
+        ">median s",
+        ">most s",
+    ]);
+    let mut scenarios: BTreeMap<&str, (u64, Vec<f64>)> = BTreeMap::new();
+    let passed = |record: &&RunRecord| record.outcome == Outcome::Passed;
+    for record in records.iter().filter(passed) {
+        let figures = || record.samples.iter().filter_map(|one| one.acknowledged);
+        let longest = figures().map(|one| one.longest_gap_seconds);
+        if let Some(longest) = longest.reduce(f64::max) {
+            let (blocks, gaps) = scenarios.entry(&record.scenario).or_default();
+            *blocks += figures().map(|one| one.blocks).sum::<u64>();
+            gaps.push(longest);
+        }
+    }
+    for (scenario, (blocks, mut gaps)) in scenarios {
+        if gaps.len() > 1 {
+            gaps.sort_by(f64::total_cmp);
+            let seconds =
+                |gap: Option<f64>| gap.map_or_else(|| "-".to_owned(), |gap| format!("{gap:.2}"));
+            table.row([
+                scenario.to_owned(),
+                gaps.len().to_string(),
+                blocks.to_string(),
+                seconds(gaps.first().copied()),
+                seconds(median(&gaps)),
+                seconds(gaps.last().copied()),
             ]);
         }
     }
@@ -261,7 +332,7 @@ mod tests {
     use std::path::Path;
 
     fn kept_record() -> RunRecord {
-        RunRecord::from_json(include_str!("../../../fixtures/records/format-2.json")).unwrap()
+        RunRecord::from_json(include_str!("../../../fixtures/records/format-3.json")).unwrap()
     }
 
     #[test]
@@ -297,6 +368,9 @@ mod tests {
         passed.outcome = Outcome::Passed;
         let mut slow = passed.clone();
         slow.phases[0].seconds = 30.0;
+        let mut gap = passed.samples[0].acknowledged.unwrap();
+        gap.longest_gap_seconds = 11.5;
+        slow.samples[0].acknowledged = Some(gap);
         let failed = kept_record();
         let mut once = passed.clone();
         once.scenario = "mount".to_owned();

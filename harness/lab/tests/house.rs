@@ -7,7 +7,7 @@ use std::process::Command;
 use fs_err as fs;
 
 /// Which crates each crate may use, itself left out: the pipeline, with `record` beside it.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("sanlab-plan", &[]),
     ("sanlab-record", &[]),
     ("sanlab-vm", &[]),
@@ -41,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("fake-qemu", &[]),
     // Programs that run inside guests: nothing of ours goes in.
     ("gnbd", &[]),
+    ("sanlab-witness", &[]),
 ];
 
 const LONGEST_FILE: usize = 600;
@@ -143,8 +144,8 @@ fn files_are_short() {
     );
 }
 
-/// Where time itself is the matter: acted guests, and the measuring of the host's clock.
-const TIMED: [&str; 3] = ["playact.rs", "tests.rs", "clock.rs"];
+/// Where time itself is the matter: acted guests, the measuring of the host's clock, and crashes at drawn moments.
+const TIMED: [&str; 4] = ["playact.rs", "tests.rs", "clock.rs", "crash.rs"];
 
 #[test]
 fn no_sleep_is_bare() {

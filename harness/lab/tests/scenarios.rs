@@ -62,18 +62,11 @@ impl House {
 }
 
 fn trial(house: &Arc<House>, file: &Path, plan: Result<Plan, LabError>) -> Trial {
-    let folder = file
-        .parent()
-        .and_then(Path::file_name)
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
     match plan {
         Ok(plan) => {
             let house = Arc::clone(house);
             let is_long = plan.tier != Tier::Default;
             Trial::ignorable_test(plan.id.clone(), move || attempt(&house, &plan))
-                .with_kind(folder)
                 .with_ignored_flag(is_long)
         }
         // A file with mistakes is a trial that fails, so that one does not take the others along.
@@ -83,7 +76,7 @@ fn trial(house: &Arc<House>, file: &Path, plan: Result<Plan, LabError>) -> Trial
                 .unwrap_or_default()
                 .to_string_lossy()
                 .replace('-', "_");
-            Trial::test(name, move || Err(error.show(false).into())).with_kind(folder)
+            Trial::test(name, move || Err(error.show(false).into()))
         }
     }
 }

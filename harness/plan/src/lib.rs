@@ -1,8 +1,8 @@
 //! Scenario text to a checked [`Plan`]: the first stage of the pipeline. Pure: no I/O, no tokio.
 //!
 //! What was written is read key by key into a document (`document.rs`), which is then lowered: nodes into a roster,
-//! layers into a tower, steps along a topology that knows who is there and who has mounted. All mistakes are
-//! collected on the way and given back together.
+//! layers into a tower that stands on a ground of devices, steps along a topology that knows who is there and who has
+//! mounted. All mistakes are collected on the way and given back together.
 //!
 //! ```
 //! use std::path::Path;
@@ -23,9 +23,11 @@
 mod checkpoints;
 mod diagnostic;
 mod document;
+mod ground;
 mod layers;
 mod lower;
 mod names;
+mod order;
 mod pattern;
 mod plan;
 mod read;
@@ -34,21 +36,26 @@ mod schema;
 mod steps;
 mod suggest;
 mod table;
+mod timeouts;
 mod topology;
 mod tower;
 mod units;
 mod value;
+mod word;
 mod writes;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use lower::parse;
 pub use names::{
-    CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, StepLabel, VolumeName,
+    CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
+    StepLabel, VolumeName,
 };
 pub use plan::{
-    Action, AddNode, Arch, Check, Dd, Joins, Layer, Linear, Mount, Nbd, NbdServer, Network,
-    NicModel, Node, O2cb, Ocfs2, Plan, Run, Source, Step, Striped, Tier, Unmount, Wait,
-    node_address,
+    Action, AddNode, Arch, Awaited, Check, Crash, CrashKind, Dd, Drbd, Export, FirstSync, Gnbd,
+    Grouping, Joins, Layer, LayerKind, Linear, Md, Membership, Mount, Multipath, Nbd, NbdServer,
+    Network, NicModel, NoPath, Node, O2cb, Ocfs2, Plan, Primaries, RaidLevel, Restart, Run,
+    Selector, Source, Start, Step, StopProcess, Storey, Striped, Tier, Transport, Unmount, Verify,
+    Wait, WaitFor, Write, node_address,
 };
 pub use schema::schema;
 pub use units::{ByteSize, UnitError, parse_duration};

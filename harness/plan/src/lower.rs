@@ -1,5 +1,6 @@
 //! From text to a [`Plan`], or to everything that is wrong with it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use toml::Spanned;
@@ -12,7 +13,7 @@ use crate::read::Value;
 use crate::roster::Roster;
 use crate::steps;
 use crate::tower::Tower;
-use crate::value::TierWord;
+use crate::word::TierWord;
 
 /// The limits of IPv4's minimum and of the virtio network card.
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
@@ -66,7 +67,7 @@ fn syntax_help(message: &str) -> &'static str {
 
 fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<Plan> {
     let roster = Roster::lower(document.nodes.as_ref(), mistakes);
-    let tower = Tower::lower(document.layer.as_ref(), &roster, mistakes);
+    let tower = Tower::lower(document, &roster, mistakes);
     let steps = steps::lower(document, &roster, &tower, mistakes);
     let tier = lower_tier(document, mistakes);
     let network = lower_network(document, &roster, mistakes);
@@ -81,6 +82,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         nodes: roster.nodes,
         layers: tower.layers,
         steps,
+        warnings: tower.warnings,
     })
 }
 
@@ -135,16 +137,21 @@ fn lower_network(document: &Document, roster: &Roster, mistakes: &mut Mistakes) 
     }
 }
 
-/// `hot-node-addition.toml` gives `hot_node_addition`.
+/// `scenarios/nbd-striped-ocfs2/hot-node-addition.toml` gives `nbd_striped_ocfs2/hot_node_addition`.
 fn identifier(source: &Path) -> String {
-    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
-    stem.chars()
-        .map(|c| {
+    let word = |text: &OsStr| -> String {
+        let letter = |c: char| {
             if c.is_ascii_alphanumeric() {
                 c.to_ascii_lowercase()
             } else {
                 '_'
             }
-        })
-        .collect()
+        };
+        text.to_string_lossy().chars().map(letter).collect()
+    };
+    let stem = word(source.file_stem().unwrap_or_default());
+    match source.parent().and_then(Path::file_name) {
+        Some(folder) => format!("{}/{stem}", word(folder)),
+        None => stem,
+    }
 }

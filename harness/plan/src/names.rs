@@ -65,6 +65,11 @@ name!(
     cluster
 );
 name!(
+    /// A resource in DRBD's configuration.
+    ResourceName,
+    word
+);
+name!(
     /// A manifest under `images/`, without `.toml`.
     ImageName,
     word

@@ -1,12 +1,21 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
+mod layer;
+mod step;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::names::{
-    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName,
+pub use self::layer::{
+    Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
+    Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Storey, Striped,
+    Transport,
 };
+pub use self::step::{
+    Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Mount, Restart, Run, Source, Start,
+    Step, StopProcess, Unmount, Verify, Wait, WaitFor, Write,
+};
+use crate::names::{ImageName, NodeName};
 use crate::units::ByteSize;
 
 /// A checked scenario. Lists keep the order of the file.
@@ -14,7 +23,8 @@ use crate::units::ByteSize;
 pub struct Plan {
     /// The scenario's own words for itself.
     pub name: String,
-    /// The file's stem as an identifier, `hot_node_addition`: the trial's and the record folder's name.
+    /// Folder and stem of the file as identifiers, `nbd_striped_ocfs2/hot_node_addition`: the trial's and the record
+    /// folder's name.
     pub id: String,
     /// Where the text came from.
     pub source: PathBuf,
@@ -29,9 +39,11 @@ pub struct Plan {
     /// Everybody who will ever take part; a node's place here is its number.
     pub nodes: Vec<Node>,
     /// The storage stack, lowest layer first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Storey>,
     /// What is done once the layers are up.
     pub steps: Vec<Step>,
+    /// What the scenario does wrong on purpose, with the numbers: time-outs that contradict each other. Empty as a rule.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -45,6 +57,15 @@ impl Plan {
     /// The node of that name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// The largest disk that a layer asks of a node. Every node gets one of that size, used or not: disks are sparse,
+    /// and machines that differ in nothing are cloned from one template.
+    pub fn disk(&self) -> Option<ByteSize> {
+        self.layers
+            .iter()
+            .filter_map(|storey| storey.layer.disk())
+            .max()
     }
 }
 
@@ -145,214 +166,4 @@ pub enum Joins {
     AtStart,
     /// In an `add_node` step.
     Later,
-}
-
-/// One storey of the storage stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layer {
-    /// Every node that boots at the start exports its disk; every node imports all of them.
-    Nbd(Nbd),
-    /// Device-mapper stripe over what the layer below offers.
-    Striped(Striped),
-    /// Device-mapper concatenation of what the layer below offers.
-    Linear(Linear),
-    /// OCFS2's own cluster stack.
-    O2cb(O2cb),
-    /// The cluster file system.
-    Ocfs2(Ocfs2),
-}
-
-/// Network block devices, all to all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nbd {
-    /// Size of each exported disk.
-    pub disk: ByteSize,
-    /// TCP port of every server.
-    pub port: u16,
-    /// Which server program exports the disks.
-    pub server: NbdServer,
-    /// Block size that the client announces to the kernel.
-    pub block_size: ByteSize,
-}
-
-/// NBD server program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NbdServer {
-    /// `nbdkit file`: accepts at once.
-    Nbdkit,
-    /// The article's `nbd-server`: generates Diffie-Hellman parameters before it serves.
-    NbdServer,
-}
-
-/// `dmsetup create` with the `striped` target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Striped {
-    /// Name under `/dev/mapper`.
-    pub name: VolumeName,
-    /// Bytes on one device before the next one's turn; a power of two, at least 4 KiB.
-    pub chunk: ByteSize,
-}
-
-/// `dmsetup create` with the `linear` target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Linear {
-    /// Name under `/dev/mapper`.
-    pub name: VolumeName,
-}
-
-/// OCFS2's in-kernel membership: cluster.conf and the o2cb service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct O2cb {
-    /// Name of the cluster.
-    pub cluster: ClusterName,
-    /// TCP port of o2net.
-    pub port: u16,
-    /// `O2CB_HEARTBEAT_THRESHOLD`: a node is dead after (this - 1) * 2 s without a heartbeat.
-    pub heartbeat_threshold: u32,
-    /// `O2CB_IDLE_TIMEOUT_MS`.
-    pub idle_timeout: Duration,
-    /// `O2CB_KEEPALIVE_DELAY_MS`.
-    pub keepalive_delay: Duration,
-    /// `O2CB_RECONNECT_DELAY_MS`.
-    pub reconnect_delay: Duration,
-}
-
-/// mkfs.ocfs2 on the topmost device, and the mount on every node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ocfs2 {
-    /// Nodes that can mount at the same time.
-    pub slots: u8,
-    /// Where it is mounted.
-    pub at: GuestPath,
-    /// `--fs-features`, as mkfs.ocfs2 spells them.
-    pub features: Vec<String>,
-    /// Size of each slot's journal.
-    pub journal: ByteSize,
-    /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
-    pub mount: bool,
-}
-
-/// One thing done to the running stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// How the record calls it; unique in a scenario.
-    pub label: StepLabel,
-    /// The host ends the wait for it after this long.
-    pub deadline: Duration,
-    /// After it the whole fleet is kept under this name; nothing runs in the background then.
-    pub checkpoint: Option<CheckpointName>,
-    /// What is done.
-    pub action: Action,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Mounts the volume.
-    Mount(Mount),
-    /// Unmounts the volume.
-    Unmount(Unmount),
-    /// Writes with dd.
-    Dd(Dd),
-    /// Waits for a step that runs in the background.
-    Wait(Wait),
-    /// Boots a further node and brings it into the cluster.
-    AddNode(AddNode),
-    /// Compares what the nodes see.
-    Check(Check),
-    /// Runs a command.
-    Run(Run),
-}
-
-/// Mounts the volume on nodes, side by side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Where; never empty.
-    pub on: Vec<NodeName>,
-    /// The mount must fail and say this (a regular expression on what mount and the kernel said).
-    pub fails: Option<String>,
-}
-
-/// Unmounts the volume on nodes, side by side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmount {
-    /// Where; never empty.
-    pub on: Vec<NodeName>,
-}
-
-/// dd on one node, or on several from a common start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dd {
-    /// The writers; never empty.
-    pub on: Vec<NodeName>,
-    /// What is written.
-    pub source: Source,
-    /// File under the mount point; `{node}` stands for the writer's name.
-    pub of: String,
-    /// Block size.
-    pub bs: ByteSize,
-    /// Blocks.
-    pub count: u64,
-    /// dd's `oflag=`.
-    pub oflag: Vec<String>,
-    /// dd's `conv=`.
-    pub conv: Vec<String>,
-    /// Goes on while the next steps run, until a `wait` step of this step's label or the scenario's end.
-    pub background: bool,
-}
-
-impl Dd {
-    /// Bytes that one writer writes.
-    pub fn bytes(&self) -> u64 {
-        self.bs.bytes().saturating_mul(self.count)
-    }
-}
-
-/// What dd reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// `/dev/zero`, as in the article.
-    Zero,
-    /// Random bytes made in the guest's memory before the start; different on every node and each time they are made.
-    Random,
-}
-
-/// Waits for a background step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
-    /// The step's label.
-    pub step: StepLabel,
-}
-
-/// Hot addition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddNode {
-    /// A node that joins later.
-    pub node: NodeName,
-    /// Whether it mounts the volume as well.
-    pub mount: bool,
-}
-
-/// An oracle over the fleet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// The nodes asked; never empty.
-    pub on: Vec<NodeName>,
-    /// The same files with the same sha256 everywhere, and the acknowledged bytes of every dd before.
-    pub same_tree: Option<GuestPath>,
-    /// No oops, BUG, hung task or lockup in any kernel log.
-    pub kernel_log: bool,
-}
-
-/// A command on nodes, side by side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Where; never empty.
-    pub on: Vec<NodeName>,
-    /// Given to the guest's shell; `{node}` stands for the node's name.
-    pub command: String,
-    /// The exit code that it must end with.
-    pub exit: i32,
-    /// A regular expression that standard output and error together must match.
-    pub output: Option<String>,
 }

@@ -6,7 +6,7 @@ use crate::names::NodeName;
 use crate::pattern::Pattern;
 use crate::plan::{Arch, Joins, NicModel, Node};
 use crate::read::At;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, quoted};
 use crate::units::ByteSize;
 use crate::value::Nodes;
 
@@ -111,7 +111,7 @@ impl Roster {
         }
     }
 
-    fn position(&self, name: &NodeName) -> Option<usize> {
+    pub(crate) fn position(&self, name: &NodeName) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == *name)
     }
 
@@ -160,11 +160,7 @@ impl Roster {
         if !self.whole {
             return;
         }
-        let list = unknown
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let list = quoted(unknown.iter().copied());
         let plural = if unknown.len() == 1 { "" } else { "s" };
         let names = self.nodes.iter().map(|node| node.name.as_str());
         mistakes.note(

@@ -1,5 +1,9 @@
 //! `[[step]]` lowered, in the order in which they will be taken.
 
+mod faults;
+mod journal;
+mod wait_for;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -7,7 +11,7 @@ use crate::checkpoints::Checkpoints;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::{self, Action as Entry, Document, StepEntry};
 use crate::names::StepLabel;
-use crate::plan::{Action, AddNode, Check, Mount, Run, Step, Unmount, Wait};
+use crate::plan::{Action, AddNode, Check, LayerKind, Mount, Run, Step, Unmount, Wait};
 use crate::read::At;
 use crate::roster::Roster;
 use crate::suggest::did_you_mean;
@@ -112,6 +116,13 @@ fn word(action: &Entry) -> &'static str {
         Entry::AddNode(_) => "add_node",
         Entry::Check(_) => "check",
         Entry::Run(_) => "run",
+        Entry::Write(_) => "write",
+        Entry::Crash(_) => "crash",
+        Entry::Restart(_) => "restart",
+        Entry::StopProcess(_) => "stop_process",
+        Entry::Start(_) => "start",
+        Entry::WaitFor(_) => "wait_for",
+        Entry::Verify(_) => "verify",
     }
 }
 
@@ -135,6 +146,13 @@ impl Walk<'_> {
             Entry::AddNode(add) => self.add_node(add, span).map(Action::AddNode),
             Entry::Check(check) => self.check(check, span).map(Action::Check),
             Entry::Run(run) => self.run(run, span).map(Action::Run),
+            Entry::Write(write) => self.write(write, span, label).map(Action::Write),
+            Entry::Crash(crash) => self.crash(crash, span).map(Action::Crash),
+            Entry::Restart(restart) => self.restart(restart, span).map(Action::Restart),
+            Entry::StopProcess(stop) => self.stop_process(stop, span).map(Action::StopProcess),
+            Entry::Start(start) => self.start(start, span).map(Action::Start),
+            Entry::WaitFor(wait) => self.wait_for(wait, span).map(Action::WaitFor),
+            Entry::Verify(verify) => self.verify(verify, span).map(Action::Verify),
         }
     }
 
@@ -175,6 +193,7 @@ impl Walk<'_> {
                 label: label.clone(),
                 span: span.clone(),
                 on: dd.on.clone(),
+                journal: false,
             };
             self.topology.writing.push(background);
         }
@@ -215,7 +234,7 @@ impl Walk<'_> {
         };
         let awaited = &self.entries[at];
         let diagnostic = if !is_background(awaited) {
-            let help = "add `background = true` to that `dd`, or drop this step";
+            let help = "add `background = true` to that step if it can, or drop this one";
             wrong(
                 "does not run in the background",
                 "over when the next step begins",
@@ -246,12 +265,19 @@ impl Walk<'_> {
             self.topology.lose_track();
             return None;
         }
+        let tower = self.topology.tower;
         let mount = match &entry.mount {
             Some(mount) => mount.value,
-            None => self.topology.tower.file_system.is_some(),
+            None => tower.has(&name.value, LayerKind::Ocfs2),
         };
         if mount {
             self.require_volume("mount", span)?;
+            if !self
+                .topology
+                .check_volume(&name.value, &name.span, self.mistakes)
+            {
+                return None;
+            }
             self.topology
                 .mount(std::slice::from_ref(&name.value), span, self.mistakes);
         }
@@ -390,20 +416,24 @@ impl Walk<'_> {
                 let awaited = self.taken.iter().find(|step| step.label == wait.step);
                 return awaited.map_or(Duration::from_secs(120), |step| step.deadline);
             }
-            Action::Run(_) => 60,
-            Action::Mount(_) | Action::Unmount(_) => 120,
-            Action::AddNode(_) => 240,
-            Action::Check(_) => 300,
+            Action::Write(write) => return writes::journal_deadline(write),
+            Action::Crash(crash) => return crash.within.saturating_add(Duration::from_secs(60)),
+            Action::Run(_) | Action::StopProcess(_) => 60,
+            Action::Mount(_) | Action::Unmount(_) | Action::Start(_) | Action::WaitFor(_) => 120,
+            Action::AddNode(_) | Action::Restart(_) => 240,
+            Action::Check(_) | Action::Verify(_) => 300,
         };
         Duration::from_secs(seconds)
     }
 }
 
 fn is_background(entry: &StepEntry) -> bool {
-    let Some(Entry::Dd(dd)) = entry.action.as_ref().map(|action| &action.value) else {
-        return false;
+    let background = match entry.action.as_ref().map(|action| &action.value) {
+        Some(Entry::Dd(dd)) => &dd.background,
+        Some(Entry::Write(write)) => &write.background,
+        _ => return false,
     };
-    dd.background
+    background
         .as_ref()
         .is_none_or(|background| background.value)
 }

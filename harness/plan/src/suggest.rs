@@ -17,12 +17,21 @@ pub(crate) fn did_you_mean<'a>(
     }
 }
 
+/// Names in a row, as text quotes them.
+pub(crate) fn quoted<'a, T: AsRef<str> + 'a>(names: impl IntoIterator<Item = &'a T>) -> String {
+    let names: Vec<_> = names
+        .into_iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect();
+    names.join(", ")
+}
+
 /// The word that a slip of the hand may have turned into what was written: a third of its letters at most, and no
 /// other word as near.
 fn nearest<'a>(written: &str, words: &[&'a str]) -> Option<&'a str> {
     let written = written.to_lowercase();
     let limit = (written.chars().count() / 3).max(1);
-    let distance = |word: &str| strsim::damerau_levenshtein(&written, word);
+    let distance = |word: &str| strsim::damerau_levenshtein(&written, &word.to_lowercase());
     let least = words
         .iter()
         .map(|word| distance(word))
@@ -48,6 +57,10 @@ mod tests {
             "the nodes are `vix0`, `vix1` and `chunk`"
         );
         assert_eq!(did_you_mean("VIX0", "nodes", words), "did you mean `vix0`?");
+        assert_eq!(
+            did_you_mean("uptodate", "states", ["UpToDate", "Outdated"]),
+            "did you mean `UpToDate`?"
+        );
         assert_eq!(
             did_you_mean("elephant", "nodes", words),
             "the nodes are `vix0`, `vix1` and `chunk`"

@@ -1,10 +1,16 @@
-//! Who is there, who has the volume mounted and who is writing, as the steps go by.
+//! Who is there, who has crashed, who has the volume mounted and who is writing, as the steps go by.
 
+mod faults;
+mod journals;
+
+use self::faults::Down;
+use self::journals::Written;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::names::{NodeName, StepLabel};
-use crate::plan::Joins;
+use crate::plan::{Joins, LayerKind};
 use crate::read::At;
 use crate::roster::Roster;
+use crate::suggest::quoted;
 use crate::tower::Tower;
 use crate::value::Nodes;
 
@@ -15,7 +21,7 @@ pub(crate) enum Must {
     BeThere,
     /// Have the volume mounted.
     HaveMounted,
-    /// Have joined, and not mounted the volume.
+    /// Have joined, and could mount the volume, but have not.
     NotHaveMounted,
 }
 
@@ -25,6 +31,8 @@ pub(crate) struct Background {
     pub(crate) label: StepLabel,
     pub(crate) span: Span,
     pub(crate) on: Vec<NodeName>,
+    /// A `write`, whose journal counts even if its node crashes; otherwise a `dd`, which would have failed.
+    pub(crate) journal: bool,
 }
 
 impl Background {
@@ -46,8 +54,14 @@ pub(crate) struct Topology<'a> {
     pub(crate) roster: &'a Roster,
     pub(crate) tower: &'a Tower,
     there: Vec<NodeName>,
+    down: Vec<Down>,
     mounted: Vec<NodeName>,
     pub(crate) writing: Vec<Background>,
+    written: Vec<Written>,
+    /// Where processes were stopped: such a node may have been fenced since.
+    stopped: Vec<NodeName>,
+    /// The first crash.
+    crash: Option<Span>,
     /// `None`: not known, or its excess was noted already.
     slots: Option<usize>,
     /// Every step so far was understood. If one was not, who is where is a guess, and guesses are no mistakes.
@@ -65,8 +79,12 @@ impl<'a> Topology<'a> {
             roster,
             tower,
             there: there.map(|node| node.name.clone()).collect(),
+            down: Vec::new(),
             mounted: Vec::new(),
             writing: Vec::new(),
+            written: Vec::new(),
+            stopped: Vec::new(),
+            crash: None,
             slots: tower
                 .file_system
                 .as_ref()
@@ -75,7 +93,8 @@ impl<'a> Topology<'a> {
             sure: roster.is_whole() && tower.whole,
         };
         if let Some(layer) = tower.file_system.as_ref().filter(|layer| layer.mount) {
-            let all = topology.there.clone();
+            let mut all = topology.there.clone();
+            all.retain(|name| tower.has(name, LayerKind::Ocfs2));
             topology.mount(&all, &layer.span, mistakes);
         }
         topology
@@ -160,12 +179,21 @@ impl<'a> Topology<'a> {
         let wrong = |title: String, label: &str, help: String| {
             Diagnostic::at(&name.span, title).label(label).help(help)
         };
-        mistakes.note(if !self.is_there(node) {
+        mistakes.note(if let Some(down) = self.find_down(node) {
+            wrong(
+                format!("`{node}` has crashed by this step"),
+                "not there any more",
+                format!("put a step `restart = {{ node = \"{node}\" }}` before it"),
+            )
+            .also(&down.span, "ends it")
+        } else if !self.is_there(node) {
             wrong(
                 format!("`{node}` has not joined at this step"),
                 "not there yet",
                 format!("put a step `add_node = {{ node = \"{node}\" }}` before it"),
             )
+        } else if !self.tower.has(node, LayerKind::Ocfs2) {
+            self.without_volume(node, &name.span)
         } else if must == Must::HaveMounted {
             wrong(
                 format!("`{node}` has not mounted the volume at this step"),
@@ -187,14 +215,43 @@ impl<'a> Topology<'a> {
         self.there.contains(name)
     }
 
+    fn find_down(&self, name: &NodeName) -> Option<&Down> {
+        self.down.iter().find(|down| down.node == *name)
+    }
+
     fn is_so(&self, name: &NodeName, must: Must) -> bool {
         let mounted = self.mounted.contains(name);
         self.is_there(name)
             && match must {
                 Must::BeThere => true,
                 Must::HaveMounted => mounted,
-                Must::NotHaveMounted => !mounted,
+                Must::NotHaveMounted => !mounted && self.tower.has(name, LayerKind::Ocfs2),
             }
+    }
+
+    fn without_volume(&self, node: &NodeName, span: &Span) -> Diagnostic {
+        let storey = self.tower.storey(LayerKind::Ocfs2);
+        let holders = storey.map_or(&[][..], |storey| &storey.on);
+        Diagnostic::at(span, format!("`{node}` has no volume"))
+            .label("the file system is not there")
+            .help(format!(
+                "name nodes that have the device below `ocfs2`: {}",
+                quoted(holders)
+            ))
+    }
+
+    /// Whether a node that is there could mount the volume; otherwise a mistake is noted.
+    pub(crate) fn check_volume(
+        &self,
+        node: &NodeName,
+        span: &Span,
+        mistakes: &mut Mistakes,
+    ) -> bool {
+        let has = self.tower.has(node, LayerKind::Ocfs2);
+        if !has && self.sure {
+            mistakes.note(self.without_volume(node, span));
+        }
+        has
     }
 
     /// A node joins; whether it could.
@@ -202,6 +259,18 @@ impl<'a> Topology<'a> {
         let Some(node) = self.roster.find(name, mistakes) else {
             return false;
         };
+        if let Some(down) = self.find_down(name) {
+            mistakes.note(
+                Diagnostic::at(&name.span, format!("`{}` has joined already", node.name))
+                    .label("crashed since")
+                    .also(&down.span, "ends it")
+                    .help(format!(
+                        "bring it back with `restart = {{ node = \"{}\" }}`",
+                        node.name
+                    )),
+            );
+            return false;
+        }
         if self.is_there(name) {
             let since_start = node.joins == Joins::AtStart;
             let help = if since_start {
@@ -229,14 +298,18 @@ impl<'a> Topology<'a> {
             }
             return false;
         }
-        let number = node.number;
-        let at = self.there.partition_point(|other| {
-            self.roster
-                .get(other)
-                .is_some_and(|other| other.number < number)
-        });
-        self.there.insert(at, node.name.clone());
+        let name = node.name.clone();
+        self.insert(name);
         true
+    }
+
+    /// In the order of the nodes' numbers.
+    fn insert(&mut self, name: NodeName) {
+        let place = self.roster.position(&name);
+        let at = self
+            .there
+            .partition_point(|other| self.roster.position(other) < place);
+        self.there.insert(at, name);
     }
 
     /// Nodes mount, if there are slots for them.
@@ -284,8 +357,16 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// Only a fleet in which nothing is under way can be kept.
+    /// Only a fleet in which nothing is under way can be kept, and no machine is another than it was built as.
     pub(crate) fn check_still(&self, checkpoint: &Span, mistakes: &mut Mistakes) {
+        if let Some(crash) = &self.crash {
+            mistakes.note(
+                Diagnostic::at(checkpoint, "a checkpoint after a crash")
+                    .label("machines that were down are not kept")
+                    .also(crash, "the first one")
+                    .help("give the checkpoint to a step before that, or drop it"),
+            );
+        }
         for background in &self.writing {
             mistakes
                 .note(background.in_the_way(checkpoint, "the fleet would be kept in mid-write"));
@@ -299,6 +380,7 @@ impl<'a> Topology<'a> {
             .nodes
             .iter()
             .filter(|node| self.sure && !self.is_there(&node.name))
+            .filter(|node| self.find_down(&node.name).is_none())
         {
             mistakes.note(
                 Diagnostic::at(

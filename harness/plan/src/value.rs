@@ -1,4 +1,4 @@
-//! What each kind of value accepts: numbers, text, words of a closed list, sizes, times, names.
+//! What each kind of value accepts: numbers, text, sizes, times, names.
 
 use std::time::Duration;
 
@@ -8,134 +8,12 @@ use toml::de::DeValue;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::names::{
-    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, StepLabel, VolumeName,
+    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, ResourceName, StepLabel,
+    VolumeName,
 };
 use crate::pattern::Pattern;
-use crate::plan::{Arch, Joins, NbdServer, NicModel, Source};
 use crate::read::{At, Value, note_wrong_type, read};
-use crate::suggest::did_you_mean;
 use crate::units::{ByteSize, parse_duration};
-
-/// Words of a closed list.
-pub(crate) trait Word: Copy + PartialEq + 'static {
-    /// What one of them is.
-    const WHAT: &'static str;
-    /// What they are.
-    const PLURAL: &'static str;
-    const WORDS: &'static [(&'static str, Self)];
-}
-
-macro_rules! words {
-    ($type:ty, $what:literal, $plural:literal, $wanted:literal, $example:literal, $($word:literal = $value:path),+) => {
-        impl Word for $type {
-            const WHAT: &'static str = $what;
-            const PLURAL: &'static str = $plural;
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),+];
-        }
-
-        impl Value for $type {
-            const WANTED: &'static str = $wanted;
-            const EXAMPLE: &'static str = $example;
-
-            fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
-                read_word(value, mistakes)
-            }
-
-            fn schema() -> Json {
-                json!({ "enum": Self::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
-            }
-
-            fn written(&self) -> Json {
-                Self::WORDS.iter().find(|(_, value)| value == self).map_or(Json::Null, |(word, _)| json!(word))
-            }
-        }
-    };
-}
-
-words!(
-    Arch,
-    "architecture",
-    "architectures",
-    "an architecture",
-    r#""x86""#,
-    "x86" = Arch::X86,
-    "x86_64" = Arch::X86_64
-);
-words!(
-    NicModel,
-    "network card",
-    "network cards",
-    "a network card",
-    r#""virtio""#,
-    "virtio" = NicModel::VirtioNet,
-    "e1000" = NicModel::E1000
-);
-words!(
-    Joins,
-    "time to join",
-    "times to join",
-    "a time to join",
-    r#""later""#,
-    "start" = Joins::AtStart,
-    "later" = Joins::Later
-);
-words!(
-    NbdServer,
-    "NBD server",
-    "NBD servers",
-    "an NBD server",
-    r#""nbdkit""#,
-    "nbdkit" = NbdServer::Nbdkit,
-    "nbd-server" = NbdServer::NbdServer
-);
-words!(
-    Source,
-    "source",
-    "sources",
-    "a source",
-    r#""random""#,
-    "zero" = Source::Zero,
-    "random" = Source::Random
-);
-words!(
-    TierWord,
-    "tier",
-    "tiers",
-    "a tier",
-    r#""long""#,
-    "default" = TierWord::Default,
-    "long" = TierWord::Long
-);
-
-/// A scenario's tier before its reason is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TierWord {
-    Default,
-    Long,
-}
-
-fn read_word<T: Word + Value>(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<T> {
-    let Some(text) = value.get_ref().as_str() else {
-        note_wrong_type::<T>(value, mistakes);
-        return None;
-    };
-    let found = T::WORDS
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, value)| *value);
-    if found.is_none() {
-        mistakes.note(
-            Diagnostic::at(&value.span(), format!("unknown {} `{text}`", T::WHAT))
-                .label(format!("not {}", T::WANTED))
-                .help(did_you_mean(
-                    text,
-                    T::PLURAL,
-                    T::WORDS.iter().map(|(word, _)| *word),
-                )),
-        );
-    }
-    found
-}
 
 /// Text with a rule; the rule's breach is the help.
 fn read_text<T: Value, E: std::fmt::Display>(
@@ -190,6 +68,7 @@ texts! {
     NodeName, "a node name", r#""vix0""#, NodeName::parse, ToString::to_string;
     VolumeName, "a volume name", r#""nbdsan""#, VolumeName::parse, ToString::to_string;
     ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;
+    ResourceName, "a resource name", r#""r0""#, ResourceName::parse, ToString::to_string;
     ImageName, "an image name", r#""debian-bookworm""#, ImageName::parse, ToString::to_string;
     StepLabel, "a label", r#""load""#, StepLabel::parse, ToString::to_string;
     CheckpointName, "a checkpoint's name", r#""two-files""#, CheckpointName::parse, ToString::to_string;
@@ -205,7 +84,7 @@ fn not_blank(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn show_duration(duration: &Duration) -> String {
+pub(crate) fn show_duration(duration: &Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{}s", duration.as_secs())
     } else {

@@ -1,4 +1,4 @@
-//! `dd` lowered: files that belong to one writer, sizes that fit.
+//! `dd` and `write` lowered: files that belong to one writer, sizes that fit.
 
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document;
 use crate::names::NodeName;
-use crate::plan::{Dd, Source};
+use crate::plan::{Dd, Source, Write};
 use crate::read::At;
 use crate::suggest::did_you_mean;
 use crate::topology::{Must, Topology};
@@ -17,6 +17,10 @@ const CONVS: [&str; 6] = ["fsync", "fdatasync", "notrunc", "excl", "nocreat", "s
 
 /// What random bytes may take of a node's memory, as a divisor: the kernel and its page cache need the rest.
 const SHARE: u64 = 3;
+/// What `O_DIRECT` asks for on every device of a stack.
+const PAGE: u64 = 4096;
+/// A block is in memory more than once, and one request of it goes to the disk in many pieces anyway.
+const LARGEST_BLOCK: ByteSize = ByteSize::from_mib(4);
 
 pub(crate) fn dd(
     entry: &document::Dd,
@@ -39,14 +43,7 @@ pub(crate) fn dd(
                 .help(help),
         );
     }
-    if let Some(count) = entry.count.as_ref().filter(|count| count.value == 0) {
-        let help = "give at least 1";
-        mistakes.note(
-            Diagnostic::at(&count.span, "impossible count: 0")
-                .label("writes nothing")
-                .help(help),
-        );
-    }
+    check_count(entry.count.as_ref(), mistakes);
     let (bs, count) = (entry.bs.as_ref()?, entry.count.as_ref()?);
     let dd = Dd {
         on: on?,
@@ -58,14 +55,71 @@ pub(crate) fn dd(
         conv: words(entry.conv.as_ref())?,
         background: entry.background.as_ref()?.value,
     };
-    check_fits(&dd, bs, count, topology, mistakes);
+    check_volume(dd.bytes(), &dd.on, count, topology, mistakes);
+    check_memory(&dd, bs, count, topology, mistakes);
+    topology.write(entry.of.as_ref()?, &dd.on, false, mistakes);
     Some(dd)
+}
+
+pub(crate) fn write(
+    entry: &document::Write,
+    step: &Span,
+    topology: &mut Topology<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Write> {
+    let on = topology.choose(entry.on.as_ref(), Must::HaveMounted, step, mistakes);
+    if let Some(of) = &entry.of {
+        check_path(of, topology, mistakes);
+        check_writers(of, on.as_deref().unwrap_or_default(), mistakes);
+    }
+    if let Some(bs) = &entry.bs
+        && (!bs.bytes().is_multiple_of(PAGE)
+            || !(PAGE..=LARGEST_BLOCK.bytes()).contains(&bs.bytes()))
+    {
+        mistakes.note(
+            Diagnostic::at(&bs.span, format!("impossible block size: {}", bs.value))
+                .label("blocks go past the page cache")
+                .help(format!("give a multiple of 4KiB, at most {LARGEST_BLOCK}")),
+        );
+    }
+    check_count(entry.count.as_ref(), mistakes);
+    let (on, bs, count) = (on?, entry.bs.as_ref()?, entry.count.as_ref()?);
+    topology.check_idle(&on, step, mistakes);
+    let bytes = bs.bytes().saturating_mul(count.value);
+    check_volume(bytes, &on, count, topology, mistakes);
+    topology.write(entry.of.as_ref()?, &on, true, mistakes);
+    Some(Write {
+        on,
+        of: entry.of.as_ref()?.value.clone(),
+        bs: bs.value,
+        count: count.value,
+        background: entry.background.as_ref()?.value,
+    })
 }
 
 /// Generous: under emulation four writers together came to 25 MiB/s; this allows for 2.
 pub(crate) fn deadline(dd: &Dd) -> Duration {
     let mib = (dd.bytes() >> 20).saturating_mul(dd.on.len() as u64);
     Duration::from_secs(120_u64.saturating_add(mib / 2))
+}
+
+/// Generous: each block is a round trip to the disks, of which this allows for 10 a second, and for 1 MiB a second;
+/// and what it writes to may be lost and come back meanwhile.
+pub(crate) fn journal_deadline(write: &Write) -> Duration {
+    let writers = write.on.len() as u64;
+    let mib = write.bs.bytes().saturating_mul(write.count) >> 20;
+    let seconds = mib.saturating_add(write.count / 10).saturating_mul(writers);
+    Duration::from_secs(240_u64.saturating_add(seconds))
+}
+
+fn check_count(count: Option<&At<u64>>, mistakes: &mut Mistakes) {
+    if let Some(count) = count.filter(|count| count.value == 0) {
+        mistakes.note(
+            Diagnostic::at(&count.span, "impossible count: 0")
+                .label("writes nothing")
+                .help("give at least 1"),
+        );
+    }
 }
 
 fn words(list: Option<&At<Vec<At<String>>>>) -> Option<Vec<String>> {
@@ -143,14 +197,14 @@ fn check_writers(of: &At<String>, on: &[NodeName], mistakes: &mut Mistakes) {
     }
 }
 
-fn check_fits(
-    dd: &Dd,
-    bs: &At<ByteSize>,
+fn check_volume(
+    bytes: u64,
+    on: &[NodeName],
     count: &At<u64>,
     topology: &Topology<'_>,
     mistakes: &mut Mistakes,
 ) {
-    let all = dd.bytes().saturating_mul(dd.on.len() as u64);
+    let all = bytes.saturating_mul(on.len() as u64);
     if let Some(volume) = topology.tower.volume
         && all > volume.bytes()
     {
@@ -166,6 +220,15 @@ fn check_fits(
             .help("write fewer blocks, or give larger disks"),
         );
     }
+}
+
+fn check_memory(
+    dd: &Dd,
+    bs: &At<ByteSize>,
+    count: &At<u64>,
+    topology: &Topology<'_>,
+    mistakes: &mut Mistakes,
+) {
     for name in &dd.on {
         let Some(node) = topology.roster.get(name) else {
             continue;

@@ -6,14 +6,16 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// Files with every key and every kind of layer and step.
-const SOUND: [&str; 3] = [
+const SOUND: [&str; 5] = [
     include_str!("../../../fixtures/accepted/every-key.toml"),
+    include_str!("../../../fixtures/accepted/every-layer.toml"),
+    include_str!("../../../fixtures/accepted/second-article.toml"),
     include_str!("../../../scenarios/nbd-striped-ocfs2/hot-node-addition.toml"),
     include_str!("../../../scenarios/nbd-striped-ocfs2/slots-exhausted.toml"),
 ];
 
 /// Pieces that mean something at the wrong place, and some that mean nothing anywhere.
-const PIECES: [&str; 20] = [
+const PIECES: [&str; 21] = [
     "",
     "\"",
     "'''",
@@ -31,6 +33,7 @@ const PIECES: [&str; 20] = [
     "\"0B\"",
     "\"16777215TiB\"",
     "vix[0-255]",
+    "client[0-1]",
     "é\u{202e}",
     "\u{feff}",
     "[[step]]\n",

@@ -56,6 +56,18 @@ pub enum EventKind {
         /// The figure, `MiB/s`.
         mib_per_second: f64,
     },
+    /// The node was ended without warning, as a step says.
+    Crashed {
+        /// `power`: its power was cut; `panic`: its kernel panicked.
+        how: String,
+        /// So long after the step began: drawn from the run's seed, or at once.
+        after_seconds: f64,
+    },
+    /// The node's power was cut because another node asked for it.
+    Fenced {
+        /// Who asked.
+        by: String,
+    },
     /// The run goes on from a fleet that was kept before, instead of building it.
     Forked {
         /// The checkpoint's name, `layers` or what a step calls it.

@@ -8,6 +8,6 @@ mod record;
 
 pub use event::{Event, EventKind};
 pub use record::{
-    AcceleratorUse, FORMAT, Failure, ImageUse, NodeUse, OLDEST_FORMAT, Origin, Outcome, Phase,
-    PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, FORMAT, Failure, ImageUse, NodeUse, OLDEST_FORMAT, Origin,
+    Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
 };

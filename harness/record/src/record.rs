@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::Event;
 
 /// Version of the record's shape, its field `format`.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The oldest version that [`RunRecord::from_json`] reads. Format 1 knew neither templates nor checkpoints: its
-/// phases have no `origin`, and all of them were built.
+/// phases have no `origin`, and all of them were built. Formats 1 and 2 had no `seed`: nothing was left to chance; and
+/// no writer that kept count of what was acknowledged.
 pub const OLDEST_FORMAT: u32 = 1;
 
 /// One run of one scenario.
@@ -18,12 +19,15 @@ pub const OLDEST_FORMAT: u32 = 1;
 pub struct RunRecord {
     /// [`FORMAT`] of the harness that wrote it.
     pub format: u32,
-    /// The scenario's identifier, its file's stem.
+    /// The scenario's identifier: its file's folder and stem, `nbd_striped_ocfs2/mount`; in formats 1 and 2 the stem.
     pub scenario: String,
     /// The scenario's name for people.
     pub title: String,
     /// When it began, seconds since 1970 by the host's clock.
     pub started: f64,
+    /// What its random moments were drawn from: the same seed draws the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -121,6 +125,7 @@ impl Sample {
             seconds,
             mib_per_second,
             host_seconds,
+            acknowledged: None,
         }
     }
 }
@@ -202,6 +207,20 @@ pub struct Sample {
     pub mib_per_second: f64,
     /// Time by the host's clock, from the common start to the exit.
     pub host_seconds: f64,
+    /// Of a writer that tells of every block when it is written: what it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// Blocks that were acknowledged one by one, with times by the host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// How many.
+    pub blocks: u64,
+    /// The longest time without an acknowledgement while the writer wrote.
+    pub longest_gap_seconds: f64,
+    /// When that began, seconds since the run began.
+    pub longest_gap_at: f64,
 }
 
 /// What executed instructions, and why that.

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Event, EventKind, FORMAT, Failure, ImageUse, NodeUse, Origin, Outcome, Phase,
-    PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, Event, EventKind, FORMAT, Failure, ImageUse, NodeUse, Origin,
+    Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
 };
 
 /// What records of the present format look like, byte for byte.
-const KEPT: &str = include_str!("../../../fixtures/records/format-2.json");
+const KEPT: &str = include_str!("../../../fixtures/records/format-3.json");
+
+/// A record of the time before writers that keep count, and before crashes.
+const KEPT_2: &str = include_str!("../../../fixtures/records/format-2.json");
 
 /// A record of the time before templates and checkpoints.
 const KEPT_1: &str = include_str!("../../../fixtures/records/format-1.json");
@@ -33,7 +36,7 @@ fn record_1() -> RunRecord {
                 | EventKind::Discarded { .. }
         )
     };
-    let mut record = record();
+    let mut record = record_2();
     record.format = 1;
     record
         .phases
@@ -45,6 +48,24 @@ fn record_1() -> RunRecord {
     record
 }
 
+/// The same run with every field and every kind of event that there was in format 2.
+fn record_2() -> RunRecord {
+    let newer = |event: &Event| {
+        matches!(
+            event.kind,
+            EventKind::Crashed { .. } | EventKind::Fenced { .. }
+        )
+    };
+    let mut record = record();
+    record.format = 2;
+    record.seed = None;
+    record.events.retain(|event| !newer(event));
+    for sample in &mut record.samples {
+        sample.acknowledged = None;
+    }
+    record
+}
+
 /// A run that uses every field and every kind of event.
 fn record() -> RunRecord {
     let step = "step load";
@@ -53,6 +74,7 @@ fn record() -> RunRecord {
         scenario: "hot_node_addition".to_owned(),
         title: "hot node addition".to_owned(),
         started: 1_180_656_000.5,
+        seed: Some(4_711),
         outcome: Outcome::Failed(Failure {
             phase: step.to_owned(),
             message: "dd on vc: exited with 1: No space left on device".to_owned(),
@@ -191,6 +213,23 @@ fn record() -> RunRecord {
             ),
             event(
                 16.5,
+                "step crash",
+                Some("storage0a"),
+                EventKind::Crashed {
+                    how: "power".to_owned(),
+                    after_seconds: 1.25,
+                },
+            ),
+            event(
+                16.5,
+                "step crash",
+                Some("storage0b"),
+                EventKind::Fenced {
+                    by: "vc".to_owned(),
+                },
+            ),
+            event(
+                16.5,
                 step,
                 None,
                 EventKind::Failed {
@@ -206,7 +245,14 @@ fn record() -> RunRecord {
                 },
             ),
         ],
-        samples: vec![Sample::new("load", "vc", "x86", 419_430_400, 6.25, 6.5)],
+        samples: vec![Sample {
+            acknowledged: Some(Acknowledged {
+                blocks: 1_600,
+                longest_gap_seconds: 3.75,
+                longest_gap_at: 12.25,
+            }),
+            ..Sample::new("load", "vc", "x86", 419_430_400, 6.25, 6.5)
+        }],
         nodes: BTreeMap::from([(
             "vc".to_owned(),
             NodeUse {
@@ -234,7 +280,7 @@ fn the_shape_of_the_present_format_stays() {
     if std::env::var_os("SANLAB_WRITE_FIXTURES").is_some() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../../fixtures/records/format-2.json"
+            "/../../fixtures/records/format-3.json"
         );
         fs_err::write(path, record().to_json()).unwrap();
         return;
@@ -245,6 +291,11 @@ fn the_shape_of_the_present_format_stays() {
 #[test]
 fn records_of_format_1_stay_readable() {
     assert_eq!(RunRecord::from_json(KEPT_1).unwrap(), record_1());
+}
+
+#[test]
+fn records_of_format_2_stay_readable() {
+    assert_eq!(RunRecord::from_json(KEPT_2).unwrap(), record_2());
 }
 
 #[test]
@@ -270,7 +321,7 @@ fn a_record_comes_back_as_it_was() {
 
 #[test]
 fn another_format_is_refused_by_its_number() {
-    let newer = KEPT.replace("\"format\": 2,", "\"format\": 7, \"outcome\": 3, ");
+    let newer = KEPT.replace("\"format\": 3,", "\"format\": 7, \"outcome\": 3, ");
     let error = RunRecord::from_json(&newer).unwrap_err();
     assert!(
         matches!(error, ReadError::OtherFormat { found: 7 }),
@@ -278,7 +329,7 @@ fn another_format_is_refused_by_its_number() {
     );
     assert_eq!(
         error.to_string(),
-        "read a record of format 7: this version reads formats 1 to 2"
+        "read a record of format 7: this version reads formats 1 to 3"
     );
     assert!(matches!(
         RunRecord::from_json("{").unwrap_err(),

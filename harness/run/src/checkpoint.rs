@@ -11,7 +11,7 @@ use crate::scene::Memory;
 
 /// To be counted up whenever the engine does anything differently that is not in the texts below: how it runs a step,
 /// what it does to guests between steps.
-const PROVISIONING: u32 = 1;
+const PROVISIONING: u32 = 2;
 
 /// A moment at which the fleet is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,13 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack) -> Vec<Checkpoint> {
                 format_args!("{:?}", joining(stack, &add.node, plan)),
             );
         }
+        if let Action::Start(start) = &step.action {
+            let there = at_start(plan);
+            for node in &start.on {
+                let work = stack.start(start.layer, node, &there);
+                line(&mut text, format_args!("{work:?}"));
+            }
+        }
         if let Some(name) = &step.checkpoint {
             found.push(Checkpoint {
                 name: name.to_string(),
@@ -95,8 +102,11 @@ fn groundwork(plan: &Plan, stack: &Stack) -> String {
 
 /// What brings the layers up on a newcomer.
 fn joining(stack: &Stack, node: &NodeName, plan: &Plan) -> Vec<sanlab_stack::Work> {
-    let there: Vec<NodeName> = plan.at_start().map(|node| node.name.clone()).collect();
-    stack.join(node, &there)
+    stack.join(node, &at_start(plan))
+}
+
+fn at_start(plan: &Plan) -> Vec<NodeName> {
+    plan.at_start().map(|node| node.name.clone()).collect()
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -32,6 +32,25 @@ pub(crate) async fn collect(scene: &Scene, scope: &Scope, folder: &Path, deadlin
     }
 }
 
+/// Writes every writer's account to `folder`, whatever became of the run.
+pub(crate) async fn ledgers(scene: &Scene, folder: &Path) {
+    for ledger in scene.ledgers().into_values() {
+        let Some(text) = ledger.text() else { continue };
+        let file = format!("acknowledged/{}.txt", ledger.by.replace(' ', "-"));
+        let written = async {
+            fs_err::tokio::create_dir_all(folder.join("acknowledged")).await?;
+            fs_err::tokio::write(folder.join(&file), text).await
+        };
+        let kind = match written.await {
+            Ok(()) => EventKind::Collected { file },
+            Err(error) => EventKind::Progress {
+                text: format!("{file} not kept: {error}"),
+            },
+        };
+        scene.journal.note(None, kind);
+    }
+}
+
 async fn of_node(
     scene: &Scene,
     scope: &Scope,

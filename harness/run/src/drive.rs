@@ -12,7 +12,7 @@ use crate::journal::Scope;
 use crate::scene::{Scene, Setback};
 use crate::site::{Beginning, Keeping, Provenance, Started};
 use crate::step::{self, Background};
-use crate::{Fault, kernel_log, portrait, tasks};
+use crate::{Fault, portrait, tasks};
 
 /// A script that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
@@ -92,7 +92,7 @@ async fn raise(scene: &Scene) -> Result<(), Setback> {
         in_phase(scene, &format!("layer {}", work.kind), async |scope| {
             tasks::carry_out(site, scope, &work).await?;
             if work.kind == "mount" {
-                scene.has_mounted(&at_start);
+                scene.has_mounted(&scene.mounted_from_start());
             }
             Ok(())
         })
@@ -148,8 +148,8 @@ async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, Set
 async fn keep(scene: &Scene, checkpoint: &Checkpoint) -> Result<(), Setback> {
     let phase = format!("keep {}", checkpoint.name);
     in_phase(scene, &phase, async |scope| {
-        for (node, log) in scene.site.consoles() {
-            if let Some(finding) = kernel_log::first_finding(&log) {
+        for (node, log) in scene.consoles() {
+            if let Some(finding) = scene.judge.first_finding(&log) {
                 return Err(Fault::Stack(format!("the kernel of {node} says {finding}")));
             }
         }

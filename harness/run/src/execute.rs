@@ -31,6 +31,8 @@ pub struct Environment {
     pub store: Store,
     /// Also write what the fleet is like at the end of its steps, to [`PORTRAIT`](crate::PORTRAIT) in `out_dir`.
     pub portrait: bool,
+    /// What random moments are drawn from.
+    pub seed: u64,
     /// Ends the run early as broken, with everything ended in order.
     pub cancel: CancellationToken,
 }
@@ -58,12 +60,13 @@ pub async fn execute(
         out_dir,
         cancel,
         portrait,
+        seed,
         ..
     } = environment;
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
     let (outcome, teardown) = match composed {
         Ok(stack) => {
-            let scene = Scene::new(plan.clone(), stack, site, journal.clone());
+            let scene = Scene::new(plan.clone(), stack, site, journal.clone()).with_seed(seed);
             let scene = if portrait {
                 scene.with_portrait(&out_dir)
             } else {
@@ -85,6 +88,7 @@ pub async fn execute(
         scenario: plan.id.clone(),
         title: plan.name.clone(),
         started,
+        seed: Some(seed),
         outcome,
         accelerator: guests.accelerators(),
         images: guests.images(plan),

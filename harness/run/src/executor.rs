@@ -7,13 +7,14 @@ use std::time::Duration;
 use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, Failure, Outcome};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::Journal;
 use crate::scene::{Scene, Setback};
 use crate::site::{Notice, Teardown};
-use crate::{Fault, collect, drive::drive, kernel_log};
+use crate::{Fault, collect, drive::drive, kernel_log, power};
 
 /// For everything that is collected from all nodes.
 const COLLECT: Duration = Duration::from_secs(45);
@@ -39,14 +40,15 @@ pub(crate) async fn conduct(
     };
     // What the guests said last is on its way still.
     while let Ok(notice) = notices.try_recv() {
-        if let Some(fault) = attend(journal, notice) {
+        if let Some(fault) = attend(&scene, notice) {
             setback = setback.or(Some(Setback {
                 phase: phase_now(journal),
                 fault,
             }));
         }
     }
-    let mut setback = testify(setback, journal, &site.consoles());
+    let mut setback = testify(setback, &scene);
+    collect::ledgers(&scene, out_dir).await;
     if let Some(Setback { phase, fault }) = &setback {
         journal.tell(
             Some(phase.clone()),
@@ -112,7 +114,7 @@ async fn watch(
             Ok(done) => return (done.err(), false),
             Err(error) => return (Some(broken(journal, panic_message(error))), false),
         },
-        fault = alarm(journal, notices) => {
+        fault = alarm(scene, notices) => {
             let setback = Setback { phase: phase_now(journal), fault };
             // What was being done may tell more of it, or be its very cause.
             match tokio::time::timeout(LAST_WORDS, &mut driving).await {
@@ -129,18 +131,35 @@ async fn watch(
     (Some(setback), interrupted)
 }
 
-/// Turns what the guests do by themselves into events, until one of them is the end of the run.
-async fn alarm(journal: &Journal, notices: &mut UnboundedReceiver<Notice>) -> Fault {
-    while let Some(notice) = notices.recv().await {
-        if let Some(fault) = attend(journal, notice) {
-            return fault;
+/// Turns what the guests do by themselves into events and does what they ask, until one of it is the end of the run.
+async fn alarm(scene: &Arc<Scene>, notices: &mut UnboundedReceiver<Notice>) -> Fault {
+    let mut answers: JoinSet<Result<(), Fault>> = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(answered) = answers.join_next() => {
+                let answered = answered.unwrap_or_else(|error| {
+                    Err(Fault::Lab(panic_message(error)))
+                });
+                if let Err(fault) = answered {
+                    return fault;
+                }
+            }
+            Some(notice) = notices.recv() => {
+                if let Some(request) = power::request(&scene.plan, &notice) {
+                    answers.spawn(power::answer(Arc::clone(scene), request));
+                }
+                if let Some(fault) = attend(scene, notice) {
+                    return fault;
+                }
+            }
+            // Nobody is left to tell anything; the drive ends by itself.
+            else => std::future::pending().await,
         }
     }
-    // Nobody is left to tell anything; the drive ends by itself.
-    std::future::pending().await
 }
 
-fn attend(journal: &Journal, notice: Notice) -> Option<Fault> {
+fn attend(scene: &Scene, notice: Notice) -> Option<Fault> {
+    let journal = &scene.journal;
     match notice {
         Notice::Waiting { what } => journal.note(None, EventKind::Waiting { what }),
         Notice::Discarded { kind, key, reason } => {
@@ -154,7 +173,9 @@ fn attend(journal: &Journal, notice: Notice) -> Option<Fault> {
             journal.note(Some(&node), EventKind::Answered { seconds });
         }
         Notice::Console { node, line } => {
-            if let Some(finding) = kernel_log::judge(&line) {
+            // A panic that was made on purpose is told here too.
+            let expected = NodeName::parse(&node).is_ok_and(|node| scene.absence(&node).is_some());
+            if let Some(finding) = scene.judge.judge(&line).filter(|_| !expected) {
                 return Some(Fault::Stack(format!("the kernel of {node} says {finding}")));
             }
             if let Some(line) = kernel_log::news(&line) {
@@ -175,21 +196,18 @@ fn attend(journal: &Journal, notice: Notice) -> Option<Fault> {
 }
 
 /// The consoles have the last word: a kernel in trouble is the stack's failure, whatever else seemed to be wrong.
-fn testify(
-    setback: Option<Setback>,
-    journal: &Journal,
-    consoles: &[(NodeName, String)],
-) -> Option<Setback> {
+fn testify(setback: Option<Setback>, scene: &Scene) -> Option<Setback> {
+    let consoles = scene.consoles();
     let found = consoles
         .iter()
-        .find_map(|(node, log)| Some((node, kernel_log::first_finding(log)?)));
+        .find_map(|(node, log)| Some((node, scene.judge.first_finding(log)?)));
     let Some((node, finding)) = found else {
         return setback;
     };
     let says = format!("the kernel of {node} says {finding}");
     Some(match setback {
         None => Setback {
-            phase: phase_now(journal),
+            phase: phase_now(&scene.journal),
             fault: Fault::Stack(says),
         },
         Some(setback) if setback.fault.to_string().contains(&says) => setback,

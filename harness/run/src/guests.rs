@@ -3,23 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    Birth, Command, DEFAULT_MTU, ExecError, Fleet, FleetError, FleetEvent, FleetSpec, Image, Kind,
+    Birth, Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, How, Image, JournalLine,
     Node, NodeSpec, Store,
 };
-use sanlab_plan::{Arch, Layer, NodeName, Plan};
+use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
 use sanlab_record::{AcceleratorUse, ImageUse, NodeUse, Origin, PortUse};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::checkpoint::{Checkpoint, Story};
 use crate::keeper::Keeper;
-use crate::site::{Beginning, Ended, Keeping, Notice, Pending, Site, Started, Status, Teardown};
+use crate::site::{
+    Beginning, Ended, Keeping, Line, Notice, Pending, Site, Started, Status, Teardown,
+};
 use crate::{Environment, Fault};
+
+mod told;
+
+use told::{begun, fault, lab, notice};
 
 /// The guests of one run.
 pub(crate) struct Guests {
@@ -30,6 +36,8 @@ pub(crate) struct Guests {
     keeper: AsyncMutex<Option<Keeper>>,
     fleet: OnceCell<Fleet>,
     booted: Arc<Mutex<BTreeSet<String>>>,
+    /// Ended on purpose: that they do not answer is none of the lab's faults.
+    down: Mutex<BTreeSet<NodeName>>,
     notices: UnboundedSender<Notice>,
 }
 
@@ -63,6 +71,7 @@ impl Guests {
             } else {
                 Birth::Clone(store.clone())
             },
+            disks_survive: crashes(plan),
             warm,
             capture: plan
                 .network
@@ -81,6 +90,7 @@ impl Guests {
             keeper: AsyncMutex::default(),
             fleet: OnceCell::new(),
             booted: Arc::default(),
+            down: Mutex::default(),
             notices,
         }
     }
@@ -125,6 +135,10 @@ impl Guests {
     /// Bytes of the network's largest IP packet.
     pub(crate) fn mtu(&self) -> u32 {
         self.spec.mtu
+    }
+
+    fn down(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> Result<&Fleet, Fault> {
@@ -203,10 +217,6 @@ impl Guests {
 
 /// A plan's node as the fleet wants it. All have a data disk: who exports one is the storage layer's affair.
 fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
-    let disk = plan.layers.iter().find_map(|layer| match layer {
-        Layer::Nbd(nbd) => Some(nbd.disk.bytes()),
-        _ => None,
-    });
     NodeSpec {
         name: node.name.to_string(),
         number: node.number,
@@ -214,8 +224,14 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
         nic: node.nic,
         memory_mib: u32::try_from(node.memory.mib()).unwrap_or(u32::MAX),
         cpus: node.cpus,
-        disk_bytes: disk.unwrap_or(0),
+        disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
     }
+}
+
+/// Whether nodes go down and come back.
+fn crashes(plan: &Plan) -> bool {
+    let ends = |action: &Action| matches!(action, Action::Crash(_) | Action::Restart(_));
+    plan.steps.iter().any(|step| ends(&step.action))
 }
 
 impl Site for Guests {
@@ -337,6 +353,48 @@ impl Site for Guests {
         })
     }
 
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let how = match how {
+                CrashKind::Power => How::Power,
+                CrashKind::Panic => How::Panic,
+            };
+            self.down().insert(node.clone());
+            let crashed = self.running()?.crash(node.as_str(), how).await;
+            crashed.map_err(|error| lab(&error))?;
+            Ok(())
+        })
+    }
+
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let fleet = self.running()?;
+            let back = fleet.restart(node.as_str()).await;
+            back.map_err(|error| lab(&error))?;
+            self.down().remove(node);
+            if let Some(node) = fleet.node(node.as_str()) {
+                self.follow(&node);
+            }
+            Ok(())
+        })
+    }
+
+    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Fault> {
+        let node = self.running()?.node(node.as_str());
+        let node = node.ok_or_else(|| Fault::Lab("the node was not started".to_owned()))?;
+        let mut lines = node.machine().journal();
+        let (sender, receiver) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(JournalLine { at, text }) = lines.recv().await {
+                let at = at.into();
+                if sender.send(Line { at, text }).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
     fn exec<'a>(
         &'a self,
         node: &'a NodeName,
@@ -344,12 +402,23 @@ impl Site for Guests {
         deadline: Duration,
     ) -> Pending<'a, Result<Ended, Fault>> {
         Box::pin(async move {
-            let node = self.running()?.node(node.as_str());
-            let node = node.ok_or_else(|| Fault::Lab("the node was not started".to_owned()))?;
-            let output = node
-                .exec(Command::script(script), deadline)
-                .await
-                .map_err(|error| fault(&error))?;
+            let machine = self.running()?.node(node.as_str());
+            let is_down = || self.down().contains(node);
+            let Some(machine) = machine else {
+                return Err(if is_down() {
+                    Fault::Stack(format!("{node} is down"))
+                } else {
+                    Fault::Lab("the node was not started".to_owned())
+                });
+            };
+            let output = machine.exec(Command::script(script), deadline).await;
+            let output = output.map_err(|error| {
+                if is_down() {
+                    Fault::Stack(error.to_string())
+                } else {
+                    fault(&error)
+                }
+            })?;
             Ok(Ended {
                 status: match output.status {
                     sanlab_fleet::Status::Exited(code) => Status::Exited(code),
@@ -427,115 +496,4 @@ fn origin(fleet: &Fleet) -> Origin {
         key: oldest.key,
         age_seconds: oldest.made.elapsed().unwrap_or_default().as_secs_f64(),
     })
-}
-
-/// The node whose QEMU is about to be started.
-fn begun(event: &FleetEvent) -> Option<&str> {
-    match event {
-        FleetEvent::Booting { node }
-        | FleetEvent::Cloning { node }
-        | FleetEvent::Forking { node } => Some(node),
-        _ => None,
-    }
-}
-
-fn notice(event: FleetEvent) -> Notice {
-    let text = event.to_string();
-    match event {
-        FleetEvent::Waiting(what) => Notice::Waiting {
-            what: what.to_string(),
-        },
-        FleetEvent::Resumed { seconds } => Notice::Resumed { seconds },
-        FleetEvent::Answered { node, seconds } => Notice::Answered { node, seconds },
-        FleetEvent::Panicked { node, .. } => Notice::Panicked { node },
-        FleetEvent::Exited { .. } => Notice::Lost { fault: lost(text) },
-        FleetEvent::DiskFailed { .. } => Notice::Lost {
-            fault: Fault::Lab(text),
-        },
-        FleetEvent::TemplateAwaited { .. } => Notice::Waiting { what: text },
-        FleetEvent::TemplateDiscarded { key, reason } => Notice::Discarded {
-            kind: Kind::Template.to_string(),
-            key,
-            reason,
-        },
-        FleetEvent::Booting { node }
-        | FleetEvent::Cloning { node }
-        | FleetEvent::Forking { node }
-        | FleetEvent::Ready { node, .. }
-        | FleetEvent::AgentLost { node }
-        | FleetEvent::Stopped { node } => Notice::Progress {
-            node: Some(node),
-            text,
-        },
-        FleetEvent::Swept(_)
-        | FleetEvent::LittleSpace { .. }
-        | FleetEvent::Network(_)
-        | FleetEvent::TemplateMaking { .. }
-        | FleetEvent::TemplateMade { .. } => Notice::Progress { node: None, text },
-    }
-}
-
-/// What a command that gave no answer tells: the command's own trouble is the stack's.
-fn fault(error: &ExecError) -> Fault {
-    let message = error.to_string();
-    match error {
-        ExecError::CommandFailed { .. }
-        | ExecError::TimedOut { .. }
-        | ExecError::GuestPanicked { .. } => Fault::Stack(message),
-        ExecError::QemuDead { .. } => lost(message),
-        ExecError::AgentDead { .. } => Fault::Lab(message),
-    }
-}
-
-/// A QEMU that is gone is the lab's fault, unless its guest reset itself or shut itself down, as one that fences itself
-/// does. QEMU's own words for that are in the message.
-fn lost(message: String) -> Fault {
-    if ["guest-reset", "guest-shutdown"]
-        .iter()
-        .any(|cause| message.contains(cause))
-    {
-        Fault::Stack(message)
-    } else {
-        Fault::Lab(message)
-    }
-}
-
-/// A fleet that does not come up is the lab's fault, unless a kernel panicked meanwhile: the consoles tell that.
-fn lab(error: &FleetError) -> Fault {
-    Fault::Lab(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_guest_that_fences_itself_is_not_the_labs_fault() {
-        let exited = |how: &str| {
-            notice(FleetEvent::Exited {
-                node: "vix1".to_owned(),
-                how: how.to_owned(),
-            })
-        };
-        let fenced = exited("exited with 0 (guest-reset)");
-        assert!(
-            matches!(
-                fenced,
-                Notice::Lost {
-                    fault: Fault::Stack(_)
-                }
-            ),
-            "{fenced:?}"
-        );
-        let killed = exited("was ended by signal 9");
-        assert!(
-            matches!(
-                killed,
-                Notice::Lost {
-                    fault: Fault::Lab(_)
-                }
-            ),
-            "{killed:?}"
-        );
-    }
 }

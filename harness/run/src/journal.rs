@@ -60,6 +60,11 @@ impl Journal {
         scope
     }
 
+    /// Seconds from the run's begin to a moment.
+    pub(crate) fn seconds_at(&self, moment: Instant) -> f64 {
+        moment.saturating_duration_since(self.0.began).as_secs_f64()
+    }
+
     /// The phase in the foreground.
     pub(crate) fn current(&self) -> Option<String> {
         self.told().current.clone()

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use sanlab_fleet::{Trouble, trouble};
+use sanlab_plan::{Action, Plan};
 
 /// What no kernel of a healthy cluster says, beyond the kernel troubles that [`trouble`] knows, and how reports
 /// call it.
@@ -14,22 +15,42 @@ use sanlab_fleet::{Trouble, trouble};
 /// `hrtimer: interrupt took` do not count: emulation is slow, and they say no more than that.
 static FORBIDDEN: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     [
+        (
+            "rcu violation",
+            r"Voluntary context switch within RCU|WARNING: suspicious RCU usage",
+        ),
         ("warning", r"WARNING: CPU: \d+ PID: \d+ at "),
         ("call trace", r"Call Trace:"),
-        ("file system error", r"OCFS2: ERROR|On-disk corruption discovered"),
-        ("fencing", r"o2quo_fence_self|ocfs2 is very sorry to be fencing|Heartbeat write timeout to device"),
         (
-            "device error",
-            r"I/O error, dev (?:nbd|dm-|vdb)|block nbd\d+: (?:Connection timed out|Receive control failed)",
+            "file system error",
+            r"OCFS2: ERROR|On-disk corruption discovered",
+        ),
+        (
+            "fencing",
+            r"o2quo_fence_self|ocfs2 is very sorry to be fencing|Heartbeat write timeout to device",
         ),
     ]
-    .map(|(name, pattern)| (name, Regex::new(pattern).expect("the pattern is written here")))
+    .map(|(name, pattern)| {
+        (
+            name,
+            Regex::new(pattern).expect("the pattern is written here"),
+        )
+    })
     .into()
 });
 
-/// The cluster's news: who connected, joined, left, mounted.
+/// What kernels say when a server is lost, and must not say where nobody took one away.
+static LOSS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"I/O error, dev (?:nbd|dm-|vdb)|block nbd\d+: (?:Connection timed out|Receive control failed)")
+        .expect("the pattern is written here")
+});
+
+/// The cluster's news: who connected, joined, left, mounted, which paths and peers were lost and came back.
 static NEWS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?:o2dlm|o2net|o2hb|o2cb|ocfs2|dlm): ").expect("the pattern is written here")
+    Regex::new(
+        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|dlm|device-mapper: multipath|block drbd\d+): |drbd |block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
+    )
+    .expect("the pattern is written here")
 });
 
 /// A line that a healthy kernel does not write.
@@ -47,32 +68,51 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// What is wrong with a line of the kernel log, if anything.
-pub(crate) fn judge(line: &str) -> Option<Finding> {
-    let line = without_time(line);
-    let kind = match trouble(line) {
-        Some(Trouble::Panic) => "panic",
-        Some(Trouble::Oops) => "oops",
-        Some(Trouble::Bug) => "bug",
-        Some(Trouble::HungTask) => "hung task",
-        Some(Trouble::Lockup) => "lockup",
-        Some(Trouble::OutOfMemory) => "out of memory",
-        None => {
-            FORBIDDEN
-                .iter()
-                .find(|(_, pattern)| pattern.is_match(line))?
-                .0
-        }
-    };
-    Some(Finding {
-        kind,
-        line: line.to_owned(),
-    })
+/// Tells trouble from what a scenario brings about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Judge {
+    /// The scenario takes nodes or servers away: that others miss them is no trouble.
+    losses: bool,
 }
 
-/// The first thing that is wrong with a log: what comes after it follows from it.
-pub(crate) fn first_finding(log: &str) -> Option<Finding> {
-    log.lines().find_map(judge)
+impl Judge {
+    /// For the kernels of a plan's nodes.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let takes_away =
+            |action: &Action| matches!(action, Action::Crash(_) | Action::StopProcess(_));
+        Self {
+            losses: plan.steps.iter().any(|step| takes_away(&step.action)),
+        }
+    }
+
+    /// What is wrong with a line of the kernel log, if anything.
+    pub(crate) fn judge(self, line: &str) -> Option<Finding> {
+        let line = without_time(line);
+        let kind = match trouble(line) {
+            Some(Trouble::Panic) => "panic",
+            Some(Trouble::Oops) => "oops",
+            Some(Trouble::Bug) => "bug",
+            Some(Trouble::HungTask) => "hung task",
+            Some(Trouble::Lockup) => "lockup",
+            Some(Trouble::OutOfMemory) => "out of memory",
+            None if LOSS.is_match(line) && !self.losses => "device error",
+            None => {
+                FORBIDDEN
+                    .iter()
+                    .find(|(_, pattern)| pattern.is_match(line))?
+                    .0
+            }
+        };
+        Some(Finding {
+            kind,
+            line: line.to_owned(),
+        })
+    }
+
+    /// The first thing that is wrong with a log: what comes after it follows from it.
+    pub(crate) fn first_finding(self, log: &str) -> Option<Finding> {
+        log.lines().find_map(|line| self.judge(line))
+    }
 }
 
 /// The line without its time, if it tells about the cluster.
@@ -103,8 +143,12 @@ fn without_time(line: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// Of a scenario that takes nobody away, and of one that does.
+    const WHOLE: Judge = Judge { losses: false };
+    const WITH_LOSSES: Judge = Judge { losses: true };
+
     fn kind(line: &str) -> Option<&'static str> {
-        judge(line).map(|finding| finding.kind)
+        WHOLE.judge(line).map(|finding| finding.kind)
     }
 
     #[test]
@@ -148,6 +192,11 @@ mod tests {
                 "[   12.0][  T88] WARNING: CPU: 0 PID: 88 at fs/ocfs2/dlmglue.c:839 ocfs2_cluster_unlock",
                 "warning",
             ),
+            (
+                "[   12.0] Voluntary context switch within RCU read-side critical section!",
+                "rcu violation",
+            ),
+            ("[   12.0] WARNING: suspicious RCU usage", "rcu violation"),
             ("[   12.0] Call Trace:", "call trace"),
             (
                 "[   40.0] Out of memory: Killed process 901 (dd)",
@@ -175,6 +224,24 @@ mod tests {
             ),
         ] {
             assert_eq!(kind(line), Some(expected), "{line}");
+            let expected = (expected != "device error").then_some(expected);
+            let found = WITH_LOSSES.judge(line).map(|finding| finding.kind);
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn that_others_miss_a_lost_server_is_no_trouble() {
+        for line in [
+            "[   33.0] block nbd0: Connection timed out, retrying (0/1 alive)",
+            "[   33.0] block nbd0: Dead connection, failed to find a fallback",
+            "[   33.0] I/O error, dev nbd0, sector 8 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2",
+            "[   33.0] device-mapper: multipath: 253:0: Failing path 43:0.",
+            "[   33.0] drbd r0: PingAck did not arrive in time.",
+            "[   33.0] block drbd0: helper command: /sbin/drbdadm before-resync-target minor-0",
+            "[   33.0] o2net: No longer connected to node client1 (num 5) at 10.77.0.15:7777",
+        ] {
+            assert_eq!(WITH_LOSSES.judge(line), None, "{line}");
         }
     }
 
@@ -190,7 +257,7 @@ mod tests {
             "[    3.0] debugfs: DEBUG: nothing",
             "[    3.0] nbd0: detected capacity change from 0 to 2097152",
         ] {
-            assert_eq!(judge(line), None, "{line}");
+            assert_eq!(WHOLE.judge(line), None, "{line}");
         }
     }
 
@@ -198,7 +265,7 @@ mod tests {
     fn the_first_finding_is_the_cause() {
         let log = "[ 1.0] ok\n[ 2.0] kernel BUG at fs/x.c:1!\n[ 2.0] Call Trace:\n[ 2.1] Kernel panic - not syncing: x\n";
         assert_eq!(
-            first_finding(log).unwrap().to_string(),
+            WHOLE.first_finding(log).unwrap().to_string(),
             "bug: `kernel BUG at fs/x.c:1!`"
         );
     }
@@ -214,6 +281,13 @@ mod tests {
                 "[ 7.0] ocfs2: Mounting device (254,0) on (node 4, slot 4) with ordered data mode."
             )
             .is_some()
+        );
+        assert!(news("[ 33.0] device-mapper: multipath: 253:0: Failing path 43:0.").is_some());
+        assert!(news("[ 33.0] drbd r0: PingAck did not arrive in time.").is_some());
+        assert!(news("[ 33.0] block nbd0: Dead connection, failed to find a fallback").is_some());
+        assert_eq!(
+            news("[ 33.0] block nbd0: Other side returned error (5)"),
+            None
         );
         assert_eq!(news("[ 7.0] EXT4-fs (vda): mounted"), None);
         assert_eq!(news("[unknown] o2net: x"), None);

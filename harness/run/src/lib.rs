@@ -12,6 +12,7 @@
 //! Inside, the engine sees the guests only through `site::Site`; `guests` is the real one on
 //! [`sanlab_fleet`], tests act one.
 
+mod chance;
 mod checkpoint;
 mod collect;
 mod dd_report;
@@ -19,14 +20,17 @@ mod digest;
 mod drive;
 mod execute;
 mod executor;
+mod extents;
 mod fault;
 mod guests;
 mod journal;
 mod keeper;
 mod kernel_log;
+mod ledger;
 #[cfg(test)]
 mod playact;
 mod portrait;
+mod power;
 mod scene;
 mod site;
 mod step;

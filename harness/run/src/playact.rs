@@ -1,22 +1,25 @@
 //! A play-acted fleet for tests: it answers scripts without a guest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sanlab_plan::{
-    Action, Arch, ByteSize, Check, ClusterName, Dd, GuestPath, ImageName, Joins, Layer, Linear,
-    Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb, Ocfs2, Plan, Run, Source, Step,
-    StepLabel, Tier, VolumeName,
+    Action, Arch, ByteSize, Check, ClusterName, Crash, CrashKind, Dd, GuestPath, ImageName, Joins,
+    Layer, Linear, Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb, Ocfs2, Plan, Restart,
+    Run, Source, Step, StepLabel, Storey, Tier, Verify, VolumeName, Wait, Write,
 };
 use sanlab_record::{NodeUse, Origin};
 use sanlab_stack::Stack;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::Fault;
 use crate::checkpoint::{Checkpoint, Story};
 use crate::site::{
-    Beginning, Ended, Keeping, Pending, Provenance, Site, Started, Status, Teardown,
+    Beginning, Ended, Keeping, Line, Pending, Provenance, Site, Started, Status, Teardown,
 };
 
 /// What an actor does with a script on a node.
@@ -25,6 +28,10 @@ pub(crate) enum Act {
     Say(i32, String, String),
     /// It never ends: the deadline does.
     Hang,
+    /// It writes these lines down for the host, each after a pause, and exits like this.
+    Write(Vec<(Duration, String)>, i32),
+    /// It takes its time, and exits with 0.
+    Sleep(Duration),
     /// The harness itself is at fault.
     Panic,
     /// The guest does not answer.
@@ -39,6 +46,13 @@ pub(crate) struct Playact {
     expected: BTreeMap<(String, String), String>,
     actor: Actor,
     console: String,
+    /// What consoles say besides, by node.
+    later: Mutex<BTreeMap<NodeName, String>>,
+    /// Every journal's end in a guest.
+    journals: Mutex<BTreeMap<NodeName, UnboundedSender<Line>>>,
+    /// How often each node was crashed: what runs there then ends.
+    crashes: watch::Sender<BTreeMap<NodeName, u32>>,
+    down: Mutex<BTreeSet<NodeName>>,
     error_at_end: Option<String>,
     keeps: bool,
     /// The checkpoint that was made last.
@@ -68,6 +82,10 @@ impl Playact {
                 .collect(),
             actor: Box::new(actor),
             console: "[    1.0] a quiet boot\n".to_owned(),
+            later: Mutex::default(),
+            journals: Mutex::default(),
+            crashes: watch::Sender::default(),
+            down: Mutex::default(),
             error_at_end: None,
             keeps: true,
             kept: Mutex::default(),
@@ -100,6 +118,54 @@ impl Playact {
     pub(crate) fn error_at_end(mut self, error: &str) -> Self {
         self.error_at_end = Some(error.to_owned());
         self
+    }
+}
+
+impl Playact {
+    fn note(&self, node: &str, what: &str) {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push((node.to_owned(), what.to_owned()));
+    }
+
+    async fn act(&self, node: &NodeName, script: &str, deadline: Duration) -> Result<Ended, Fault> {
+        let said = |code, stdout, stderr| {
+            Ok(Ended {
+                status: Status::Exited(code),
+                stdout,
+                stderr,
+            })
+        };
+        let look = (node.to_string(), script.to_owned());
+        let usual = || {
+            let expected = self.expected.get(&look).cloned();
+            Act::Say(0, expected.unwrap_or_default(), String::new())
+        };
+        match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
+            Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
+            Act::Write(lines, code) => {
+                for (pause, text) in lines {
+                    tokio::time::sleep(pause).await;
+                    let at = Instant::now();
+                    let journals = self.journals.lock().unwrap();
+                    let journal = journals.get(node).expect("somebody follows");
+                    let _ = journal.send(Line { at, text });
+                }
+                said(code, String::new(), String::new())
+            }
+            Act::Sleep(time) => {
+                tokio::time::sleep(time).await;
+                said(0, String::new(), String::new())
+            }
+            Act::Hang => {
+                tokio::time::sleep(deadline).await;
+                Err(Fault::Stack(format!(
+                    "run it on {node} within {} s",
+                    deadline.as_secs()
+                )))
+            }
+            Act::Panic => panic!("a mistake in the lab"),
+            Act::Dead => Err(Fault::Lab("the guest agent is dead".to_owned())),
+        }
     }
 }
 
@@ -154,6 +220,42 @@ impl Site for Playact {
         Box::pin(async { Ok(()) })
     }
 
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            self.note(node.as_str(), &format!("crash {how:?}"));
+            if !self.down.lock().unwrap().insert(node.clone()) {
+                return Err(Fault::Lab(format!("{node} does not run")));
+            }
+            if how == CrashKind::Panic {
+                let mut later = self.later.lock().unwrap();
+                later
+                    .entry(node.clone())
+                    .or_default()
+                    .push_str("[ 9.0] Kernel panic - not syncing: sysrq triggered crash\n");
+            }
+            self.crashes
+                .send_modify(|crashes| *crashes.entry(node.clone()).or_default() += 1);
+            self.journals.lock().unwrap().remove(node);
+            Ok(())
+        })
+    }
+
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            self.note(node.as_str(), "restart");
+            if !self.down.lock().unwrap().remove(node) {
+                return Err(Fault::Lab(format!("{node} was not crashed")));
+            }
+            Ok(())
+        })
+    }
+
+    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Fault> {
+        let (sender, receiver) = unbounded_channel();
+        self.journals.lock().unwrap().insert(node.clone(), sender);
+        Ok(receiver)
+    }
+
     fn exec<'a>(
         &'a self,
         node: &'a NodeName,
@@ -161,33 +263,19 @@ impl Site for Playact {
         deadline: Duration,
     ) -> Pending<'a, Result<Ended, Fault>> {
         Box::pin(async move {
-            self.asked
-                .lock()
-                .unwrap()
-                .push((node.to_string(), script.to_owned()));
-            let look = (node.to_string(), script.to_owned());
-            let usual = || {
-                Act::Say(
-                    0,
-                    self.expected.get(&look).cloned().unwrap_or_default(),
-                    String::new(),
-                )
-            };
-            match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
-                Act::Say(code, stdout, stderr) => Ok(Ended {
-                    status: Status::Exited(code),
-                    stdout,
-                    stderr,
-                }),
-                Act::Hang => {
-                    tokio::time::sleep(deadline).await;
-                    Err(Fault::Stack(format!(
-                        "run it on {node} within {} s",
-                        deadline.as_secs()
-                    )))
+            self.note(node.as_str(), script);
+            let ended = |fault| Err(Fault::Lab(fault));
+            if self.down.lock().unwrap().contains(node) {
+                return ended("the node was not started".to_owned());
+            }
+            let mut crashes = self.crashes.subscribe();
+            let before = crashes.borrow().get(node).copied();
+            tokio::select! {
+                biased;
+                acted = self.act(node, script, deadline) => acted,
+                _ = crashes.wait_for(|crashes| crashes.get(node).copied() != before) => {
+                    ended(format!("the QEMU of {node} was ended by signal 9"))
                 }
-                Act::Panic => panic!("a mistake in the lab"),
-                Act::Dead => Err(Fault::Lab("the guest agent is dead".to_owned())),
             }
         })
     }
@@ -195,16 +283,17 @@ impl Site for Playact {
     fn consoles(&self) -> Vec<(NodeName, String)> {
         self.nodes
             .iter()
-            .map(|node| (node.clone(), self.console.clone()))
+            .map(|node| {
+                let later = self.later.lock().unwrap();
+                let later = later.get(node).cloned().unwrap_or_default();
+                (node.clone(), format!("{}{later}", self.console))
+            })
             .collect()
     }
 
     fn end(&self) -> Pending<'_, Teardown> {
         Box::pin(async {
-            self.asked
-                .lock()
-                .unwrap()
-                .push((String::new(), "end".to_owned()));
+            self.note("", "end");
             let nodes: BTreeMap<String, NodeUse> = BTreeMap::new();
             Teardown {
                 errors: self.error_at_end.clone().into_iter().collect(),
@@ -249,6 +338,41 @@ pub(crate) fn dd(on: &[&str], background: bool) -> Action {
     })
 }
 
+pub(crate) fn write(on: &[&str], background: bool) -> Action {
+    Action::Write(Write {
+        on: on.iter().map(|name| node(name)).collect(),
+        of: "{node}.journal".to_owned(),
+        bs: ByteSize::from_bytes(4096),
+        count: 4,
+        background,
+    })
+}
+
+pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {
+    Action::Crash(Crash {
+        node: node(name),
+        how,
+        within: Duration::from_secs(within),
+    })
+}
+
+pub(crate) fn restart(name: &str) -> Action {
+    Action::Restart(Restart { node: node(name) })
+}
+
+pub(crate) fn wait(label: &str) -> Action {
+    Action::Wait(Wait {
+        step: StepLabel::parse(label).unwrap(),
+    })
+}
+
+pub(crate) fn verify(on: &[&str], legs: bool) -> Action {
+    Action::Verify(Verify {
+        on: on.iter().map(|name| node(name)).collect(),
+        legs,
+    })
+}
+
 pub(crate) fn same_tree(on: &[&str]) -> Action {
     Action::Check(Check {
         on: on.iter().map(|name| node(name)).collect(),
@@ -282,7 +406,7 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
             capture: Vec::new(),
         },
         nodes: vec![guest(0), guest(1)],
-        layers: vec![
+        layers: [
             Layer::Nbd(Nbd {
                 disk: ByteSize::from_mib(1024),
                 port: 4300,
@@ -307,7 +431,13 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
                 journal: ByteSize::from_mib(8),
                 mount: true,
             }),
-        ],
+        ]
+        .map(|layer| Storey {
+            on: vec![guest(0).name, guest(1).name],
+            layer,
+        })
+        .into(),
         steps,
+        warnings: Vec::new(),
     }
 }

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use sanlab_plan::{NodeName, Plan};
+use sanlab_plan::{Layer, NodeName, Plan};
 use sanlab_stack::{Stack, Volume};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use crate::Fault;
 use crate::journal::Journal;
+use crate::kernel_log::Judge;
+use crate::ledger::{Course, Ledger};
 use crate::site::Site;
 
 /// One run's world.
@@ -20,6 +25,12 @@ pub(crate) struct Scene {
     pub(crate) journal: Journal,
     /// Where a portrait is to be left, if anywhere.
     pub(crate) portrait: Option<PathBuf>,
+    /// What kernels must not say.
+    pub(crate) judge: Judge,
+    /// What the run's random moments are drawn from.
+    pub(crate) seed: u64,
+    /// Held while a node's power is cut: who finds it off then may be sure of it.
+    pub(crate) power: AsyncMutex<()>,
     past: Mutex<Past>,
 }
 
@@ -29,14 +40,48 @@ struct Past {
     there: Vec<NodeName>,
     mounted: Vec<NodeName>,
     acknowledged: BTreeMap<String, Acknowledged>,
+    /// By the files' absolute paths.
+    ledgers: BTreeMap<String, Ledger>,
+    absent: BTreeMap<NodeName, Absence>,
+    /// When nodes that were off got their power back.
+    powered: BTreeMap<NodeName, Instant>,
+    /// What consoles said of panics that were made on purpose: from and to, in bytes.
+    excused: BTreeMap<NodeName, Vec<(usize, usize)>>,
+}
+
+/// Why a node that was there is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Absence {
+    pub(crate) cause: Cause,
+    /// It had the volume mounted.
+    pub(crate) mounted: bool,
+}
+
+/// What ended a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A step of the scenario, by its phase.
+    Step(String),
+    /// Its power was cut because that node asked for it.
+    Fenced(NodeName),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Step(step) => write!(f, "it was crashed by {step}"),
+            Self::Fenced(by) => write!(f, "it was fenced by {by}"),
+        }
+    }
 }
 
 /// The same as a checkpoint keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     there: Vec<String>,
     mounted: Vec<String>,
     acknowledged: BTreeMap<String, Acknowledged>,
+    ledgers: BTreeMap<String, Ledger>,
 }
 
 /// A fault and the phase it happened in.
@@ -67,11 +112,14 @@ pub(crate) enum Content {
 impl Scene {
     pub(crate) fn new(plan: Plan, stack: Stack, site: Arc<dyn Site>, journal: Journal) -> Self {
         Self {
+            judge: Judge::new(&plan),
             plan,
             stack,
             site,
             journal,
             portrait: None,
+            seed: 0,
+            power: AsyncMutex::default(),
             past: Mutex::default(),
         }
     }
@@ -84,6 +132,11 @@ impl Scene {
         }
     }
 
+    /// The same, with random moments drawn from `seed`.
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
     /// The running nodes, in the plan's order.
     pub(crate) fn there(&self) -> Vec<NodeName> {
         self.past().there.clone()
@@ -93,6 +146,82 @@ impl Scene {
     pub(crate) fn arrived(&self, nodes: &[NodeName]) {
         self.past().there.extend_from_slice(nodes);
         self.in_order(|past| &mut past.there);
+    }
+
+    /// From now on this node does not run, or is about to be ended. `false`: it was absent already.
+    pub(crate) fn departs(&self, node: &NodeName, cause: Cause) -> bool {
+        let mut past = self.past();
+        if past.absent.contains_key(node) {
+            return false;
+        }
+        let mounted = past.mounted.contains(node);
+        past.there.retain(|one| one != node);
+        past.mounted.retain(|one| one != node);
+        past.absent.insert(node.clone(), Absence { cause, mounted });
+        true
+    }
+
+    /// This node gets its power back, and comes up from now on.
+    pub(crate) fn powers_on(&self, node: &NodeName) {
+        self.past().powered.insert(node.clone(), Instant::now());
+    }
+
+    /// How long ago this node was off for the last time, if it ever was.
+    pub(crate) fn since_off(&self, node: &NodeName) -> Option<Duration> {
+        self.past().powered.get(node).map(Instant::elapsed)
+    }
+
+    /// This node runs again.
+    pub(crate) fn returned(&self, node: &NodeName) {
+        self.past().absent.remove(node);
+        self.arrived(std::slice::from_ref(node));
+    }
+
+    /// Why this node is not there, if it was.
+    pub(crate) fn absence(&self, node: &NodeName) -> Option<Absence> {
+        self.past().absent.get(node).cloned()
+    }
+
+    /// How long a node's console is by now.
+    pub(crate) fn console_length(&self, node: &NodeName) -> usize {
+        let consoles = self.site.consoles().into_iter();
+        let logs = consoles.filter(|(name, _)| name == node);
+        logs.map(|(_, log)| log.len()).max().unwrap_or_default()
+    }
+
+    /// What a node's console has said since it was so long is the end that was made of it on purpose.
+    pub(crate) fn excuse(&self, node: &NodeName, since: usize) {
+        let to = self.console_length(node);
+        let mut past = self.past();
+        past.excused
+            .entry(node.clone())
+            .or_default()
+            .push((since, to));
+    }
+
+    /// Every node's console, without panics that were made on purpose.
+    pub(crate) fn consoles(&self) -> Vec<(NodeName, String)> {
+        let excused = self.past().excused.clone();
+        let mut consoles = self.site.consoles();
+        for (node, log) in &mut consoles {
+            for &(from, to) in excused.get(node).into_iter().flatten().rev() {
+                // Where a console is not UTF-8, what replaces a byte is longer than it.
+                if log.get(from..to).is_some() {
+                    log.replace_range(from..to, "");
+                }
+            }
+        }
+        consoles
+    }
+
+    /// The nodes that have the volume once the layers are up, if the scenario mounts it.
+    pub(crate) fn mounted_from_start(&self) -> Vec<NodeName> {
+        let holders = self.plan.layers.iter().find_map(|storey| {
+            matches!(&storey.layer, Layer::Ocfs2(ocfs2) if ocfs2.mount).then_some(&storey.on)
+        });
+        let at_start = self.plan.at_start().map(|node| &node.name);
+        let held = at_start.filter(|node| holders.is_some_and(|holders| holders.contains(node)));
+        held.cloned().collect()
     }
 
     /// The nodes that have the volume mounted, in the plan's order.
@@ -133,6 +262,29 @@ impl Scene {
         self.past().acknowledged.clone()
     }
 
+    /// A writer begins: what a file of that name held is no matter any more.
+    pub(crate) fn opens(&self, ledger: Ledger) {
+        let mut past = self.past();
+        past.acknowledged.remove(&ledger.path);
+        past.ledgers.insert(ledger.path.clone(), ledger);
+    }
+
+    /// Takes a line of a writer in, that came `at` seconds after the run began; says where the writer is then.
+    pub(crate) fn hears(&self, path: &str, at: f64, line: &str) -> Result<Course, Fault> {
+        match self.past().ledgers.get_mut(path) {
+            Some(ledger) => {
+                ledger.hear(at, line)?;
+                Ok(ledger.course())
+            }
+            None => Err(Fault::Lab(format!("`{line}`: nobody writes {path}"))),
+        }
+    }
+
+    /// Every writer's account so far, by its file's absolute path.
+    pub(crate) fn ledgers(&self) -> BTreeMap<String, Ledger> {
+        self.past().ledgers.clone()
+    }
+
     fn in_order(&self, list: impl Fn(&mut Past) -> &mut Vec<NodeName>) {
         let number = |name: &NodeName| self.plan.node(name).map(|node| node.number);
         let mut past = self.past();
@@ -149,6 +301,7 @@ impl Scene {
             there: names(&past.there),
             mounted: names(&past.mounted),
             acknowledged: past.acknowledged.clone(),
+            ledgers: past.ledgers.clone(),
         }
     }
 
@@ -165,6 +318,12 @@ impl Scene {
             there: those(&memory.there),
             mounted: those(&memory.mounted),
             acknowledged: memory.acknowledged,
+            ledgers: memory
+                .ledgers
+                .into_iter()
+                .map(|(path, ledger)| (path, ledger.inherited()))
+                .collect(),
+            ..Past::default()
         };
     }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_plan::NodeName;
+use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{NodeUse, Origin};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
 use crate::Fault;
 use crate::checkpoint::{Checkpoint, Story};
@@ -35,6 +37,16 @@ pub(crate) trait Site: Send + Sync {
     /// Boots a later node.
     fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>>;
 
+    /// Ends a node without warning: when it returns, the node is gone. That is no [`Notice::Lost`].
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Fault>>;
+
+    /// Brings a node back that was crashed, with its disk as it was left.
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>>;
+
+    /// What programs on the node write down for the host: what nobody has followed so far, and what comes. It ends with
+    /// the node.
+    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Fault>;
+
     /// Runs a script in a guest's shell with `-e`. A code other than 0 is an answer, not an error.
     fn exec<'a>(
         &'a self,
@@ -48,6 +60,14 @@ pub(crate) trait Site: Send + Sync {
 
     /// Ends every guest, and goes on after an error.
     fn end(&self) -> Pending<'_, Teardown>;
+}
+
+/// A line that a guest wrote to its journal's port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// When the host read it.
+    pub(crate) at: Instant,
+    pub(crate) text: String,
 }
 
 /// Where a run begins.

@@ -2,11 +2,18 @@
 
 mod add_node;
 mod check;
+mod crash;
 mod dd;
 mod mount;
+mod restart;
 mod run_command;
+mod start;
+mod stop_process;
 mod unmount;
+mod verify;
 mod wait;
+mod wait_for;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +49,11 @@ pub(crate) async fn perform(
     background: &mut Background,
 ) -> Result<(), Setback> {
     let name = format!("step {}", step.label);
-    let apart = matches!(&step.action, Action::Dd(dd) if dd.background);
+    let apart = match &step.action {
+        Action::Dd(dd) => dd.background,
+        Action::Write(write) => write.background,
+        _ => false,
+    };
     let scope = if apart {
         scene.journal.background(name)
     } else {
@@ -64,16 +75,65 @@ pub(crate) async fn perform(
         Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
         Action::Check(check) => doing.within(check::perform(doing, check)).await,
         Action::Run(run) => doing.within(run_command::perform(doing, run)).await,
-        Action::Dd(dd) => match doing.within(dd::prepare(doing, dd)).await {
-            Ok(writers) if apart => {
-                background.insert(step.label.to_string(), start(scene, step, scope, writers));
-                return Ok(());
+        Action::Crash(crash) => doing.within(crash::perform(doing, crash)).await,
+        Action::Restart(restart) => doing.within(restart::perform(doing, restart)).await,
+        Action::StopProcess(process) => doing.within(stop_process::perform(doing, process)).await,
+        Action::Start(start) => doing.within(start::perform(doing, start)).await,
+        Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
+        Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
+        Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
+            Ok((writers, begun)) if apart => {
+                let at_work = start(scene, step, scope, writers);
+                background.insert(step.label.to_string(), at_work);
+                return under_way(step, begun).await;
             }
-            Ok(writers) => doing.within(dd::write(doing, &writers)).await,
+            Ok((writers, _)) => doing.within(writers.write(doing)).await,
             Err(fault) => Err(fault),
         },
     };
     settle(scope, done)
+}
+
+/// Writers that wait for their start.
+enum Writers {
+    Dd(Vec<dd::Writer>),
+    Witnesses(Vec<write::Writer>),
+}
+
+impl Writers {
+    async fn write(self, doing: Doing<'_>) -> Result<(), Fault> {
+        match self {
+            Self::Dd(writers) => dd::write(doing, &writers).await,
+            Self::Witnesses(writers) => write::write(doing, writers).await,
+        }
+    }
+}
+
+/// Leaves the step's writers behind that wait.
+async fn prepare(doing: Doing<'_>) -> Result<(Writers, Option<write::Begun>), Fault> {
+    match &doing.step.action {
+        Action::Dd(dd) => Ok((Writers::Dd(dd::prepare(doing, dd).await?), None)),
+        Action::Write(write) => {
+            let (writers, begun) = write::prepare(doing, write).await?;
+            Ok((Writers::Witnesses(writers), Some(begun)))
+        }
+        other => Err(Fault::Lab(format!("write with {other:?}"))),
+    }
+}
+
+/// The steps that follow find every writer at its blocks: what happens to a file's making is another matter. A writer
+/// that ends before is found out when it is waited for.
+async fn under_way(step: &Step, begun: Option<write::Begun>) -> Result<(), Setback> {
+    let Some(begun) = begun else { return Ok(()) };
+    tokio::time::timeout(step.deadline, begun.come())
+        .await
+        .map_err(|_| Setback {
+            phase: format!("step {}", step.label),
+            fault: Fault::Stack(format!(
+                "not every writer has begun after {} s",
+                step.deadline.as_secs_f64()
+            )),
+        })
 }
 
 /// Joins the steps that nobody waited for.
@@ -89,7 +149,7 @@ fn start(
     scene: &Arc<Scene>,
     step: &Step,
     scope: Scope,
-    writers: Vec<dd::Writer>,
+    writers: Writers,
 ) -> AbortOnDropHandle<Result<(), Setback>> {
     let (scene, step) = (Arc::clone(scene), step.clone());
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -98,7 +158,7 @@ fn start(
             step: &step,
             scope: &scope,
         };
-        let done = doing.within(dd::write(doing, &writers)).await;
+        let done = doing.within(writers.write(doing)).await;
         settle(scope, done)
     }))
 }
@@ -150,7 +210,13 @@ impl Doing<'_> {
     }
 
     /// Runs a script on a node within what is left of the step's time. Its faults name the node and the command.
+    ///
+    /// Of a node that was ended on purpose they say how it was.
     async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Fault> {
-        self.scene.site.exec(node, script, self.left()).await
+        let ended = self.scene.site.exec(node, script, self.left()).await;
+        ended.map_err(|fault| match self.scene.absence(node) {
+            Some(absence) => Fault::Stack(format!("{fault}: {}", absence.cause)),
+            None => fault,
+        })
     }
 }

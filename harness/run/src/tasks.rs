@@ -19,7 +19,12 @@ pub(crate) async fn carry_out(site: &dyn Site, scope: &Scope, work: &Work) -> Re
     for stage in &work.stages {
         carry_out_stage(site, scope, stage).await?;
     }
-    try_join_all(work.probes.iter().map(|probe| await_probe(site, probe))).await?;
+    await_probes(site, &work.probes).await
+}
+
+/// Awaits probes side by side.
+pub(crate) async fn await_probes(site: &dyn Site, probes: &[Probe]) -> Result<(), Fault> {
+    try_join_all(probes.iter().map(|probe| await_probe(site, probe))).await?;
     Ok(())
 }
 

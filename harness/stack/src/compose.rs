@@ -1,14 +1,21 @@
 //! A plan's layers put on one another: who offers which devices to whom.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
-use sanlab_plan::{NodeName, Plan};
+use sanlab_plan::{ClusterName, Export, Layer as Planned, NodeName, Plan, Primaries, Storey};
 
-use crate::layer::{Layer, Stage, Work};
+use crate::drbd::{self, Resource};
+use crate::gnbd::{Imports, Source, node_of};
+use crate::layer::Layer;
+use crate::legs::{DISK, Place};
 use crate::linear::linear;
 use crate::mapping::{Device, Mapping};
+use crate::md::Array;
+use crate::membership::Cluster;
+use crate::multipath::{Map, Maps};
+use crate::o2cb::Service;
 use crate::ocfs2::FileSystem;
+use crate::stack::{Placed, Stack, Watched};
 use crate::striped::striped;
 use crate::topology::Topology;
 use crate::volume::Volume;
@@ -22,221 +29,307 @@ pub enum StackError {
         /// The layer's kind.
         layer: &'static str,
     },
-    /// A file system on several devices.
+    /// A layer that needs one device has several.
     #[error(
-        "compose the stack: `ocfs2` needs one device and has {count} below: put `striped` or `linear` between"
+        "compose the stack: `{layer}` needs one device and has {count} below: put `striped` or `linear` between"
     )]
     ManyBelow {
+        /// The layer's kind.
+        layer: &'static str,
         /// How many there are.
         count: usize,
     },
+    /// A layer that looks the same everywhere, on nodes whose devices differ.
+    #[error("compose the stack: the devices below `{layer}` on {one} are not those on {other}")]
+    Unlike {
+        /// The layer's kind.
+        layer: &'static str,
+        /// A node.
+        one: NodeName,
+        /// Another.
+        other: NodeName,
+    },
+    /// multipath over what has no uid.
+    #[error("compose the stack: `multipath` needs `gnbd` right below it")]
+    NoUid,
     /// A file system of a cluster, without the cluster.
     #[error("compose the stack: `ocfs2` needs `o2cb` below it")]
     NoCluster,
 }
 
-/// The layers of a scenario, lowest first, with their devices resolved.
-#[derive(Debug)]
-pub struct Stack {
-    topology: Topology,
-    at_start: Vec<NodeName>,
-    layers: Vec<Box<dyn Layer>>,
-    volume: Option<Volume>,
-}
-
-/// Puts the layers of `plan` on one another: nbd offers `/dev/nbd0` to `/dev/nbdN-1`, striped and linear offer
-/// `/dev/mapper/NAME`, ocfs2 sits on the one device of the topmost of them.
+/// Puts the layers of `plan` on one another. What the topmost layer of a node offers is what the next one stands on there:
+/// nbd offers `/dev/nbd0` to `/dev/nbdN-1`, drbd `/dev/drbdN`, gnbd `/dev/gnbd/NAME` on its clients, multipath, striped and
+/// linear `/dev/mapper/NAME`, md `/dev/md/NAME`; ocfs2 sits on the one device of the topmost of them.
 pub fn compose(plan: &Plan) -> Result<Stack, StackError> {
-    let topology = Topology::of(plan);
-    let mut devices: Vec<Device> = Vec::new();
-    let mut cluster = None;
-    let mut volume = None;
-    let mut layers: Vec<Box<dyn Layer>> = Vec::new();
-    for layer in &plan.layers {
-        match layer {
-            sanlab_plan::Layer::Nbd(nbd) => {
-                let sectors = nbd.disk.bytes() / 512;
-                let device = |n: usize| Device {
-                    path: format!("/dev/nbd{n}"),
-                    sectors,
-                };
-                devices = (0..topology.exporters().count()).map(device).collect();
-                layers.push(Box::new(nbd.clone()));
-            }
-            sanlab_plan::Layer::Striped(plan) => {
-                devices = put(striped(plan, &devices), &mut layers)?;
-            }
-            sanlab_plan::Layer::Linear(plan) => {
-                devices = put(linear(plan, &devices), &mut layers)?;
-            }
-            sanlab_plan::Layer::O2cb(o2cb) => {
-                cluster = Some(o2cb.cluster.clone());
-                layers.push(Box::new(o2cb.clone()));
-            }
-            sanlab_plan::Layer::Ocfs2(plan) => {
-                let device = match devices.as_slice() {
-                    [] => return Err(StackError::NothingBelow { layer: "ocfs2" }),
-                    [device] => device.path.clone(),
-                    many => return Err(StackError::ManyBelow { count: many.len() }),
-                };
-                let cluster = cluster.clone().ok_or(StackError::NoCluster)?;
-                volume = Some(Volume {
-                    device: device.clone(),
-                    at: plan.at.clone(),
-                    cluster: cluster.clone(),
-                    mounted_from_start: plan.mount,
-                });
-                layers.push(Box::new(FileSystem {
-                    plan: plan.clone(),
-                    cluster,
-                    device,
-                }));
-            }
-        }
+    let mut site = Building {
+        topology: Topology::of(plan),
+        plan,
+        devices: BTreeMap::new(),
+        exports: Vec::new(),
+        cluster: None,
+        volume: None,
+        watched: Watched::default(),
+    };
+    let mut storeys = Vec::new();
+    for storey in &plan.layers {
+        storeys.push(Placed {
+            on: storey.on.clone(),
+            layer: site.put(storey)?,
+        });
     }
     let at_start = plan.at_start().map(|node| node.name.clone()).collect();
     Ok(Stack {
-        topology,
+        topology: site.topology,
         at_start,
-        layers,
-        volume,
+        storeys,
+        volume: site.volume,
+        watched: site.watched,
     })
 }
 
-/// Adds a mapping and gives what the next layer sees.
-fn put(mapping: Mapping, layers: &mut Vec<Box<dyn Layer>>) -> Result<Vec<Device>, StackError> {
-    if mapping.below.is_empty() {
-        return Err(StackError::NothingBelow {
-            layer: mapping.kind,
-        });
-    }
-    let devices = vec![mapping.device()];
-    layers.push(Box::new(mapping));
-    Ok(devices)
+/// A stack that is being put together.
+struct Building<'a> {
+    plan: &'a Plan,
+    topology: Topology,
+    /// What the topmost layer offers on each node.
+    devices: BTreeMap<NodeName, Vec<Device>>,
+    /// The exports of the topmost layer, with their devices, if it is gnbd.
+    exports: Vec<(Export, Device)>,
+    cluster: Option<ClusterName>,
+    volume: Option<Volume>,
+    watched: Watched,
 }
 
-impl Stack {
-    /// Everybody who will ever take part.
-    pub fn topology(&self) -> &Topology {
-        &self.topology
-    }
-
-    /// Lowest first.
-    pub fn layers(&self) -> &[Box<dyn Layer>] {
-        &self.layers
-    }
-
-    /// The shared file system, when the stack has one.
-    pub fn volume(&self) -> Option<&Volume> {
-        self.volume.as_ref()
-    }
-
-    /// Brings every layer up on the nodes of the start, lowest first, and mounts the volume there if the scenario
-    /// has it mounted from the start.
-    pub fn up(&self) -> Vec<Work> {
-        let there = &self.at_start;
-        let mut works = Vec::new();
-        for layer in &self.layers {
-            let stages = layer.up(there, &self.topology);
-            works.push(self.work(layer.as_ref(), stages, there, there));
-        }
-        let volume = self
-            .volume
-            .iter()
-            .filter(|volume| volume.mounted_from_start);
-        works.extend(volume.map(|volume| volume.mount(there, &[], &self.topology)));
-        works
-    }
-
-    /// Brings every layer up on `node` while `there` (without it) run, lowest first, but does not mount the volume.
-    ///
-    /// Whoever has a task is probed afterwards, and `node` always.
-    pub fn join(&self, node: &NodeName, there: &[NodeName]) -> Vec<Work> {
-        let mut all = there.to_vec();
-        all.push(node.clone());
-        let mut works = Vec::new();
-        for layer in &self.layers {
-            let stages = layer.join(node, there, &self.topology);
-            let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
-            let touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
-            let touched: Vec<NodeName> = all.iter().filter(touched).cloned().collect();
-            works.push(self.work(layer.as_ref(), stages, &touched, &all));
-        }
-        works
-    }
-
-    /// Takes everything down on `there`, topmost first: unmounts the volume on `mounted`, then each layer.
-    pub fn down(&self, there: &[NodeName], mounted: &[NodeName]) -> Vec<Work> {
-        let mut works = Vec::new();
-        if !mounted.is_empty() {
-            works.extend(
-                self.volume
+impl Building<'_> {
+    fn put(&mut self, storey: &Storey) -> Result<Box<dyn Layer>, StackError> {
+        let on = &storey.on;
+        let kind = storey.layer.kind().as_str();
+        let exports = match storey.layer {
+            Planned::Membership(_) | Planned::O2cb(_) => Vec::new(),
+            _ => std::mem::take(&mut self.exports),
+        };
+        Ok(match &storey.layer {
+            Planned::Nbd(nbd) => {
+                let exporters = self.topology.exporters().enumerate();
+                let device = |(n, member): (usize, &crate::Member)| Device {
+                    path: format!("/dev/nbd{n}"),
+                    sectors: nbd.disk.bytes() / 512,
+                    place: Some(Place::Disk(member.name.clone())),
+                };
+                let devices: Vec<Device> = exporters.map(device).collect();
+                self.offer(on, &devices);
+                Box::new(nbd.clone())
+            }
+            Planned::Membership(membership) => {
+                let cluster = Cluster {
+                    plan: membership.clone(),
+                    on: on.clone(),
+                };
+                self.watched.clusters.push(cluster.clone());
+                Box::new(cluster)
+            }
+            Planned::Drbd(plan) => {
+                let resource = Resource {
+                    plan: plan.clone(),
+                    pair: on.clone(),
+                };
+                let device = Device {
+                    path: resource.device(),
+                    sectors: drbd::sectors(plan.disk),
+                    place: Some(Place::copies(on.iter().cloned().map(Place::Disk))),
+                };
+                // A secondary's device cannot be opened.
+                let primaries = match plan.primaries {
+                    Primaries::Both => on.len(),
+                    Primaries::First => 1,
+                };
+                self.offer(on.get(..primaries).unwrap_or(on), &[device]);
+                self.watched.resources.push(resource.clone());
+                Box::new(resource)
+            }
+            Planned::Gnbd(plan) => Box::new(self.gnbd(plan)?),
+            Planned::Multipath(plan) => {
+                let maps = maps(&exports)?;
+                let device = |(map, place): &(Map, Option<Place>)| Device {
+                    path: map.device(),
+                    sectors: map.sectors,
+                    place: place.clone(),
+                };
+                let devices: Vec<Device> = maps.iter().map(device).collect();
+                self.offer(on, &devices);
+                let timeout = self
+                    .plan
+                    .layers
                     .iter()
-                    .map(|volume| volume.unmount(mounted, mounted, &self.topology)),
-            );
-        }
-        for layer in self.layers.iter().rev() {
-            let stages = layer.down(there, &self.topology);
-            works.push(self.work(layer.as_ref(), stages, &[], &[]));
-        }
-        works.retain(|work| !work.stages.is_empty());
-        works
+                    .find_map(|storey| match &storey.layer {
+                        Planned::Gnbd(gnbd) => Some(gnbd.timeout),
+                        _ => None,
+                    });
+                Box::new(Maps {
+                    plan: plan.clone(),
+                    timeout: timeout.unwrap_or_default(),
+                    each: maps.into_iter().map(|(map, _)| map).collect(),
+                })
+            }
+            Planned::Md(plan) => {
+                let array = Array {
+                    plan: plan.clone(),
+                    below: self.below(on, kind)?,
+                };
+                self.offer(on, &[array.device()]);
+                Box::new(array)
+            }
+            Planned::Striped(plan) => Box::new(self.map(on, striped(plan, &self.below(on, kind)?))),
+            Planned::Linear(plan) => Box::new(self.map(on, linear(plan, &self.below(on, kind)?))),
+            Planned::O2cb(plan) => {
+                self.cluster = Some(plan.cluster.clone());
+                Box::new(Service {
+                    plan: plan.clone(),
+                    on: on.clone(),
+                })
+            }
+            Planned::Ocfs2(plan) => Box::new(self.ocfs2(plan, on)?),
+        })
     }
 
-    fn work(
-        &self,
-        layer: &dyn Layer,
-        stages: Vec<Stage>,
+    fn gnbd(&mut self, plan: &sanlab_plan::Gnbd) -> Result<Imports, StackError> {
+        let mut found = Vec::new();
+        for (server, export) in plan.servers.iter().zip(&plan.exports) {
+            // Every node's disk is as large as the largest that a layer asks for.
+            let own = plan.disk.and(self.plan.disk()).map(|disk| Device {
+                path: DISK.to_owned(),
+                sectors: disk.bytes() / 512,
+                place: Some(Place::Disk(server.clone())),
+            });
+            let source = match own {
+                Some(disk) => disk,
+                None => one("gnbd", self.below(std::slice::from_ref(server), "gnbd")?)?,
+            };
+            found.push((export.clone(), source));
+        }
+        let sources = found.iter().map(|(_, source)| Source {
+            device: source.path.clone(),
+            sectors: source.sectors,
+        });
+        let sources = sources.collect();
+        for (export, device) in &mut found {
+            device.path = node_of(export);
+        }
+        let imported: Vec<Device> = found.iter().map(|(_, device)| device.clone()).collect();
+        self.offer(&plan.clients, &imported);
+        self.exports = found;
+        let layers = &self.plan.layers;
+        let clustered = layers.iter().filter_map(|storey| match storey.layer {
+            Planned::Membership(_) => Some(&storey.on),
+            _ => None,
+        });
+        Ok(Imports {
+            plan: plan.clone(),
+            sources,
+            clustered: clustered.flatten().cloned().collect(),
+            multipath: layers
+                .iter()
+                .any(|storey| matches!(storey.layer, Planned::Multipath(_))),
+        })
+    }
+
+    fn ocfs2(
+        &mut self,
+        plan: &sanlab_plan::Ocfs2,
         on: &[NodeName],
-        there: &[NodeName],
-    ) -> Work {
-        let probes = on
-            .iter()
-            .flat_map(|node| layer.probes(node, there, &self.topology));
-        Work {
-            kind: layer.kind(),
-            title: layer.title(),
-            stages,
-            probes: probes.collect(),
+    ) -> Result<FileSystem, StackError> {
+        let device = one("ocfs2", self.below(on, "ocfs2")?)?;
+        let cluster = self.cluster.clone().ok_or(StackError::NoCluster)?;
+        self.volume = Some(Volume {
+            device: device.path.clone(),
+            at: plan.at.clone(),
+            cluster: cluster.clone(),
+            on: on.to_vec(),
+            mounted_from_start: plan.mount,
+        });
+        self.watched.place = device.place;
+        Ok(FileSystem {
+            plan: plan.clone(),
+            cluster,
+            device: device.path,
+            sectors: device.sectors,
+        })
+    }
+
+    fn map(&mut self, on: &[NodeName], mapping: Mapping) -> Mapping {
+        self.offer(on, &[mapping.device()]);
+        mapping
+    }
+
+    fn offer(&mut self, on: &[NodeName], devices: &[Device]) {
+        for node in on {
+            self.devices.insert(node.clone(), devices.to_vec());
         }
     }
 
-    /// A script that reads what the layers will read of the root image, so that a guest has it in memory. What cannot be
-    /// read is left: it is no more than slow then.
-    pub fn warm(&self) -> String {
-        let modules: BTreeSet<&str> = self.hot().flat_map(|hot| hot.modules).copied().collect();
-        let commands: BTreeSet<&str> = self.hot().flat_map(|hot| hot.commands).copied().collect();
-        let modules = modules.into_iter().collect::<Vec<_>>().join(" ");
-        let mut text = format!(
-            "exec >/dev/null 2>&1 </dev/null\n\
-             set +e\n\
-             modprobe -a --show-depends {modules} | while read -r insmod file rest; do cat \"$file\"; done\n"
-        );
-        for command in commands {
-            // Only Strings are written to.
-            let _ = writeln!(text, "{command}");
+    /// The devices that all of `on` have.
+    fn below(&self, on: &[NodeName], layer: &'static str) -> Result<Vec<Device>, StackError> {
+        let of = |node: &NodeName| {
+            self.devices
+                .get(node)
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+        };
+        let Some((first, others)) = on.split_first() else {
+            return Err(StackError::NothingBelow { layer });
+        };
+        let devices = of(first);
+        if devices.is_empty() {
+            return Err(StackError::NothingBelow { layer });
         }
-        text + "true\n"
+        match others.iter().find(|node| of(node) != devices) {
+            Some(other) => Err(StackError::Unlike {
+                layer,
+                one: first.clone(),
+                other: other.clone(),
+            }),
+            None => Ok(devices.to_vec()),
+        }
     }
+}
 
-    fn hot(&self) -> impl Iterator<Item = crate::layer::Hot> {
-        self.layers.iter().map(|layer| layer.hot())
+fn one(layer: &'static str, devices: Vec<Device>) -> Result<Device, StackError> {
+    let count = devices.len();
+    let mut devices = devices.into_iter();
+    match (devices.next(), count) {
+        (Some(device), 1) => Ok(device),
+        _ => Err(StackError::ManyBelow { layer, count }),
     }
+}
 
-    /// What to collect on a node when something failed: file names, and scripts whose output goes there.
-    pub fn state(&self) -> Vec<(String, String)> {
-        let fixed = [
-            ("dmesg.txt", "dmesg\n"),
-            ("mounts.txt", "cat /proc/mounts\n"),
-            ("partitions.txt", "cat /proc/partitions /proc/devices\n"),
-            ("processes.txt", "ps w\n"),
-            ("network.txt", "/usr/sbin/ip -s addr; cat /etc/hosts\n"),
-        ];
-        let fixed = fixed
-            .iter()
-            .map(|&(name, text)| (name.to_owned(), text.to_owned()));
-        fixed
-            .chain(self.layers.iter().flat_map(|layer| layer.state()))
-            .collect()
+/// A map for each uid, in the order of the exports, and where its bytes are.
+fn maps(exports: &[(Export, Device)]) -> Result<Vec<(Map, Option<Place>)>, StackError> {
+    if exports.is_empty() {
+        return Err(StackError::NoUid);
     }
+    let mut uids: Vec<u32> = exports.iter().map(|(export, _)| export.uid).collect();
+    uids.dedup();
+    let map = |uid: u32| {
+        let paths = exports.iter().filter(|(export, _)| export.uid == uid);
+        let devices: Vec<&Device> = paths.map(|(_, device)| device).collect();
+        let places: Option<Vec<Place>> =
+            devices.iter().map(|device| device.place.clone()).collect();
+        let map = Map {
+            uid,
+            sectors: devices
+                .iter()
+                .map(|device| device.sectors)
+                .min()
+                .unwrap_or(0),
+            paths: devices.iter().map(|device| device.path.clone()).collect(),
+        };
+        (map, places.map(Place::copies))
+    };
+    let mut seen = Vec::new();
+    uids.retain(|uid| {
+        let new = !seen.contains(uid);
+        seen.push(*uid);
+        new
+    });
+    Ok(uids.into_iter().map(map).collect())
 }

@@ -138,6 +138,16 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// Brings it up on `node` while it is up on `there` (without `node`): first makes the newcomer known to them.
     fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage>;
 
+    /// Brings it up again on `node`, whose machine came back with its disk, while it is up on `there` (without `node`).
+    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        self.join(node, there, topology)
+    }
+
+    /// Starts its own daemons on `node`, where they were stopped, and nothing else. Nothing: it has none.
+    fn service(&self, _node: &NodeName, _topology: &Topology) -> Vec<Stage> {
+        Vec::new()
+    }
+
     /// How to see on `node`, one of `there`, that it is really up.
     fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe>;
 

@@ -20,18 +20,27 @@
 //! layer comes up on every node.
 
 mod compose;
+mod drbd;
+mod gnbd;
 mod layer;
+mod legs;
 mod linear;
 mod mapping;
+mod md;
+mod membership;
+mod multipath;
 mod nbd;
 mod o2cb;
 mod ocfs2;
 mod script;
+mod stack;
 mod striped;
 mod topology;
 mod volume;
 
-pub use compose::{Stack, StackError, compose};
+pub use compose::{StackError, compose};
 pub use layer::{Expect, GuestFile, Hot, Layer, Probe, Stage, Task, Work};
+pub use legs::{Leg, Legs};
+pub use stack::Stack;
 pub use topology::{Member, Topology};
 pub use volume::Volume;

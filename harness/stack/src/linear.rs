@@ -2,18 +2,26 @@
 
 use sanlab_plan::Linear;
 
+use crate::legs::Place;
 use crate::mapping::{Device, Mapping};
 
 /// Concatenates `below`.
 pub(crate) fn linear(plan: &Linear, below: &[Device]) -> Mapping {
     let mut sectors = 0;
     let mut table = Vec::new();
+    let mut parts = Vec::new();
     for device in below {
         table.push(format!(
             "{sectors} {} linear {} 0",
             device.sectors, device.path
         ));
         sectors += device.sectors;
+        parts.push(
+            device
+                .place
+                .clone()
+                .map(|place| (device.sectors * 512, place)),
+        );
     }
     Mapping {
         kind: "linear",
@@ -21,6 +29,7 @@ pub(crate) fn linear(plan: &Linear, below: &[Device]) -> Mapping {
         table,
         below: below.to_vec(),
         sectors,
+        place: parts.into_iter().collect::<Option<_>>().map(Place::Linear),
     }
 }
 
@@ -38,6 +47,7 @@ mod tests {
         let disk = |n: u8, sectors| Device {
             path: format!("/dev/nbd{n}"),
             sectors,
+            place: None,
         };
         let mapping = linear(&plan, &[disk(0, 100), disk(1, 50)]);
         assert_eq!(

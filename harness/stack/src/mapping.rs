@@ -5,13 +5,14 @@ use std::time::Duration;
 use sanlab_plan::{NodeName, VolumeName};
 
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::legs::Place;
 use crate::script::script;
 use crate::topology::Topology;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
 
-/// The guests have no udevd: dmsetup must make the nodes under /dev/mapper itself.
+/// Most guests have no udevd: dmsetup must make the nodes under /dev/mapper itself. Where udevd runs it leaves them alone.
 const NO_UDEV: &str = "export DM_DISABLE_UDEV=1\n";
 
 /// A block device of a layer.
@@ -21,6 +22,8 @@ pub(crate) struct Device {
     pub(crate) path: String,
     /// Of 512 bytes.
     pub(crate) sectors: u64,
+    /// Where its bytes are, if that can be told.
+    pub(crate) place: Option<Place>,
 }
 
 /// A device-mapper device that looks the same on every node.
@@ -36,6 +39,8 @@ pub(crate) struct Mapping {
     pub(crate) below: Vec<Device>,
     /// Its own size.
     pub(crate) sectors: u64,
+    /// Where its bytes are, if that can be told.
+    pub(crate) place: Option<Place>,
 }
 
 impl Mapping {
@@ -44,6 +49,7 @@ impl Mapping {
         Device {
             path: format!("/dev/mapper/{}", self.name),
             sectors: self.sectors,
+            place: self.place.clone(),
         }
     }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use sanlab_plan::{Nbd, NbdServer, NodeName};
 
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::legs::DISK;
 use crate::script::script;
 use crate::topology::Topology;
 
-/// Every node's own disk: its second drive.
-const EXPORTED: &str = "/dev/vdb";
 const PID_FILE: &str = "/run/nbd-server.pid";
 const SERVER_CONFIG: &str = "/etc/nbd-server/sanlab.conf";
 
@@ -60,9 +59,9 @@ impl Layer for Nbd {
             let _ = writeln!(
                 text,
                 "read -r pid <{PID_FILE}\n\
-                 [ -e \"/proc/$pid/exe\" ] && echo 'serving {EXPORTED}' || echo 'the server has ended'"
+                 [ -e \"/proc/$pid/exe\" ] && echo 'serving {DISK}' || echo 'the server has ended'"
             );
-            lines.push(format!("serving {EXPORTED}"));
+            lines.push(format!("serving {DISK}"));
         }
         vec![Probe {
             node: node.clone(),
@@ -136,17 +135,17 @@ fn exporting(there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
 fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     let servers = exporting(there, topology);
     let port = nbd.port;
-    let title = format!("serve {EXPORTED} on port {port}");
+    let title = format!("serve {DISK} on port {port}");
     match nbd.server {
         // Its parent process ends when it listens.
         NbdServer::Nbdkit => {
-            let text = format!("run nbdkit --pidfile={PID_FILE} --port={port} file {EXPORTED}\n");
+            let text = format!("run nbdkit --pidfile={PID_FILE} --port={port} file {DISK}\n");
             Stage::new(&servers, &title, SERVE, &script(&text))
         }
         // It goes to the background first and then takes its time: its first answer must be waited for.
         NbdServer::NbdServer => {
             let text = format!(
-                "run nbd-server -C {SERVER_CONFIG} -p {PID_FILE} {port} {EXPORTED}\n\
+                "run nbd-server -C {SERVER_CONFIG} -p {PID_FILE} {port} {DISK}\n\
                  tries=0\n\
                  until said=$(nbd-client -l 127.0.0.1 {port} 2>&1); do\n\
                  \x20   tries=$((tries + 1))\n\

@@ -20,17 +20,25 @@ const TIMEOUTS: [&str; 4] = [
     "reconnect_delay_ms",
 ];
 
-impl Layer for O2cb {
+/// The cluster and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) plan: O2cb,
+    /// Every node that is ever a member.
+    pub(crate) on: Vec<NodeName>,
+}
+
+impl Layer for Service {
     fn kind(&self) -> &'static str {
         "o2cb"
     }
 
     fn title(&self) -> String {
-        format!("o2cb cluster {}", self.cluster)
+        format!("o2cb cluster {}", self.plan.cluster)
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        vec![start(self, there, there, topology)]
+        vec![start(&self.plan, there, there, topology)]
     }
 
     fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
@@ -43,17 +51,24 @@ impl Layer for O2cb {
              echo \"$said\"\n\
              [ \"$said\" = 'Node {name} created' ] || fail \"o2cb_ctl -C -n {name} said: $said\"\n",
             name = newcomer.name,
-            port = self.port,
+            port = self.plan.port,
             address = newcomer.address,
             number = newcomer.number,
-            cluster = self.cluster,
+            cluster = self.plan.cluster,
         ));
         let mut all = there.to_vec();
         all.push(node.clone());
         vec![
             Stage::new(there, &format!("register {node}"), START, &register),
-            start(self, std::slice::from_ref(node), &all, topology),
+            self.begin(node, &all, topology),
         ]
+    }
+
+    /// The others know it still.
+    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let mut all = there.to_vec();
+        all.push(node.clone());
+        vec![self.begin(node, &all, topology)]
     }
 
     fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe> {
@@ -72,27 +87,28 @@ impl Layer for O2cb {
              \x20   if [ $here = 1 ]; then here=' local'; else here=; fi\n\
              \x20   echo \"$name $number $address:$port$here\"\n\
              done\n",
-            self.cluster,
+            self.plan.cluster,
             TIMEOUTS.join(" ")
         );
         let values = [
-            u128::from(self.heartbeat_threshold),
-            self.idle_timeout.as_millis(),
-            self.keepalive_delay.as_millis(),
-            self.reconnect_delay.as_millis(),
+            u128::from(self.plan.heartbeat_threshold),
+            self.plan.idle_timeout.as_millis(),
+            self.plan.keepalive_delay.as_millis(),
+            self.plan.reconnect_delay.as_millis(),
         ];
         let mut lines: Vec<String> = TIMEOUTS
             .iter()
             .zip(values)
             .map(|(name, value)| format!("{name} {value}"))
             .collect();
-        let mut members: Vec<&Member> = topology.those(there).collect();
+        let known = topology.known(&self.on, there);
+        let mut members: Vec<&Member> = topology.those(&known).collect();
         members.sort_by_key(|member| &member.name);
         lines.extend(members.iter().map(|member| {
             let here = if member.name == *node { " local" } else { "" };
             format!(
                 "{} {} {}:{}{here}",
-                member.name, member.number, member.address, self.port
+                member.name, member.number, member.address, self.plan.port
             )
         }));
         vec![Probe {
@@ -100,7 +116,7 @@ impl Layer for O2cb {
             title: format!(
                 "the kernel knows the {} members of {}",
                 members.len(),
-                self.cluster
+                self.plan.cluster
             ),
             script: text,
             expect: Expect(lines),
@@ -110,7 +126,7 @@ impl Layer for O2cb {
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
         // Not `stop`: that would unload the modules as well, which takes longer than all the rest.
-        let folder = format!("/sys/kernel/config/cluster/{}", self.cluster);
+        let folder = format!("/sys/kernel/config/cluster/{}", self.plan.cluster);
         let text = script(&format!(
             "[ -d {folder} ] || exit 0\n\
              said=$(/etc/init.d/o2cb offline 2>&1) || fail \"exit code $?: /etc/init.d/o2cb offline: $said\"\n\
@@ -142,6 +158,14 @@ impl Layer for O2cb {
             modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
             commands: &["o2cb_ctl -V", "o2cb --version", "bash -n /etc/init.d/o2cb"],
         }
+    }
+}
+
+impl Service {
+    /// Starts the service on `node`, one of `there`.
+    fn begin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Stage {
+        let known = topology.known(&self.on, there);
+        start(&self.plan, std::slice::from_ref(node), &known, topology)
     }
 }
 

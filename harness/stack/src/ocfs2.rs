@@ -13,6 +13,9 @@ const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
 
+/// Sectors below which mkfs would take blocks of less than 4 KiB, which a device with sectors of that size cannot have.
+const SMALL: u64 = 4 << (30 - 9);
+
 /// OCFS2 on a device that all nodes share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileSystem {
@@ -21,6 +24,8 @@ pub(crate) struct FileSystem {
     pub(crate) cluster: ClusterName,
     /// The topmost block device.
     pub(crate) device: String,
+    /// Its size.
+    pub(crate) sectors: u64,
 }
 
 impl Layer for FileSystem {
@@ -39,6 +44,9 @@ impl Layer for FileSystem {
             self.cluster,
             self.plan.journal.bytes()
         );
+        if self.sectors < SMALL {
+            command += " -b 4096 -C 4096";
+        }
         if !self.plan.features.is_empty() {
             let _ = write!(
                 command,

@@ -2,6 +2,7 @@
 
 use sanlab_plan::Striped;
 
+use crate::legs::Place;
 use crate::mapping::{Device, Mapping};
 
 /// Stripes over `below`, which are taken to be as long as the shortest of them, cut to whole chunks.
@@ -14,6 +15,7 @@ pub(crate) fn striped(plan: &Striped, below: &[Device]) -> Mapping {
         .iter()
         .map(|device| format!("{} 0", device.path))
         .collect();
+    let parts: Option<Vec<Place>> = below.iter().map(|device| device.place.clone()).collect();
     Mapping {
         kind: "striped",
         name: plan.name.clone(),
@@ -23,6 +25,10 @@ pub(crate) fn striped(plan: &Striped, below: &[Device]) -> Mapping {
         )],
         below: below.to_vec(),
         sectors,
+        place: parts.map(|parts| Place::Striped {
+            chunk: chunk * 512,
+            parts,
+        }),
     }
 }
 
@@ -36,6 +42,7 @@ mod tests {
         Device {
             path: format!("/dev/nbd{n}"),
             sectors,
+            place: None,
         }
     }
 
@@ -54,7 +61,8 @@ mod tests {
             mapping.device(),
             Device {
                 path: "/dev/mapper/raid".to_owned(),
-                sectors: 1792
+                sectors: 1792,
+                place: None,
             }
         );
     }

@@ -13,7 +13,7 @@ pub struct Member {
     pub number: u8,
     /// On the fleet's network.
     pub address: Ipv4Addr,
-    /// Whether its disk is part of the shared storage: so it is with nodes that are there from the start.
+    /// Whether it is there from the start: then its disk is part of the storage that all share.
     pub exports: bool,
 }
 
@@ -53,6 +53,15 @@ impl Topology {
     /// Those whose disks make up the shared storage, in the order of their numbers.
     pub fn exporters(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.exports)
+    }
+
+    /// Those of `on` that the running cluster has heard of while `there` run: who was there from the start, be it away now,
+    /// and who is there. In the order of their numbers.
+    pub(crate) fn known(&self, on: &[NodeName], there: &[NodeName]) -> Vec<NodeName> {
+        self.those(on)
+            .filter(|member| member.exports || there.contains(&member.name))
+            .map(|member| member.name.clone())
+            .collect()
     }
 
     /// Those of `names`, in the order of their numbers.

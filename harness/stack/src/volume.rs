@@ -22,6 +22,8 @@ pub struct Volume {
     pub at: GuestPath,
     /// The o2cb cluster that guards it.
     pub cluster: ClusterName,
+    /// The nodes that may mount it; in the order of their numbers.
+    pub on: Vec<NodeName>,
     /// Whether [`Stack::up`](crate::Stack::up) mounts it everywhere, or leaves that to `mount` steps.
     pub mounted_from_start: bool,
 }
@@ -119,13 +121,15 @@ impl Volume {
         mounted.iter().map(probe).collect()
     }
 
-    /// Prints this volume's line of /proc/mounts, or nothing.
+    /// Prints this volume's line of /proc/mounts, or nothing. Where the device is a link the kernel may know it by another
+    /// name.
     fn mounts(&self) -> String {
+        let Self { device, at, .. } = self;
         format!(
             "while read -r device at type rest; do\n\
-             \x20   [ \"$at\" != {} ] || echo \"$device $at $type\"\n\
-             done </proc/mounts\n",
-            self.at
+             \x20   [ ! \"$device\" -ef {device} ] || device={device}\n\
+             \x20   [ \"$at\" != {at} ] || echo \"$device $at $type\"\n\
+             done </proc/mounts\n"
         )
     }
 }

@@ -4,14 +4,15 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use crate::agent::{PORT_ID, PORT_NAME};
 use crate::clock::GuestClock;
 use crate::spec::{Accelerator, Access, Arch, Drive, MachineSpec, Nic, NicModel, Ram};
+use crate::{agent, journal};
 
 /// The sockets in [`MachineSpec::dir`] on which the harness listens and to which QEMU connects.
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
 pub(crate) const AGENT_SOCKET: &str = "agent.sock";
 pub(crate) const CONSOLE_SOCKET: &str = "console.sock";
+pub(crate) const JOURNAL_SOCKET: &str = "journal.sock";
 
 /// What every guest's kernel is told.
 const KERNEL_ARGUMENTS: &[&str] = &[
@@ -145,7 +146,7 @@ fn boot(line: &mut Line, spec: &MachineSpec, way: Way) {
     }
 }
 
-/// QMP, the serial console and the agent's port.
+/// QMP, the serial console, and the ports of agent and journal.
 fn channels(line: &mut Line, spec: &MachineSpec) {
     let socket = |name: &str| value(&spec.dir.join(name));
     line.option("-chardev", b"socket,id=qmp,path=", &socket(QMP_SOCKET), b"");
@@ -161,17 +162,18 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
         &log,
     );
     line.add("-serial", "chardev:console");
-    line.option(
-        "-chardev",
-        b"socket,id=agent,path=",
-        &socket(AGENT_SOCKET),
-        b"",
-    );
     line.add("-device", "virtio-serial-pci");
-    line.add(
-        "-device",
-        &format!("virtserialport,chardev=agent,id={PORT_ID},name={PORT_NAME}"),
-    );
+    for (id, name, file) in [
+        (agent::PORT_ID, agent::PORT_NAME, AGENT_SOCKET),
+        (journal::PORT_ID, journal::PORT_NAME, JOURNAL_SOCKET),
+    ] {
+        let chardev = format!("socket,id={id},path=");
+        line.option("-chardev", chardev.as_bytes(), &socket(file), b"");
+        line.add(
+            "-device",
+            &format!("virtserialport,chardev={id},id={id},name={name}"),
+        );
+    }
 }
 
 /// `cache=unsafe` ignores the guest's flushes: a disk never outlives the host's boot, and QEMU's own end loses nothing,

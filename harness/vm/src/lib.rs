@@ -24,9 +24,13 @@
 //! [`fingerprint`](fingerprint()), can go on where it stood ([`Machine::load`]): each with a private view of its RAM
 //! ([`Ram::Forked`]) and an overlay on its disks ([`Access::Forked`]).
 //!
-//! Three channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
-//! there is nothing to race for: QMP (QEMU itself), the guest agent, and the serial console. No process outlives the
-//! harness, however it ends: see [`ProcessGroup`].
+//! Four channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
+//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, and the journal, where programs
+//! in the guest tell what they have done ([`Machine::journal`]). No process outlives the harness, however it ends: see
+//! [`ProcessGroup`].
+//!
+//! A machine can also crash on purpose: as when its power fails ([`Machine::kill`]), or by a kernel panic
+//! ([`Machine::panic`]).
 
 mod accel;
 mod agent;
@@ -37,6 +41,7 @@ mod console;
 mod error;
 mod exec;
 mod fingerprint;
+mod journal;
 mod kernel_log;
 mod machine;
 mod probe_guest;
@@ -57,6 +62,7 @@ pub use command::{Command, Output, OutputLine, OutputStream, Status};
 pub use console::{Console, ConsoleLine};
 pub use error::{ExecError, VmError};
 pub use fingerprint::fingerprint;
+pub use journal::{JOURNAL_PATH, JournalLine};
 pub use kernel_log::{Trouble, trouble};
 pub use machine::Machine;
 pub use process::ProcessGroup;

@@ -7,6 +7,7 @@ use qapi::qmp as schema;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::argv::Way;
@@ -15,6 +16,8 @@ use crate::command::{Command, Output};
 use crate::console::Console;
 use crate::error::{ExecError, VmError};
 use crate::exec::Job;
+use crate::journal::JournalLine;
+use crate::kernel_log::Trouble;
 use crate::process::ProcessGroup;
 use crate::running::{ExitReport, MachineEvent, Running};
 use crate::spec::MachineSpec;
@@ -28,6 +31,8 @@ const AGENT_GRACE: Duration = Duration::from_secs(5);
 const AGENT_RETRY: Duration = Duration::from_millis(10);
 /// How long QEMU may take over a command that it carries out at once.
 pub(crate) const QMP_DEADLINE: Duration = Duration::from_secs(30);
+/// What the kernel says in its panic when it was told to crash (`sysrq_handle_crash` in drivers/tty/sysrq.c).
+const TRIGGERED_PANIC: &str = "sysrq triggered crash";
 /// How long a killed QEMU may take to go.
 const DEATH: Duration = Duration::from_secs(10);
 
@@ -58,6 +63,13 @@ impl Machine {
     /// The serial console.
     pub fn console(&self) -> Console {
         self.running.console.clone()
+    }
+
+    /// What programs in the guest write to `/dev/virtio-ports/org.sanlab.journal`, one of them at a time: the lines that
+    /// nobody has followed so far, and those that come. It ends with the machine, after its last whole line; one that the
+    /// end has torn is not told. Several followers hear the same; what one of them has not taken out is lost with it.
+    pub fn journal(&self) -> UnboundedReceiver<JournalLine> {
+        self.running.journal.follow()
     }
 
     /// What happens to the machine. The first listener hears everything from the start, a later one from now on.
@@ -236,6 +248,48 @@ impl Machine {
         exited.or_else(|| Usage::of(self.pid())).unwrap_or_default()
     }
 
+    /// Has the guest's kernel panic, by its own crash trigger (`c` in Documentation/admin-guide/sysrq.rst); the machine
+    /// stands still with it when this returns. It is [`MachineEvent::Panicked`] like any other panic.
+    pub async fn panic(&self, deadline: Duration) -> Result<(), VmError> {
+        let trigger = Command::script("echo c > /proc/sysrq-trigger");
+        let what = trigger.to_string();
+        match self.exec(trigger, deadline).await {
+            // Another panic may have come first.
+            Err(ExecError::GuestPanicked { .. }) if self.was_triggered() => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(output) => {
+                let status = output.success()?.status;
+                Err(VmError::Guest(ExecError::CommandFailed {
+                    node: self.running.name.clone(),
+                    command: what,
+                    status,
+                    stderr_tail: "the kernel did not panic".into(),
+                }))
+            }
+        }
+    }
+
+    /// Whether the kernel has panicked as it was told to.
+    fn was_triggered(&self) -> bool {
+        self.console()
+            .troubles()
+            .iter()
+            .any(|line| line.trouble == Some(Trouble::Panic) && line.text.contains(TRIGGERED_PANIC))
+    }
+
+    /// Ends the machine as a power failure does: QEMU is killed, and gone when this returns. What the guest had written to
+    /// its disks by then is in their files, since the host's page cache has it. Ended machines are fine.
+    pub async fn kill(&self) -> Result<ExitReport, VmError> {
+        let before = self.usage();
+        self.running.process.signal(Signal::KILL);
+        let mut fate = self.running.fate.subscribe();
+        // Whether it is gone is looked at below.
+        let _ = timeout(DEATH, fate.wait_for(|fate| fate.exited.is_some()))
+            .await
+            .map(drop);
+        self.exit_report(before)
+    }
+
     /// Ends the machine without asking the guest: QMP `quit`, SIGTERM after `grace`, SIGKILL after another. Ended
     /// machines, and calling it twice, are fine.
     pub async fn shutdown(&self, grace: Duration) -> Result<ExitReport, VmError> {
@@ -262,6 +316,11 @@ impl Machine {
                 }
             }
         }
+        self.exit_report(before)
+    }
+
+    /// How it ended, if it has.
+    fn exit_report(&self, before: Usage) -> Result<ExitReport, VmError> {
         match &self.running.fate.borrow().exited {
             Some(report) => Ok(ExitReport {
                 usage: report.usage.or_before(before),

@@ -13,10 +13,11 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{Agent, PORT_ID};
-use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, QMP_SOCKET, Way, command_line};
+use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, JOURNAL_SOCKET, QMP_SOCKET, Way, command_line};
 use crate::command::{Status, tail};
 use crate::console::Console;
 use crate::error::{ExecError, VmError};
+use crate::journal::Journal;
 use crate::kernel_log::Trouble;
 use crate::process::{Process, ProcessGroup};
 use crate::qmp::{Qmp, QmpEvent};
@@ -78,6 +79,7 @@ pub(crate) struct Running {
     pub(crate) qmp: Qmp,
     pub(crate) agent: Agent,
     pub(crate) console: Console,
+    pub(crate) journal: Journal,
     pub(crate) fate: watch::Sender<Fate>,
     pub(crate) events: broadcast::Sender<MachineEvent>,
     // Events from the very start wait here for the first listener.
@@ -111,6 +113,7 @@ impl Running {
         let qmp = Listener::new(spec.dir.join(QMP_SOCKET))?;
         let agent = Listener::new(spec.dir.join(AGENT_SOCKET))?;
         let console = Listener::new(spec.dir.join(CONSOLE_SOCKET))?;
+        let journal = Listener::new(spec.dir.join(JOURNAL_SOCKET))?;
 
         let mut command = HostCommand::new(&spec.qemu);
         command
@@ -126,9 +129,15 @@ impl Running {
             source,
         })?;
 
-        let connected =
-            async { tokio::try_join!(qmp.connection(), agent.connection(), console.connection()) };
-        let (qmp, agent, console) = tokio::select! {
+        let connected = async {
+            tokio::try_join!(
+                qmp.connection(),
+                agent.connection(),
+                console.connection(),
+                journal.connection()
+            )
+        };
+        let (qmp, agent, console, journal) = tokio::select! {
             connected = connected => connected.map_err(host)?,
             status = process.exited() => return Err(died_at_start(&spec, status.map_err(host)?, &stderr_path)),
             () = sleep(START_DEADLINE) => return Err(start_timed_out(&spec, "QEMU to connect to its sockets")),
@@ -144,6 +153,7 @@ impl Running {
             qmp,
             agent: Agent::open(agent),
             console: Console::open(console, spec.console_log.clone()),
+            journal: Journal::open(journal),
             fate: watch::Sender::new(Fate::default()),
             events,
             first_listener: Mutex::new(Some(first_listener)),

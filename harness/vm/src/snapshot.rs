@@ -130,7 +130,7 @@ impl Machine {
         if status["running"] != false {
             return Err("it runs: stop it first".into());
         }
-        let mut file = NewFile::create(state).await.map_err(words)?;
+        let mut file = NewFile::create(state).map_err(words)?;
         let (door, uri) = self.door()?;
         let listener = Listener::new(door).map_err(words)?;
         self.expect_migration().await?;
@@ -251,13 +251,12 @@ struct NewFile {
 }
 
 impl NewFile {
-    async fn create(path: &Path) -> std::io::Result<Self> {
+    /// At once: a future that is given up while another thread opens the file would leave it.
+    fn create(path: &Path) -> std::io::Result<Self> {
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.write(true).create_new(true).open(path)?;
         Ok(Self {
-            file: fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(path)
-                .await?,
+            file: fs::File::from_std(file),
             path: path.to_owned(),
             kept: false,
         })

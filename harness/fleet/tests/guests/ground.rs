@@ -99,6 +99,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         logs: store.root().join("../logs").join(logs),
         capture: Vec::new(),
         birth: Birth::Clone(store.clone()),
+        disks_survive: false,
         warm: "ls /bin >/dev/null".to_owned(),
         members: vec![
             member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),

@@ -8,6 +8,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod beside;
 mod clones;
+mod crashes;
 mod damage;
 mod forks;
 mod ground;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         trial("two_forks_side_by_side_are_apart", beside::apart),
         trial("a_fork_grows_and_is_saved_again", forks::again),
         trial("a_damaged_template_is_made_anew", damage::template),
+        trial("clones_crash_and_come_back", crashes::clones),
+        trial("booted_members_crash_and_come_back", crashes::booted),
+        trial("forks_crash_and_come_back", crashes::forks),
+        trial("a_crash_ends_the_keeping", crashes::kept),
         trial(
             "a_damaged_checkpoint_is_refused",
             damage::checkpoint_is_refused,

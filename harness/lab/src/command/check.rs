@@ -11,13 +11,18 @@ pub(crate) fn execute(files: &[PathBuf]) -> Result<Exit, LabError> {
     let mut rejected = 0;
     for file in files {
         match scenario::load(file) {
-            Ok(plan) => print(&format!(
-                "{}: ok: {}, {}, {}\n",
-                file.display(),
-                counted(plan.nodes.len(), "node"),
-                counted(plan.layers.len(), "layer"),
-                counted(plan.steps.len(), "step")
-            ))?,
+            Ok(plan) => {
+                print(&format!(
+                    "{}: ok: {}, {}, {}\n",
+                    file.display(),
+                    counted(plan.nodes.len(), "node"),
+                    counted(plan.layers.len(), "layer"),
+                    counted(plan.steps.len(), "step")
+                ))?;
+                for warning in &plan.warnings {
+                    print(&format!("  wrong on purpose: {warning}\n"))?;
+                }
+            }
             Err(error) => {
                 rejected += 1;
                 terminal.line(&error.show(terminal.is_coloured()));

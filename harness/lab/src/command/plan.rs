@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use sanlab_fleet::DEFAULT_MTU;
-use sanlab_plan::{Action, Arch, Joins, NicModel, NodeName, Plan, Step, Tier};
+use sanlab_plan::{Action, Arch, Awaited, CrashKind, Joins, NicModel, NodeName, Plan, Step, Tier};
 use sanlab_vm::AcceleratorWish;
 
 use crate::table::Table;
@@ -96,12 +96,13 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
             joins.to_owned(),
         ]);
     }
-    let mut layers = Table::new(&[">no", "layer", "what"]);
-    for (number, layer) in sanlab_stack::compose(plan)?.layers().iter().enumerate() {
+    let mut layers = Table::new(&[">no", "layer", "what", "on"]);
+    for (number, (storey, title)) in plan.layers.iter().zip(titles(plan)?).enumerate() {
         layers.row([
             (number + 1).to_string(),
-            layer.kind().to_owned(),
-            layer.title(),
+            storey.layer.kind().to_string(),
+            title,
+            everybody(plan, &storey.on),
         ]);
     }
     let mut steps = Table::new(&[">no", "step", ">deadline", "checkpoint", "what"]);
@@ -125,7 +126,24 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
         text.push_str(&table.render(2));
     }
     text.push('\n');
+    for warning in &plan.warnings {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  wrong on purpose: {warning}");
+    }
     Ok(text)
+}
+
+fn titles(plan: &Plan) -> Result<Vec<String>, LabError> {
+    let stack = sanlab_stack::compose(plan)?;
+    Ok(stack.layers().iter().map(|layer| layer.title()).collect())
+}
+
+/// Nodes by name, unless they are all.
+fn everybody(plan: &Plan, on: &[NodeName]) -> String {
+    if on.len() == plan.nodes.len() {
+        return "all".to_owned();
+    }
+    names(on)
 }
 
 /// A step in a few words.
@@ -167,6 +185,79 @@ fn action(step: &Step) -> String {
             format!("check on {}: {}", names(&check.on), what.join(", "))
         }
         Action::Run(run) => format!("run `{}` on {}", run.command, names(&run.on)),
+        Action::Write(write) => {
+            let background = if write.background {
+                ", in the background"
+            } else {
+                ""
+            };
+            format!(
+                "write {} x {} with a journal to {} on {}{background}",
+                write.count,
+                write.bs,
+                write.of,
+                names(&write.on)
+            )
+        }
+        Action::Crash(crash) => {
+            let how = match crash.how {
+                CrashKind::Power => "cut the power of",
+                CrashKind::Panic => "let the kernel panic of",
+            };
+            let moment = if crash.within.is_zero() {
+                String::new()
+            } else {
+                format!(
+                    ", at a random moment within {} s",
+                    crash.within.as_secs_f32()
+                )
+            };
+            format!("{how} {}{moment}", crash.node)
+        }
+        Action::Restart(restart) => format!("boot {} again, with its disk", restart.node),
+        Action::StopProcess(signal) => format!(
+            "send {} to every {} on {}",
+            signal.signal,
+            signal.process,
+            names(&signal.on)
+        ),
+        Action::Start(start) => format!("start {} again on {}", start.layer, names(&start.on)),
+        Action::WaitFor(wait) => {
+            format!(
+                "wait for {}, seen by {}",
+                state(&wait.state),
+                names(&wait.on)
+            )
+        }
+        Action::Verify(verify) => {
+            let legs = if verify.legs {
+                ", and from every copy below"
+            } else {
+                ""
+            };
+            format!(
+                "read every acknowledged block back on {}{legs}",
+                names(&verify.on)
+            )
+        }
+    }
+}
+
+/// What is waited for, in a few words.
+fn state(state: &Awaited) -> String {
+    match state {
+        Awaited::Paths { active, failed } => format!("{active} active and {failed} failed paths"),
+        Awaited::Drbd {
+            resource,
+            connection,
+            disk,
+        } => {
+            let words: Vec<&str> = connection.iter().chain(disk).map(String::as_str).collect();
+            format!("{resource} {}", words.join(" "))
+        }
+        Awaited::Members { cluster, members } => {
+            format!("the members {} of {cluster}", names(members))
+        }
     }
 }
 

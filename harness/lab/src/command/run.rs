@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::summary::{scenario_table, summary_table};
 use crate::terminal::{Terminal, print};
-use crate::{Exit, Lab, LabError, Order, interrupt, runs, scenario, watch};
+use crate::{Exit, Lab, LabError, Order, interrupt, runs, scenario, seed, watch};
 
 /// How the scenarios shall be run.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub(crate) struct Wish {
     pub(crate) repeat: u32,
     /// Even after one that did not pass.
     pub(crate) keep_going: bool,
+    /// What random moments are drawn from; `None`: the environment decides.
+    pub(crate) seed: Option<u64>,
 }
 
 /// Runs the scenarios of the files and prints a table for each and one for all.
@@ -34,6 +36,7 @@ pub(crate) async fn execute(files: &[PathBuf], wish: Wish) -> Result<Exit, LabEr
     // The checkout that we stand in, else the one that the first scenario stands in.
     let lab = Lab::find(&std::env::current_dir()?)
         .or_else(|error| files.first().map_or(Err(error), |file| Lab::find(file)))?;
+    let seed = wish.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
     let cancel = interrupt::cancel_on_signal()?;
     prepare_images(&lab, &plans, &cancel, &mut terminal).await?;
@@ -67,6 +70,8 @@ pub(crate) async fn execute(files: &[PathBuf], wish: Wish) -> Result<Exit, LabEr
             accelerator: wish.accelerator,
             fresh: wish.fresh,
             portrait: false,
+            // Each attempt has moments of its own, and can be repeated alone.
+            seed: seed.wrapping_add(u64::from(attempt - 1)),
             cancel: cancel.clone(),
         };
         let work = lab.run(plan, order, sender);

@@ -1,6 +1,6 @@
 //! The engine on a play-acted fleet: whose fault what is, and that the fleet is ended whatever happens.
 
-use sanlab_plan::{CheckpointName, Step};
+use sanlab_plan::{CheckpointName, Plan, Step};
 use sanlab_record::Event;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -29,6 +29,9 @@ fn well(_node: &str, script: &str) -> Option<Act> {
         .then(|| Act::Say(0, listed, String::new()))
 }
 
+mod daemons;
+mod faults;
+
 struct Played {
     outcome: Outcome,
     told: Told,
@@ -51,6 +54,19 @@ impl Played {
             other => panic!("it {}", other.as_str()),
         }
     }
+
+    /// Files that were kept.
+    fn collected(&self) -> Vec<&str> {
+        let files = self
+            .told
+            .events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::Collected { file } => Some(file.as_str()),
+                _ => None,
+            });
+        files.collect()
+    }
 }
 
 async fn play_with(
@@ -59,7 +75,15 @@ async fn play_with(
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
 ) -> Played {
-    let plan = plan(steps);
+    play_plan(plan(steps), dress, actor, direct).await
+}
+
+async fn play_plan(
+    plan: Plan,
+    dress: impl FnOnce(Playact) -> Playact,
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+    direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
+) -> Played {
     let stack = sanlab_stack::compose(&plan).unwrap();
     let site = Arc::new(dress(Playact::new(&plan, &stack, actor)));
     let folder = tempfile::tempdir().unwrap();
@@ -68,7 +92,7 @@ async fn play_with(
     let cancel = CancellationToken::new();
     direct(notify, cancel.clone());
     let as_site = Arc::clone(&site) as Arc<dyn Site>;
-    let scene = Scene::new(plan, stack, as_site, journal.clone());
+    let scene = Scene::new(plan, stack, as_site, journal.clone()).with_seed(7);
     let (outcome, _) = conduct(scene, notices, folder.path(), cancel).await;
     let asked = site.asked.lock().unwrap().clone();
     assert_eq!(
@@ -86,6 +110,21 @@ async fn play_with(
         outcome,
         told,
         asked,
+    }
+}
+
+/// vix0 asks for vix1's power while a step waits.
+fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, CancellationToken) {
+    move |notify, _| {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let _ = notify.send(Notice::Console {
+                node: "vix0".to_owned(),
+                line: line.to_owned(),
+            });
+            // The guests' side stays open to the end.
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        });
     }
 }
 
@@ -374,9 +413,17 @@ async fn leftovers_after_a_good_run_are_the_labs_fault() {
 
 /// What a first run of these steps kept.
 async fn kept_by(steps: Vec<Step>) -> Option<Beginning> {
+    kept(steps, well).await
+}
+
+/// The same with an actor of the caller's choice.
+async fn kept(
+    steps: Vec<Step>,
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+) -> Option<Beginning> {
     let plan = plan(steps);
     let stack = sanlab_stack::compose(&plan).unwrap();
-    let site = Arc::new(Playact::new(&plan, &stack, well));
+    let site = Arc::new(Playact::new(&plan, &stack, actor));
     let scene = Scene::new(
         plan,
         stack,

@@ -8,10 +8,10 @@ use sanlab_plan::{Check, GuestPath, NodeName};
 use sha2::{Digest as _, Sha256};
 
 use super::Doing;
+use crate::Fault;
 use crate::digest::hex;
 use crate::scene::{Acknowledged, Content};
 use crate::tree::{self, Entry, Tree};
-use crate::{Fault, kernel_log};
 
 /// How many differences a message names.
 const NAMED: usize = 8;
@@ -135,7 +135,7 @@ async fn kernel_logs(doing: Doing<'_>, on: &[NodeName]) -> Result<(), Fault> {
     try_join_all(on.iter().map(|node| async move {
         let log = doing.exec(node, "dmesg").await?.success();
         let log = log.map_err(|fault| fault.during(format!("read the kernel log on {node}")))?;
-        match kernel_log::first_finding(&log) {
+        match doing.scene.judge.first_finding(&log) {
             Some(finding) => Err(Fault::Stack(format!(
                 "the kernel log of {node} has a {finding}"
             ))),

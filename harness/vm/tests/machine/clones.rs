@@ -40,6 +40,15 @@ for card in /sys/class/net/eth*; do
     echo "$was"
 done | sort
 "#;
+/// A script that writes one line to the journal.
+fn journal_says(line: &str) -> String {
+    format!(
+        "for port in /sys/class/virtio-ports/*; do
+            grep -qx org.sanlab.journal $port/name && echo {line} >/dev/${{port##*/}}
+        done; true"
+    )
+}
+
 const TEMPLATES_CARDS: &str = "e1000 52:54:00:4d:01:02\nvirtio_net 52:54:00:4d:01:01";
 
 async fn saved_and_cloned(arch: Arch) {
@@ -70,6 +79,13 @@ async fn saved_and_cloned(arch: Arch) {
         let spec = guest(&bench, arch, name, ram, (&disk, Access::Forked)).await;
         assert_eq!(fingerprint(&spec).await, alike);
         clones.push(answering(&bench, spec, &state, &saved).await);
+    }
+    for clone in &clones {
+        let mut journal = clone.journal();
+        say(clone, &journal_says("ack 1 2")).await;
+        let line = tokio::time::timeout(SOON, journal.recv()).await;
+        let line = line.expect("in time").expect("a line");
+        assert_eq!(line.text, "ack 1 2", "{}", clone.name());
     }
     // All write before any of them reads again.
     let mut random = BTreeSet::new();

@@ -10,6 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 mod bench;
 mod clones;
+mod crashes;
 mod errors;
 mod guests;
 mod leaks;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         leaks::trials(),
         states::trials(),
         clones::trials(),
+        crashes::trials(),
     ];
     libtest_mimic::run(
         &Arguments::from_args(),

@@ -1,0 +1,241 @@
+//! Losses on real guests: what was acknowledged and is not there any more is found wherever it is missing; nodes that
+//! are ended on purpose, or at another's request, are no trouble of the lab's.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use sanlab::{Lab, Order, Terminal};
+use sanlab_record::{EventKind, Failure, Outcome, RunRecord};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::timeout;
+
+/// For one run: two guests come up, and a few hundred blocks are written. Other tests may come first.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+/// Both nodes mount one volume, of which each has a copy of its own.
+const MIRRORED: &str = r#"
+name = "a volume with two copies"
+
+[nodes]
+left = { arch = "x86_64" }
+right = { arch = "x86" }
+
+[[layer]]
+drbd = { resource = "r0", on = ["left", "right"], disk = "256MiB" }
+
+[[layer]]
+o2cb = { cluster = "san" }
+
+[[layer]]
+ocfs2 = { slots = 2, at = "/mnt/san" }
+
+[[step]]
+write = { on = ["left", "right"], of = "{node}.journal", bs = "64KiB", count = 40 }
+
+[[step]]
+verify = { on = ["left", "right"] }
+
+# Behind everybody's back, on one disk of two: 4 KiB of block 17. Its copy stays as it is.
+[[step]]
+label = "plant a loss"
+run = { on = "right", command = """
+set -- $(/usr/sbin/filefrag -v /mnt/san/left.journal | awk -F'[.: ]+' '$2 == "0" { print $5 }')
+dd if=/dev/zero of=/dev/vdb bs=4096 count=1 seek=$(($1 + 17 * 16 + 3)) oflag=direct conv=notrunc
+""" }
+
+[[step]]
+label = "find it"
+verify = { on = "left" }
+"#;
+
+/// One of two nodes goes down while the other writes, and comes back with its disk, every layer and its mount.
+const PANIC: &str = r#"
+name = "a node panics and comes back"
+
+[nodes]
+left = { arch = "x86_64" }
+right = { arch = "x86" }
+
+[[layer]]
+drbd = { resource = "r0", on = ["left", "right"], disk = "256MiB" }
+
+[[layer]]
+o2cb = { cluster = "san", heartbeat_threshold = 7, idle_timeout = "10s" }
+
+[[layer]]
+ocfs2 = { slots = 2, at = "/mnt/san" }
+
+[[step]]
+label = "load"
+deadline = "180s"
+write = { on = "left", of = "{node}.journal", bs = "64KiB", count = 150, background = true }
+
+[[step]]
+crash = { node = "right", how = "panic", within = "1s" }
+
+[[step]]
+wait_for = { on = "left", drbd = "r0", connection = "WFConnection", disk = "UpToDate/DUnknown" }
+
+[[step]]
+wait = { step = "load" }
+
+[[step]]
+restart = { node = "right" }
+
+[[step]]
+label = "in sync"
+wait_for = { on = ["left", "right"], drbd = "r0", connection = "Connected", disk = "UpToDate/UpToDate" }
+
+[[step]]
+verify = {}
+
+[[step]]
+check = { same_tree = "/mnt/san" }
+"#;
+
+/// One node has the other's power cut.
+const SWITCH: &str = r#"
+name = "a power switch"
+
+[nodes]
+asks = { arch = "x86_64" }
+fenced = { arch = "x86_64" }
+
+[[step]]
+run = { on = "asks", command = """
+echo '<1>sanlab power off fenced 17-1' >/dev/kmsg
+tries=0
+until [ -e /run/sanlab/power/17-1 ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || exit 1
+    sleep 0.1
+done
+cat /run/sanlab/power/17-1
+""", output = "^off\n$" }
+
+# Its address does not answer any more.
+[[step]]
+run = { on = "asks", command = "ping -c 1 -W 2 fenced.local", exit = 1 }
+"#;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each needs the whole machine.
+    arguments.test_threads = Some(1);
+    let lab =
+        Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
+    let ground = Arc::new(Ground {
+        lab,
+        nocapture: arguments.nocapture,
+    });
+    let trials = vec![
+        trial(&ground, "a_planted_loss_is_found", a_planted_loss_is_found),
+        trial(
+            &ground,
+            "a_crashed_node_comes_back",
+            a_crashed_node_comes_back,
+        ),
+        trial(&ground, "power_is_cut_on_request", power_is_cut_on_request),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+struct Ground {
+    lab: Lab,
+    nocapture: bool,
+}
+
+fn trial(
+    ground: &Arc<Ground>,
+    name: &str,
+    attempt: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let ground = Arc::clone(ground);
+    Trial::ignorable_test(name, move || {
+        if let Some(lacking) = ground.lab.cannot_run_guests()? {
+            return Ok(Completion::ignored_with(lacking));
+        }
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(attempt(&ground))?;
+        Ok(Completion::Completed)
+    })
+}
+
+async fn a_planted_loss_is_found(ground: &Ground) -> Result<(), Failed> {
+    let record = ground.run("mirrored.toml", MIRRORED).await?;
+    let Outcome::Failed(Failure { phase, message }) = &record.outcome else {
+        return Err(format!("the loss was not found: {:?}", record.outcome).into());
+    };
+    let lines: Vec<&str> = message.lines().collect();
+    let [_, loss] = lines[..] else {
+        return Err(format!("one loss was planted: {message}").into());
+    };
+    let told = phase == "step find it"
+        && loss.starts_with("right, /dev/vdb at byte ")
+        && loss.contains(": block 17 of /mnt/san/left.journal (")
+        && loss.contains(" on left, acknowledged at ");
+    if told {
+        Ok(())
+    } else {
+        Err(format!("it was told otherwise, in {phase}: {message}").into())
+    }
+}
+
+async fn a_crashed_node_comes_back(ground: &Ground) -> Result<(), Failed> {
+    let record = ground.run("panic.toml", PANIC).await?;
+    if record.outcome != Outcome::Passed {
+        return Err(format!("it ended like this: {:?}", record.outcome).into());
+    }
+    let crashed = record.events.iter().any(|event| {
+        event.node.as_deref() == Some("right") && matches!(event.kind, EventKind::Crashed { .. })
+    });
+    let written = record.samples.iter().find_map(|sample| sample.acknowledged);
+    // DRBD misses its peer after 3 s, and gives up on it after 3 s more: so long a writer waits, if it was writing then.
+    match written {
+        Some(written) if crashed && written.blocks == 150 && written.longest_gap_seconds > 1.0 => {
+            Ok(())
+        }
+        _ => Err(format!("crashed: {crashed}; written: {written:?}").into()),
+    }
+}
+
+async fn power_is_cut_on_request(ground: &Ground) -> Result<(), Failed> {
+    let record = ground.run("switch.toml", SWITCH).await?;
+    if record.outcome != Outcome::Passed {
+        return Err(format!("it ended like this: {:?}", record.outcome).into());
+    }
+    let fenced = record.events.iter().find_map(|event| match &event.kind {
+        EventKind::Fenced { by } => Some((event.node.as_deref(), by.as_str())),
+        _ => None,
+    });
+    if fenced == Some((Some("fenced"), "asks")) {
+        Ok(())
+    } else {
+        Err(format!("it was noted like this: {fenced:?}").into())
+    }
+}
+
+impl Ground {
+    async fn run(&self, file: &str, text: &str) -> Result<RunRecord, Failed> {
+        let plan = sanlab_plan::parse(Path::new(file), text);
+        let plan = plan.map_err(|mistakes| Failed::from(mistakes.render(false)))?;
+        let order = Order::new(&self.lab.new_run()?);
+        let (sender, mut events) = unbounded_channel();
+        let work = self.lab.run(&plan, order, sender);
+        let work = async {
+            if self.nocapture {
+                sanlab::watch(&mut Terminal::plain(), &plan.id, events, work).await
+            } else {
+                events.close();
+                work.await
+            }
+        };
+        let ended = timeout(DEADLINE, work).await;
+        let (record, _) =
+            ended.map_err(|_| format!("{file} did not end within {DEADLINE:?}"))??;
+        Ok(record)
+    }
+}

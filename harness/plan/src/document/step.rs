@@ -1,0 +1,214 @@
+//! `[[step]]`: what steps can do, key by key.
+
+use std::time::Duration;
+
+use crate::names::{ClusterName, GuestPath, NodeName, ResourceName, StepLabel};
+use crate::plan::{CrashKind, LayerKind, Source};
+use crate::read::At;
+use crate::table::{choice, table};
+use crate::units::ByteSize;
+use crate::value::Nodes;
+use crate::word::SignalWord;
+
+choice! {
+    /// What a step can do.
+    Action, "action", "actions" {
+        mount => Mount,
+        unmount => Unmount,
+        dd => Dd,
+        wait => Wait,
+        add_node => AddNode,
+        check => Check,
+        run => Run,
+        write => Write,
+        crash => Crash,
+        restart => Restart,
+        stop_process => StopProcess,
+        start => Start,
+        wait_for => WaitFor,
+        verify => Verify,
+    }
+}
+
+table! {
+    /// Mounts the volume on nodes, side by side.
+    Mount, "`mount`", "{}" {
+        /// Default: every node that is there and has not mounted it.
+        on: Nodes, optional;
+        /// The mount must fail, and mount or the kernel say this (a regular expression).
+        fails: String, optional;
+    }
+}
+
+table! {
+    /// Unmounts the volume on nodes, side by side.
+    Unmount, "`unmount`", "{}" {
+        /// Default: every node that has it mounted.
+        on: Nodes, optional;
+    }
+}
+
+table! {
+    /// Writes with dd, from a common start when on several nodes.
+    Dd, "`dd`", r#"{ of = "{node}.img", bs = "1MiB", count = 64 }"# {
+        /// The writers. Default: every node that has the volume mounted.
+        on: Nodes, optional;
+        /// `zero`, or `random` bytes made in the guest's memory beforehand.
+        source: Source, default Source::Zero;
+        /// File, relative to the mount point; `{node}` stands for the writer's name.
+        of: String, required r#""{node}.img""#;
+        /// Block size.
+        bs: ByteSize, required r#""1MiB""#;
+        /// Blocks.
+        count: u64, required "400";
+        /// dd's `oflag=`.
+        oflag: Vec<At<String>>, default Vec::new();
+        /// dd's `conv=`.
+        conv: Vec<At<String>>, default Vec::new();
+        /// Goes on during the next steps, until a `wait` for its label or the scenario's end.
+        background: bool, default false;
+    }
+}
+
+table! {
+    /// Waits for a step that runs in the background.
+    Wait, "`wait`", r#"{ step = "load" }"# {
+        /// Its label.
+        step: StepLabel, required r#""load""#;
+    }
+}
+
+table! {
+    /// Boots a node that joins later, brings up all layers there and makes it known to the others.
+    AddNode, "`add_node`", r#"{ node = "vc" }"# {
+        /// Which.
+        node: NodeName, required r#""vc""#;
+        /// Whether it mounts the volume as well. Default: whether there is one.
+        mount: bool, optional;
+    }
+}
+
+table! {
+    /// Looks at the fleet and compares.
+    Check, "`check`", r#"{ same_tree = "/mnt/nbdsan" }"# {
+        /// The nodes asked. Default: every node that has the volume mounted; without `same_tree`, every node.
+        on: Nodes, optional;
+        /// Below this path all nodes see the same files with the same contents.
+        same_tree: GuestPath, optional;
+        /// No oops, BUG, hung task or lockup in any kernel log.
+        kernel_log: bool, default true;
+    }
+}
+
+table! {
+    /// Runs a command on nodes, side by side.
+    Run, "`run`", r#"{ command = "uptime" }"# {
+        /// Default: every node that is there.
+        on: Nodes, optional;
+        /// Given to the guest's shell; `{node}` stands for the node's name.
+        command: String, required r#""uname -m""#;
+        /// The exit code that it must end with.
+        exit: i32, default 0;
+        /// What it must print, on standard output or error (a regular expression).
+        output: String, optional;
+    }
+}
+
+table! {
+    /// Writes numbered, checksummed blocks past the page cache; when each was acknowledged is kept for `verify`.
+    Write, "`write`", r#"{ of = "{node}.journal", bs = "64KiB", count = 500 }"# {
+        /// The writers. Default: every node that has the volume mounted.
+        on: Nodes, optional;
+        /// File, relative to the mount point; `{node}` stands for the writer's name.
+        of: String, required r#""{node}.journal""#;
+        /// Size of a block, a multiple of 4KiB.
+        bs: ByteSize, required r#""64KiB""#;
+        /// Blocks.
+        count: u64, required "500";
+        /// Goes on during the next steps, until a `wait` for its label or the scenario's end.
+        background: bool, default false;
+    }
+}
+
+table! {
+    /// Ends a node without warning.
+    Crash, "`crash`", r#"{ node = "storage0a" }"# {
+        /// Which.
+        node: NodeName, required r#""storage0a""#;
+        /// `power`: QEMU is killed; `panic`: the node's kernel panics.
+        how: CrashKind, default CrashKind::Power;
+        /// At a random moment within this time, drawn from the run's seed.
+        within: Duration, default Duration::ZERO;
+    }
+}
+
+table! {
+    /// Brings a crashed node back, with its disk; every layer comes up on it again.
+    Restart, "`restart`", r#"{ node = "storage0a" }"# {
+        /// Which.
+        node: NodeName, required r#""storage0a""#;
+    }
+}
+
+table! {
+    /// Sends a signal to all processes of a name.
+    StopProcess, "`stop_process`", r#"{ on = "storage0a", process = "gnbd_serv" }"# {
+        /// Where.
+        on: Nodes, required r#""storage0a""#;
+        /// The program's name.
+        process: String, required r#""gnbd_serv""#;
+        /// `KILL`, `TERM`, `STOP` or `CONT`.
+        signal: SignalWord, default SignalWord::Kill;
+    }
+}
+
+table! {
+    /// Starts a layer's daemons again where they were stopped.
+    Start, "`start`", r#"{ on = "storage0a", layer = "gnbd" }"# {
+        /// Where.
+        on: Nodes, required r#""storage0a""#;
+        /// Which layer's: `membership`, `gnbd` or `multipath`.
+        layer: LayerKind, required r#""gnbd""#;
+    }
+}
+
+table! {
+    /// Waits until nodes see a state: of multipath's `paths`, of a `drbd` resource, or of a `cluster`.
+    WaitFor, "`wait_for`", "{ paths = { active = 4 } }" {
+        /// Who must see it. Default: every node that is there and can.
+        on: Nodes, optional;
+        /// So many paths, those of all maps together.
+        paths: Paths, optional;
+        /// A DRBD resource, whose `connection` or `disk` or both are given.
+        drbd: ResourceName, optional;
+        /// Its connection, in DRBD's words: `Connected`, `WFConnection`, `SyncTarget`, ...
+        connection: String, optional;
+        /// Its disks, the node's own and its peer's: `UpToDate/UpToDate`, ...
+        disk: String, optional;
+        /// A cluster of `membership`, whose `members` are given.
+        cluster: ClusterName, optional;
+        /// Exactly these.
+        members: Nodes, optional;
+    }
+}
+
+table! {
+    /// Paths of multipath.
+    Paths, "`paths`", "{ active = 4 }" {
+        /// Those that carry requests.
+        active: u32, required "4";
+        /// Those that do not.
+        failed: u32, default 0;
+    }
+}
+
+table! {
+    /// Reads every acknowledged block of every `write` back, past the page caches.
+    Verify, "`verify`", "{}" {
+        /// The readers. Default: every node that has the volume mounted.
+        on: Nodes, optional;
+        /// Whether the blocks are looked for on every copy of the disks below as well. Default: whether the lab knows
+        /// where they are, that is, without `md`.
+        legs: bool, optional;
+    }
+}

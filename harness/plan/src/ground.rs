@@ -1,0 +1,226 @@
+//! What layers stand on: who is offered which devices, from the lowest layer upwards.
+
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::names::NodeName;
+use crate::plan::LayerKind;
+use crate::read::At;
+use crate::roster::Roster;
+use crate::units::ByteSize;
+
+/// A block device as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// `None`: not known.
+    pub(crate) size: Option<ByteSize>,
+    /// The disks that its bytes are on; two devices with the same disks have the same bytes.
+    pub(crate) disks: Vec<usize>,
+    /// The number of a DRBD device.
+    pub(crate) minor: Option<u8>,
+    /// The uid of a GNBD export.
+    pub(crate) uid: Option<u32>,
+}
+
+impl Device {
+    pub(crate) fn new(size: Option<ByteSize>, disk: usize) -> Self {
+        Self {
+            size,
+            disks: vec![disk],
+            minor: None,
+            uid: None,
+        }
+    }
+
+    /// All of them as one.
+    fn joined(devices: &[Self]) -> Self {
+        let sizes: Option<Vec<u64>> = devices
+            .iter()
+            .map(|device| device.size.map(ByteSize::bytes))
+            .collect();
+        let total = sizes.map(|sizes| sizes.into_iter().fold(0, u64::saturating_add));
+        Self {
+            size: total.map(ByteSize::from_bytes),
+            disks: devices
+                .iter()
+                .flat_map(|device| device.disks.iter().copied())
+                .collect(),
+            minor: None,
+            uid: None,
+        }
+    }
+}
+
+/// The devices that the layers so far offer.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) roster: &'a Roster,
+    /// By the nodes' places in the roster.
+    offers: Vec<Vec<Device>>,
+    /// Which layer offers them.
+    pub(crate) top: Option<(LayerKind, Span)>,
+    /// Which layer gave a node its disk.
+    owners: Vec<Option<(LayerKind, Span)>>,
+    disks: usize,
+    /// Every layer so far was understood. If one was not, a device that is missing here proves nothing.
+    pub(crate) sure: bool,
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn new(roster: &'a Roster, sure: bool) -> Self {
+        Self {
+            roster,
+            offers: vec![Vec::new(); roster.nodes.len()],
+            top: None,
+            owners: vec![None; roster.nodes.len()],
+            disks: 0,
+            sure: sure && roster.is_whole(),
+        }
+    }
+
+    /// Every node.
+    pub(crate) fn all(&self) -> Vec<NodeName> {
+        self.roster
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .collect()
+    }
+
+    /// The nodes to which the layer below gives devices, in the order of their numbers.
+    pub(crate) fn holders(&self) -> Vec<NodeName> {
+        let nodes = self.roster.nodes.iter().zip(&self.offers);
+        nodes
+            .filter(|(_, devices)| !devices.is_empty())
+            .map(|(node, _)| node.name.clone())
+            .collect()
+    }
+
+    /// What the layer below gives a node.
+    pub(crate) fn devices(&self, name: &NodeName) -> &[Device] {
+        self.roster
+            .position(name)
+            .map_or(&[], |at| self.offers[at].as_slice())
+    }
+
+    /// What the layer below gives the first of the nodes that have something.
+    pub(crate) fn first_devices(&self) -> &[Device] {
+        self.offers
+            .iter()
+            .find(|devices| !devices.is_empty())
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn new_disk(&mut self) -> usize {
+        self.disks += 1;
+        self.disks
+    }
+
+    /// A layer gives a node a disk of its own: nodes have one.
+    pub(crate) fn take_disk(
+        &mut self,
+        node: &At<NodeName>,
+        kind: LayerKind,
+        mistakes: &mut Mistakes,
+    ) {
+        let Some(at) = self.roster.position(&node.value) else {
+            return;
+        };
+        if let Some((first, span)) = &self.owners[at] {
+            mistakes.note(
+                Diagnostic::at(
+                    &node.span,
+                    format!("two layers give `{}` a disk", node.value),
+                )
+                .label(format!("a disk for `{kind}`"))
+                .also(span, format!("a disk for `{first}`"))
+                .help("a node has one disk: name other nodes, or drop one of the layers"),
+            );
+            return;
+        }
+        self.owners[at] = Some((kind, node.span.clone()));
+    }
+
+    /// A layer takes all that is there, and offers these.
+    pub(crate) fn replace(
+        &mut self,
+        (kind, span): (LayerKind, &Span),
+        offers: impl IntoIterator<Item = (NodeName, Vec<Device>)>,
+    ) {
+        for devices in &mut self.offers {
+            devices.clear();
+        }
+        self.add((kind, span), offers);
+    }
+
+    /// A layer offers these beside those of the one before.
+    pub(crate) fn add(
+        &mut self,
+        (kind, span): (LayerKind, &Span),
+        offers: impl IntoIterator<Item = (NodeName, Vec<Device>)>,
+    ) {
+        for (name, devices) in offers {
+            if let Some(at) = self.roster.position(&name) {
+                self.offers[at].extend(devices);
+            }
+        }
+        self.top = Some((kind, span.clone()));
+    }
+
+    /// A layer makes other devices of each node's.
+    pub(crate) fn transform(
+        &mut self,
+        (kind, span): (LayerKind, &Span),
+        change: impl Fn(&[Device]) -> Vec<Device>,
+    ) {
+        for devices in &mut self.offers {
+            *devices = change(devices);
+        }
+        self.top = Some((kind, span.clone()));
+    }
+
+    /// A layer makes one device of all that a node has; gives the nodes.
+    pub(crate) fn join(
+        &mut self,
+        kind: LayerKind,
+        span: &Span,
+        mistakes: &mut Mistakes,
+    ) -> Vec<NodeName> {
+        self.check_paths(kind, span, mistakes);
+        let on = self.holders();
+        self.transform((kind, span), |devices| match devices {
+            [] => Vec::new(),
+            several => vec![Device::joined(several)],
+        });
+        on
+    }
+
+    /// Two paths to one disk look like two disks.
+    /// Whether that was not so.
+    pub(crate) fn check_paths(
+        &self,
+        kind: LayerKind,
+        span: &Span,
+        mistakes: &mut Mistakes,
+    ) -> bool {
+        let devices = self.first_devices();
+        let twice = devices.iter().enumerate().any(|(at, device)| {
+            devices[..at]
+                .iter()
+                .any(|other| other.disks == device.disks)
+        });
+        let Some((below, place)) = self.top.as_ref().filter(|_| twice && self.sure) else {
+            return true;
+        };
+        mistakes.note(
+            Diagnostic::at(span, format!("`{kind}` over several paths to one disk"))
+                .label("takes each path for a disk of its own")
+                .also(
+                    place,
+                    format!("`{below}` offers the same disk more than once"),
+                )
+                .help(format!(
+                    "put a `[[layer]]` with `multipath = {{}}` between `{below}` and `{kind}`"
+                )),
+        );
+        false
+    }
+}

@@ -1,0 +1,380 @@
+//! `gnbd` lowered: who exports what, who imports it, and who makes sure that a lost server is really lost.
+
+use std::time::Duration;
+
+use super::membership::{Clusters, at_start};
+use super::{Limits, check_disk, check_port, plain, sorted};
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document;
+use crate::ground::{Device, Ground};
+use crate::names::NodeName;
+use crate::plan::{Export, Gnbd, LayerKind};
+use crate::read::At;
+use crate::units::ByteSize;
+
+/// The servers' word for none given.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+/// A name on the wire has 32 bytes, the last of which is 0.
+const LONGEST_NAME: usize = 31;
+
+/// The layer, and its nodes: servers and clients.
+pub(crate) fn gnbd(
+    layer: &document::Gnbd,
+    span: &Span,
+    clusters: &Clusters,
+    ground: &mut Ground<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<(Vec<NodeName>, Gnbd)> {
+    check_port(layer.port.as_ref(), mistakes);
+    Limits::seconds(1, 3600).check("timeout", layer.timeout.as_ref(), mistakes);
+    Limits::seconds(0, 3600).check("fail_fast", layer.fail_fast.as_ref(), mistakes);
+    check_cached(layer, mistakes);
+    let size = check_disk(layer.disk.as_ref(), mistakes);
+    let servers = servers(layer, span, ground, mistakes);
+    let clients = clients(layer, span, servers.as_deref(), ground, mistakes);
+    let (servers, clients) = (servers?, clients?);
+    let devices = exported(layer, size, &servers, ground, mistakes)?;
+    let exports = exports(layer, &servers, &devices, mistakes)?;
+    check_caches(layer, &servers, &exports, mistakes);
+    let membership = membership(layer, span, &servers, &clients, clusters, ground, mistakes);
+
+    let imported: Vec<Device> = devices
+        .iter()
+        .zip(&exports)
+        .map(|(device, export)| Device {
+            minor: None,
+            uid: Some(export.uid),
+            ..device.clone()
+        })
+        .collect();
+    ground.replace(
+        (LayerKind::Gnbd, span),
+        plain(&clients)
+            .into_iter()
+            .map(|client| (client, imported.clone())),
+    );
+    let on = sorted(
+        ground.roster,
+        servers.iter().chain(&clients).cloned().collect(),
+    );
+    let gnbd = Gnbd {
+        servers: plain(&servers),
+        clients: plain(&clients),
+        disk: layer.disk.as_ref().map(|disk| disk.value),
+        exports,
+        port: layer.port.as_ref()?.value,
+        cached: layer.cached.as_ref()?.value,
+        timeout: layer
+            .timeout
+            .as_ref()
+            .map_or(TIMEOUT, |timeout| timeout.value),
+        fail_fast: layer.fail_fast.as_ref().map(|fail_fast| fail_fast.value),
+        membership: membership?,
+    };
+    Some((plain(&on), gnbd))
+}
+
+fn at_span(names: Vec<NodeName>, span: &Span) -> Vec<At<NodeName>> {
+    let placed = names.into_iter().map(|value| At {
+        value,
+        span: span.clone(),
+    });
+    placed.collect()
+}
+
+fn servers(
+    layer: &document::Gnbd,
+    span: &Span,
+    ground: &Ground<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<At<NodeName>>> {
+    let roster = ground.roster;
+    let servers = match &layer.on {
+        Some(list) => sorted(roster, roster.expand(list, mistakes)?),
+        None => at_span(ground.holders(), span),
+    };
+    let without_disk = layer.disk.is_none() && ground.first_devices().is_empty();
+    if ground.sure && without_disk && !mistakes.any_within(span) {
+        mistakes.note(
+            Diagnostic::at(span, "`gnbd` without a device to export")
+                .label("no layer below offers one")
+                .help(
+                    r#"give the servers disks with `disk = "64MiB"`, or put a `drbd` layer below"#,
+                ),
+        );
+        return None;
+    }
+    if servers.is_empty() {
+        if ground.sure && !mistakes.any_within(span) {
+            mistakes.note(
+                Diagnostic::at(span, "`gnbd` without servers")
+                    .label("`on` is missing")
+                    .help(r#"name those that get a disk and export it, such as `on = "storage"`"#),
+            );
+        }
+        return None;
+    }
+    for server in &servers {
+        if ground.sure && !at_start(roster, &server.value) {
+            mistakes.note(
+                Diagnostic::at(&server.span, format!("the server `{}` joins later", server.value))
+                    .label("servers are there from the start")
+                    .help(format!(
+                        r#"drop `joins = "later"` of `{}`, or name another node; clients may join later"#,
+                        server.value
+                    )),
+            );
+        }
+    }
+    Some(servers)
+}
+
+fn clients(
+    layer: &document::Gnbd,
+    span: &Span,
+    servers: Option<&[At<NodeName>]>,
+    ground: &Ground<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<At<NodeName>>> {
+    let roster = ground.roster;
+    let server = |name: &NodeName| {
+        servers.and_then(|servers| servers.iter().find(|server| server.value == *name))
+    };
+    let clients = if let Some(list) = &layer.clients {
+        sorted(roster, roster.expand(list, mistakes)?)
+    } else {
+        let mut others = ground.all();
+        others.retain(|name| server(name).is_none());
+        at_span(others, span)
+    };
+    servers?;
+    let mut right = true;
+    for client in &clients {
+        if let Some(server) = server(&client.value) {
+            right = false;
+            mistakes.note(
+                Diagnostic::at(
+                    &client.span,
+                    format!("`{}` imports its own export", client.value),
+                )
+                .label("a client")
+                .also(&server.span, "and a server")
+                .help(
+                    "name it as server or as client: writing its own export back needs memory that only writing frees",
+                ),
+            );
+        }
+    }
+    if clients.is_empty() && ground.sure {
+        right = false;
+        mistakes.note(
+            Diagnostic::at(span, "`gnbd` without clients")
+                .label("every node is a server")
+                .help("add a node that imports, or name the servers in `on`"),
+        );
+    }
+    right.then_some(clients)
+}
+
+/// What each server exports.
+fn exported(
+    layer: &document::Gnbd,
+    size: Option<ByteSize>,
+    servers: &[At<NodeName>],
+    ground: &mut Ground<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<Device>> {
+    let mut devices = Vec::new();
+    for server in servers {
+        let name = &server.value;
+        if let Some(disk) = &layer.disk {
+            let from = At {
+                value: name.clone(),
+                span: disk.span.clone(),
+            };
+            ground.take_disk(&from, LayerKind::Gnbd, mistakes);
+            devices.push(Device::new(size, ground.new_disk()));
+            continue;
+        }
+        match ground.devices(name) {
+            [device] => devices.push(device.clone()),
+            found if ground.sure => {
+                let (kind, place) = ground.top.as_ref()?;
+                let (title, label, help) = match found {
+                    [] => (
+                        format!("`{name}` has nothing to export"),
+                        "no device below",
+                        "name servers that the layer below gives a device: of DRBD, the primaries",
+                    ),
+                    many => (
+                        format!("`{name}` has {} devices to export", many.len()),
+                        "a server exports one",
+                        r#"join them with a layer `striped = { name = "san" }` below"#,
+                    ),
+                };
+                mistakes.note(
+                    Diagnostic::at(&server.span, title)
+                        .label(label)
+                        .also(place, format!("`{kind}` is right below"))
+                        .help(help),
+                );
+            }
+            _ => {}
+        }
+    }
+    (devices.len() == servers.len()).then_some(devices)
+}
+
+/// Names and uids. The uid of a DRBD is its number; other disks are counted.
+fn exports(
+    layer: &document::Gnbd,
+    servers: &[At<NodeName>],
+    devices: &[Device],
+    mistakes: &mut Mistakes,
+) -> Option<Vec<Export>> {
+    let form = layer.export.as_ref()?;
+    let mut exports: Vec<Export> = Vec::new();
+    let mut right = true;
+    for (at, (server, device)) in servers.iter().zip(devices).enumerate() {
+        let node = server.value.as_str();
+        let suffix = node.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        let name = form.replace("{node}", node).replace("{suffix}", suffix);
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty()
+            || name.len() > LONGEST_NAME
+            || !name.chars().all(letters)
+            || name.starts_with('.')
+        {
+            mistakes.note(
+                Diagnostic::at(&form.span, format!("`{name}` is not an export's name"))
+                    .label(format!("the export of `{node}`"))
+                    .help(format!(
+                        "use 1 to {LONGEST_NAME} letters, digits, `-`, `_`, `.` and the words `{{node}}` and `{{suffix}}`"
+                    )),
+            );
+            return None;
+        }
+        if let Some(first) = exports.iter().position(|export| export.name == name) {
+            right = false;
+            mistakes.note(
+                Diagnostic::at(&form.span, format!("two exports named `{name}`"))
+                    .label("would collide on every client")
+                    .also(
+                        &servers[first].span,
+                        format!("`{}` exports it", servers[first].value),
+                    )
+                    .also(&server.span, format!("and so does `{node}`"))
+                    .help(
+                        r#"give each server's a name of its own, such as `export = "gnbd-{node}"`"#,
+                    ),
+            );
+        }
+        let counted = devices.iter().position(|other| other.disks == device.disks);
+        let uid = device.minor.map_or_else(
+            || u32::try_from(counted.unwrap_or(at)).unwrap_or_default(),
+            u32::from,
+        );
+        exports.push(Export { name, uid });
+    }
+    right.then_some(exports)
+}
+
+/// What cached exports do not have.
+fn check_cached(layer: &document::Gnbd, mistakes: &mut Mistakes) {
+    let Some(cached) = layer.cached.as_ref().filter(|cached| cached.value) else {
+        return;
+    };
+    for (key, time) in [("timeout", &layer.timeout), ("fail_fast", &layer.fail_fast)] {
+        if let Some(time) = time {
+            mistakes.note(
+                Diagnostic::at(&time.span, format!("`{key}` of cached exports"))
+                    .label("would never be used")
+                    .also(
+                        &cached.span,
+                        "clients wait for ever for a cached export's server",
+                    )
+                    .help(format!("drop `{key}`, or `cached = true`")),
+            );
+        }
+    }
+}
+
+/// Two servers, each with a page cache over the same disk, answer with what the other has overwritten.
+fn check_caches(
+    layer: &document::Gnbd,
+    servers: &[At<NodeName>],
+    exports: &[Export],
+    mistakes: &mut Mistakes,
+) {
+    let Some(cached) = layer.cached.as_ref().filter(|cached| cached.value) else {
+        return;
+    };
+    for (at, export) in exports.iter().enumerate() {
+        if let Some(first) = exports[..at]
+            .iter()
+            .position(|other| other.uid == export.uid)
+        {
+            let (one, other) = (&servers[first].value, &servers[at].value);
+            mistakes.note(
+                Diagnostic::at(
+                    &cached.span,
+                    format!("cached exports of one disk by `{one}` and `{other}`"),
+                )
+                .label("each has a cache of its own, which the other does not refresh")
+                .help("drop `cached = true`: uncached exports go past the page cache"),
+            );
+            return;
+        }
+    }
+}
+
+/// Whether the programs ask corosync, and a refusal where nobody would make sure that a lost server is really lost.
+fn membership(
+    layer: &document::Gnbd,
+    span: &Span,
+    servers: &[At<NodeName>],
+    clients: &[At<NodeName>],
+    clusters: &Clusters,
+    ground: &Ground<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<bool> {
+    let (servers, clients) = (plain(servers), plain(clients));
+    let can = clusters.one_has(&clients) && clusters.lone(&servers).is_none();
+    if let Some(wanted) = layer
+        .membership
+        .as_ref()
+        .filter(|wanted| wanted.value && !can && ground.sure)
+    {
+        let everybody = [servers, clients].concat();
+        let title = clusters.lone(&everybody).map_or_else(
+            || "the clients are in different clusters".to_owned(),
+            |node| format!("`{node}` is in no cluster"),
+        );
+        mistakes.note(
+            Diagnostic::at(&wanted.span, title)
+                .label("asks for a cluster of the clients, and one for every server")
+                .help("put `membership` layers below with all clients in one and the servers in the same or others"),
+        );
+        return None;
+    }
+    let membership = layer.membership.as_ref().map_or(can, |given| given.value);
+    let cached = layer.cached.as_ref()?.value;
+    if !cached && !membership && layer.fail_fast.is_none() && ground.sure {
+        let (place, label) = match &layer.membership {
+            Some(off) => (
+                &off.span,
+                "nobody would say whether a lost server is fenced",
+            ),
+            None => (span, "nobody says whether a lost server is fenced"),
+        };
+        mistakes.note(
+            Diagnostic::at(place, "uncached `gnbd` without membership")
+                .label(label)
+                .help(
+                    "put `membership` layers below, one with all clients; or give `cached = true`; or `fail_fast = \"10s\"`, which fails requests that a slow server may still apply",
+                ),
+        );
+        return None;
+    }
+    Some(membership)
+}

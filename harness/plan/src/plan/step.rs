@@ -1,0 +1,254 @@
+//! What a plan does to the running stack.
+
+use std::time::Duration;
+
+use super::layer::LayerKind;
+use crate::names::{CheckpointName, ClusterName, GuestPath, NodeName, ResourceName, StepLabel};
+use crate::units::ByteSize;
+
+/// One thing done to the running stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How the record calls it; unique in a scenario.
+    pub label: StepLabel,
+    /// The host ends the wait for it after this long.
+    pub deadline: Duration,
+    /// After it the whole fleet is kept under this name; nothing runs in the background then.
+    pub checkpoint: Option<CheckpointName>,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Mounts the volume.
+    Mount(Mount),
+    /// Unmounts the volume.
+    Unmount(Unmount),
+    /// Writes with dd.
+    Dd(Dd),
+    /// Waits for a step that runs in the background.
+    Wait(Wait),
+    /// Boots a further node and brings it into the cluster.
+    AddNode(AddNode),
+    /// Compares what the nodes see.
+    Check(Check),
+    /// Runs a command.
+    Run(Run),
+    /// Writes numbered blocks and keeps a journal of what was acknowledged.
+    Write(Write),
+    /// Ends a node without warning.
+    Crash(Crash),
+    /// Brings a crashed node back, with its disk.
+    Restart(Restart),
+    /// Ends a process.
+    StopProcess(StopProcess),
+    /// Starts a layer's daemons again.
+    Start(Start),
+    /// Waits for a state of a layer.
+    WaitFor(WaitFor),
+    /// Reads every acknowledged block back.
+    Verify(Verify),
+}
+
+/// Mounts the volume on nodes, side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where; never empty.
+    pub on: Vec<NodeName>,
+    /// The mount must fail and say this (a regular expression on what mount and the kernel said).
+    pub fails: Option<String>,
+}
+
+/// Unmounts the volume on nodes, side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmount {
+    /// Where; never empty.
+    pub on: Vec<NodeName>,
+}
+
+/// dd on one node, or on several from a common start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dd {
+    /// The writers; never empty.
+    pub on: Vec<NodeName>,
+    /// What is written.
+    pub source: Source,
+    /// File under the mount point; `{node}` stands for the writer's name.
+    pub of: String,
+    /// Block size.
+    pub bs: ByteSize,
+    /// Blocks.
+    pub count: u64,
+    /// dd's `oflag=`.
+    pub oflag: Vec<String>,
+    /// dd's `conv=`.
+    pub conv: Vec<String>,
+    /// Goes on while the next steps run, until a `wait` step of this step's label or the scenario's end.
+    pub background: bool,
+}
+
+impl Dd {
+    /// Bytes that one writer writes.
+    pub fn bytes(&self) -> u64 {
+        self.bs.bytes().saturating_mul(self.count)
+    }
+}
+
+/// What dd reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// `/dev/zero`, as in the article.
+    Zero,
+    /// Random bytes made in the guest's memory before the start; different on every node and each time they are made.
+    Random,
+}
+
+/// Waits for a background step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The step's label.
+    pub step: StepLabel,
+}
+
+/// Hot addition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddNode {
+    /// A node that joins later.
+    pub node: NodeName,
+    /// Whether it mounts the volume as well.
+    pub mount: bool,
+}
+
+/// An oracle over the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The nodes asked; never empty.
+    pub on: Vec<NodeName>,
+    /// The same files with the same sha256 everywhere, and the acknowledged bytes of every dd before.
+    pub same_tree: Option<GuestPath>,
+    /// No oops, BUG, hung task or lockup in any kernel log.
+    pub kernel_log: bool,
+}
+
+/// A command on nodes, side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Where; never empty.
+    pub on: Vec<NodeName>,
+    /// Given to the guest's shell; `{node}` stands for the node's name.
+    pub command: String,
+    /// The exit code that it must end with.
+    pub exit: i32,
+    /// A regular expression that standard output and error together must match.
+    pub output: Option<String>,
+}
+
+/// Numbered, checksummed blocks, each written with `O_DIRECT` and `O_DSYNC`; the time of each acknowledgement is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The writers; never empty. On a node one writes at a time.
+    pub on: Vec<NodeName>,
+    /// File under the mount point; `{node}` stands for the writer's name.
+    pub of: String,
+    /// Size of a block, a multiple of 4 KiB.
+    pub bs: ByteSize,
+    /// Blocks.
+    pub count: u64,
+    /// Goes on while the next steps run, until a `wait` step of this step's label or the scenario's end.
+    pub background: bool,
+}
+
+/// The sudden end of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash {
+    /// A node that is there.
+    pub node: NodeName,
+    /// In what way.
+    pub how: CrashKind,
+    /// It happens at a random moment within this time, drawn from the run's seed. Zero: at once.
+    pub within: Duration,
+}
+
+/// How a node ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashKind {
+    /// Its power is cut: QEMU is killed.
+    Power,
+    /// Its kernel panics, and stays so until its power is cut.
+    Panic,
+}
+
+/// A crashed node's return: the same machine and disk; every layer comes up on it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    /// A node that was crashed.
+    pub node: NodeName,
+}
+
+/// A signal to all processes of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopProcess {
+    /// Where; never empty.
+    pub on: Vec<NodeName>,
+    /// The name of the program.
+    pub process: String,
+    /// The signal, without `SIG`: `KILL`, `TERM`, `STOP`, `CONT`.
+    pub signal: String,
+}
+
+/// A layer's daemons started again where they were stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Where; never empty.
+    pub on: Vec<NodeName>,
+    /// Which layer's.
+    pub layer: LayerKind,
+}
+
+/// A state that nodes must come to see within the step's deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitFor {
+    /// Who must see it; never empty.
+    pub on: Vec<NodeName>,
+    /// What.
+    pub state: Awaited,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Awaited {
+    /// So many paths of multipath maps, all maps together.
+    Paths {
+        /// That carry requests.
+        active: u32,
+        /// That do not.
+        failed: u32,
+    },
+    /// A DRBD resource as the node sees it.
+    Drbd {
+        /// Which.
+        resource: ResourceName,
+        /// `drbdadm cstate`: `Connected`, `WFConnection`, `SyncTarget`, ...
+        connection: Option<String>,
+        /// `drbdadm dstate`: `UpToDate/UpToDate`, ...
+        disk: Option<String>,
+    },
+    /// Exactly these nodes are members of the cluster.
+    Members {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Its members, in the order of their numbers.
+        members: Vec<NodeName>,
+    },
+}
+
+/// Every block that was acknowledged, read back with `O_DIRECT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// Nodes that read the files; never empty.
+    pub on: Vec<NodeName>,
+    /// Whether the blocks are looked for on every copy of the disks below as well.
+    pub legs: bool,
+}

@@ -1,0 +1,327 @@
+//! `wait_for`: a state that some layer of the scenario knows, seen by nodes that can see it.
+
+use super::Walk;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::document;
+use crate::names::NodeName;
+use crate::plan::{Awaited, Layer, LayerKind, Storey, WaitFor};
+use crate::read::At;
+use crate::suggest::{did_you_mean, quoted};
+use crate::topology::Must;
+
+/// DRBD 8.4's connection states.
+const CONNECTIONS: [&str; 24] = [
+    "StandAlone",
+    "Disconnecting",
+    "Unconnected",
+    "Timeout",
+    "BrokenPipe",
+    "NetworkFailure",
+    "ProtocolError",
+    "TearDown",
+    "WFConnection",
+    "WFReportParams",
+    "Connected",
+    "StartingSyncS",
+    "StartingSyncT",
+    "WFBitMapS",
+    "WFBitMapT",
+    "WFSyncUUID",
+    "SyncSource",
+    "SyncTarget",
+    "VerifyS",
+    "VerifyT",
+    "PausedSyncS",
+    "PausedSyncT",
+    "Ahead",
+    "Behind",
+];
+
+/// DRBD 8.4's disk states.
+const DISKS: [&str; 9] = [
+    "Diskless",
+    "Attaching",
+    "Failed",
+    "Negotiating",
+    "Inconsistent",
+    "Outdated",
+    "DUnknown",
+    "Consistent",
+    "UpToDate",
+];
+
+impl Walk<'_> {
+    pub(super) fn wait_for(&mut self, entry: &document::WaitFor, span: &Span) -> Option<WaitFor> {
+        let (storey, state) = match (&entry.paths, &entry.drbd, &entry.cluster) {
+            (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_)) => {
+                self.check_companions(entry);
+                if entry.paths.is_some() {
+                    self.paths(entry, span)?
+                } else if entry.drbd.is_some() {
+                    self.drbd(entry)?
+                } else {
+                    self.members(entry)?
+                }
+            }
+            given => {
+                if !self.mistakes.any_within(span) {
+                    let title = match given {
+                        (None, None, None) => "`wait_for` without a state",
+                        _ => "`wait_for` with several states",
+                    };
+                    self.mistakes.note(
+                        Diagnostic::at(span, title)
+                            .label("needs one of `paths`, `drbd` and `cluster`")
+                            .help(r#"write `paths = { active = 4 }`, `drbd = "r0", connection = "Connected"` or `cluster = "storage0", members = [...]`"#),
+                    );
+                }
+                return None;
+            }
+        };
+        let on = self.seers(entry, &storey, span)?;
+        Some(WaitFor { on, state })
+    }
+
+    /// Keys that belong to a state that is not asked for.
+    fn check_companions(&mut self, entry: &document::WaitFor) {
+        let keys = [
+            (
+                "connection",
+                "drbd",
+                entry.connection.as_ref().map(|key| &key.span),
+                entry.drbd.is_some(),
+            ),
+            (
+                "disk",
+                "drbd",
+                entry.disk.as_ref().map(|key| &key.span),
+                entry.drbd.is_some(),
+            ),
+            (
+                "members",
+                "cluster",
+                entry.members.as_ref().map(|key| &key.span),
+                entry.cluster.is_some(),
+            ),
+        ];
+        for (key, of, span, fits) in keys {
+            if let Some(span) = span.filter(|_| !fits) {
+                self.mistakes.note(
+                    Diagnostic::at(span, format!("`{key}` without `{of}`"))
+                        .label(format!("a state of which `{of}`?"))
+                        .help(format!("add `{of}`, or give this state a step of its own")),
+                );
+            }
+        }
+    }
+
+    /// Those of the layer's nodes that are asked, or all that are there.
+    fn seers(
+        &mut self,
+        entry: &document::WaitFor,
+        storey: &Storey,
+        span: &Span,
+    ) -> Option<Vec<NodeName>> {
+        let mut on = self
+            .topology
+            .choose(entry.on.as_ref(), Must::BeThere, span, self.mistakes)?;
+        let kind = storey.layer.kind();
+        let Some(list) = &entry.on else {
+            on.retain(|node| storey.on.contains(node));
+            if on.is_empty() {
+                self.mistakes.note(
+                    Diagnostic::at(
+                        span,
+                        format!("no node of this `{kind}` is there at this step"),
+                    )
+                    .label("nobody to see it")
+                    .help("put a `restart` step before it, or drop this one"),
+                );
+            }
+            return (!on.is_empty()).then_some(on);
+        };
+        if let Some(stranger) = on.iter().find(|node| !storey.on.contains(node)) {
+            self.mistakes.note(
+                Diagnostic::at(&list.span, format!("`{stranger}` cannot see that"))
+                    .label(format!("not of this `{kind}`"))
+                    .help(format!("name nodes that can: {}", quoted(&storey.on))),
+            );
+            return None;
+        }
+        Some(on)
+    }
+
+    fn paths(&mut self, entry: &document::WaitFor, span: &Span) -> Option<(Storey, Awaited)> {
+        let paths = entry.paths.as_ref()?;
+        let tower = self.topology.tower;
+        let Some(storey) = tower.storey(LayerKind::Multipath) else {
+            self.unknown(&paths.span, LayerKind::Multipath, "paths", "multipath = {}");
+            return None;
+        };
+        let (active, failed) = (paths.active.as_ref()?.value, paths.failed.as_ref()?.value);
+        let all = tower.layers.iter().find_map(|storey| match &storey.layer {
+            Layer::Gnbd(gnbd) => u32::try_from(gnbd.exports.len()).ok(),
+            _ => None,
+        });
+        if let Some(all) = all
+            && active.saturating_add(failed) > all
+        {
+            self.mistakes.note(
+                Diagnostic::at(&paths.span, format!("more paths than there are: {all}"))
+                    .label(format!("{active} and {failed}"))
+                    .help("each client has one path for each export, those of all maps together"),
+            );
+        } else if active == 0 && failed == 0 {
+            self.mistakes.note(
+                Diagnostic::at(span, "no paths to wait for")
+                    .label("neither active nor failed ones")
+                    .help("give the number of those that carry requests, such as `active = 4`"),
+            );
+        }
+        Some((storey.clone(), Awaited::Paths { active, failed }))
+    }
+
+    fn drbd(&mut self, entry: &document::WaitFor) -> Option<(Storey, Awaited)> {
+        let resource = entry.drbd.as_ref()?;
+        self.check_states("connection", entry.connection.as_ref(), &CONNECTIONS, 1);
+        self.check_states("disk", entry.disk.as_ref(), &DISKS, 2);
+        if entry.connection.is_none() && entry.disk.is_none() {
+            self.mistakes.note(
+                Diagnostic::at(&resource.span, "a resource without a state")
+                    .label("`connection` or `disk` is missing")
+                    .help(r#"add `connection = "Connected"`, or `disk = "UpToDate/UpToDate"`, or both"#),
+            );
+        }
+        let tower = self.topology.tower;
+        let named = |storey: &&Storey| matches!(&storey.layer, Layer::Drbd(drbd) if drbd.resource == resource.value);
+        let Some(storey) = tower.layers.iter().find(named) else {
+            let resources = tower
+                .layers
+                .iter()
+                .filter_map(|storey| match &storey.layer {
+                    Layer::Drbd(drbd) => Some(drbd.resource.as_str()),
+                    _ => None,
+                });
+            self.unknown_name(
+                &resource.span,
+                "resource",
+                resource.as_str(),
+                resources.collect(),
+            );
+            return None;
+        };
+        let state = Awaited::Drbd {
+            resource: resource.value.clone(),
+            connection: entry.connection.as_ref().map(|state| state.value.clone()),
+            disk: entry.disk.as_ref().map(|state| state.value.clone()),
+        };
+        Some((storey.clone(), state))
+    }
+
+    fn members(&mut self, entry: &document::WaitFor) -> Option<(Storey, Awaited)> {
+        let cluster = entry.cluster.as_ref()?;
+        let tower = self.topology.tower;
+        let named = |storey: &&Storey| matches!(&storey.layer, Layer::Membership(membership) if membership.cluster == cluster.value);
+        let Some(storey) = tower.layers.iter().find(named) else {
+            let clusters = tower
+                .layers
+                .iter()
+                .filter_map(|storey| match &storey.layer {
+                    Layer::Membership(membership) => Some(membership.cluster.as_str()),
+                    _ => None,
+                });
+            self.unknown_name(
+                &cluster.span,
+                "cluster",
+                cluster.as_str(),
+                clusters.collect(),
+            );
+            return None;
+        };
+        let Some(list) = &entry.members else {
+            self.mistakes.note(
+                Diagnostic::at(&cluster.span, "a cluster without its members")
+                    .label("`members` is missing")
+                    .help(format!("add `members = [\"{}\"]`", storey.on[0])),
+            );
+            return None;
+        };
+        let roster = self.topology.roster;
+        let mut members = roster.expand(list, self.mistakes)?;
+        members.sort_by_key(|name| roster.position(&name.value));
+        for member in members
+            .iter()
+            .filter(|member| !storey.on.contains(&member.value))
+        {
+            self.mistakes.note(
+                Diagnostic::at(
+                    &member.span,
+                    format!(
+                        "`{}` is never a member of `{}`",
+                        member.value, cluster.value
+                    ),
+                )
+                .label("not of this cluster")
+                .help(format!("its nodes are {}", quoted(&storey.on))),
+            );
+        }
+        let state = Awaited::Members {
+            cluster: cluster.value.clone(),
+            members: members.into_iter().map(|member| member.value).collect(),
+        };
+        Some((storey.clone(), state))
+    }
+
+    /// DRBD's words, so many of them with `/` between.
+    fn check_states(
+        &mut self,
+        key: &str,
+        states: Option<&At<String>>,
+        known: &[&str],
+        count: usize,
+    ) {
+        let Some(states) = states else { return };
+        let words: Vec<&str> = states.split('/').collect();
+        if words.len() != count {
+            self.mistakes.note(
+                Diagnostic::at(
+                    &states.span,
+                    format!("`{}` is not the state of both disks", states.value),
+                )
+                .label("the node's own and its peer's, with `/` between")
+                .help("write for instance `UpToDate/DUnknown`"),
+            );
+            return;
+        }
+        for word in words.into_iter().filter(|word| !known.contains(word)) {
+            self.mistakes.note(
+                Diagnostic::at(&states.span, format!("unknown state `{word}` in `{key}`"))
+                    .label("not a word of DRBD's")
+                    .help(did_you_mean(word, "states", known.iter().copied())),
+            );
+        }
+    }
+
+    fn unknown(&mut self, span: &Span, kind: LayerKind, what: &str, example: &str) {
+        if self.topology.tower.whole {
+            self.mistakes.note(
+                Diagnostic::at(span, format!("no layer of this scenario knows `{what}`"))
+                    .label(format!("a state of `{kind}`"))
+                    .help(format!(
+                        "add a `[[layer]]` with `{example}`, or drop this step"
+                    )),
+            );
+        }
+    }
+
+    fn unknown_name(&mut self, span: &Span, what: &str, name: &str, known: Vec<&str>) {
+        if self.topology.tower.whole {
+            let plural = format!("{what}s");
+            self.mistakes.note(
+                Diagnostic::at(span, format!("unknown {what} `{name}`"))
+                    .label("no layer of this scenario has it")
+                    .help(did_you_mean(name, &plural, known)),
+            );
+        }
+    }
+}

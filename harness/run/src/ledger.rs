@@ -1,0 +1,314 @@
+//! What a writer was to write, and what of that was acknowledged when: kept on the host, so that no guest's end can
+//! lose it.
+
+use sanlab_record::Acknowledged;
+use serde::{Deserialize, Serialize};
+
+use crate::Fault;
+
+/// One writer's account. It writes its blocks in order, so that what was acknowledged is a beginning of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    /// The step and node, for messages: "step write on vix0".
+    pub(crate) by: String,
+    /// The name and the seed that stand in its blocks, the same in a fork as in the run that kept its origin.
+    pub(crate) writer: String,
+    seed: u64,
+    /// Absolute, in every guest that has the volume mounted.
+    pub(crate) path: String,
+    /// Bytes of a block.
+    pub(crate) block: u64,
+    /// How many it was to write.
+    count: u64,
+    /// When each block was acknowledged, seconds since the run began: block 0 first.
+    acknowledged: Vec<f64>,
+    begun: Option<f64>,
+    /// When it was last heard of.
+    last: f64,
+    longest_gap: f64,
+    longest_gap_at: f64,
+    ended: Option<Ending>,
+    /// It was kept by an earlier run, whose clock its times are of.
+    #[serde(skip)]
+    inherited: bool,
+}
+
+/// Where a writer is by its own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Its file is not ready.
+    Ahead,
+    Writing,
+    Over,
+}
+
+/// How a writer ended by its own account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    Complete,
+    /// What it said.
+    Error(String),
+}
+
+impl Ledger {
+    /// Before its first line.
+    pub(crate) fn new(
+        by: &str,
+        (writer, seed): (&str, u64),
+        path: &str,
+        block: u64,
+        count: u64,
+    ) -> Self {
+        Self {
+            by: by.to_owned(),
+            writer: writer.to_owned(),
+            seed,
+            path: path.to_owned(),
+            block,
+            count,
+            acknowledged: Vec::new(),
+            begun: None,
+            last: 0.0,
+            longest_gap: 0.0,
+            longest_gap_at: 0.0,
+            ended: None,
+            inherited: false,
+        }
+    }
+
+    /// The same as a later run knows it.
+    pub(crate) fn inherited(self) -> Self {
+        Self {
+            inherited: true,
+            ..self
+        }
+    }
+
+    /// Takes in a line that came `at` seconds after the run began. What comes before this writer's own beginning is
+    /// somebody else's.
+    pub(crate) fn hear(&mut self, at: f64, line: &str) -> Result<(), Fault> {
+        let odd = |why: &str| Fault::Lab(format!("understand `{line}` of {}: {why}", self.by));
+        let mut words = line.split_whitespace();
+        match (words.next(), self.begun) {
+            (Some("begin"), _) if self.is_named(words.clone()) => {
+                if self.begun.is_some() {
+                    return Err(odd("it has begun already"));
+                }
+                self.begun = Some(at);
+            }
+            (_, None) => return Ok(()),
+            (Some("ack"), Some(_)) => {
+                let number: Option<u64> = words.next().and_then(|word| word.parse().ok());
+                if number != Some(self.blocks()) {
+                    let next = self.blocks();
+                    return Err(odd(&format!("block {next} is the next")));
+                }
+                self.gap(at);
+                self.acknowledged.push(at);
+            }
+            (Some("end"), Some(_)) => {
+                self.gap(at);
+                self.ended = Some(Ending::Complete);
+            }
+            (Some("error"), Some(_)) => {
+                self.gap(at);
+                let said: Vec<&str> = words.collect();
+                self.ended = Some(Ending::Error(said.join(" ")));
+            }
+            _ => return Err(odd("no writer says so")),
+        }
+        self.last = at;
+        Ok(())
+    }
+
+    /// Whether a beginning, `WRITER BLOCK COUNT SEED`, is this writer's.
+    fn is_named<'a>(&self, words: impl Iterator<Item = &'a str>) -> bool {
+        let Self {
+            writer,
+            block,
+            count,
+            seed,
+            ..
+        } = self;
+        let own = [
+            writer,
+            &block.to_string(),
+            &count.to_string(),
+            &seed.to_string(),
+        ];
+        words.eq(own)
+    }
+
+    fn gap(&mut self, at: f64) {
+        let gap = at - self.last;
+        if gap > self.longest_gap {
+            (self.longest_gap, self.longest_gap_at) = (gap, self.last);
+        }
+    }
+
+    /// How many blocks were acknowledged: those below this number.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.acknowledged.len() as u64
+    }
+
+    /// Whether every block was acknowledged.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.blocks() == self.count
+    }
+
+    /// Where it is.
+    pub(crate) fn course(&self) -> Course {
+        match (self.begun, &self.ended) {
+            (None, _) => Course::Ahead,
+            (_, None) => Course::Writing,
+            (_, Some(_)) => Course::Over,
+        }
+    }
+
+    /// How it ended, if it said so.
+    pub(crate) fn ended(&self) -> Option<&Ending> {
+        self.ended.as_ref()
+    }
+
+    /// How far it got, for messages about its end.
+    pub(crate) fn progress(&self) -> String {
+        let Self { count, .. } = self;
+        match (self.begun, self.acknowledged.last()) {
+            (None, _) => "it had not begun".to_owned(),
+            (_, None) => "nothing was acknowledged".to_owned(),
+            (_, Some(at)) => format!(
+                "{} of {count} blocks were acknowledged, the last at {at:.3} s",
+                self.blocks()
+            ),
+        }
+    }
+
+    /// When a block was acknowledged, for messages.
+    pub(crate) fn acknowledged_at(&self, number: u64) -> String {
+        let at = usize::try_from(number).ok();
+        let Some(at) = at.and_then(|number| self.acknowledged.get(number)) else {
+            return "never acknowledged".to_owned();
+        };
+        let of = if self.inherited {
+            " of the run that kept the checkpoint"
+        } else {
+            ""
+        };
+        format!("acknowledged at {at:.3} s{of}")
+    }
+
+    /// Bytes that were acknowledged, and the seconds from the beginning to the last of them.
+    pub(crate) fn throughput(&self) -> (u64, f64) {
+        let begun = self.begun.unwrap_or_default();
+        let last = self.acknowledged.last().copied().unwrap_or(begun);
+        (self.blocks() * self.block, last - begun)
+    }
+
+    /// The figures for the record.
+    pub(crate) fn figures(&self) -> Acknowledged {
+        Acknowledged {
+            blocks: self.blocks(),
+            longest_gap_seconds: self.longest_gap,
+            longest_gap_at: self.longest_gap_at,
+        }
+    }
+
+    /// What the checker must know to tell this writer's blocks.
+    pub(crate) fn arguments(&self) -> String {
+        format!(
+            "--writer {} --block {} --seed {}",
+            self.writer, self.block, self.seed
+        )
+    }
+
+    /// All of it as a file for people: `None` if an earlier run wrote it.
+    pub(crate) fn text(&self) -> Option<String> {
+        use std::fmt::Write as _;
+        if self.inherited {
+            return None;
+        }
+        let Self {
+            by, path, block, ..
+        } = self;
+        let mut text = format!(
+            "# {by}: blocks of {block} bytes to {path}; {}\n# block, seconds since the run began\n",
+            self.progress()
+        );
+        for (number, at) in self.acknowledged.iter().enumerate() {
+            // A String takes everything.
+            let _ = writeln!(text, "{number} {at:.6}");
+        }
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(lines: &[(f64, &str)]) -> Result<Ledger, Fault> {
+        let mut ledger = Ledger::new("step w on vc", ("vc", 3), "/mnt/f", 4096, 5);
+        for (at, line) in lines {
+            ledger.hear(*at, line)?;
+        }
+        Ok(ledger)
+    }
+
+    #[test]
+    fn gaps_count_from_the_beginning_to_the_end() {
+        let ledger = heard(&[
+            (1.0, "ack 7 1"),
+            (2.0, "begin vc 4096 5 3"),
+            (2.5, "ack 0 10"),
+            (6.5, "ack 1 20"),
+            (7.0, "ack 2 30"),
+            (12.0, "error 3 5 Input/output error"),
+        ])
+        .unwrap();
+        let figures = ledger.figures();
+        assert_eq!(figures.blocks, 3, "the first line was somebody else's");
+        assert!((figures.longest_gap_seconds - 5.0).abs() < 1e-9);
+        assert!((figures.longest_gap_at - 7.0).abs() < 1e-9);
+        let error = Ending::Error("3 5 Input/output error".to_owned());
+        assert_eq!(ledger.ended(), Some(&error));
+        assert_eq!(ledger.throughput().0, 3 * 4096);
+        assert!((ledger.throughput().1 - 5.0).abs() < 1e-9);
+        insta::assert_snapshot!(ledger.text().unwrap(), @r"
+        # step w on vc: blocks of 4096 bytes to /mnt/f; 3 of 5 blocks were acknowledged, the last at 7.000 s
+        # block, seconds since the run began
+        0 2.500000
+        1 6.500000
+        2 7.000000
+        ");
+    }
+
+    #[test]
+    fn a_line_out_of_order_is_not_taken_for_another() {
+        let begun = (1.0, "begin vc 4096 5 3");
+        for (line, why) in [
+            ("ack 1 10", "block 0 is the next"),
+            ("ack", "block 0 is the next"),
+            ("begin vc 4096 5 3", "it has begun already"),
+            ("hello", "no writer says so"),
+        ] {
+            let error = heard(&[begun, (2.0, line)]).unwrap_err().to_string();
+            assert!(error.ends_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_of_another_run_are_told_apart() {
+        let ledger = heard(&[(1.0, "begin vc 4096 5 3"), (1.5, "ack 0 10")]).unwrap();
+        assert_eq!(ledger.acknowledged_at(0), "acknowledged at 1.500 s");
+        assert_eq!(ledger.acknowledged_at(1), "never acknowledged");
+        let kept = serde_json::to_string(&ledger).unwrap();
+        let kept: Ledger = serde_json::from_str(&kept).unwrap();
+        assert_eq!(kept, ledger);
+        let kept = kept.inherited();
+        assert_eq!(
+            kept.acknowledged_at(0),
+            "acknowledged at 1.500 s of the run that kept the checkpoint"
+        );
+        assert_eq!(kept.text(), None);
+    }
+}

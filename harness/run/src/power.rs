@@ -1,0 +1,210 @@
+//! The power switch of the fleet: guests that must be sure that another is dead ask for its power to be cut.
+//!
+//! A guest asks with a line on its console, `sanlab power off NODE ID`, and waits for the file `/run/sanlab/power/ID`. Its
+//! content is `off` when the node is off, and a reason otherwise. A node that is off already is off.
+//!
+//! Who asks has missed the node for a time-out, and must know that nothing which the node had in hand then will ever be
+//! done. That is so, too, when the node was off within that time and has come back: such a one is left alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sanlab_plan::{CrashKind, Layer, NodeName, Plan};
+use sanlab_record::EventKind;
+
+use crate::Fault;
+use crate::scene::{Cause, Scene};
+use crate::site::Notice;
+use crate::tasks::quote;
+
+/// What stands before the node's name.
+const REQUEST: &str = "sanlab power off ";
+/// For telling the asker. It waits 30 s for that.
+const TELL: Duration = Duration::from_secs(20);
+
+/// Somebody asks for a node's power to be cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    by: NodeName,
+    /// As it was written.
+    node: String,
+    /// Names the answer.
+    id: String,
+}
+
+/// What a notice asks for, if it comes from a node of the plan and asks for anything.
+pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
+    let Notice::Console { node: by, line } = notice else {
+        return None;
+    };
+    let mut words = line.split_once(REQUEST)?.1.split_whitespace();
+    let (node, id) = (words.next()?, words.next()?);
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !id.chars().all(is_safe) {
+        return None;
+    }
+    let by = plan.nodes.iter().find(|one| one.name.as_str() == by)?;
+    Some(Request {
+        by: by.name.clone(),
+        node: node.to_owned(),
+        id: id.to_owned(),
+    })
+}
+
+/// Cuts the node's power unless it is off, and tells the asker. That the asker is itself gone meanwhile is no fault.
+pub(crate) async fn answer(scene: Arc<Scene>, request: Request) -> Result<(), Fault> {
+    let Request { by, node, id } = request;
+    let target = scene.plan.nodes.iter().map(|one| &one.name);
+    let said = match target.clone().find(|name| name.as_str() == node) {
+        Some(target) => {
+            cut(&scene, target, &by).await?;
+            "off".to_owned()
+        }
+        None => format!("{node} is no node of this fleet"),
+    };
+    let script = format!(
+        "mkdir -p /run/sanlab/power\n\
+         cd /run/sanlab/power\n\
+         echo {} >{id}.new\n\
+         mv {id}.new {id}\n",
+        quote(&said)
+    );
+    let told = match scene.site.exec(&by, &script, TELL).await {
+        Ok(ended) => ended.success(),
+        Err(fault) => Err(fault),
+    };
+    match told {
+        Err(fault) if scene.absence(&by).is_none() => {
+            Err(fault.during(format!("tell {by} that {node} is {said}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns when the node is off.
+async fn cut(scene: &Scene, node: &NodeName, by: &NodeName) -> Result<(), Fault> {
+    // Whoever ends it already must have done so.
+    let _switch = scene.power.lock().await;
+    if !scene.there().contains(node) {
+        return Ok(());
+    }
+    if let Some(ago) = scene
+        .since_off(node)
+        .filter(|ago| *ago < missed(&scene.plan))
+    {
+        let text = format!(
+            "{by} asked for its power: it was off until {:.1} s ago, so that it stays on",
+            ago.as_secs_f64()
+        );
+        let kind = EventKind::Progress { text };
+        scene.journal.note(Some(node.as_str()), kind);
+        return Ok(());
+    }
+    if !scene.departs(node, Cause::Fenced(by.clone())) {
+        return Ok(());
+    }
+    let kind = EventKind::Fenced { by: by.to_string() };
+    scene.journal.note(Some(node.as_str()), kind);
+    let off = scene.site.crash(node, CrashKind::Power).await;
+    off.map_err(|fault| fault.during(format!("cut the power of {node}, as {by} asked")))
+}
+
+/// How long a node has been missed at least when somebody asks for its power.
+fn missed(plan: &Plan) -> Duration {
+    let timeouts = plan.layers.iter().filter_map(|storey| match &storey.layer {
+        Layer::Gnbd(gnbd) => Some(gnbd.timeout),
+        _ => None,
+    });
+    timeouts.min().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use sanlab_plan::{Gnbd, Storey};
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::playact::{Playact, node, plan};
+    use crate::site::Site;
+
+    fn timeout_of(timeout: Duration) -> Layer {
+        Layer::Gnbd(Gnbd {
+            servers: vec![node("vix1")],
+            clients: vec![node("vix0")],
+            disk: None,
+            exports: Vec::new(),
+            port: 14567,
+            cached: false,
+            timeout,
+            fail_fast: None,
+            membership: true,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_off_within_the_time_out_stays_on() {
+        let mut plan = plan(Vec::new());
+        let stack = sanlab_stack::compose(&plan).unwrap();
+        let on = plan.nodes.iter().map(|one| one.name.clone()).collect();
+        let layer = timeout_of(Duration::from_secs(10));
+        plan.layers.push(Storey { on, layer });
+        let site = Arc::new(Playact::new(&plan, &stack, |_, _| None));
+        let as_site = Arc::clone(&site) as Arc<dyn Site>;
+        let journal = Journal::new(unbounded_channel().0);
+        let scene = Arc::new(Scene::new(plan, stack, as_site, journal));
+        let (asks, server) = (node("vix0"), node("vix1"));
+        scene.arrived(&[asks.clone(), server.clone()]);
+        scene.departs(&server, Cause::Step("step crash".to_owned()));
+        scene.powers_on(&server);
+        advance(Duration::from_secs(1)).await;
+        scene.returned(&server);
+        let ask = async |id: &str| {
+            let request = Request {
+                by: asks.clone(),
+                node: server.to_string(),
+                id: id.to_owned(),
+            };
+            answer(Arc::clone(&scene), request).await.unwrap();
+            let asked = site.asked.lock().unwrap();
+            let told = asked.iter().any(|(_, script)| {
+                script.contains("echo 'off'") && script.contains(&format!("mv {id}.new {id}"))
+            });
+            let cut = asked.iter().any(|(_, what)| what == "crash Power");
+            (told, cut)
+        };
+        advance(Duration::from_secs(8)).await;
+        assert_eq!(ask("1").await, (true, false), "9 s ago");
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(ask("2").await, (true, true), "11 s ago");
+    }
+
+    #[test]
+    fn a_request_is_told_from_other_lines() {
+        let plan = plan(Vec::new());
+        let said = |by: &str, line: &str| {
+            let notice = Notice::Console {
+                node: by.to_owned(),
+                line: line.to_owned(),
+            };
+            request(&plan, &notice)
+        };
+        assert_eq!(
+            said("vix0", "[   99.123456] sanlab power off vix1 812-3\r"),
+            Some(Request {
+                by: node("vix0"),
+                node: "vix1".to_owned(),
+                id: "812-3".to_owned()
+            })
+        );
+        for (by, line) in [
+            ("vix0", "sanlab power off vix1"),
+            ("vix0", "sanlab power off vix1 ../../etc/passwd"),
+            ("vix9", "sanlab power off vix1 7"),
+            ("vix0", "power off vix1 7"),
+        ] {
+            assert_eq!(said(by, line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `crash`: a node ends without warning, at a moment that the run's seed draws.
+
+use std::time::Duration;
+
+use sanlab_plan::{Crash, CrashKind};
+use sanlab_record::EventKind;
+use tokio::time::sleep;
+
+use super::Doing;
+use crate::scene::Cause;
+use crate::{Fault, chance};
+
+pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Fault> {
+    let Doing { scene, step, scope } = doing;
+    let Crash { node, how, within } = crash;
+    let moment = chance::moment(scene.seed, step.label.as_str(), *within);
+    if moment > Duration::ZERO {
+        scope.progress(
+            Some(node),
+            format!(
+                "crashes in {:.3} s (seed {})",
+                moment.as_secs_f64(),
+                scene.seed
+            ),
+        );
+        sleep(moment.saturating_sub(scope.elapsed())).await;
+    }
+    // Who is asked for this node's power meanwhile waits for this.
+    let _switch = scene.power.lock().await;
+    let said = scene.console_length(node);
+    if !scene.departs(node, Cause::Step(scope.name().to_owned())) {
+        let why = scene.absence(node).map(|absence| absence.cause.to_string());
+        let why = why.unwrap_or_default();
+        return Err(Fault::Stack(format!(
+            "crash {node}: it is not there any more: {why}"
+        )));
+    }
+    scope.say(
+        Some(node),
+        EventKind::Crashed {
+            how: match how {
+                CrashKind::Power => "power",
+                CrashKind::Panic => "panic",
+            }
+            .to_owned(),
+            after_seconds: scope.elapsed().as_secs_f64(),
+        },
+    );
+    let gone = scene.site.crash(node, *how).await;
+    gone.map_err(|fault| fault.during(format!("crash {node}")))?;
+    if *how == CrashKind::Panic {
+        scene.excuse(node, said);
+    }
+    Ok(())
+}

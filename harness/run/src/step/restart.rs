@@ -1,0 +1,35 @@
+//! `restart`: a node that was crashed, or fenced, comes back with its disk; every layer comes up on it again, and it
+//! mounts the volume if it had.
+
+use sanlab_plan::Restart;
+
+use super::Doing;
+use crate::drive::attend_to_kernel;
+use crate::{Fault, tasks};
+
+pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), Fault> {
+    let Doing { scene, scope, .. } = doing;
+    let node = &restart.node;
+    let Some(absence) = scene.absence(node) else {
+        return Err(Fault::Stack(format!("restart {node}: it is not down")));
+    };
+    let there = scene.there();
+    scope.progress(Some(node), format!("comes back: {}", absence.cause));
+    scene.powers_on(node);
+    let back = scene.site.restart(node).await;
+    back.map_err(|fault| fault.during(format!("restart {node}")))?;
+    scene.returned(node);
+    let just = std::slice::from_ref(node);
+    attend_to_kernel(scene, just).await?;
+    for work in scene.stack.rejoin(node, &there) {
+        tasks::carry_out(&*scene.site, scope, &work).await?;
+    }
+    if absence.mounted {
+        let work = scene
+            .volume()?
+            .mount(just, &scene.mounted(), scene.stack.topology());
+        tasks::carry_out(&*scene.site, scope, &work).await?;
+        scene.has_mounted(just);
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! `verify`: every block that was acknowledged is there, as the nodes see the file and as each copy of the disks below
+//! has it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use futures_util::future::try_join_all;
+use sanlab_plan::{NodeName, Verify};
+use sanlab_stack::Legs;
+
+use super::Doing;
+use crate::Fault;
+use crate::extents::{self, Piece};
+use crate::ledger::Ledger;
+use crate::site::Status;
+use crate::tasks::quote;
+
+/// How many losses a message names.
+const NAMED: usize = 8;
+/// Pieces in one list: a script must stay below the 128 KiB that Linux takes as one argument.
+const PIECES: usize = 1500;
+
+/// A block that is not what it must be, in words.
+type Loss = String;
+
+/// The number of a ledger, and what of its blocks lies on a disk.
+type Share = (usize, Vec<Piece>);
+
+pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fault> {
+    let scene = doing.scene;
+    let ledgers: Vec<Ledger> = scene
+        .ledgers()
+        .into_values()
+        .filter(|ledger| ledger.blocks() > 0)
+        .collect();
+    if ledgers.is_empty() {
+        return Err(Fault::Stack(
+            "verify: no block was ever acknowledged".to_owned(),
+        ));
+    }
+    let readers = verify.on.iter().map(|node| read(doing, node, &ledgers));
+    let mut losses: Vec<Loss> = try_join_all(readers).await?.concat();
+    if verify.legs {
+        match scene.stack.legs() {
+            Some(legs) => losses.extend(on_legs(doing, verify, &legs, &ledgers).await?),
+            None => doing
+                .scope
+                .progress(None, "where copies lie cannot be told of these layers"),
+        }
+    }
+    verdict(&losses)
+}
+
+fn verdict(losses: &[Loss]) -> Result<(), Fault> {
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let named = losses.iter().take(NAMED).map(String::as_str);
+    let named = named.collect::<Vec<_>>().join("\n");
+    let more = match losses.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("\nand {more} more"),
+    };
+    Err(Fault::Stack(format!(
+        "acknowledged blocks are lost:\n{named}{more}"
+    )))
+}
+
+/// Reads all files on one node, one after another.
+async fn read(doing: Doing<'_>, node: &NodeName, ledgers: &[Ledger]) -> Result<Vec<Loss>, Fault> {
+    let mut losses = Vec::new();
+    for ledger in ledgers {
+        let script = format!(
+            "exec /usr/sbin/sanlab-witness check --file {} {} --upto {}\n",
+            quote(&ledger.path),
+            ledger.arguments(),
+            ledger.blocks()
+        );
+        let found = check(doing, node, &script, ledger.blocks()).await;
+        let found = found.map_err(|fault| {
+            fault.during(format!("read the blocks of {} on {node}", ledger.path))
+        })?;
+        losses.extend(
+            found
+                .iter()
+                .map(|bad| told(node, &ledger.path, bad, ledger)),
+        );
+    }
+    let blocks: u64 = ledgers.iter().map(Ledger::blocks).sum();
+    let files = ledgers.len();
+    doing.scope.progress(
+        Some(node),
+        format!("read {blocks} acknowledged blocks of {files} files"),
+    );
+    Ok(losses)
+}
+
+/// Looks for all blocks on the disks that hold them, each node for itself.
+async fn on_legs(
+    doing: Doing<'_>,
+    verify: &Verify,
+    legs: &Legs,
+    ledgers: &[Ledger],
+) -> Result<Vec<Loss>, Fault> {
+    let Some(reader) = verify.on.first() else {
+        return Ok(Vec::new());
+    };
+    // By node and device.
+    let mut places: BTreeMap<(NodeName, String), Vec<Share>> = BTreeMap::new();
+    for (which, ledger) in ledgers.iter().enumerate() {
+        let script = format!("exec /usr/sbin/filefrag -v {}\n", quote(&ledger.path));
+        let ended = doing.exec(reader, &script).await?;
+        let what = || format!("find the extents of {} on {reader}", ledger.path);
+        let said = ended.success().map_err(|fault| fault.during(what()))?;
+        let extents = extents::parse(&said).map_err(|odd| Fault::Lab(odd).during(what()))?;
+        let pieces = extents::pieces(&extents, ledger.block, ledger.blocks(), |offset, length| {
+            legs.locate(offset, length)
+        });
+        for (place, pieces) in pieces.map_err(|odd| Fault::Stack(odd).during(what()))? {
+            places.entry(place).or_default().push((which, pieces));
+        }
+    }
+    let there = doing.scene.there();
+    let (here, gone): (Vec<_>, Vec<_>) = places
+        .into_iter()
+        .partition(|((node, _), _)| there.contains(node));
+    for ((node, device), _) in gone {
+        doing.scope.progress(
+            Some(&node),
+            format!("{device} was not looked at: the node is not there"),
+        );
+    }
+    let looks = here
+        .iter()
+        .map(|(place, pieces)| leg(doing, place, pieces, ledgers));
+    Ok(try_join_all(looks).await?.concat())
+}
+
+/// Looks at one device.
+async fn leg(
+    doing: Doing<'_>,
+    (node, device): &(NodeName, String),
+    pieces: &[Share],
+    ledgers: &[Ledger],
+) -> Result<Vec<Loss>, Fault> {
+    let mut losses = Vec::new();
+    let mut looked = 0;
+    for (which, pieces) in pieces {
+        let ledger = &ledgers[*which];
+        for pieces in pieces.chunks(PIECES) {
+            let script = listed(ledger, device, pieces);
+            let found = check(doing, node, &script, pieces.len() as u64).await;
+            let found = found.map_err(|fault| fault.during(format!("read {device} on {node}")))?;
+            losses.extend(found.iter().map(|bad| {
+                let place = format!("{device} at byte {}", bad.offset);
+                told(node, &place, bad, ledger)
+            }));
+            looked += pieces.len();
+        }
+    }
+    doing.scope.progress(
+        Some(node),
+        format!("looked at {looked} pieces of blocks on {device}"),
+    );
+    Ok(losses)
+}
+
+/// Writes a list of pieces and has them looked at.
+fn listed(ledger: &Ledger, device: &str, pieces: &[Piece]) -> String {
+    let mut list = String::new();
+    for Piece {
+        number,
+        offset,
+        skip,
+        length,
+    } in pieces
+    {
+        // A String takes everything.
+        let _ = writeln!(list, "{number} {offset} {skip} {length}");
+    }
+    let (list, device) = (quote(&list), quote(device));
+    format!(
+        "mkdir -p /run/sanlab\n\
+         printf %s {list} >/run/sanlab/pieces\n\
+         exec /usr/sbin/sanlab-witness check --file {device} {} --blocks /run/sanlab/pieces\n",
+        ledger.arguments()
+    )
+}
+
+/// A block that the checker did not find as it must be.
+#[derive(Debug, PartialEq, Eq)]
+struct Bad {
+    number: u64,
+    /// Bytes from the beginning of what was read.
+    offset: u64,
+    reason: String,
+}
+
+fn told(node: &NodeName, place: &str, bad: &Bad, ledger: &Ledger) -> Loss {
+    let Bad { number, reason, .. } = bad;
+    let when = ledger.acknowledged_at(*number);
+    format!(
+        "{node}, {place}: block {number} of {} ({}, {when}): {reason}",
+        ledger.path, ledger.by
+    )
+}
+
+/// Runs a checker that must look at so many blocks or pieces.
+async fn check(
+    doing: Doing<'_>,
+    node: &NodeName,
+    script: &str,
+    count: u64,
+) -> Result<Vec<Bad>, Fault> {
+    let ended = doing.exec(node, script).await?;
+    let (bad, checked) = understand(&ended.stdout).map_err(Fault::Lab)?;
+    match ended.status {
+        Status::Exited(0) if bad.is_empty() => {}
+        Status::Exited(1) if !bad.is_empty() => {}
+        _ => return ended.success().map(|_| bad),
+    }
+    if checked != Some(count) {
+        let said = ended.said();
+        return Err(Fault::Lab(format!(
+            "it must look at {count} blocks, but said: {said}"
+        )));
+    }
+    Ok(bad)
+}
+
+/// `bad NUMBER OFFSET REASON` and `checked COUNT`.
+fn understand(said: &str) -> Result<(Vec<Bad>, Option<u64>), String> {
+    let (mut bad, mut checked) = (Vec::new(), None);
+    for line in said.lines() {
+        let mut words = line.splitn(4, ' ');
+        let mut next = || words.next();
+        let parsed = match next() {
+            Some("bad") => (|| {
+                bad.push(Bad {
+                    number: next()?.parse().ok()?,
+                    offset: next()?.parse().ok()?,
+                    reason: next()?.to_owned(),
+                });
+                Some(())
+            })(),
+            Some("checked") => (|| {
+                checked = Some(next()?.parse().ok()?);
+                Some(())
+            })(),
+            _ => None,
+        };
+        parsed.ok_or_else(|| format!("understand the checker's line `{line}`"))?;
+    }
+    Ok((bad, checked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkers_words_are_understood() {
+        let said = "bad 17 69632 the checksum differs\nchecked 400\n";
+        let bad = Bad {
+            number: 17,
+            offset: 69_632,
+            reason: "the checksum differs".to_owned(),
+        };
+        assert_eq!(understand(said), Ok((vec![bad], Some(400))));
+        assert_eq!(understand(""), Ok((Vec::new(), None)));
+        for odd in ["bad 17", "bad x 0 y", "checked", "checked all", "good 1"] {
+            assert!(understand(odd).is_err(), "{odd}");
+        }
+    }
+}

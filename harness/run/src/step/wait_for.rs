@@ -1,0 +1,18 @@
+//! `wait_for`: until nodes see a state of a layer, within the step's deadline.
+
+use sanlab_plan::WaitFor;
+
+use super::Doing;
+use crate::{Fault, tasks};
+
+pub(super) async fn perform(doing: Doing<'_>, wait: &WaitFor) -> Result<(), Fault> {
+    let scene = doing.scene;
+    let probes = scene.stack.state_probe(wait, doing.left());
+    if probes.is_empty() {
+        return Err(Fault::Lab(format!(
+            "wait for {:?}: no layer knows that state",
+            wait.state
+        )));
+    }
+    tasks::await_probes(&*scene.site, &probes).await
+}

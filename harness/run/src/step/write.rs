@@ -1,0 +1,253 @@
+//! `write`: numbered, checksummed blocks, from a common start. The guest tells of each when it is written, and the
+//! host keeps account: what was acknowledged must be found again, whatever happens to the writer.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_fleet::JOURNAL_PATH;
+use sanlab_plan::{NodeName, Write};
+use sanlab_record::Sample;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
+use tokio::time::timeout;
+
+use super::Doing;
+use crate::Fault;
+use crate::ledger::{Course, Ending, Ledger};
+use crate::scene::Cause;
+use crate::site::{Ended, Line};
+use crate::tasks::quote;
+
+/// From the writer's end to its last line: both come over channels of their own.
+const LAST_LINE: Duration = Duration::from_secs(10);
+
+/// A writer that waits for its start.
+pub(super) struct Writer {
+    node: NodeName,
+    /// Absolute, in the guest.
+    path: String,
+    /// In the guest: the fifos, and what it says.
+    folder: String,
+    lines: UnboundedReceiver<Line>,
+    /// Kept until it writes.
+    ahead: Option<Sender<()>>,
+}
+
+/// Comes true when none of the writers is ahead of its first block any more.
+pub(super) struct Begun(Receiver<()>);
+
+impl Begun {
+    pub(super) async fn come(mut self) {
+        // Nobody sends; the last writer drops its end.
+        while self.0.recv().await.is_some() {}
+    }
+}
+
+/// Leaves a writer on each node that waits at its fifo.
+pub(super) async fn prepare(
+    doing: Doing<'_>,
+    write: &Write,
+) -> Result<(Vec<Writer>, Begun), Fault> {
+    let (ahead, begun) = channel(1);
+    let at = &doing.scene.volume()?.at;
+    let label = doing.step.label.as_str().replace(' ', "_");
+    let folder = format!("/run/sanlab/{label}");
+    let writers = try_join_all(write.on.iter().map(|node| {
+        let ahead = ahead.clone();
+        let path = format!("{at}/{}", write.of.replace("{node}", node.as_str()));
+        let by = format!("{} on {node}", doing.scope.name());
+        let identity = (node.as_str(), seed(doing));
+        let ledger = Ledger::new(&by, identity, &path, write.bs.bytes(), write.count);
+        let folder = folder.clone();
+        async move {
+            let script = waiting(&folder, &path, &ledger.arguments(), write.count);
+            let ended = doing.exec(node, &script).await?;
+            ended
+                .success()
+                .map_err(|fault| fault.during(format!("prepare the writer on {node}")))?;
+            doing.scene.opens(ledger);
+            Ok(Writer {
+                node: node.clone(),
+                path,
+                folder,
+                lines: doing.scene.site.journal(node)?,
+                ahead: Some(ahead),
+            })
+        }
+    }))
+    .await?;
+    Ok((writers, Begun(begun)))
+}
+
+/// What tells the blocks of this step from all others of the plan.
+fn seed(doing: Doing<'_>) -> u64 {
+    let mut steps = doing.scene.plan.steps.iter();
+    let place = steps.position(|step| step.label == doing.step.label);
+    place.unwrap_or_default() as u64
+}
+
+/// Lets all writers go at once and waits for every one.
+pub(super) async fn write(doing: Doing<'_>, writers: Vec<Writer>) -> Result<(), Fault> {
+    doing
+        .scope
+        .progress(None, format!("{} writing", writers.len()));
+    try_join_all(writers.into_iter().map(|writer| write_one(doing, writer))).await?;
+    Ok(())
+}
+
+async fn write_one(doing: Doing<'_>, mut writer: Writer) -> Result<(), Fault> {
+    let scene = doing.scene;
+    let (ended, heard) = {
+        let (node, release) = (writer.node.clone(), release(&writer.folder));
+        let mut running = std::pin::pin!(doing.exec(&node, &release));
+        let mut heard = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                Some(line) = writer.lines.recv(), if !heard => {
+                    heard = take(doing, &mut writer, &line)?;
+                }
+                ended = &mut running => break ended,
+            }
+        };
+        (ended, heard)
+    };
+    if !heard {
+        // Nothing that it said may be left out. It does not come to an end where the guest did not.
+        let rest = async {
+            while let Some(line) = writer.lines.recv().await {
+                if take(doing, &mut writer, &line)? {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        timeout(LAST_LINE, rest).await.unwrap_or(Ok(()))?;
+    }
+    let Some(ledger) = scene.ledgers().remove(&writer.path) else {
+        let path = &writer.path;
+        return Err(Fault::Lab(format!("the account of {path} is gone")));
+    };
+    measure(doing, &writer.node, &ledger);
+    verdict(doing, &writer.node, &ledger, ended)
+}
+
+/// Whether the writer ended as it must, or was ended on purpose.
+fn verdict(
+    doing: Doing<'_>,
+    node: &NodeName,
+    ledger: &Ledger,
+    ended: Result<Ended, Fault>,
+) -> Result<(), Fault> {
+    let what = format!("write {} on {node}", ledger.path);
+    let progress = ledger.progress();
+    if let Some(absence) = doing.scene.absence(node) {
+        return match absence.cause {
+            cause @ Cause::Step(_) => {
+                doing
+                    .scope
+                    .progress(Some(node), format!("{cause}; {progress}"));
+                Ok(())
+            }
+            cause @ Cause::Fenced(_) => Err(Fault::Stack(format!("{what}: {cause}; {progress}"))),
+        };
+    }
+    let ended = ended.map_err(|fault| fault.during(format!("{what}: {progress}")))?;
+    if let Some(Ending::Error(said)) = ledger.ended() {
+        return Err(Fault::Stack(format!("{what}: error {said}; {progress}")));
+    }
+    ended
+        .success()
+        .map_err(|fault| fault.during(format!("{what}: {progress}")))?;
+    if ledger.ended() != Some(&Ending::Complete) || !ledger.is_complete() {
+        return Err(Fault::Lab(format!(
+            "{what}: it ended well, but by its journal {progress}"
+        )));
+    }
+    Ok(())
+}
+
+/// Takes a line in; `true`: it was the last.
+fn take(doing: Doing<'_>, writer: &mut Writer, line: &Line) -> Result<bool, Fault> {
+    let at = doing.scene.journal.seconds_at(line.at);
+    let course = doing.scene.hears(&writer.path, at, &line.text)?;
+    if course != Course::Ahead {
+        writer.ahead = None;
+    }
+    Ok(course == Course::Over)
+}
+
+fn measure(doing: Doing<'_>, node: &NodeName, ledger: &Ledger) {
+    let (bytes, seconds) = ledger.throughput();
+    if bytes == 0 {
+        return;
+    }
+    let figures = ledger.figures();
+    let arch = doing.scene.plan.node(node);
+    let arch = arch.map_or("", |node| node.arch.as_str());
+    let step = doing.step.label.as_str();
+    let sample = Sample {
+        acknowledged: Some(figures),
+        ..Sample::new(step, node.as_str(), arch, bytes, seconds, seconds)
+    };
+    doing.scope.measured(node, sample);
+    doing.scope.progress(
+        Some(node),
+        format!(
+            "{} blocks acknowledged, longest gap {:.2} s from {:.1} s on",
+            figures.blocks, figures.longest_gap_seconds, figures.longest_gap_at
+        ),
+    );
+}
+
+/// Leaves a writer behind that waits at the fifo `go`.
+fn waiting(folder: &str, path: &str, arguments: &str, count: u64) -> String {
+    let (folder, path) = (quote(folder), quote(path));
+    format!(
+        "rm -rf {folder}\n\
+         mkdir -p {folder}\n\
+         cd {folder}\n\
+         mkfifo go ended\n\
+         (\n\
+         set +e\n\
+         read -r go <go\n\
+         /usr/sbin/sanlab-witness write --file {path} {arguments} --count {count} --ack {JOURNAL_PATH} 2>report\n\
+         echo $? >ended\n\
+         ) </dev/null >/dev/null 2>&1 &\n"
+    )
+}
+
+/// Lets it go, waits for its end, and gives its words and exit code as this script's own.
+fn release(folder: &str) -> String {
+    let folder = quote(folder);
+    format!(
+        "cd {folder}\n\
+         echo go >go\n\
+         read -r code <ended\n\
+         cat report >&2\n\
+         cd /\n\
+         rm -rf {folder}\n\
+         exit \"$code\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_waits_for_its_start() {
+        let ledger = Ledger::new(
+            "step w on vc",
+            ("vc", 3),
+            "/mnt/san/vc.journal",
+            262_144,
+            400,
+        );
+        insta::assert_snapshot!(waiting(
+            "/run/sanlab/w",
+            &ledger.path,
+            &ledger.arguments(),
+            400
+        ));
+    }
+}

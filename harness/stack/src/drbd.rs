@@ -1,0 +1,380 @@
+//! DRBD: a disk of which two nodes hold a copy each. Both may be primary at once, so that both can serve it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sanlab_plan::{ByteSize, Drbd, FirstSync, NodeName, Primaries};
+
+use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::legs::DISK;
+use crate::script::script;
+use crate::topology::Topology;
+
+const UP: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(60);
+/// For a whole disk to be copied: at the configured rate, and ten times slower.
+const SYNC: Duration = Duration::from_secs(600);
+/// TCP port of the first resource.
+const PORT: u16 = 7788;
+
+/// `Connected`, `SyncSource`, `SyncTarget`, `PausedSync`: the pair has agreed on who is up to date. Not `StandAlone`: then
+/// it has not, and will not.
+const LINKED: &str = "cs:[CPS][aoy]* *";
+
+/// A resource and its two nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resource {
+    pub(crate) plan: Drbd,
+    /// The two nodes; the first of them decides where something is done once.
+    pub(crate) pair: Vec<NodeName>,
+}
+
+/// Sectors of DRBD's device on a disk of that size: at the end lie the superblock (8 sectors), the activity log (64), and
+/// the bitmap, of which each sector stands for 16 MiB, in whole 4 KiB.
+pub(crate) fn sectors(disk: ByteSize) -> u64 {
+    let disk = disk.bytes() / 512;
+    let bitmap = disk.div_ceil(32768).next_multiple_of(8);
+    (disk / 8 * 8).saturating_sub(bitmap + 64 + 8)
+}
+
+impl Resource {
+    /// The device, on both nodes.
+    pub(crate) fn device(&self) -> String {
+        format!("/dev/drbd{}", self.plan.minor)
+    }
+
+    fn is_first(&self, node: &NodeName) -> bool {
+        self.pair.first() == Some(node)
+    }
+
+    fn is_primary(&self, node: &NodeName) -> bool {
+        self.plan.primaries == Primaries::Both || self.is_first(node)
+    }
+
+    /// The same file on both nodes. The size is said, since a node's disk is as large as the largest that any layer asks for.
+    fn config(&self, topology: &Topology) -> GuestFile {
+        let Drbd {
+            resource,
+            minor,
+            disk,
+            primaries,
+            ping_interval,
+            ping_timeout,
+            ..
+        } = &self.plan;
+        let mut text = format!(
+            "resource {resource} {{\n\
+             \x20   protocol C;\n\
+             \x20   net {{\n"
+        );
+        if *primaries == Primaries::Both {
+            text += "\x20       allow-two-primaries yes;\n";
+        }
+        let _ = write!(
+            text,
+            "\x20       after-sb-0pri discard-zero-changes;\n\
+             \x20       after-sb-1pri discard-secondary;\n\
+             \x20       after-sb-2pri disconnect;\n\
+             \x20       timeout 300;\n\
+             \x20       connect-int 10;\n\
+             \x20       ping-int {};\n\
+             \x20       ping-timeout {};\n\
+             \x20       ko-count 0;\n\
+             \x20   }}\n\
+             \x20   disk {{\n\
+             \x20       size {}K;\n\
+             \x20       disk-flushes no;\n\
+             \x20       md-flushes no;\n\
+             \x20       disk-barrier no;\n\
+             \x20       c-plan-ahead 0;\n\
+             \x20       resync-rate 60M;\n\
+             \x20       c-min-rate 20M;\n\
+             \x20   }}\n",
+            ping_interval.as_secs(),
+            ping_timeout.as_millis() / 100,
+            sectors(*disk) / 2,
+        );
+        if *primaries == Primaries::Both {
+            text += "\x20   startup { become-primary-on both; }\n";
+        }
+        for member in topology.those(&self.pair) {
+            let _ = write!(
+                text,
+                "\x20   on {} {{\n\
+                 \x20       device {} minor {minor};\n\
+                 \x20       disk {DISK};\n\
+                 \x20       address {}:{};\n\
+                 \x20       meta-disk internal;\n\
+                 \x20   }}\n",
+                member.name,
+                self.device(),
+                member.address,
+                PORT + u16::from(*minor)
+            );
+        }
+        text += "}\n";
+        GuestFile {
+            path: format!("/etc/drbd.d/{resource}.res"),
+            text,
+            mode: 0o644,
+        }
+    }
+
+    /// A shell function that looks at this resource in /proc/drbd, which costs no process: `see` sets `state` to what stands
+    /// behind its number.
+    fn looking(&self) -> String {
+        format!(
+            "see() {{\n\
+             \x20   state='not configured'\n\
+             \x20   while read -r number words; do\n\
+             \x20       [ \"$number\" != {}: ] || state=$words\n\
+             \x20   done </proc/drbd\n\
+             }}\n",
+            self.plan.minor
+        )
+    }
+
+    /// And one that waits until it matches a pattern.
+    fn waiting(&self) -> String {
+        format!(
+            "{}await() {{\n\
+             \x20   tries=0\n\
+             \x20   while see; do\n\
+             \x20       case $state in $1) break ;; esac\n\
+             \x20       tries=$((tries + 1))\n\
+             \x20       [ $tries -lt 300 ] || fail \"{} did not become $1: $state\"\n\
+             \x20       sleep 0.1\n\
+             \x20   done\n\
+             }}\n",
+            self.looking(),
+            self.plan.resource
+        )
+    }
+
+    /// The module keeps a megabyte in reserve for each of the devices that it expects, by default 32.
+    fn attach(&self, create: bool) -> String {
+        let resource = &self.plan.resource;
+        let mut text = format!(
+            "{}run modprobe drbd minor_count=2\nmkdir -p /run/lock /var/lib/drbd\n",
+            self.waiting()
+        );
+        if create {
+            let _ = writeln!(
+                text,
+                "said=$(drbdadm create-md --force {resource} 2>&1) || fail \"exit code $?: drbdadm create-md {resource}: $said\""
+            );
+        }
+        let _ = writeln!(text, "run drbdadm up {resource}");
+        text
+    }
+
+    /// What one node does when both come up for the first time.
+    fn first_time(&self, node: &NodeName) -> String {
+        let resource = &self.plan.resource;
+        let mut text = self.attach(true);
+        match (self.plan.sync, self.is_first(node)) {
+            (FirstSync::Skip, true) => {
+                let _ = writeln!(
+                    text,
+                    "await 'cs:Connected *'\n\
+                     run drbdadm new-current-uuid --clear-bitmap {resource}/0"
+                );
+            }
+            (FirstSync::Full, true) => {
+                let _ = writeln!(
+                    text,
+                    "await 'cs:Connected *'\n\
+                     run drbdadm primary --force {resource}"
+                );
+            }
+            (_, false) => {}
+        }
+        let is_primary = match (self.plan.sync, self.is_primary(node)) {
+            (FirstSync::Skip, primary) => {
+                text += "await '*ds:UpToDate/UpToDate *'\n";
+                primary
+            }
+            // The copying may take long, and is awaited by the probe.
+            (FirstSync::Full, primary) if !self.is_first(node) => {
+                text += "await '*ds:*/UpToDate *'\n";
+                primary
+            }
+            (FirstSync::Full, _) => false,
+        };
+        if is_primary {
+            let _ = writeln!(text, "run drbdadm primary {resource}");
+        }
+        script(&text)
+    }
+
+    /// What a node does that comes back; its peer runs, or is away as well.
+    fn again(&self, node: &NodeName, peer_is_there: bool) -> String {
+        let mut text = self.attach(false);
+        if peer_is_there {
+            let _ = writeln!(text, "await '{LINKED}'");
+        }
+        if self.is_primary(node) {
+            let _ = writeln!(text, "run drbdadm primary {}", self.plan.resource);
+        }
+        script(&text)
+    }
+
+    /// That `node` sees the connection and the disks in those states.
+    pub(crate) fn sees(
+        &self,
+        node: &NodeName,
+        connection: Option<&str>,
+        disk: Option<&str>,
+        deadline: Duration,
+    ) -> Probe {
+        let mut text = format!(
+            "{}see\n\
+             for word in $state; do\n\
+             \x20   case $word in\n",
+            self.looking()
+        );
+        let mut lines = Vec::new();
+        for (key, value) in [("cs", connection), ("ds", disk)] {
+            if let Some(value) = value {
+                let _ = writeln!(text, "\x20   {key}:*) echo $word ;;");
+                lines.push(format!("{key}:{value}"));
+            }
+        }
+        text += "\x20   esac\ndone\n";
+        let state = lines.join(" ");
+        Probe {
+            node: node.clone(),
+            title: format!("{} is {state}", self.plan.resource),
+            script: text,
+            expect: Expect(lines),
+            deadline,
+        }
+    }
+}
+
+impl Layer for Resource {
+    fn kind(&self) -> &'static str {
+        "drbd"
+    }
+
+    fn title(&self) -> String {
+        let pair: Vec<&str> = self.pair.iter().map(NodeName::as_str).collect();
+        format!(
+            "drbd {} of {}, {} each",
+            self.plan.resource,
+            pair.join(" and "),
+            self.plan.disk
+        )
+    }
+
+    fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let title = format!("bring {} up", self.plan.resource);
+        let mut stage = Stage::new(there, &title, UP, "").with_files(&[self.config(topology)]);
+        for task in &mut stage.tasks {
+            task.script = self.first_time(&task.node);
+        }
+        vec![stage]
+    }
+
+    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        // A pair is there from the start, or comes one by one: then the newcomer's disk is no copy yet.
+        let mut text = self.attach(true);
+        if there.is_empty() {
+            let _ = writeln!(text, "run drbdadm primary --force {}", self.plan.resource);
+        } else {
+            let _ = writeln!(text, "await '{LINKED}'");
+            if self.is_primary(node) {
+                let _ = writeln!(text, "run drbdadm primary {}", self.plan.resource);
+            }
+        }
+        self.on_one(node, &script(&text), topology)
+    }
+
+    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let text = self.again(node, !there.is_empty());
+        self.on_one(node, &text, topology)
+    }
+
+    fn probes(&self, node: &NodeName, there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+        let role = |node: &NodeName| {
+            if self.is_primary(node) {
+                "Primary"
+            } else {
+                "Secondary"
+            }
+        };
+        let peer = there.iter().find(|peer| *peer != node);
+        let wanted = match peer {
+            Some(peer) => format!(
+                "cs:Connected ro:{}/{} ds:UpToDate/UpToDate",
+                role(node),
+                role(peer)
+            ),
+            None => format!(
+                "cs:WFConnection ro:{}/Unknown ds:UpToDate/DUnknown",
+                role(node)
+            ),
+        };
+        let sectors = sectors(self.plan.disk);
+        let text = format!(
+            "{looking}see\n\
+             state=${{state%% [ABC] *}}\n\
+             case $state in *Sync*) state=\"$state $(grep -m 1 finish /proc/drbd)\" ;; esac\n\
+             echo \"$state\"\n\
+             read -r sectors </sys/block/drbd{minor}/size\n\
+             echo \"$sectors\"\n",
+            looking = self.looking(),
+            minor = self.plan.minor,
+        );
+        vec![Probe {
+            node: node.clone(),
+            title: format!("{} has {sectors} sectors and is {wanted}", self.device()),
+            script: text,
+            expect: Expect::lines([wanted, sectors.to_string()]),
+            deadline: if peer.is_some() { SYNC } else { PROBE },
+        }]
+    }
+
+    fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        let text = format!(
+            "[ ! -e /proc/drbd ] || run drbdadm down {}\n",
+            self.plan.resource
+        );
+        let title = format!("take {} down", self.plan.resource);
+        vec![Stage::new(there, &title, UP, &script(&text))]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let resource = &self.plan.resource;
+        let text = format!(
+            "cat /proc/drbd\ncat /etc/drbd.d/{resource}.res\ntimeout 5 drbdsetup show {resource}\n"
+        );
+        vec![(format!("drbd-{resource}.txt"), text)]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: &["drbd"],
+            commands: &["drbdadm --version", "drbdmeta --version", "drbdsetup help"],
+        }
+    }
+}
+
+impl Resource {
+    fn on_one(&self, node: &NodeName, text: &str, topology: &Topology) -> Vec<Stage> {
+        let title = format!("bring {} up", self.plan.resource);
+        let stage = Stage::new(std::slice::from_ref(node), &title, UP, text);
+        vec![stage.with_files(&[self.config(topology)])]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sanlab_plan::ByteSize;
+
+    #[test]
+    fn the_device_is_as_long_as_drbd_makes_it() {
+        // Seen: 256 MiB gave 524200 sectors.
+        assert_eq!(super::sectors(ByteSize::from_mib(256)), 524_200);
+    }
+}

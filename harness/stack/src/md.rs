@@ -1,0 +1,188 @@
+//! Linux software RAID by mdadm, over devices that several nodes share. Each node runs the array for itself, and none of
+//! them knows of the others: whether that goes well is what scenarios with it find out.
+
+use std::time::Duration;
+
+use sanlab_plan::{Md, NodeName, RaidLevel};
+
+use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::mapping::Device;
+use crate::script::script;
+use crate::topology::Topology;
+
+const CREATE: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(60);
+/// Where the data begins on each device, in sectors, behind the superblock: said, so that sizes can be computed.
+const DATA: u64 = 2048;
+
+/// mdadm makes the nodes under /dev itself, whether udevd runs or not, and need not wait for it.
+const NO_UDEV: &str = "export MDADM_NO_UDEV=1\n";
+
+/// An array that looks the same on every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Array {
+    pub(crate) plan: Md,
+    pub(crate) below: Vec<Device>,
+}
+
+impl Array {
+    /// What the next layer sees. Nobody can tell from outside on which copy a byte was read or written.
+    pub(crate) fn device(&self) -> Device {
+        Device {
+            path: format!("/dev/md/{}", self.plan.name),
+            sectors: self.sectors(),
+            place: None,
+        }
+    }
+
+    fn sectors(&self) -> u64 {
+        let each = self
+            .below
+            .iter()
+            .map(|device| device.sectors.saturating_sub(DATA));
+        match self.plan.level {
+            RaidLevel::Striped => {
+                let chunk = (self.plan.chunk.bytes() / 512).max(1);
+                each.map(|sectors| sectors / chunk * chunk).sum()
+            }
+            RaidLevel::Mirrored => each.min().unwrap_or(0) / 2 * 2,
+        }
+    }
+
+    fn devices(&self) -> String {
+        let paths: Vec<&str> = self
+            .below
+            .iter()
+            .map(|device| device.path.as_str())
+            .collect();
+        paths.join(" ")
+    }
+
+    fn level(&self) -> &'static str {
+        match self.plan.level {
+            RaidLevel::Striped => "0",
+            RaidLevel::Mirrored => "1",
+        }
+    }
+
+    fn create(&self) -> String {
+        let particular = match self.plan.level {
+            RaidLevel::Striped => format!("--chunk={}K", self.plan.chunk.bytes() / 1024),
+            // New disks are alike.
+            RaidLevel::Mirrored => {
+                format!(
+                    "--size={}K --assume-clean --bitmap=none",
+                    self.sectors() / 2
+                )
+            }
+        };
+        script(&format!(
+            "{NO_UDEV}run modprobe raid{level}\n\
+             mkdir -p /dev/md\n\
+             run mdadm --create {device} --run --quiet --homehost=any --name={name} --metadata=1.2 --data-offset={data}K \
+             --level={level} --raid-devices={count} {particular} {below}\n",
+            level = self.level(),
+            device = self.device().path,
+            name = self.plan.name,
+            data = DATA / 2,
+            count = self.below.len(),
+            below = self.devices(),
+        ))
+    }
+
+    fn assemble(&self, on: &[NodeName]) -> Stage {
+        let text = format!(
+            "{NO_UDEV}run modprobe raid{}\n\
+             mkdir -p /dev/md\n\
+             run mdadm --assemble {} --run --quiet {}\n",
+            self.level(),
+            self.device().path,
+            self.devices()
+        );
+        let title = format!("assemble {}", self.device().path);
+        Stage::new(on, &title, CREATE, &script(&text))
+    }
+}
+
+impl Layer for Array {
+    fn kind(&self) -> &'static str {
+        "md"
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "md {}, RAID {} over {} devices",
+            self.plan.name,
+            self.level(),
+            self.below.len()
+        )
+    }
+
+    fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        let (first, others) = there.split_at(there.len().min(1));
+        let title = format!("create {}", self.device().path);
+        let mut stages = vec![Stage::new(first, &title, CREATE, &self.create())];
+        if !others.is_empty() {
+            stages.push(self.assemble(others));
+        }
+        stages
+    }
+
+    fn join(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        vec![self.assemble(std::slice::from_ref(node))]
+    }
+
+    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+        let (count, level) = (self.below.len(), self.level());
+        let text = format!(
+            "device=$(readlink -f {})\n\
+             cd /sys/block/${{device##*/}}\n\
+             read -r level <md/level\n\
+             read -r count <md/raid_disks\n\
+             active=0\n\
+             for disk in md/dev-*; do\n\
+             \x20   read -r state <$disk/state\n\
+             \x20   [ $state != in_sync ] || active=$((active + 1))\n\
+             done\n\
+             read -r sectors <size\n\
+             echo \"$level of $count disks, $active active, $sectors sectors\"\n",
+            self.device().path
+        );
+        let sectors = self.sectors();
+        vec![Probe {
+            node: node.clone(),
+            title: format!("{} runs with {count} disks", self.plan.name),
+            script: text,
+            expect: Expect::lines([format!(
+                "raid{level} of {count} disks, {count} active, {sectors} sectors"
+            )]),
+            deadline: PROBE,
+        }]
+    }
+
+    fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        let path = self.device().path;
+        let text = format!("{NO_UDEV}[ ! -e {path} ] || run mdadm --stop --quiet {path}\n");
+        let title = format!("stop {path}");
+        vec![Stage::new(there, &title, CREATE, &script(&text))]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let text = format!(
+            "cat /proc/mdstat\nmdadm --detail {}\nfor device in {}; do timeout 5 mdadm --examine $device; done\n",
+            self.device().path,
+            self.devices()
+        );
+        vec![(format!("md-{}.txt", self.plan.name), text)]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: match self.plan.level {
+                RaidLevel::Striped => &["raid0"],
+                RaidLevel::Mirrored => &["raid1"],
+            },
+            commands: &["mdadm --version"],
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! corosync, cman's successor: who is a member of a cluster. It grows as in the article: the first node alone, with
+//! version 1 of the configuration; then a higher version that names all, loaded while it runs; then the others.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sanlab_plan::{Membership, NodeName, Transport};
+
+use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::script::script;
+use crate::topology::{Member, Topology};
+
+const CONFIG: &str = "/etc/corosync/corosync.conf";
+const START: Duration = Duration::from_secs(90);
+const STOP: Duration = Duration::from_secs(60);
+
+/// Prints `NODEID NAME` for each member that this node sees, in the order of their numbers.
+pub(crate) const MEMBERS: &str = "corosync-quorumtool -l | {\n\
+    \x20   while read -r id votes name rest; do\n\
+    \x20       case $id in [0-9]*) echo \"$id $name\" ;; esac\n\
+    \x20   done\n\
+    } | sort -n\n";
+
+/// What `cman_tool nodes` showed, told by corosync and its log: the incarnation is the number of the ring in which a
+/// node joined.
+const CMAN_TOOL: &str = r#"#!/bin/sh
+# cman_tool nodes: the members of this node's cluster, in the historic layout.
+[ "$1" = nodes ] || { echo "usage: cman_tool nodes" >&2; exit 1; }
+{
+    echo members
+    corosync-quorumtool -l
+    echo log
+    cat /var/log/corosync.log
+    echo names
+    corosync-cmapctl nodelist.node
+} | awk -v year=$(date +%Y) '
+function decimal(hex, i, n) {
+    for (i = 1; i <= length(hex); i++) n = n * 16 + index("0123456789abcdef", substr(hex, i, 1)) - 1
+    return n
+}
+NF == 1 && ($1 == "members" || $1 == "log" || $1 == "names") { part = $1; next }
+part == "members" && $1 ~ /^[0-9]+$/ { there[$1] = 1 }
+part == "log" && match($0, /new membership \([0-9]+\.[0-9a-f]+\)/) {
+    ring = substr($0, RSTART, RLENGTH - 1)
+    sub(/^.*\./, "", ring)
+    month = (index("JanFebMarAprMayJunJulAugSepOctNovDec", $1) + 2) / 3
+    time = sprintf("%s-%02d-%02d %s", year, month, $2, substr($3, 1, 8))
+    if (match($0, /Members joined:[ 0-9]+/)) {
+        count = split(substr($0, RSTART + 15, RLENGTH - 15), ids, " ")
+        for (i = 1; i <= count; i++) { rings[ids[i]] = decimal(ring); joined[ids[i]] = time }
+    }
+}
+part == "names" && $1 ~ /\.name$/ { split($1, key, "."); name[key[3]] = $4 }
+part == "names" && $1 ~ /\.nodeid$/ { split($1, key, "."); id[key[3]] = $4; if (key[3] > last) last = key[3] }
+END {
+    print "Node  Sts   Inc   Joined               Name"
+    for (i = 0; i <= last; i++) {
+        n = id[i]
+        if (n == "") continue
+        if (there[n]) printf "%4d   M %6d   %s  %s\n", n, rings[n], joined[n], name[i]
+        else printf "%4d   X %6d   %19s  %s\n", n, 0, "", name[i]
+    }
+}'
+"#;
+
+/// A cluster and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    pub(crate) plan: Membership,
+    /// Every node that is ever a member.
+    pub(crate) on: Vec<NodeName>,
+}
+
+impl Layer for Cluster {
+    fn kind(&self) -> &'static str {
+        "membership"
+    }
+
+    fn title(&self) -> String {
+        let transport = match (self.plan.transport, self.plan.crypto) {
+            (Transport::Knet, true) => "knet, encrypted",
+            (Transport::Knet, false) => "knet",
+            (Transport::Udpu, _) => "udpu",
+        };
+        format!("membership cluster {} by {transport}", self.plan.cluster)
+    }
+
+    fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let (first, others) = there.split_at(there.len().min(1));
+        let grow = if others.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "cat >{CONFIG} <<'CONFIG'\n{}CONFIG\n{}",
+                self.config(there, topology),
+                reload(there.len())
+            )
+        };
+        let alone = Stage::new(
+            first,
+            "start the first member, then load a configuration that names all",
+            START,
+            &script(&format!("{}{grow}", start())),
+        );
+        let mut stages = vec![alone.with_files(&self.files(first, topology))];
+        if !others.is_empty() {
+            let rest = Stage::new(others, "start the other members", START, &script(&start()));
+            stages.push(rest.with_files(&self.files(there, topology)));
+        }
+        stages
+    }
+
+    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let mut all = there.to_vec();
+        all.push(node.clone());
+        let known = topology.known(&self.on, &all);
+        let config = [self.config_file(&known, topology)];
+        let (first, _) = there.split_at(there.len().min(1));
+        let write = Stage::new(
+            there,
+            &format!("write a configuration that names {node}"),
+            START,
+            &script("true\n"),
+        );
+        let load = Stage::new(
+            first,
+            "load the configuration",
+            START,
+            &script(&reload(known.len())),
+        );
+        let begin = Stage::new(
+            std::slice::from_ref(node),
+            "start the new member",
+            START,
+            &script(&start()),
+        );
+        vec![
+            write.with_files(&config),
+            load,
+            begin.with_files(&self.files(&known, topology)),
+        ]
+    }
+
+    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+        let mut all = there.to_vec();
+        all.push(node.clone());
+        let known = topology.known(&self.on, &all);
+        let begin = Stage::new(
+            std::slice::from_ref(node),
+            "start the member with the present configuration",
+            START,
+            &script(&start()),
+        );
+        vec![begin.with_files(&self.files(&known, topology))]
+    }
+
+    fn service(&self, node: &NodeName, _topology: &Topology) -> Vec<Stage> {
+        vec![Stage::new(
+            std::slice::from_ref(node),
+            "start corosync",
+            START,
+            &script(&start()),
+        )]
+    }
+
+    fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe> {
+        vec![self.sees(node, there, topology, self.patience())]
+    }
+
+    fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        // With its peers' blessing, so that nobody waits for a token that is lost.
+        let text = "pidof corosync >/dev/null || exit 0\n\
+                    said=$(corosync-cfgtool -H 2>&1) || kill $(pidof corosync) || true\n\
+                    tries=0\n\
+                    while pidof corosync >/dev/null; do\n\
+                    \x20   tries=$((tries + 1))\n\
+                    \x20   [ $tries -lt 150 ] || fail \"corosync does not end: $said\"\n\
+                    \x20   sleep 0.2\n\
+                    done\n";
+        vec![Stage::new(there, "stop corosync", STOP, &script(text))]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let text = format!(
+            "cman_tool nodes\ncorosync-quorumtool -s\ncorosync-cmapctl totem.config_version\n\
+             cat {CONFIG}\ntail -n 200 /var/log/corosync.log\n"
+        );
+        vec![(format!("membership-{}.txt", self.plan.cluster), text)]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: &[],
+            commands: &[
+                "corosync -v",
+                "corosync-quorumtool -V",
+                "corosync-cfgtool -h",
+                "corosync-cmapctl -h",
+                "awk 1 /dev/null",
+            ],
+        }
+    }
+}
+
+impl Cluster {
+    /// That `node` sees exactly `members`.
+    pub(crate) fn sees(
+        &self,
+        node: &NodeName,
+        members: &[NodeName],
+        topology: &Topology,
+        deadline: Duration,
+    ) -> Probe {
+        let seen = topology
+            .those(members)
+            .map(|member| format!("{} {}", id(member), member.name));
+        let names: Vec<&str> = topology
+            .those(members)
+            .map(|member| member.name.as_str())
+            .collect();
+        Probe {
+            node: node.clone(),
+            title: format!("{} has the members {}", self.plan.cluster, names.join(" ")),
+            script: MEMBERS.to_owned(),
+            expect: Expect::lines(seen),
+            deadline,
+        }
+    }
+
+    /// A lost node is told after 2.2 times the token's time.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60) + 4 * self.plan.token
+    }
+
+    fn files(&self, members: &[NodeName], topology: &Topology) -> Vec<GuestFile> {
+        let mut files = vec![
+            self.config_file(members, topology),
+            GuestFile {
+                path: "/usr/sbin/cman_tool".to_owned(),
+                text: CMAN_TOOL.to_owned(),
+                mode: 0o755,
+            },
+        ];
+        if self.plan.crypto {
+            files.push(GuestFile {
+                path: "/etc/corosync/authkey".to_owned(),
+                text: self.key(),
+                mode: 0o400,
+            });
+        }
+        files
+    }
+
+    fn config_file(&self, members: &[NodeName], topology: &Topology) -> GuestFile {
+        GuestFile {
+            path: CONFIG.to_owned(),
+            text: self.config(members, topology),
+            mode: 0o644,
+        }
+    }
+
+    /// 256 bytes, the same on every node and in every run: it keeps nobody out who can read a scenario.
+    fn key(&self) -> String {
+        format!("{}.", self.plan.cluster)
+            .chars()
+            .cycle()
+            .take(256)
+            .collect()
+    }
+
+    /// corosync.conf; its version is the number of members. Tools talk to it by sockets: shared memory would have to be
+    /// laid out for every question, and takes twice the time.
+    fn config(&self, members: &[NodeName], topology: &Topology) -> String {
+        let Membership {
+            cluster,
+            transport,
+            crypto,
+            token,
+        } = &self.plan;
+        let mut text = format!(
+            "totem {{\n\
+             \x20   version: 2\n\
+             \x20   cluster_name: {cluster}\n\
+             \x20   config_version: {}\n",
+            members.len()
+        );
+        match transport {
+            // The default interval, a quarter of the token's time, makes joining slow.
+            Transport::Knet => {
+                let (cipher, hash) = if *crypto {
+                    ("aes256", "sha256")
+                } else {
+                    ("none", "none")
+                };
+                let _ = write!(
+                    text,
+                    "\x20   transport: knet\n\
+                     \x20   crypto_cipher: {cipher}\n\
+                     \x20   crypto_hash: {hash}\n\
+                     \x20   interface {{\n\
+                     \x20       linknumber: 0\n\
+                     \x20       knet_ping_interval: 500\n\
+                     \x20       knet_ping_timeout: 5000\n\
+                     \x20       knet_pong_count: 1\n\
+                     \x20   }}\n"
+                );
+            }
+            Transport::Udpu => text += "\x20   transport: udpu\n",
+        }
+        let _ = write!(
+            text,
+            "\x20   token: {}\n\
+             \x20   token_retransmits_before_loss_const: 10\n\
+             \x20   join: 1000\n\
+             }}\n\
+             system {{\n\
+             \x20   qb_ipc_type: socket\n\
+             }}\n\
+             quorum {{\n\
+             \x20   provider: corosync_votequorum\n",
+            token.as_millis()
+        );
+        // Either node of a pair goes on alone.
+        if members.len() <= 2 {
+            text += "\x20   two_node: 1\n\x20   wait_for_all: 0\n";
+        }
+        text += "}\n\
+                 logging {\n\
+                 \x20   to_syslog: no\n\
+                 \x20   to_stderr: no\n\
+                 \x20   to_logfile: yes\n\
+                 \x20   logfile: /var/log/corosync.log\n\
+                 \x20   timestamp: hires\n\
+                 }\n\
+                 nodelist {\n";
+        for member in topology.those(members) {
+            let _ = write!(
+                text,
+                "\x20   node {{\n\
+                 \x20       name: {}\n\
+                 \x20       nodeid: {}\n\
+                 \x20       ring0_addr: {}\n\
+                 \x20   }}\n",
+                member.name,
+                id(member),
+                member.address
+            );
+        }
+        text + "}\n"
+    }
+}
+
+/// Node 0 is none to corosync.
+fn id(member: &Member) -> u16 {
+    u16::from(member.number) + 1
+}
+
+/// Starts corosync and waits for its first answer. It leaves shared memory behind when it is killed, over which the next
+/// one stumbles. Without the right to lock its memory it is 70 MB large instead of 130; a guest has no swap.
+fn start() -> String {
+    "pidof corosync >/dev/null && fail 'corosync is running already'\n\
+     rm -rf /dev/shm/qb-*\n\
+     mkdir -p /var/log /var/lib/corosync\n\
+     run /usr/bin/setpriv --bounding-set=-ipc_lock,-sys_resource corosync\n\
+     tries=0\n\
+     until said=$(corosync-quorumtool -l 2>&1); do\n\
+     \x20   tries=$((tries + 1))\n\
+     \x20   [ $tries -lt 200 ] || fail \"corosync does not answer: $said: $(tail -n 5 /var/log/corosync.log)\"\n\
+     \x20   sleep 0.1\n\
+     done\n"
+        .to_owned()
+}
+
+/// Has the whole cluster load what is written; every member reads its own file.
+fn reload(version: usize) -> String {
+    format!(
+        "run corosync-cfgtool -R\n\
+         said=$(corosync-cmapctl totem.config_version 2>&1)\n\
+         [ \"${{said##* = }}\" = {version} ] || fail \"corosync has another configuration: $said\"\n"
+    )
+}

@@ -1,0 +1,277 @@
+//! dm-multipath: one map for each uid, over all imports that have it. Real multipathd, which learns of paths from udev;
+//! so udevd runs on these nodes, and on no other.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sanlab_plan::{Grouping, Multipath, NoPath, NodeName, Selector};
+
+use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::script::script;
+use crate::topology::Topology;
+
+const START: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+/// multipathd's checker gives a request up so long after the device below should have failed it: a path is to fail when its
+/// server has been fenced, which takes as long as that, and not before.
+const CHECKER_SLACK: Duration = Duration::from_secs(20);
+
+/// `gnbd_import` leaves a record of each device in a form that udev reads.
+const RULES: &str = "SUBSYSTEM==\"block\", KERNEL==\"nbd[0-9]*\", ENV{DEVTYPE}==\"disk\", ACTION==\"add|change\", \
+    TEST==\"/run/gnbd/%k.env\", IMPORT{file}=\"/run/gnbd/%k.env\"\n\
+    ENV{GNBD_NAME}==\"?*\", SYMLINK+=\"gnbd/$env{GNBD_NAME}\"\n";
+
+/// The rules that device-mapper and the paths need. All others are hidden by empty files: nothing shall probe a network
+/// block device behind a measurement's back, or put together what it finds there.
+const FEW_RULES: &str = "for rules in /lib/udev/rules.d/*; do\n\
+    \x20   case ${rules##*/} in\n\
+    \x20       50-udev-default.rules | 55-dm.rules | 56-dm-mpath.rules | 95-dm-notify.rules) ;;\n\
+    \x20       *) : >/etc/udev/rules.d/${rules##*/} ;;\n\
+    \x20   esac\n\
+    done\n";
+
+/// The init turns libdevmapper's udev support off for everybody.
+const UDEVD: &str = "unset DM_DISABLE_UDEV\n\
+    pidof systemd-udevd >/dev/null || run /lib/systemd/systemd-udevd --daemon --resolve-names=never\n";
+
+/// Prints how many paths of a node's maps carry requests and how many do not, as the kernel has it.
+const PATHS: &str = "dmsetup status --target multipath | awk '\n\
+    { for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+:[0-9]+$/) { if ($(i + 1) == \"A\") active++; else failed++ } }\n\
+    END { print \"active \" active + 0 \" failed \" failed + 0 }'\n";
+
+/// The maps that every client has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Maps {
+    pub(crate) plan: Multipath,
+    /// In the order of the exports.
+    pub(crate) each: Vec<Map>,
+    /// The time-out of the exports below.
+    pub(crate) timeout: Duration,
+}
+
+/// A map, called like the uid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Map {
+    pub(crate) uid: u32,
+    pub(crate) sectors: u64,
+    /// The imported devices.
+    pub(crate) paths: Vec<String>,
+}
+
+impl Map {
+    pub(crate) fn device(&self) -> String {
+        format!("/dev/mapper/{}", self.uid)
+    }
+}
+
+/// That `node` has so many paths in all maps together.
+pub(crate) fn sees(node: &NodeName, active: u32, failed: u32, deadline: Duration) -> Probe {
+    Probe {
+        node: node.clone(),
+        title: format!("{active} paths carry requests and {failed} do not"),
+        script: PATHS.to_owned(),
+        expect: Expect::lines([format!("active {active} failed {failed}")]),
+        deadline,
+    }
+}
+
+impl Maps {
+    /// multipath.conf. Always `queue_mode bio`: the request-based kind dispatches under RCU, where nbd's driver sleeps.
+    fn config(&self) -> String {
+        let Multipath {
+            selector,
+            grouping,
+            no_path,
+            polling,
+        } = &self.plan;
+        let selector = match selector {
+            Selector::RoundRobin => "round-robin",
+            Selector::ServiceTime => "service-time",
+            Selector::QueueLength => "queue-length",
+        };
+        let grouping = match grouping {
+            Grouping::Multibus => "multibus",
+            Grouping::Failover => "failover",
+        };
+        let no_path = match no_path {
+            NoPath::Queue => "queue",
+            NoPath::Fail => "fail",
+        };
+        let polling = polling.as_secs();
+        format!(
+            "defaults {{\n\
+             \x20   user_friendly_names no\n\
+             \x20   find_multipaths no\n\
+             \x20   uid_attribute GNBD_UID\n\
+             \x20   path_checker directio\n\
+             \x20   detect_checker no\n\
+             \x20   detect_prio no\n\
+             \x20   prio const\n\
+             \x20   path_selector \"{selector} 0\"\n\
+             \x20   path_grouping_policy {grouping}\n\
+             \x20   rr_min_io_rq 1\n\
+             \x20   failback immediate\n\
+             \x20   features \"2 queue_mode bio\"\n\
+             \x20   no_path_retry {no_path}\n\
+             \x20   polling_interval {polling}\n\
+             \x20   max_polling_interval {}\n\
+             \x20   checker_timeout {}\n\
+             \x20   skip_kpartx yes\n\
+             }}\n\
+             blacklist {{\n\
+             \x20   devnode \"^vd\"\n\
+             \x20   devnode \"^(loop|ram|zram|dm-)\"\n\
+             }}\n\
+             blacklist_exceptions {{\n\
+             \x20   devnode \"^nbd[0-9]+$\"\n\
+             \x20   property \"GNBD_UID\"\n\
+             }}\n",
+            2 * polling,
+            (self.timeout + CHECKER_SLACK).as_secs()
+        )
+    }
+
+    fn modules(&self) -> &'static [&'static str] {
+        match self.plan.selector {
+            Selector::RoundRobin => &["dm-multipath", "dm-round-robin"],
+            Selector::ServiceTime => &["dm-multipath", "dm-service-time"],
+            Selector::QueueLength => &["dm-multipath", "dm-queue-length"],
+        }
+    }
+
+    fn start(&self, on: &[NodeName]) -> Stage {
+        // Locked in memory multipathd would be 26 MB large instead of 10; a guest has no swap.
+        // The devices were there before udevd: it is told of them once more. multipathd takes in what udev knows when it
+        // starts, and later paths as they come.
+        let text = format!(
+            "{FEW_RULES}{UDEVD}\
+             run modprobe -a {}\n\
+             run udevadm trigger --action=add --settle --subsystem-match=block --sysname-match='nbd*'\n\
+             mkdir -p /etc/multipath\n\
+             pidof multipathd >/dev/null || /usr/bin/setpriv --bounding-set=-ipc_lock multipathd -d -v2 >/run/multipathd.log 2>&1 </dev/null &\n",
+            self.modules().join(" ")
+        );
+        let files = [
+            GuestFile {
+                path: "/etc/multipath.conf".to_owned(),
+                text: self.config(),
+                mode: 0o644,
+            },
+            GuestFile {
+                path: "/etc/udev/rules.d/60-gnbd.rules".to_owned(),
+                text: RULES.to_owned(),
+                mode: 0o644,
+            },
+        ];
+        Stage::new(on, "start udevd and multipathd", START, &script(&text)).with_files(&files)
+    }
+}
+
+impl Layer for Maps {
+    fn kind(&self) -> &'static str {
+        "multipath"
+    }
+
+    fn title(&self) -> String {
+        let paths: usize = self.each.iter().map(|map| map.paths.len()).sum();
+        format!("multipath with {} maps of {paths} paths", self.each.len())
+    }
+
+    fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        vec![self.start(there)]
+    }
+
+    fn join(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        vec![self.start(std::slice::from_ref(node))]
+    }
+
+    fn service(&self, node: &NodeName, _topology: &Topology) -> Vec<Stage> {
+        vec![self.start(std::slice::from_ref(node))]
+    }
+
+    /// Each map has a path for every import of its uid that is connected, whoever of the servers may be away.
+    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+        let mut text = "connected=\" $(gnbd_import -n -l | while read -r one two three four rest; do\n\
+            \x20   case \"$one $two\" in\n\
+            \x20       'Device name') name=$four ;;\n\
+            \x20       'State :') [ \"$four\" != Connected ] || echo \"$name\" ;;\n\
+            \x20   esac\n\
+            done | tr '\\n' ' ')\"\n\
+            paths() { dmsetup status \"$1\" | awk '{ for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+:[0-9]+$/ && $(i + 1) == \"A\") n++ } END { print n + 0 }'; }\n"
+            .to_owned();
+        let mut lines = Vec::new();
+        for map in &self.each {
+            let names: Vec<&str> = map
+                .paths
+                .iter()
+                .map(|path| path.rsplit('/').next().unwrap_or(path))
+                .collect();
+            let _ = write!(
+                text,
+                "wanted=0\n\
+                 for name in {}; do\n\
+                 \x20   case $connected in *\" $name \"*) wanted=$((wanted + 1)) ;; esac\n\
+                 done\n\
+                 active=$(paths {uid})\n\
+                 [ $wanted != 0 ] && [ $active = $wanted ] && active=all\n\
+                 echo \"{uid} $(blockdev --getsz {device}) $active\"\n",
+                names.join(" "),
+                uid = map.uid,
+                device = map.device(),
+            );
+            lines.push(format!("{} {} all", map.uid, map.sectors));
+        }
+        vec![Probe {
+            node: node.clone(),
+            title: format!("{} maps have all their paths", self.each.len()),
+            script: text,
+            expect: Expect(lines),
+            deadline: PROBE,
+        }]
+    }
+
+    fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+        let mut text = "if pidof multipathd >/dev/null; then kill $(pidof multipathd); fi\n\
+            tries=0\n\
+            while pidof multipathd >/dev/null; do\n\
+            \x20   tries=$((tries + 1))\n\
+            \x20   [ $tries -lt 200 ] || fail 'multipathd does not end'\n\
+            \x20   sleep 0.1\n\
+            done\n\
+            export DM_DISABLE_UDEV=1\n"
+            .to_owned();
+        for map in &self.each {
+            let _ = writeln!(
+                text,
+                "if dmsetup info {0} >/dev/null 2>&1; then run dmsetup remove --retry {0}; fi",
+                map.uid
+            );
+        }
+        text += "if pidof systemd-udevd >/dev/null; then run udevadm control --exit; fi\n";
+        let title = "stop multipathd and udevd";
+        vec![Stage::new(there, title, STOP, &script(&text))]
+    }
+
+    fn state(&self) -> Vec<(String, String)> {
+        let text = "timeout 5 multipathd show maps topology\ntimeout 5 multipathd show paths\n\
+            dmsetup table --target multipath\ndmsetup status --target multipath\n\
+            cat /etc/multipath.conf\ntail -n 200 /run/multipathd.log\n\
+            for device in /sys/block/nbd*; do timeout 5 udevadm info $device; done\n";
+        vec![("multipath.txt".to_owned(), text.to_owned())]
+    }
+
+    fn hot(&self) -> Hot {
+        Hot {
+            modules: self.modules(),
+            commands: &[
+                "/lib/systemd/systemd-udevd --version",
+                "udevadm --version",
+                "multipathd -h",
+                "dmsetup --version",
+                "awk 1 /dev/null",
+                "cat /lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so",
+            ],
+        }
+    }
+}

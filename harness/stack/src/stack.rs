@@ -1,0 +1,336 @@
+//! The layers of a scenario as a whole: what is done to all of them, in which order, and where.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sanlab_plan::{Awaited, LayerKind, NodeName, WaitFor};
+
+use crate::drbd::Resource;
+use crate::layer::{Hot, Layer, Probe, Stage, Work};
+use crate::legs::{Legs, Place};
+use crate::membership::Cluster;
+use crate::multipath;
+use crate::topology::Topology;
+use crate::volume::Volume;
+
+/// The layers of a scenario, lowest first, with their devices resolved.
+#[derive(Debug)]
+pub struct Stack {
+    pub(crate) topology: Topology,
+    pub(crate) at_start: Vec<NodeName>,
+    pub(crate) storeys: Vec<Placed>,
+    pub(crate) volume: Option<Volume>,
+    pub(crate) watched: Watched,
+}
+
+/// A layer and the nodes that ever have it.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) on: Vec<NodeName>,
+    pub(crate) layer: Box<dyn Layer>,
+}
+
+/// What `wait_for` and `verify` ask of particular layers.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) resources: Vec<Resource>,
+    /// Where the volume's bytes are.
+    pub(crate) place: Option<Place>,
+}
+
+impl Placed {
+    fn is_on(&self, node: &NodeName) -> bool {
+        self.on.contains(node)
+    }
+
+    /// Those of `nodes` that have this layer.
+    fn those(&self, nodes: &[NodeName]) -> Vec<NodeName> {
+        nodes
+            .iter()
+            .filter(|node| self.is_on(node))
+            .cloned()
+            .collect()
+    }
+
+    /// What is done, and the probes on the nodes `on` while `there` run.
+    fn work(
+        &self,
+        stages: Vec<Stage>,
+        on: &[NodeName],
+        there: &[NodeName],
+        topology: &Topology,
+    ) -> Work {
+        let there = self.those(there);
+        let probes = on
+            .iter()
+            .flat_map(|node| self.layer.probes(node, &there, topology));
+        Work {
+            kind: self.layer.kind(),
+            title: self.layer.title(),
+            stages,
+            probes: probes.collect(),
+        }
+    }
+}
+
+/// Whether a layer can come up side by side with another of its kind on other nodes.
+fn side_by_side(one: &Placed, other: &Placed) -> bool {
+    one.layer.kind() == other.layer.kind() && !other.on.iter().any(|node| one.is_on(node))
+}
+
+impl Work {
+    /// Does that as well, stage beside stage.
+    fn beside(&mut self, other: Self) {
+        self.title = format!("{}; {}", self.title, other.title);
+        for (number, stage) in other.stages.into_iter().enumerate() {
+            match self.stages.get_mut(number) {
+                Some(mine) => {
+                    if mine.title != stage.title {
+                        mine.title = format!("{}; {}", mine.title, stage.title);
+                    }
+                    mine.tasks.extend(stage.tasks);
+                }
+                None => self.stages.push(stage),
+            }
+        }
+        self.probes.extend(other.probes);
+    }
+}
+
+impl Stack {
+    /// Everybody who will ever take part.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Lowest first.
+    pub fn layers(&self) -> Vec<&dyn Layer> {
+        self.storeys
+            .iter()
+            .map(|storey| storey.layer.as_ref())
+            .collect()
+    }
+
+    /// The shared file system, when the stack has one.
+    pub fn volume(&self) -> Option<&Volume> {
+        self.volume.as_ref()
+    }
+
+    /// Brings every layer up on the nodes of the start, lowest first, and mounts the volume there if the scenario
+    /// has it mounted from the start.
+    ///
+    /// Layers of one kind that have no node in common and stand next to one another come up in one work, side by side.
+    /// That a cluster has found together is awaited only when the disks below the next layer are ready as well.
+    pub fn up(&self) -> Vec<Work> {
+        let mut works: Vec<Work> = Vec::new();
+        let mut before: Vec<&Placed> = Vec::new();
+        for storey in &self.storeys {
+            let there = storey.those(&self.at_start);
+            let stages = storey.layer.up(&there, &self.topology);
+            let work = storey.work(stages, &there, &there, &self.topology);
+            let beside = !before.is_empty() && before.iter().all(|one| side_by_side(one, storey));
+            match works.last_mut() {
+                Some(last) if beside => last.beside(work),
+                _ => {
+                    before.clear();
+                    works.push(work);
+                }
+            }
+            before.push(storey);
+        }
+        for number in 1..works.len() {
+            if let [.., below, above] = &mut works[..=number]
+                && (below.kind, above.kind) == ("membership", "drbd")
+            {
+                above.probes.append(&mut below.probes);
+            }
+        }
+        let volume = self
+            .volume
+            .iter()
+            .filter(|volume| volume.mounted_from_start);
+        works.extend(volume.map(|volume| {
+            let on: Vec<NodeName> = volume
+                .on
+                .iter()
+                .filter(|node| self.at_start.contains(node))
+                .cloned()
+                .collect();
+            volume.mount(&on, &[], &self.topology)
+        }));
+        works
+    }
+
+    /// Brings every layer that `node` has up there while `there` (without it) run, lowest first, but does not mount the
+    /// volume.
+    ///
+    /// Whoever has a task is probed afterwards, and `node` always.
+    pub fn join(&self, node: &NodeName, there: &[NodeName]) -> Vec<Work> {
+        self.extend(node, there, |layer, there| {
+            layer.join(node, there, &self.topology)
+        })
+    }
+
+    /// Brings every layer up again on `node`, whose machine came back with its disk, while `there` (without it) run, lowest
+    /// first. It does not mount the volume.
+    ///
+    /// Whoever has a task is probed afterwards, and `node` always.
+    pub fn rejoin(&self, node: &NodeName, there: &[NodeName]) -> Vec<Work> {
+        self.extend(node, there, |layer, there| {
+            layer.rejoin(node, there, &self.topology)
+        })
+    }
+
+    fn extend(
+        &self,
+        node: &NodeName,
+        there: &[NodeName],
+        stages: impl Fn(&dyn Layer, &[NodeName]) -> Vec<Stage>,
+    ) -> Vec<Work> {
+        let mut all = there.to_vec();
+        all.push(node.clone());
+        let mut works = Vec::new();
+        for storey in self.storeys.iter().filter(|storey| storey.is_on(node)) {
+            let stages = stages(storey.layer.as_ref(), &storey.those(there));
+            let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
+            let touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
+            let touched: Vec<NodeName> = all.iter().filter(touched).cloned().collect();
+            works.push(storey.work(stages, &touched, &all, &self.topology));
+        }
+        works
+    }
+
+    /// Starts the daemons of the layers of that kind on `node`, one of `there`, where they were stopped, and probes `node`
+    /// afterwards. A work without stages: no such layer there has any.
+    pub fn start(&self, kind: LayerKind, node: &NodeName, there: &[NodeName]) -> Work {
+        let one = std::slice::from_ref(node);
+        let mut whole = Work {
+            kind: kind.as_str(),
+            title: format!("start {kind} on {node}"),
+            stages: Vec::new(),
+            probes: Vec::new(),
+        };
+        let storeys = self.storeys.iter();
+        for storey in storeys.filter(|it| it.layer.kind() == kind.as_str() && it.is_on(node)) {
+            let stages = storey.layer.service(node, &self.topology);
+            if !stages.is_empty() {
+                let work = storey.work(stages, one, there, &self.topology);
+                whole.stages.extend(work.stages);
+                whole.probes.extend(work.probes);
+            }
+        }
+        whole
+    }
+
+    /// How to see that every node of `wait` sees what is awaited, each within `deadline`. Nothing: no layer knows of it.
+    pub fn state_probe(&self, wait: &WaitFor, deadline: Duration) -> Vec<Probe> {
+        let probe = |node: &NodeName| match &wait.state {
+            Awaited::Paths { active, failed } => {
+                Some(multipath::sees(node, *active, *failed, deadline))
+            }
+            Awaited::Drbd {
+                resource,
+                connection,
+                disk,
+            } => {
+                let resources = &self.watched.resources;
+                let found = resources.iter().find(|it| it.plan.resource == *resource)?;
+                Some(found.sees(node, connection.as_deref(), disk.as_deref(), deadline))
+            }
+            Awaited::Members { cluster, members } => {
+                let clusters = &self.watched.clusters;
+                let found = clusters.iter().find(|it| it.plan.cluster == *cluster)?;
+                Some(found.sees(node, members, &self.topology, deadline))
+            }
+        };
+        wait.on.iter().filter_map(probe).collect()
+    }
+
+    /// Where the bytes of the volume lie on the nodes' own disks, if that can be told.
+    pub fn legs(&self) -> Option<Legs> {
+        self.watched.place.clone().map(Legs)
+    }
+
+    /// Takes everything down on `there`, topmost first: unmounts the volume on `mounted`, then each layer.
+    pub fn down(&self, there: &[NodeName], mounted: &[NodeName]) -> Vec<Work> {
+        let mut works = Vec::new();
+        if !mounted.is_empty() {
+            works.extend(
+                self.volume
+                    .iter()
+                    .map(|volume| volume.unmount(mounted, mounted, &self.topology)),
+            );
+        }
+        let mut above: Vec<&Placed> = Vec::new();
+        for storey in self.storeys.iter().rev() {
+            let there = storey.those(there);
+            let stages = storey.layer.down(&there, &self.topology);
+            let work = storey.work(stages, &[], &[], &self.topology);
+            let beside = !above.is_empty() && above.iter().all(|one| side_by_side(one, storey));
+            match works.last_mut() {
+                Some(last) if beside => last.beside(work),
+                _ => {
+                    above.clear();
+                    works.push(work);
+                }
+            }
+            above.push(storey);
+        }
+        for work in &mut works {
+            work.stages.retain(|stage| !stage.tasks.is_empty());
+        }
+        works.retain(|work| !work.stages.is_empty());
+        works
+    }
+
+    /// A script that reads what the layers will read of the root image, so that a guest has it in memory. What cannot be
+    /// read is left: it is no more than slow then.
+    pub fn warm(&self) -> String {
+        let modules: BTreeSet<&str> = self.hot().flat_map(|hot| hot.modules).copied().collect();
+        let commands: BTreeSet<&str> = self.hot().flat_map(|hot| hot.commands).copied().collect();
+        let modules = modules.into_iter().collect::<Vec<_>>().join(" ");
+        let mut text = format!(
+            "exec >/dev/null 2>&1 </dev/null\n\
+             set +e\n\
+             modprobe -a --show-depends {modules} | while read -r insmod file rest; do cat \"$file\"; done\n"
+        );
+        for command in commands {
+            // Only Strings are written to.
+            let _ = writeln!(text, "{command}");
+        }
+        text + "true\n"
+    }
+
+    fn hot(&self) -> impl Iterator<Item = Hot> {
+        self.storeys.iter().map(|storey| storey.layer.hot())
+    }
+
+    /// What to collect when something failed: file names, and scripts whose output goes there.
+    pub fn state(&self) -> Vec<(String, String)> {
+        self.looks(|_| true)
+    }
+
+    /// The same for one node: of the layers that it has.
+    pub fn state_of(&self, node: &NodeName) -> Vec<(String, String)> {
+        self.looks(|storey| storey.is_on(node))
+    }
+
+    fn looks(&self, wanted: impl Fn(&Placed) -> bool) -> Vec<(String, String)> {
+        let fixed = [
+            ("dmesg.txt", "dmesg\n"),
+            ("mounts.txt", "cat /proc/mounts\n"),
+            ("partitions.txt", "cat /proc/partitions /proc/devices\n"),
+            ("processes.txt", "ps w\n"),
+            ("network.txt", "/usr/sbin/ip -s addr; cat /etc/hosts\n"),
+        ];
+        let fixed = fixed
+            .iter()
+            .map(|&(name, text)| (name.to_owned(), text.to_owned()));
+        let storeys = self.storeys.iter().filter(|storey| wanted(storey));
+        fixed
+            .chain(storeys.flat_map(|storey| storey.layer.state()))
+            .collect()
+    }
+}

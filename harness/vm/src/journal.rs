@@ -1,0 +1,154 @@
+//! What programs in the guest write down for the host while they work: a line each, with the moment at which it came.
+//!
+//! A line is evidence: the guest has done what it says. So none is lost while its machine lives, and of one that was
+//! torn by the machine's end nothing is told.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Where programs in the guest write: a line a `write`, and one program at a time.
+pub const JOURNAL_PATH: &str = "/dev/virtio-ports/org.sanlab.journal";
+
+/// The port's name in the guest, and its id on the command line.
+pub(crate) const PORT_NAME: &str = "org.sanlab.journal";
+pub(crate) const PORT_ID: &str = "journal";
+
+/// A line that a guest wrote to its journal's port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalLine {
+    /// When the host read it: a moment after the guest wrote it.
+    pub at: Instant,
+    /// The line without its end; what is not UTF-8 is replaced.
+    pub text: String,
+}
+
+/// The harness's end of a journal.
+#[derive(Debug)]
+pub(crate) struct Journal(Arc<Mutex<Readers>>);
+
+#[derive(Debug, Default)]
+struct Readers {
+    followers: Vec<UnboundedSender<JournalLine>>,
+    /// What nobody has followed yet.
+    waiting: Vec<JournalLine>,
+    ended: bool,
+}
+
+impl Journal {
+    pub(crate) fn open(stream: UnixStream) -> Self {
+        let readers = Arc::<Mutex<Readers>>::default();
+        let told = Arc::clone(&readers);
+        tokio::spawn(async move {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            // An error is as good as the end: the journal is heard as far as it goes.
+            while reader
+                .read_until(b'\n', &mut line)
+                .await
+                .is_ok_and(|length| length > 0)
+            {
+                let Some(whole) = line.strip_suffix(b"\n") else {
+                    break;
+                };
+                let text = String::from_utf8_lossy(whole)
+                    .trim_end_matches('\r')
+                    .to_owned();
+                let at = Instant::now();
+                locked(&told).take(JournalLine { at, text });
+                line.clear();
+            }
+            let mut readers = locked(&told);
+            readers.ended = true;
+            readers.followers.clear();
+        });
+        Self(readers)
+    }
+
+    /// All lines that nobody has followed so far, and those that come.
+    pub(crate) fn follow(&self) -> UnboundedReceiver<JournalLine> {
+        let (sender, receiver) = unbounded_channel();
+        let mut readers = locked(&self.0);
+        for line in readers.waiting.drain(..) {
+            // Its other end is in this function's hands.
+            let _ = sender.send(line);
+        }
+        if !readers.ended {
+            readers.followers.push(sender);
+        }
+        receiver
+    }
+}
+
+impl Readers {
+    fn take(&mut self, line: JournalLine) {
+        self.followers
+            .retain(|follower| follower.send(line.clone()).is_ok());
+        if self.followers.is_empty() {
+            self.waiting.push(line);
+        }
+    }
+}
+
+fn locked(readers: &Mutex<Readers>) -> MutexGuard<'_, Readers> {
+    readers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    async fn heard(follower: &mut UnboundedReceiver<JournalLine>) -> String {
+        follower.recv().await.expect("a line").text
+    }
+
+    #[tokio::test]
+    async fn nothing_is_lost_between_two_followers() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let journal = Journal::open(ours);
+        let before = Instant::now();
+        theirs
+            .write_all(b"begin one\r\nack 0\n")
+            .await
+            .expect("writes");
+        let mut first = journal.follow();
+        let line = first.recv().await.expect("a line");
+        assert_eq!(line.text, "begin one");
+        assert!(line.at >= before && line.at <= Instant::now());
+        assert_eq!(heard(&mut first).await, "ack 0");
+        drop(first);
+        theirs
+            .write_all(b"ack 1\nack \xff\nack 3")
+            .await
+            .expect("writes");
+        drop(theirs);
+        // Until the end has been read.
+        while !locked(&journal.0).ended {
+            tokio::task::yield_now().await;
+        }
+        let mut second = journal.follow();
+        assert_eq!(heard(&mut second).await, "ack 1");
+        assert_eq!(heard(&mut second).await, "ack \u{fffd}");
+        // The last line was torn: it may have been `ack 37`.
+        assert_eq!(second.recv().await, None);
+        assert_eq!(journal.follow().recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn two_followers_hear_the_same() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let journal = Journal::open(ours);
+        let (mut one, mut two) = (journal.follow(), journal.follow());
+        theirs.write_all(b"a\nb\n").await.expect("writes");
+        drop(theirs);
+        for follower in [&mut one, &mut two] {
+            assert_eq!(heard(follower).await, "a");
+            assert_eq!(heard(follower).await, "b");
+            assert_eq!(follower.recv().await, None);
+        }
+    }
+}
