@@ -79,6 +79,7 @@ impl Layer for Nbd {
              \x20   [ ! -e /sys/block/nbd$n/pid ] || run nbd-client -d /dev/nbd$n\n\
              done\n"
         ));
+        // nbdkit does not end while the connection of a client is open that crashed; it holds nothing that is not on the disk.
         let stop = script(&format!(
             "[ -e {PID_FILE} ] || exit 0\n\
              read -r pid <{PID_FILE}\n\
@@ -87,6 +88,7 @@ impl Layer for Nbd {
              while [ -e \"/proc/$pid/exe\" ]; do\n\
              \x20   tries=$((tries + 1))\n\
              \x20   [ $tries -lt 200 ] || fail \"the server, process $pid, does not end\"\n\
+             \x20   [ $tries -ne 50 ] || kill -KILL \"$pid\"\n\
              \x20   sleep 0.1\n\
              done\n\
              rm -f {PID_FILE}\n"
