@@ -4,6 +4,7 @@ mod add_node;
 mod check;
 mod crash;
 mod dd;
+mod gate;
 mod mount;
 mod restart;
 mod run_command;

@@ -10,7 +10,7 @@ use sanlab_plan::{Dd, NodeName, Source};
 use sanlab_record::Sample;
 use tokio::time::Instant;
 
-use super::Doing;
+use super::{Doing, gate};
 use crate::Fault;
 use crate::dd_report::{self, DdReport};
 use crate::scene::{Acknowledged, Content};
@@ -91,7 +91,7 @@ async fn write_one(doing: Doing<'_>, writer: &Writer) -> Result<(), Fault> {
     } = writer;
     let what = format!("dd of={path}");
     let started = Instant::now();
-    let ended = doing.exec(node, &release(folder)).await?;
+    let ended = doing.exec(node, &gate::release(folder)).await?;
     let host_seconds = started.elapsed().as_secs_f64();
     let stderr = ended.stderr.clone();
     ended
@@ -140,7 +140,6 @@ async fn write_one(doing: Doing<'_>, writer: &Writer) -> Result<(), Fault> {
 
 /// Leaves a dd behind that waits at the fifo `go`; prints the sha256 of what it will read, if that is random.
 fn waiting(dd: &Dd, folder: &str, path: &str) -> String {
-    let folder = quote(folder);
     let (make, source) = match dd.source {
         Source::Zero => (String::new(), "/dev/zero"),
         Source::Random => (
@@ -162,33 +161,7 @@ fn waiting(dd: &Dd, folder: &str, path: &str) -> String {
             let _ = write!(command, " {key}={}", quote(&flags.join(",")));
         }
     }
-    format!(
-        "rm -rf {folder}\n\
-         mkdir -p {folder}\n\
-         cd {folder}\n\
-         mkfifo go ended\n\
-         {make}\
-         (\n\
-         set +e\n\
-         read -r go <go\n\
-         LC_ALL=C {command} 2>report\n\
-         echo $? >ended\n\
-         ) </dev/null >/dev/null 2>&1 &\n"
-    )
-}
-
-/// Lets it go, waits for its end, and gives its report and exit code as this script's own.
-fn release(folder: &str) -> String {
-    let folder = quote(folder);
-    format!(
-        "cd {folder}\n\
-         echo go >go\n\
-         read -r code <ended\n\
-         cat report >&2\n\
-         cd /\n\
-         rm -rf {folder}\n\
-         exit \"$code\"\n"
-    )
+    gate::waiting(folder, &make, &format!("LC_ALL=C {command}"))
 }
 
 #[cfg(test)]
@@ -215,6 +188,5 @@ mod tests {
         let waiting = |source| waiting(&dd(source), "/run/sanlab/load", "/mnt/nbdsan/vc.img");
         insta::assert_snapshot!("zeros", waiting(Source::Zero));
         insta::assert_snapshot!("random", waiting(Source::Random));
-        insta::assert_snapshot!("release", release("/run/sanlab/load"));
     }
 }

@@ -10,7 +10,7 @@ use sanlab_record::Sample;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
 use tokio::time::timeout;
 
-use super::Doing;
+use super::{Doing, gate};
 use crate::Fault;
 use crate::ledger::{Course, Ending, Ledger};
 use crate::scene::Cause;
@@ -97,7 +97,7 @@ pub(super) async fn write(doing: Doing<'_>, writers: Vec<Writer>) -> Result<(), 
 async fn write_one(doing: Doing<'_>, mut writer: Writer) -> Result<(), Fault> {
     let scene = doing.scene;
     let (ended, heard) = {
-        let (node, release) = (writer.node.clone(), release(&writer.folder));
+        let (node, release) = (writer.node.clone(), gate::release(&writer.folder));
         let mut running = std::pin::pin!(doing.exec(&node, &release));
         let mut heard = false;
         let ended = loop {
@@ -201,33 +201,11 @@ fn measure(doing: Doing<'_>, node: &NodeName, ledger: &Ledger) {
 
 /// Leaves a writer behind that waits at the fifo `go`.
 fn waiting(folder: &str, path: &str, arguments: &str, count: u64) -> String {
-    let (folder, path) = (quote(folder), quote(path));
-    format!(
-        "rm -rf {folder}\n\
-         mkdir -p {folder}\n\
-         cd {folder}\n\
-         mkfifo go ended\n\
-         (\n\
-         set +e\n\
-         read -r go <go\n\
-         /usr/sbin/sanlab-witness write --file {path} {arguments} --count {count} --ack {JOURNAL_PATH} 2>report\n\
-         echo $? >ended\n\
-         ) </dev/null >/dev/null 2>&1 &\n"
-    )
-}
-
-/// Lets it go, waits for its end, and gives its words and exit code as this script's own.
-fn release(folder: &str) -> String {
-    let folder = quote(folder);
-    format!(
-        "cd {folder}\n\
-         echo go >go\n\
-         read -r code <ended\n\
-         cat report >&2\n\
-         cd /\n\
-         rm -rf {folder}\n\
-         exit \"$code\"\n"
-    )
+    let path = quote(path);
+    let command = format!(
+        "/usr/sbin/sanlab-witness write --file {path} {arguments} --count {count} --ack {JOURNAL_PATH}"
+    );
+    gate::waiting(folder, "", &command)
 }
 
 #[cfg(test)]
