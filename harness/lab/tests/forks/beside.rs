@@ -94,7 +94,8 @@ fn bytes_of(whose: &str) -> String {
 async fn fork(project: &Path, cluster: &Cluster, whose: &'static str) -> Result<Fork, Failed> {
     // Short, as paths of sockets must be.
     let folder = tempfile::Builder::new().prefix("fork-").tempdir()?;
-    let file = folder.path().join(format!("{whose}.toml"));
+    let file = folder.path().join(format!("sides/{whose}.toml"));
+    fs_err::create_dir(folder.path().join("sides"))?;
     fs_err::write(&file, text(&steps(whose)))?;
     let runs = folder.path().join("runs");
     let child = Command::new(env!("CARGO_BIN_EXE_sanlab"))
@@ -115,7 +116,7 @@ async fn fork(project: &Path, cluster: &Cluster, whose: &'static str) -> Result<
     let ended = ended.map_err(|_| format!("{whose} did not end within {DEADLINE:?}"))??;
     let said = String::from_utf8_lossy(&ended.stderr);
     let run = fs_err::read_dir(&runs)?.next().ok_or("no run was kept")??;
-    let kept = run.path().join(whose);
+    let kept = run.path().join("sides").join(whose);
     let record = RunRecord::from_json(&fs_err::read_to_string(kept.join("record.json"))?)?;
     if record.outcome != Outcome::Passed {
         return Err(format!("{whose} ended like this: {:?}\n{said}", record.outcome).into());

@@ -107,12 +107,7 @@ impl Den {
         let run = fs::read_dir(self.runs())?
             .next()
             .ok_or("no run was kept")??;
-        let scenario = two_nodes()
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .replace('-', "_");
-        let record = run.path().join(scenario).join("record.json");
+        let record = run.path().join("leaks/two_nodes/record.json");
         Ok(RunRecord::from_json(&fs::read_to_string(record)?)?)
     }
 
