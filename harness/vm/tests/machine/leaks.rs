@@ -91,8 +91,11 @@ impl Victim {
             .expect("a temporary folder")
             .keep();
         let program = std::env::current_exe().expect("this program");
-        let mut command = Command::new(program);
+        // A shell without job control starts what runs in its background with interrupts ignored, and so would the victim.
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=INT")
+            .arg(program)
             .arg(VICTIM)
             .arg(&dir)
             .arg(way)
