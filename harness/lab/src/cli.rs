@@ -24,7 +24,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 everything passed, 1 a scenario failed, 2 wrong input or usage, 3 the lab could not do its part, \
 4 interrupted.
 
-Environment: SANLAB_CACHE is the store of images, templates and checkpoints (default ~/.cache/sanlab), \
+Environment: SANLAB_CACHE is the store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
 SANLAB_CACHE_LIMIT the size that it is kept below, SANLAB_RUNTIME the folder of running fleets \
 (default $TMPDIR/sanlab-UID), SANLAB_SEED what random moments are drawn from, SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
 
@@ -38,7 +38,7 @@ enum Command {
     /// Measurements; nothing else should run meanwhile
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// The store of images, templates and checkpoints
+    /// The store of images, the programs in them, templates and checkpoints
     #[command(subcommand)]
     Cache(CacheCommand),
     /// Check scenario files without starting a guest

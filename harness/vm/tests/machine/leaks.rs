@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
@@ -137,8 +137,23 @@ impl Victim {
     }
 
     /// Waits until neither processes nor the folder are there.
+    /// How it ended. One that does not end is killed, so that nothing of it outlives the test.
+    async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status;
+            }
+            if Instant::now() >= deadline {
+                self.child.kill().expect("killed");
+                panic!("process {} did not end within {SOON:?}", self.child.id());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn assert_gone(mut self) {
-        self.child.wait().expect("it has ended");
+        self.ended().await;
         let deadline = Instant::now() + SOON;
         loop {
             let left = self.processes();
@@ -181,7 +196,7 @@ async fn sigkill_at_any_moment_leaves_nothing() {
 
 async fn a_panic_leaves_nothing() {
     let mut victim = Victim::start("panic");
-    assert!(!victim.child.wait().expect("it ends").success());
+    assert!(!victim.ended().await.success());
     victim.assert_gone().await;
 }
 
