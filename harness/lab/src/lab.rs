@@ -9,7 +9,7 @@ use std::time::Instant;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Event, RunRecord};
-use sanlab_run::Environment;
+use sanlab_run::{Environment, Extent};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,14 @@ pub struct Order {
     pub portrait: bool,
     /// What random moments are drawn from.
     pub seed: u64,
+    /// What the record says that this run was given in place of what the scenario's file says.
+    pub settings: BTreeMap<String, String>,
+    /// A folder with QEMU's programs, instead of those of the host.
+    pub qemu: Option<PathBuf>,
+    /// Whether guests' instructions are counted: see [`Environment`].
+    pub count_instructions: Option<bool>,
+    /// How much of the plan is done.
+    pub extent: Extent,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
 }
@@ -54,6 +62,10 @@ impl Order {
             fresh: false,
             portrait: false,
             seed: seed::drawn(),
+            settings: BTreeMap::new(),
+            qemu: None,
+            count_instructions: None,
+            extent: Extent::Whole,
             cancel: CancellationToken::new(),
         }
     }
@@ -174,6 +186,10 @@ pub async fn run_on(
         fresh,
         portrait,
         seed,
+        settings,
+        qemu,
+        count_instructions,
+        extent,
         cancel,
         ..
     } = order;
@@ -188,6 +204,10 @@ pub async fn run_on(
         store,
         portrait,
         seed,
+        settings,
+        qemu,
+        count_instructions,
+        extent,
         cancel,
     };
     let record = sanlab_run::execute(&plan, environment, events).await;

@@ -90,9 +90,16 @@ pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
         images: BTreeMap::new(),
         qemu_version: String::new(),
         mtu: 0,
+        host: None,
+        stack: Vec::new(),
+        settings: BTreeMap::new(),
         phases: Vec::new(),
         events: Vec::new(),
         samples: Vec::new(),
+        measurements: Vec::new(),
+        dips: Vec::new(),
+        timeline: None,
+        last_words: BTreeMap::new(),
         nodes: BTreeMap::new(),
     }
 }

@@ -12,8 +12,9 @@ pub use self::layer::{
     Transport,
 };
 pub use self::step::{
-    Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Mount, Restart, Run, Source, Start,
-    Step, StopProcess, Unmount, Verify, Wait, WaitFor, Write,
+    AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
+    Source, Start, Step, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify, Wait,
+    WaitFor, Write,
 };
 use crate::names::{ImageName, NodeName};
 use crate::units::ByteSize;

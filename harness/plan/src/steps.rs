@@ -422,6 +422,8 @@ impl Walk<'_> {
             Action::Mount(_) | Action::Unmount(_) | Action::Start(_) | Action::WaitFor(_) => 120,
             Action::AddNode(_) | Action::Restart(_) => 240,
             Action::Check(_) | Action::Verify(_) => 300,
+            Action::Throughput(_) => 600,
+            Action::Dip(_) => 10,
         };
         Duration::from_secs(seconds)
     }

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Event;
+use crate::measure::{Measurement, Rate, Timeline};
 
 /// Version of the record's shape, its field `format`.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The oldest version that [`RunRecord::from_json`] reads. Format 1 knew neither templates nor checkpoints: its
 /// phases have no `origin`, and all of them were built. Formats 1 and 2 had no `seed`: nothing was left to chance; and
-/// no writer that kept count of what was acknowledged.
+/// no writer that kept count of what was acknowledged. Formats 1 to 3 had neither measurements nor a timeline: of what
+/// was measured there are samples alone.
 pub const OLDEST_FORMAT: u32 = 1;
 
 /// One run of one scenario.
@@ -39,12 +41,33 @@ pub struct RunRecord {
     pub qemu_version: String,
     /// Bytes of the largest IP packet that the scenario's network carried.
     pub mtu: u32,
+    /// The host that it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostUse>,
+    /// The storage stack, lowest layer first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<LayerUse>,
+    /// What this run was given in place of what its scenario file says, key by key: `mtu`, `layer.striped.chunk`, `kernel`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// Stretches of the run in order; they do not overlap, except for background steps.
     pub phases: Vec<Phase>,
     /// Everything that happened, in order.
     pub events: Vec<Event>,
-    /// Everything that was measured.
+    /// What each writer or reader measured.
     pub samples: Vec<Sample>,
+    /// What each repetition of a measuring step moved, and what that cost each node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<Measurement>,
+    /// What hot additions under load did to those who were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dips: Vec<Dip>,
+    /// What every node did over the run's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// Of a run that did not pass, the last lines of each node's console.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_words: BTreeMap<String, Vec<String>>,
     /// What each node cost the host.
     pub nodes: BTreeMap<String, NodeUse>,
 }
@@ -125,9 +148,27 @@ impl Sample {
             seconds,
             mib_per_second,
             host_seconds,
+            repetition: 1,
+            warm_up: false,
+            at: None,
+            latency: None,
             acknowledged: None,
         }
     }
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+const fn is_first(repetition: &u32) -> bool {
+    *repetition == 1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Outcome {
@@ -207,13 +248,42 @@ pub struct Sample {
     pub mib_per_second: f64,
     /// Time by the host's clock, from the common start to the exit.
     pub host_seconds: f64,
+    /// Which repetition of the step it belongs to, from 1; warm-ups count on their own.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub repetition: u32,
+    /// It was done to warm caches up, and is no figure.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warm_up: bool,
+    /// When it began, seconds since the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<f64>,
+    /// How long single requests took, where the tool tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Of a writer that tells of every block when it is written: what it told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
 }
 
-/// Blocks that were acknowledged one by one, with times by the host's clock.
+/// How long requests took from submission to completion, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many requests.
+    pub requests: u64,
+    /// Half of them took no longer.
+    pub p50: f64,
+    /// 95 of 100 took no longer.
+    pub p95: f64,
+    /// 99 of 100 took no longer.
+    pub p99: f64,
+    /// 999 of 1000 took no longer.
+    pub p999: f64,
+    /// None took longer.
+    pub max: f64,
+}
+
+/// Blocks that were acknowledged one by one, with times by the host's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Acknowledged {
     /// How many.
     pub blocks: u64,
@@ -221,6 +291,63 @@ pub struct Acknowledged {
     pub longest_gap_seconds: f64,
     /// When that began, seconds since the run began.
     pub longest_gap_at: f64,
+    /// Bytes that were acknowledged in each half second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+}
+
+/// The rate of writers before, during and after an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dip {
+    /// The `dip` step that looked.
+    pub step: String,
+    /// The step whose writers were looked at.
+    pub of: String,
+    /// The step that was the event, such as `add_node`.
+    pub around: String,
+    /// When that began, seconds since the run began.
+    pub from: f64,
+    /// When it ended.
+    pub to: f64,
+    /// What the writers wrote before, MiB/s: the median of half seconds.
+    pub before_mib_per_second: f64,
+    /// The same between `from` and `to`.
+    pub during_mib_per_second: f64,
+    /// The same after `to`, while they still wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_mib_per_second: Option<f64>,
+    /// What was missing in the worst half second of the event and its aftermath, as a share of `before`: 0 nothing, 1 all.
+    pub depth: f64,
+    /// How long the rate stayed below half of `before`, at a stretch, seconds.
+    pub length_seconds: f64,
+    /// What those who came by the event wrote beside the others afterwards, and by how much all together then exceed `before`:
+    /// 0.2 is a fifth more. Absent where no newcomer wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adds: Option<f64>,
+}
+
+/// What a run's figures depend on beside the guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostUse {
+    /// The processor's model, as the kernel names it.
+    pub cpu: String,
+    /// How many of its CPUs the lab may use.
+    pub cpus: u32,
+    /// RAM, MiB.
+    pub memory_mib: u64,
+    /// Version of the host's kernel.
+    pub kernel: String,
+}
+
+/// A storey of the storage stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerUse {
+    /// Its key in a scenario file.
+    pub kind: String,
+    /// Every node that ever has it.
+    pub on: Vec<String>,
+    /// What it was given, key by key as in a scenario file, defaults too.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// What executed instructions, and why that.

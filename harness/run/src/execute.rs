@@ -18,6 +18,17 @@ use crate::journal::Journal;
 use crate::scene::Scene;
 use crate::site::{Site, Teardown};
 
+/// How much of a plan a run does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What must be done to measure: nothing is read back, the run ends after the last step that measures, and the layers
+    /// are not taken down but end with their guests. For repetitions of a plan that has been proved whole.
+    Measures,
+}
+
 /// What a run needs beside its plan.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -33,6 +44,15 @@ pub struct Environment {
     pub portrait: bool,
     /// What random moments are drawn from.
     pub seed: u64,
+    /// What the record says that this run was given in place of what the scenario's file says.
+    pub settings: BTreeMap<String, String>,
+    /// A folder with QEMU's programs (`qemu-system-x86_64`, `qemu-system-i386`), instead of those of the host.
+    pub qemu: Option<PathBuf>,
+    /// Whether guests' instructions are counted; it makes translated guests a little slower. Without a choice they are where
+    /// the plan has a throughput step.
+    pub count_instructions: Option<bool>,
+    /// How much of the plan is done.
+    pub extent: Extent,
     /// Ends the run early as broken, with everything ended in order.
     pub cancel: CancellationToken,
 }
@@ -61,6 +81,7 @@ pub async fn execute(
         cancel,
         portrait,
         seed,
+        settings: environment_settings,
         ..
     } = environment;
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
@@ -94,9 +115,16 @@ pub async fn execute(
         images: guests.images(plan),
         qemu_version: guests.qemu_version(),
         mtu: guests.mtu(),
+        host: None,
+        stack: Vec::new(),
+        settings: environment_settings,
         phases: told.phases,
         events: told.events,
         samples: told.samples,
+        measurements: told.measurements,
+        dips: told.dips,
+        timeline: None,
+        last_words: BTreeMap::new(),
         nodes: teardown.nodes,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sanlab_plan::NodeName;
-use sanlab_record::{Event, EventKind, Origin, Phase, Sample};
+use sanlab_record::{Dip, Event, EventKind, Measurement, Origin, Phase, Sample};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -26,6 +26,8 @@ pub(crate) struct Told {
     pub(crate) events: Vec<Event>,
     pub(crate) phases: Vec<Phase>,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) dips: Vec<Dip>,
     /// The phase in the foreground, for what happens outside of any step's control.
     current: Option<String>,
 }

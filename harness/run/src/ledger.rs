@@ -210,6 +210,7 @@ impl Ledger {
             blocks: self.blocks(),
             longest_gap_seconds: self.longest_gap,
             longest_gap_at: self.longest_gap_at,
+            rate: None,
         }
     }
 

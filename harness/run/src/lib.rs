@@ -37,6 +37,6 @@ mod step;
 mod tasks;
 mod tree;
 
-pub use execute::{Environment, execute};
+pub use execute::{Environment, Extent, execute};
 use fault::Fault;
 pub use portrait::PORTRAIT;

@@ -412,6 +412,8 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
                 port: 4300,
                 server: NbdServer::Nbdkit,
                 block_size: ByteSize::from_bytes(4096),
+                filters: Vec::new(),
+                options: Vec::new(),
             }),
             Layer::Linear(Linear {
                 name: VolumeName::parse("nbdsan").unwrap(),

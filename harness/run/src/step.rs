@@ -82,6 +82,7 @@ pub(crate) async fn perform(
         Action::Start(start) => doing.within(start::perform(doing, start)).await,
         Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
         Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
+        Action::Throughput(_) | Action::Dip(_) => todo!(),
         Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
             Ok((writers, begun)) if apart => {
                 let at_work = start(scene, step, scope, writers);

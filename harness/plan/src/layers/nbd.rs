@@ -45,6 +45,8 @@ pub(crate) fn nbd(
         port: port?.value,
         server: layer.server.as_ref()?.value,
         block_size: layer.block_size.as_ref()?.value,
+        filters: Vec::new(),
+        options: Vec::new(),
     };
     Some((on, nbd))
 }

@@ -281,6 +281,10 @@ pub struct Nbd {
     pub server: NbdServer,
     /// Block size that the client announces to the kernel.
     pub block_size: ByteSize,
+    /// nbdkit's filters, outermost first: `delay`, `rate`, `log`, ...
+    pub filters: Vec<String>,
+    /// `KEY=VALUE` words for nbdkit's filters: `delay-write=2ms`, `rate=80M`, ...
+    pub options: Vec<String>,
 }
 
 /// NBD server program.

@@ -50,6 +50,10 @@ pub enum Action {
     WaitFor(WaitFor),
     /// Reads every acknowledged block back.
     Verify(Verify),
+    /// Measures throughput: warm-ups, then repetitions.
+    Throughput(Throughput),
+    /// Looks at what a hot addition did to those who wrote meanwhile.
+    Dip(Dip),
 }
 
 /// Mounts the volume on nodes, side by side.
@@ -251,4 +255,97 @@ pub struct Verify {
     pub on: Vec<NodeName>,
     /// Whether the blocks are looked for on every copy of the disks below as well.
     pub legs: bool,
+}
+
+/// The same work several times over, each repetition from a common start on all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throughput {
+    /// What does the work.
+    pub tool: Tool,
+    /// Who does it; never empty.
+    pub on: Vec<NodeName>,
+    /// The order of requests, and which way they go.
+    pub pattern: AccessPattern,
+    /// On what.
+    pub target: Target,
+    /// Bytes of a request.
+    pub bs: ByteSize,
+    /// Bytes that each node moves in a repetition, a multiple of `bs`; with `runtime`, those that it moves among.
+    pub size: ByteSize,
+    /// fio only: each node goes on so long, however often it comes round.
+    pub runtime: Option<Duration>,
+    /// Requests under way at a time; dd has 1.
+    pub queue_depth: u32,
+    /// Past the page cache (`O_DIRECT`).
+    pub direct: bool,
+    /// When what was written is forced out.
+    pub sync: Sync,
+    /// Repetitions that are done first and are no figures.
+    pub warm_up: u32,
+    /// Repetitions that count; at least 1.
+    pub repetitions: u32,
+}
+
+/// What does a throughput step's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// coreutils' dd, as in the articles: sequential, one request at a time.
+    Dd,
+    /// fio, with latencies.
+    Fio,
+}
+
+/// Order and direction of requests, in fio's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessPattern {
+    /// Writes, one after the other.
+    Write,
+    /// Reads, one after the other.
+    Read,
+    /// Writes in random order.
+    RandWrite,
+    /// Reads in random order.
+    RandRead,
+    /// Reads and writes, half and half, one after the other.
+    ReadWrite,
+    /// Reads and writes, half and half, in random order.
+    RandReadWrite,
+}
+
+/// What a throughput step works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A file under the mount point; `{node}` stands for the node's name.
+    File(String),
+    /// The topmost device that the layers make, without a file system: the node at place N of `on` works on the N-th stretch
+    /// of `size` bytes.
+    Device,
+}
+
+/// When written data is forced out of caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Left to the kernel.
+    Never,
+    /// One fsync at the end of each repetition, inside of its time.
+    End,
+    /// Each request is a synchronous one (`O_DSYNC`).
+    Each,
+}
+
+/// What a hot addition did to the writers of a background step; limits that are broken fail the scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dip {
+    /// A `write` step that ran in the background and has been waited for.
+    pub of: StepLabel,
+    /// The `add_node` step (or fault) that happened meanwhile.
+    pub around: StepLabel,
+    /// A `write` step of newcomers that ran, in the background too, beside `of` after `around`: what they add.
+    pub newcomers: Option<StepLabel>,
+    /// The most that may be missing in a half second, in hundredths of what was written before: 100 allows a stand-still.
+    pub depth_percent: Option<u32>,
+    /// The longest that the rate may stay below half of what it was before.
+    pub length: Option<Duration>,
+    /// The least by which all together must exceed what was written before, in hundredths; may be negative.
+    pub adds_percent: Option<i32>,
 }

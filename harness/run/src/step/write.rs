@@ -185,18 +185,16 @@ fn measure(doing: Doing<'_>, node: &NodeName, ledger: &Ledger) {
     let arch = doing.scene.plan.node(node);
     let arch = arch.map_or("", |node| node.arch.as_str());
     let step = doing.step.label.as_str();
+    let told = format!(
+        "{} blocks acknowledged, longest gap {:.2} s from {:.1} s on",
+        figures.blocks, figures.longest_gap_seconds, figures.longest_gap_at
+    );
     let sample = Sample {
         acknowledged: Some(figures),
         ..Sample::new(step, node.as_str(), arch, bytes, seconds, seconds)
     };
     doing.scope.measured(node, sample);
-    doing.scope.progress(
-        Some(node),
-        format!(
-            "{} blocks acknowledged, longest gap {:.2} s from {:.1} s on",
-            figures.blocks, figures.longest_gap_seconds, figures.longest_gap_at
-        ),
-    );
+    doing.scope.progress(Some(node), told);
 }
 
 /// Leaves a writer behind that waits at the fifo `go`.

@@ -16,6 +16,8 @@ fn nbd(server: NbdServer) -> Layer {
         port: 4300,
         server,
         block_size: ByteSize::from_bytes(4096),
+        filters: Vec::new(),
+        options: Vec::new(),
     })
 }
 

@@ -1,0 +1,84 @@
+//! What can be said of a stretch of work: the measures, each with its unit and direction.
+
+use serde::{Deserialize, Serialize};
+
+/// One measure. All of them concern all nodes of the fleet together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Bytes by the time from the common start to the end of the last, on the host's clock; MiB/s.
+    Throughput,
+    /// The rates that the writers or readers told of themselves, added up; MiB/s.
+    GuestThroughput,
+    /// Instructions that all guests executed for each MiB moved.
+    Instructions,
+    /// CPU seconds that all QEMU processes used for each GiB moved.
+    HostCpu,
+    /// Bytes that guests sent into the switch for each byte moved.
+    SwitchBytes,
+    /// The 99th percentile of requests' latencies, the worst node's; microseconds.
+    LatencyP99,
+}
+
+impl Measure {
+    /// All of them, in the order of tables.
+    pub const ALL: [Self; 6] = [
+        Self::Throughput,
+        Self::GuestThroughput,
+        Self::Instructions,
+        Self::HostCpu,
+        Self::SwitchBytes,
+        Self::LatencyP99,
+    ];
+
+    /// Its word in JSON, history and command lines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput",
+            Self::GuestThroughput => "guest_throughput",
+            Self::Instructions => "instructions",
+            Self::HostCpu => "host_cpu",
+            Self::SwitchBytes => "switch_bytes",
+            Self::LatencyP99 => "latency_p99",
+        }
+    }
+
+    /// Its name for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput",
+            Self::GuestThroughput => "throughput as guests tell",
+            Self::Instructions => "guest instructions",
+            Self::HostCpu => "host CPU",
+            Self::SwitchBytes => "switch bytes",
+            Self::LatencyP99 => "latency, 99th percentile",
+        }
+    }
+
+    /// The unit of its figures.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Throughput | Self::GuestThroughput => "MiB/s",
+            Self::Instructions => "instructions/MiB",
+            Self::HostCpu => "CPU s/GiB",
+            Self::SwitchBytes => "B/B",
+            Self::LatencyP99 => "µs",
+        }
+    }
+
+    /// Whether more of it is better.
+    pub const fn higher_is_better(self) -> bool {
+        matches!(self, Self::Throughput | Self::GuestThroughput)
+    }
+
+    /// Whether it is read off a clock. What is timed drifts with whatever else the host does, what is counted does not.
+    pub const fn is_timed(self) -> bool {
+        !matches!(self, Self::Instructions | Self::SwitchBytes)
+    }
+}
+
+impl std::fmt::Display for Measure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
