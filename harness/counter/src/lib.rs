@@ -1,1 +1,33 @@
-//! A plugin of QEMU's translator that counts a guest's instructions into a shared mapping.
+//! A plugin of QEMU's translator that counts a guest's instructions into a file, and the file's reader.
+//!
+//! In the pipeline this crate stands before `vm`, which loads the plugin into QEMU and reads the file; it uses no other
+//! crate of the lab. It is built twice: as `libsanlab_counter.so`, which QEMU loads by
+//! `-plugin libsanlab_counter.so,out=FILE`, and as a Rust library with [`CounterFile`].
+//!
+//! Every block of guest code gets one more operation when it is translated: add the number of its instructions to a counter
+//! in memory that is shared with the file. Reading costs QEMU nothing, and the reader one `pread`.
+//!
+//! What the figure is: instructions that the guest's one virtual processor began to execute, of its kernel, its programs and
+//! its idle loop, since QEMU was started. A halted processor counts nothing. A block that an exception leaves early counts in
+//! full, and a string instruction counts once, however much it moves. The addition is not atomic, so that two processors
+//! would lose counts: the plugin refuses to be loaded where there is more than one.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! use sanlab_counter::CounterFile;
+//!
+//! let file = CounterFile::create(&folder.path().join("instructions"))?;
+//! // QEMU is started with `-plugin libsanlab_counter.so,out=.../instructions`, and the guest runs.
+//! assert_eq!(file.read()?, 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod file;
+mod plugin;
+
+pub use file::CounterFile;
+
+/// The plugin's file name.
+pub const PLUGIN: &str = "libsanlab_counter.so";

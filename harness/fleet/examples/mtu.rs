@@ -56,6 +56,8 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         images: images.clone(),
         mtu,
         accelerator: AcceleratorWish::Auto,
+        qemu: None,
+        count_instructions: false,
         logs: logs.path().to_owned(),
         capture: Vec::new(),
         birth: Birth::Boot,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err::OpenOptions;
 use sanlab_image::copy_sparse;
 use sanlab_plan::{Arch, NicModel};
-use sanlab_vm::{Access, Drive, MachineSpec, Nic, Ram, qemu_binary};
+use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, Ram};
 
 use crate::emulator::Emulator;
 use crate::error::FleetError;
@@ -22,6 +22,9 @@ const DATA: &str = "data";
 
 /// The name of a member's switch port in its folder.
 const PORT_SOCKET: &str = "port.sock";
+
+/// The name of the file there in which a member's instructions are counted.
+const COUNTER: &str = "instructions";
 
 pub(crate) const fn vm_arch(arch: Arch) -> sanlab_vm::Arch {
     match arch {
@@ -138,7 +141,7 @@ pub(crate) fn outline(
     Ok(MachineSpec {
         name: member.name.clone(),
         arch: vm_arch(member.arch),
-        qemu: qemu_binary(vm_arch(member.arch)),
+        qemu: emulator.program.clone(),
         accelerator: emulator.accelerator.accelerator,
         cpus: member.cpus,
         memory_mib: member.memory_mib,
@@ -157,7 +160,23 @@ pub(crate) fn outline(
         }],
         dir: PathBuf::new(),
         console_log: fleet.logs.join(format!("{}.console.log", member.name)),
+        counter: None,
     })
+}
+
+/// Has a settled machine's instructions counted, if that was asked for and can be.
+pub(crate) fn count(
+    machine: &mut MachineSpec,
+    member: &NodeSpec,
+    emulators: &BTreeMap<Arch, Emulator>,
+) {
+    let emulator = emulators.get(&member.arch);
+    // Why not, was told at the start.
+    let plugin = emulator.and_then(|emulator| emulator.counter_for(member).ok());
+    machine.counter = plugin.map(|plugin| Counter {
+        plugin,
+        file: machine.dir.join(COUNTER),
+    });
 }
 
 /// Gives an outlined machine its folder and its switch port's place.
@@ -266,6 +285,7 @@ mod tests {
             nics: Vec::new(),
             dir: run,
             console_log: "console.log".into(),
+            counter: None,
         }
     }
 

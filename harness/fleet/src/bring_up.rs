@@ -175,6 +175,7 @@ impl Fleet {
         let mut machine = boot::outline(member, &self.spec, &self.emulators)?;
         let keep = self.on_ground(|ground| {
             boot::settle(&mut machine, &ground.run_dir)?;
+            boot::count(&mut machine, member, &self.emulators);
             let there = ground.switch.counters();
             for nic in &machine.nics {
                 // A member that is forked again, or restarted, has its port: QEMU's new connection takes the old one's place.

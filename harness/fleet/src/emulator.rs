@@ -1,22 +1,42 @@
-//! What runs a fleet's guests: QEMU's version and the accelerators.
+//! What runs a fleet's guests: QEMU, the accelerators, and what counts their instructions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use futures_util::future::{try_join, try_join_all};
 use sanlab_plan::Arch;
-use sanlab_vm::{AcceleratorChoice, GuestClock, VmError, choose_accelerator, qemu_version};
-use tokio::sync::OnceCell;
+use sanlab_vm::{
+    Accelerator, AcceleratorChoice, GuestClock, choose_accelerator, counter_plugin, qemu_digest,
+    qemu_of, qemu_version,
+};
 
 use crate::boot::vm_arch;
 use crate::error::FleetError;
-use crate::spec::FleetSpec;
+use crate::spec::{FleetSpec, NodeSpec};
 
 /// One architecture's.
 #[derive(Debug, Clone)]
 pub(crate) struct Emulator {
     pub(crate) accelerator: AcceleratorChoice,
+    pub(crate) program: PathBuf,
     /// As QEMU prints it.
     pub(crate) version: String,
+    /// What tells this QEMU from another: the version, and of a user's own one what the program is.
+    pub(crate) identity: String,
+    /// The plugin that counts instructions, or why there is none. It changes nothing for the guests, and is in no key.
+    pub(crate) counter: Result<PathBuf, String>,
+}
+
+impl Emulator {
+    /// The plugin that counts the member's instructions, or why they cannot be counted.
+    pub(crate) fn counter_for(&self, member: &NodeSpec) -> Result<PathBuf, String> {
+        match member.cpus {
+            1 => self.counter.clone(),
+            cpus => Err(format!(
+                "of {cpus} virtual CPUs side by side some would be lost"
+            )),
+        }
+    }
 }
 
 /// Those of all architectures that a fleet has.
@@ -27,13 +47,30 @@ pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, F
             arch,
             source: Box::new(source),
         };
-        let accelerator = choose_accelerator(spec.accelerator, vm_arch(arch));
-        let (accelerator, version) = try_join(accelerator, version(arch)).await.map_err(failed)?;
+        let program = qemu_of(spec.qemu.as_deref(), vm_arch(arch));
+        let accelerator = choose_accelerator(spec.accelerator, vm_arch(arch), &program);
+        let known = try_join(accelerator, qemu_version(&program)).await;
+        let (accelerator, version) = known.map_err(failed)?;
+        let identity = if spec.qemu.is_some() {
+            let digest = qemu_digest(&program).await.map_err(failed)?;
+            format!("{version}, {digest}")
+        } else {
+            // The host's is changed by new versions only.
+            version.clone()
+        };
         // It takes its time once a process: now, while others wait as well.
         GuestClock::for_host(accelerator.accelerator).await;
+        let counter = match accelerator.accelerator {
+            _ if !spec.count_instructions => Err("nobody asked".to_owned()),
+            Accelerator::Kvm => Err("the host's processor executes them (KVM)".to_owned()),
+            Accelerator::Tcg => counter_plugin(&program, vm_arch(arch)).await,
+        };
         let emulator = Emulator {
             accelerator,
+            program,
             version,
+            identity,
+            counter,
         };
         Ok::<_, FleetError>((arch, emulator))
     }))
@@ -41,14 +78,58 @@ pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, F
     Ok(found.into_iter().collect())
 }
 
-/// Asked once a process: the answer takes QEMU a twentieth of a second.
-async fn version(arch: Arch) -> Result<String, VmError> {
-    static X86: OnceCell<String> = OnceCell::const_new();
-    static X86_64: OnceCell<String> = OnceCell::const_new();
-    let known = match arch {
-        Arch::X86 => &X86,
-        Arch::X86_64 => &X86_64,
-    };
-    let asked = known.get_or_try_init(|| qemu_version(vm_arch(arch)));
-    asked.await.cloned()
+/// The members that were to be counted and cannot be, by the reason.
+pub(crate) fn not_counted(
+    spec: &FleetSpec,
+    emulators: &BTreeMap<Arch, Emulator>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if !spec.count_instructions {
+        return reasons;
+    }
+    for member in &spec.members {
+        let emulator = emulators.get(&member.arch);
+        if let Some(Err(reason)) = emulator.map(|emulator| emulator.counter_for(member)) {
+            reasons.entry(reason).or_default().push(member.name.clone());
+        }
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::fleet;
+
+    fn emulators(counter: Result<PathBuf, String>) -> BTreeMap<Arch, Emulator> {
+        let emulator = Emulator {
+            accelerator: AcceleratorChoice {
+                accelerator: Accelerator::Tcg,
+                reason: String::new(),
+            },
+            program: "qemu".into(),
+            version: "7.2".to_owned(),
+            identity: "7.2".to_owned(),
+            counter,
+        };
+        Arch::ALL.map(|arch| (arch, emulator.clone())).into()
+    }
+
+    #[test]
+    fn who_is_not_counted_is_told_with_the_reason() {
+        let mut spec = fleet();
+        spec.members[1].cpus = 2;
+        let without = emulators(Err("no plugin".to_owned()));
+        assert!(not_counted(&spec, &without).is_empty(), "nobody asked");
+        spec.count_instructions = true;
+        let with = emulators(Ok("plugin.so".into()));
+        let told = [with, without].map(|emulators| {
+            let reasons = not_counted(&spec, &emulators);
+            let reasons = reasons
+                .into_iter()
+                .map(|(reason, nodes)| crate::FleetEvent::NotCounted { nodes, reason }.to_string());
+            reasons.collect::<Vec<_>>().join("\n")
+        });
+        insta::assert_snapshot!(told.join("\n\n"));
+    }
 }

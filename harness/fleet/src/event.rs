@@ -24,6 +24,13 @@ pub enum FleetEvent {
         /// MiB that they have together when full.
         disks_mib: u64,
     },
+    /// Instructions were to be counted and cannot be. Told once a reason, at the start.
+    NotCounted {
+        /// Whose.
+        nodes: Vec<String>,
+        /// What prevents it.
+        reason: String,
+    },
     /// The node's QEMU is about to be started.
     Booting {
         /// Who.
@@ -149,6 +156,11 @@ impl fmt::Display for FleetEvent {
                     "{folder} has {free_mib} MiB free, the data disks may take {disks_mib} MiB"
                 )
             }
+            Self::NotCounted { nodes, reason } => write!(
+                f,
+                "the instructions of {} are not counted: {reason}",
+                nodes.join(", ")
+            ),
             Self::Booting { node } => write!(f, "{node} boots"),
             Self::Cloning { node } => write!(f, "{node} is cloned"),
             Self::Forking { node } => write!(f, "{node} is forked"),

@@ -12,9 +12,11 @@ use crate::spec::{FleetSpec, NodeSpec};
 /// tells.
 const PROVISIONING: u32 = 1;
 
-/// All that could change what a fleet of this spec becomes, as text of many lines: QEMU's version, accelerators, the
+/// All that could change what a fleet of this spec becomes, as text of many lines: QEMU's version (of a user's own QEMU what
+/// the program is, too), accelerators, the
 /// digests of images, every member's command line, numbers, names, addresses, identity scripts, and what templates run
-/// before they are saved. How members come to life (boot or clone) is in it too.
+/// before they are saved. How members come to life (boot or clone) is in it too; that instructions are
+/// counted is not, since no guest sees it.
 pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
     let emulators = emulator::find(spec).await?;
     let mut text = format!("provisioning {PROVISIONING}\nmtu {}\n", spec.mtu);
@@ -26,7 +28,7 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
     add(&mut text, "warm", &spec.warm);
     for (arch, emulator) in &emulators {
         add(&mut text, "arch", arch);
-        add(&mut text, "qemu", &emulator.version);
+        add(&mut text, "qemu", &emulator.identity);
         add(&mut text, "accelerator", emulator.accelerator.accelerator);
         if let Some(image) = spec.images.get(arch) {
             add(&mut text, "image", &image.digest);

@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::birth::{Birth, SavedFleet};
 use crate::boot;
 use crate::budget::{Budget, Permit};
+use crate::cost::NodeCost;
 use crate::emulator::{self, Emulator};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
@@ -46,6 +47,8 @@ pub struct Fleet {
     ground: Mutex<Option<Ground>>,
     /// What members cost whose machines were ended to be forked, or crashed.
     past: Mutex<BTreeMap<String, Usage>>,
+    /// What was told last of what members cost: there are moments at which a machine has left and is not yet in `past`.
+    told: Mutex<BTreeMap<String, NodeCost>>,
     /// Members that crashed and are not back, with the disks that they left.
     crashed: Mutex<BTreeMap<String, Option<Drive>>>,
 }
@@ -149,6 +152,9 @@ impl Fleet {
         let tell = |event| drop(events.send(event));
         swept.into_iter().map(FleetEvent::Swept).for_each(tell);
         let emulators = emulator::find(&spec).await?;
+        for (reason, nodes) in emulator::not_counted(&spec, &emulators) {
+            tell(FleetEvent::NotCounted { nodes, reason });
+        }
         let templates = match &spec.birth {
             Birth::Boot => Templates::new(),
             Birth::Clone(store) => {
@@ -194,6 +200,7 @@ impl Fleet {
                 run_dir,
             })),
             past: Mutex::default(),
+            told: Mutex::default(),
             crashed: Mutex::default(),
         })
     }
@@ -244,6 +251,30 @@ impl Fleet {
     /// What it was made from.
     pub fn spec(&self) -> &FleetSpec {
         &self.spec
+    }
+
+    /// What every member that is or was there has cost up to now, over all its machines: a crash, a restart and a fork in its
+    /// place take nothing away. It never falls: subtract two readings. It takes tens of microseconds a member.
+    pub fn costs(&self) -> BTreeMap<String, NodeCost> {
+        // Held all the time: of two readings at once, the later one tells more.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = self.lock_past().clone();
+        let ports = self.ports();
+        let now = self.nodes().into_iter();
+        let mut now: BTreeMap<_, _> = now
+            .map(|node| (node.name().to_owned(), node.machine().cost()))
+            .collect();
+        for name in past.keys() {
+            now.entry(name.clone()).or_default();
+        }
+        for (name, now) in now {
+            let past = past.get(&name).copied().unwrap_or_default();
+            let port = ports.get(&name).copied().unwrap_or_default();
+            let cost = NodeCost::of(past, now, port);
+            let before = told.entry(name).or_default();
+            *before = before.or_later(cost);
+        }
+        told.clone()
     }
 
     /// What every port carried up to now.
@@ -367,6 +398,11 @@ fn together(past: Usage, now: Usage) -> Usage {
         host_cpu_seconds: past.host_cpu_seconds + now.host_cpu_seconds,
         peak_rss_bytes: past.peak_rss_bytes.max(now.peak_rss_bytes),
         pss_bytes: now.pss_bytes,
+        instructions: match (past.instructions, now.instructions) {
+            (Some(past), Some(now)) => Some(past + now),
+            // A member's machines are all counted, or none is.
+            (past, now) => past.or(now),
+        },
     }
 }
 

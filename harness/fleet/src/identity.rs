@@ -153,6 +153,8 @@ pub(crate) mod tests {
             images: BTreeMap::new(),
             mtu: 65_000,
             accelerator: AcceleratorWish::Auto,
+            qemu: None,
+            count_instructions: false,
             logs: "logs".into(),
             capture: Vec::new(),
             birth: crate::Birth::Boot,

@@ -34,6 +34,7 @@ mod bring_up;
 mod budget;
 mod capacity;
 mod checkpoint;
+mod cost;
 mod crash;
 mod emulator;
 mod error;
@@ -55,6 +56,7 @@ mod workshop;
 
 pub use birth::{Birth, SavedFleet, SavedNode};
 pub use budget::{Budget, Claimant, Need, Permit, WaitingFor};
+pub use cost::NodeCost;
 pub use crash::{Crashed, How};
 pub use error::FleetError;
 pub use event::FleetEvent;

@@ -32,6 +32,12 @@ pub struct FleetSpec {
     pub mtu: u32,
     /// What shall execute the guests' instructions.
     pub accelerator: AcceleratorWish,
+    /// A folder with QEMU's programs (`qemu-system-x86_64`, `qemu-system-i386`), instead of those of the host.
+    pub qemu: Option<PathBuf>,
+    /// Whether the guests' instructions shall be counted, where that is possible: under TCG, of members with one virtual
+    /// CPU. It makes them a little slower, and changes nothing that a guest sees. Where it is not possible,
+    /// [`FleetEvent::NotCounted`](crate::FleetEvent::NotCounted) says why.
+    pub count_instructions: bool,
     /// A folder that outlives the fleet, for `NODE.console.log` and `NODE.pcap`.
     pub logs: PathBuf,
     /// Nodes whose traffic is written to a pcap file.

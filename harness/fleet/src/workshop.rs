@@ -108,7 +108,7 @@ impl Workshop<'_> {
         let qemu = self
             .emulators
             .get(&member.arch)
-            .map_or("", |emulator| emulator.version.as_str());
+            .map_or("", |emulator| emulator.identity.as_str());
         let machine = sanlab_vm::fingerprint(&machine).await;
         template::key(member, self.spec, qemu, &machine)
     }

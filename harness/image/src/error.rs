@@ -156,6 +156,12 @@ pub enum ImageError {
         /// What it is instead.
         reason: String,
     },
+    /// The image's files are not there to be used.
+    #[error("find the image {digest} in the store\n  help: `sanlab image build` makes it")]
+    Stored {
+        /// Its key.
+        digest: String,
+    },
     /// Another process did not give something back.
     #[error(
         "wait for {name} in the store: {} still has it after {patience:?}\n  help: look at what it does, and end it if it does nothing",

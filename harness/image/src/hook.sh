@@ -1,6 +1,7 @@
 # Run by mmdebstrap beside the finished guest root ("$1"), inside its namespaces, so that files keep their owners even
 # when the host's user is not root. Set before this text: kernel_package (empty: the kernel is the user's own),
-# kernel_modules (1: there are modules), modules, boot_modules, epoch. Leaves in /sanlab/out what the host takes away.
+# kernel_modules (1: there are modules), modules, boot_modules, remove (patterns
+# that begin with `./`), epoch. Leaves in /sanlab/out what the host takes away.
 
 set -eu
 root=$1
@@ -90,6 +91,9 @@ cp "$root/bin/busybox" "$out/busybox"
 chown -R 0:0 overlay
 chmod -R u=rwX,go=rX overlay
 cp -a overlay/. "$root"
+
+# What packages needed to be set up, and no guest does: the shell expands the patterns, in the guest's root.
+(cd "$root" && rm -rf -- $remove)
 
 # What only the build used, and what would differ from one build to the next.
 rm -rf "$root"/var/cache/* "$root"/var/lib/apt/lists "$root"/var/log/* "$root"/tmp/* "$root"/run/* "$root"/boot

@@ -94,6 +94,7 @@ pub(crate) fn key(
     fields.add_all("suite", [&manifest.suite]);
     fields.add_all("components", &manifest.components);
     fields.add_all("exclude", &manifest.exclude);
+    fields.add_all("remove", &manifest.remove);
     fields.add_all("modules", &manifest.modules);
     fields.add_all("boot modules", &manifest.boot_modules);
     let section = &manifest.arches[&arch];

@@ -37,6 +37,7 @@ mod lock;
 mod manifest;
 mod mmdebstrap;
 mod name_lock;
+mod own_kernel;
 mod programs;
 mod progress;
 mod sources;

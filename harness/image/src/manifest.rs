@@ -18,6 +18,8 @@ pub struct Manifest {
     pub(crate) overlay: PathBuf,
     pub(crate) initramfs: PathBuf,
     pub(crate) exclude: Vec<String>,
+    /// What packages need only while they are set up.
+    pub(crate) remove: Vec<String>,
     pub(crate) modules: Vec<String>,
     pub(crate) boot_modules: Vec<String>,
     /// Files of ours that are not in the overlay, each with the guest's folder that it goes to.
@@ -69,6 +71,8 @@ struct Document {
     packages: Vec<toml::Spanned<String>>,
     #[serde(default)]
     exclude: Vec<toml::Spanned<String>>,
+    #[serde(default)]
+    remove: Vec<toml::Spanned<String>>,
     modules: Vec<toml::Spanned<String>>,
     boot_modules: Vec<toml::Spanned<String>>,
     #[serde(default)]
@@ -185,10 +189,11 @@ impl Manifest {
             mirror: document.mirror,
             overlay: folder.join(document.overlay),
             initramfs: folder.join(document.initramfs),
-            exclude: words(
-                &document.exclude,
-                "a pattern starts with `/` and has no spaces",
-                pattern,
+            exclude: words(&document.exclude, PATTERN_RULE, pattern)?,
+            remove: words(
+                &document.remove,
+                "a pattern starts with `/` and has neither spaces nor `..`",
+                |text| pattern(text) && !text.contains(".."),
             )?,
             modules: words(&document.modules, MODULE_RULE, module)?,
             boot_modules: words(&document.boot_modules, MODULE_RULE, |name| {
@@ -205,6 +210,8 @@ impl Manifest {
 }
 
 const PACKAGE_RULE: &str = "a package name consists of letters, digits, `+`, `-` and `.`";
+
+const PATTERN_RULE: &str = "a pattern starts with `/` and has no spaces";
 
 const MODULE_RULE: &str =
     "a module is a name, or (in `modules`) a folder of the kernel's tree with `/` at the end";
@@ -307,6 +314,7 @@ overlay = "overlay"
 initramfs = "initramfs"
 packages = ["kmod", "busybox-static"]
 exclude = ["/usr/share/doc/*"]
+remove = ["/usr/lib/python3*"]
 modules = ["nbd", "drivers/md/"]
 boot_modules = ["virtio_blk"]
 [files]
@@ -374,6 +382,7 @@ kernel = { vmlinux = "../linux/vmlinux", modules = "/lib/modules/6.9.0" }
             GOOD.replace("\"virtio_blk\"", "\"drivers/block/\""),
             GOOD.replace("\"/usr/share/gnbd\"", "\"usr/share/gnbd\""),
             GOOD.replace("[\"gnbd\", \"witness\"]", "[]"),
+            GOOD.replace("/usr/lib/python3*", "/usr/lib/../../*"),
             GOOD.replace("libc6-dev", "libc6-dev:i386"),
             GOOD.replace(
                 "{ package = \"linux-image-686-pae\" }",

@@ -86,11 +86,13 @@ fn hook(manifest: &Manifest, kernel: &KernelSource) -> String {
         KernelSource::Package(name) => (name.as_str(), true),
         KernelSource::Files { modules, .. } => ("", modules.is_some()),
     };
+    let remove = manifest.remove.iter().map(|pattern| format!(".{pattern}"));
     let settings = [
         ("kernel_package", package),
         ("kernel_modules", if has_modules { "1" } else { "" }),
         ("modules", &manifest.modules.join(" ")),
         ("boot_modules", &manifest.boot_modules.join(" ")),
+        ("remove", &remove.collect::<Vec<_>>().join(" ")),
         ("epoch", EPOCH),
     ];
     let mut text = String::new();

@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sanlab_plan::{Arch, ByteSize};
 use sanlab_vm::AcceleratorWish;
 
-use crate::command::run::Wish;
+use crate::command::bench::noise;
+use crate::command::history::{self, HistoryCommand};
+use crate::command::{compare, report, run};
 use crate::{Exit, LabError, command};
 
 /// Integration tests of shared-storage stacks on QEMU guests.
@@ -21,12 +23,13 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 everything passed, 1 a scenario failed, 2 wrong input or usage, 3 the lab could not do its part, \
-4 interrupted.
+Exit codes: 0 everything passed and nothing that was compared got worse, 1 a scenario failed or a comparison regressed, \
+2 wrong input or usage, 3 the lab could not do its part, 4 interrupted, 5 a comparison is undecided.
 
 Environment: SANLAB_CACHE is the store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
 SANLAB_CACHE_LIMIT the size that it is kept below, SANLAB_RUNTIME the folder of running fleets \
-(default $TMPDIR/sanlab-UID), SANLAB_SEED what random moments are drawn from, SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
+(default $TMPDIR/sanlab-UID), SANLAB_RUNS where runs are kept (default target/sanlab/runs), SANLAB_HISTORY the file of all \
+runs' figures (default target/sanlab/history.sqlite), SANLAB_SEED what random moments are drawn from, SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -57,26 +60,26 @@ enum Command {
         accel: Accel,
     },
     /// Run scenarios one after another, and keep a record of each
-    Run {
-        /// Scenario files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// What shall execute the guests' instructions
-        #[arg(long, value_enum, default_value_t)]
-        accel: Accel,
-        /// Build everything from nothing: fork no checkpoint, clone no template, keep none
-        #[arg(long)]
-        fresh: bool,
-        /// Run each scenario so many times, and say how many of them passed
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9999))]
-        repeat: u32,
-        /// Go on after a scenario that did not pass
-        #[arg(long)]
-        keep_going: bool,
-        /// What random moments are drawn from, as an earlier record tells; each repetition adds one. Without it that of the
-        /// environment, else one that nobody chose
-        #[arg(long, value_name = "NUMBER")]
-        seed: Option<u64>,
+    Run(run::Arguments),
+    /// Run two sides of a scenario in turns until it is clear what they differ by
+    ///
+    /// A and B are the scenario with settings in place of what its file says: keys of the file by their way through it
+    /// (`mtu`, `layer.striped.chunk`, `step.LABEL.bs`), `kernel` or `kernel.x86` (a vmlinux or bzImage of yours), `qemu` (a
+    /// folder with its programs), `sanlab` (a git revision, whose program does the runs). Each pair is run as AB or BA in
+    /// turn; the first is run whole, checked, and discarded. Exit codes: 0 no change or improved, 1 regressed, 5 undecided.
+    Compare(compare::Arguments),
+    /// Verdicts, trends and pages from records that are there
+    ///
+    /// Exit codes: 1 a comparison, or the runs against the baseline, regressed; 5 undecided; else 0. Trends are for people to
+    /// look at and never change the exit code.
+    Report(report::Arguments),
+    /// All runs ever, in one file
+    History {
+        /// The file; without it the environment's, else target/sanlab/history.sqlite
+        #[arg(long, global = true, value_name = "FILE")]
+        history: Option<PathBuf>,
+        #[command(subcommand)]
+        command: HistoryCommand,
     },
 }
 
@@ -107,6 +110,8 @@ enum BenchCommand {
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         rounds: u32,
     },
+    /// How far figures differ that should not, and which slowdowns are found: the tables behind `sanlab compare`'s verdicts
+    Noise(noise::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,27 +162,18 @@ impl Cli {
             Command::Bench(BenchCommand::Gnbd { rounds }) => {
                 command::bench::gnbd::gnbd(rounds).await
             }
+            Command::Bench(BenchCommand::Noise(arguments)) => noise::execute(arguments).await,
             Command::Cache(CacheCommand::Ls) => command::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => command::cache::collect(max_size),
             Command::Check { files } => command::check::execute(&files),
             Command::Plan { file, accel } => command::plan::execute(&file, accel.into()).await,
-            Command::Run {
-                files,
-                accel,
-                fresh,
-                repeat,
-                keep_going,
-                seed,
-            } => {
-                let wish = Wish {
-                    accelerator: accel.into(),
-                    fresh,
-                    repeat,
-                    keep_going,
-                    seed,
-                };
-                command::run::execute(&files, wish).await
-            }
+            Command::Run(arguments) => run::execute(arguments).await,
+            Command::Compare(arguments) => compare::execute(arguments).await,
+            Command::Report(arguments) => report::execute(&arguments),
+            Command::History {
+                history: file,
+                command,
+            } => history::execute(command, file),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use sanlab_fleet::FleetError;
 use sanlab_image::ImageError;
+use sanlab_report::comparison::CompareError;
 
 use crate::Exit;
 
@@ -52,6 +53,34 @@ pub enum LabError {
         /// What stands there.
         text: String,
     },
+    /// A `KEY=VALUE` of the command line.
+    #[error("`{text}` cannot be set: {why}")]
+    Setting {
+        /// What was given.
+        text: String,
+        /// What is wrong with it, and the way out.
+        why: String,
+    },
+    /// A scenario whose runs have no figures.
+    #[error(
+        "scenario {scenario} measures nothing that could be compared; give it a `throughput` step, or a `dd` or `write` step that does not run in the background"
+    )]
+    MeasuresNothing {
+        /// The scenario's identifier.
+        scenario: String,
+    },
+    /// A history that is not there.
+    #[error("there is no history {}; `sanlab history import DIR` makes one", .path.display())]
+    NoHistory {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Records, comparisons, history, reports.
+    #[error("failed to {0}")]
+    Report(#[from] sanlab_report::ReportError),
+    /// Figures of two sides that cannot be compared.
+    #[error("failed to {0}")]
+    Compare(#[from] CompareError),
     /// What is to be measured did not work.
     #[error("the scenario that is measured {outcome}; its record: {}", .record.display())]
     Bench {
@@ -107,6 +136,11 @@ impl LabError {
             | Self::NoProject(_)
             | Self::NoManifest { .. }
             | Self::Seed { .. }
+            | Self::Setting { .. }
+            | Self::MeasuresNothing { .. }
+            | Self::NoHistory { .. }
+            | Self::Report(_)
+            | Self::Compare(_)
             | Self::Image(
                 ImageError::Manifest { .. }
                 | ImageError::LockText { .. }

@@ -1,11 +1,15 @@
 //! How the program ends.
 
+use sanlab_report::verdict::Verdict;
+
 /// The program's exit codes, from the mildest to the gravest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Everything that was asked for was done, every scenario passed.
+    /// Everything that was asked for was done, every scenario passed, and nothing that was compared got worse.
     Success,
-    /// A scenario failed: the stack under test did not do what the scenario says.
+    /// What was compared may have got worse or not: the runs do not tell.
+    Undecided,
+    /// A scenario failed: the stack under test did not do what the scenario says. Or what was compared got worse.
     Failed,
     /// The input or the command line is wrong; nothing was run.
     BadInput,
@@ -20,6 +24,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
+            Self::Undecided => 5,
             Self::Failed => 1,
             Self::BadInput => 2,
             Self::Broken => 3,
@@ -28,8 +33,37 @@ impl Exit {
     }
 }
 
+impl From<Verdict> for Exit {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::NoChange | Verdict::Improved => Self::Success,
+            Verdict::Undecided => Self::Undecided,
+            Verdict::Regressed => Self::Failed,
+        }
+    }
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_has_an_exit_code_and_the_gravest_wins() {
+        let code = |verdict: Verdict| Exit::from(verdict).code();
+        let verdicts = [
+            Verdict::NoChange,
+            Verdict::Improved,
+            Verdict::Regressed,
+            Verdict::Undecided,
+        ];
+        assert_eq!(verdicts.map(code), [0, 0, 1, 5]);
+        assert_eq!(Exit::Undecided.max(Exit::Failed), Exit::Failed);
+        assert_eq!(Exit::Undecided.max(Exit::Success), Exit::Undecided);
     }
 }

@@ -17,6 +17,7 @@
 
 mod cli;
 mod command;
+mod comparing;
 mod error;
 mod exit;
 mod host;

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fs_err as fs;
 use sanlab_plan::Plan;
 use sanlab_record::{FORMAT, Outcome, RunRecord};
+use sanlab_report::comparison::Comparison;
+use serde::Serialize;
 
 use crate::LabError;
 
@@ -47,6 +49,19 @@ impl RunFolder {
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A folder of runs within it, for one of several runs of the same scenario. Made when the first of them is.
+    #[must_use]
+    pub fn within(&self, name: &str) -> Self {
+        Self {
+            path: self.path.join(name),
+        }
+    }
+
     /// Creates the folder that the record, logs and collected files of a scenario's attempt go to: in a folder that is called
     /// like that of the scenario.
     pub fn scenario(&self, id: &str, attempt: u32) -> Result<PathBuf, LabError> {
@@ -66,13 +81,33 @@ pub(crate) fn attempt_name(id: &str, attempt: u32) -> String {
 
 /// Writes `record.json` whole or not at all, and returns its path.
 pub(crate) fn write_record(folder: &Path, record: &RunRecord) -> Result<PathBuf, LabError> {
-    let path = folder.join("record.json");
-    let mut text = serde_json::to_string_pretty(record).map_err(LabError::Record)?;
+    write_json(folder, "record.json", record)
+}
+
+/// Writes `comparison.json` whole or not at all, and returns its path.
+pub(crate) fn write_comparison(
+    folder: &Path,
+    comparison: &Comparison,
+) -> Result<PathBuf, LabError> {
+    write_json(folder, "comparison.json", comparison)
+}
+
+fn write_json(folder: &Path, name: &str, content: &impl Serialize) -> Result<PathBuf, LabError> {
+    let path = folder.join(name);
+    let mut text = serde_json::to_string_pretty(content).map_err(LabError::Record)?;
     text.push('\n');
-    let half = folder.join("record.json.half");
+    let half = folder.join(format!("{name}.half"));
     fs::write(&half, text)?;
     fs::rename(&half, &path)?;
     Ok(path)
+}
+
+/// A path as short as the current folder allows.
+pub(crate) fn shown(path: &Path) -> &Path {
+    std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok())
+        .unwrap_or(path)
 }
 
 /// The record of a scenario that was left out.
@@ -104,7 +139,8 @@ pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
     }
 }
 
-fn since_1970() -> Duration {
+/// Now, by the host's clock.
+pub(crate) fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

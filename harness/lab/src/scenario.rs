@@ -3,14 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use sanlab_plan::Plan;
+use sanlab_plan::{Plan, Setting};
 
 use crate::LabError;
 
 /// Reads and checks a scenario file; all of its mistakes are in the error.
 pub fn load(path: &Path) -> Result<Plan, LabError> {
+    load_with(path, &[])
+}
+
+/// The same with settings in place of what the file says.
+pub fn load_with(path: &Path, settings: &[Setting]) -> Result<Plan, LabError> {
     let text = fs::read_to_string(path).map_err(LabError::Unreadable)?;
-    Ok(sanlab_plan::parse(path, &text)?)
+    Ok(sanlab_plan::parse_with(path, &text, settings)?)
 }
 
 /// Every scenario file below a folder, sorted by path.

@@ -1,10 +1,12 @@
 //! A finished run as tables. Pure: records in, text out.
 
+mod measured;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Event, EventKind, Origin, Outcome, RunRecord};
+use sanlab_record::{Event, EventKind, Origin, Outcome, RunRecord, Sample};
 
 use crate::quantity::taken_from;
 use crate::runs::attempt_name;
@@ -42,7 +44,8 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
         ]);
     }
     let mut samples = Table::new(&["step", "node", "arch", ">MiB", ">seconds", ">MiB/s"]);
-    for sample in &record.samples {
+    let once = |sample: &&Sample| !measured::is_repeated(record, sample);
+    for sample in record.samples.iter().filter(once) {
         samples.row([
             sample.step.clone(),
             sample.node.clone(),
@@ -60,7 +63,7 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
         ">from (s)",
     ]);
     for sample in &record.samples {
-        if let Some(acknowledged) = sample.acknowledged {
+        if let Some(acknowledged) = &sample.acknowledged {
             writers.row([
                 sample.step.clone(),
                 sample.node.clone(),
@@ -92,7 +95,8 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
             node.port.dropped_frames.to_string(),
         ]);
     }
-    for table in [phases, samples, writers, nodes]
+    let (steps, dips) = (measured::steps(record), measured::dips(record));
+    for table in [phases, steps, samples, writers, dips, nodes]
         .iter()
         .filter(|table| !table.is_empty())
     {
@@ -158,6 +162,7 @@ pub fn summary_table(records: &[RunRecord]) -> String {
         let mut rates: Vec<f64> = record
             .samples
             .iter()
+            .filter(|sample| !sample.warm_up)
             .map(|sample| sample.mib_per_second)
             .collect();
         rates.sort_by(f64::total_cmp);
@@ -243,7 +248,12 @@ fn gaps(records: &[RunRecord]) -> String {
     let mut scenarios: BTreeMap<&str, (u64, Vec<f64>)> = BTreeMap::new();
     let passed = |record: &&RunRecord| record.outcome == Outcome::Passed;
     for record in records.iter().filter(passed) {
-        let figures = || record.samples.iter().filter_map(|one| one.acknowledged);
+        let figures = || {
+            record
+                .samples
+                .iter()
+                .filter_map(|one| one.acknowledged.as_ref())
+        };
         let longest = figures().map(|one| one.longest_gap_seconds);
         if let Some(longest) = longest.reduce(f64::max) {
             let (blocks, gaps) = scenarios.entry(&record.scenario).or_default();
@@ -368,7 +378,7 @@ mod tests {
         passed.outcome = Outcome::Passed;
         let mut slow = passed.clone();
         slow.phases[0].seconds = 30.0;
-        let mut gap = passed.samples[0].acknowledged.unwrap();
+        let mut gap = passed.samples[0].acknowledged.clone().unwrap();
         gap.longest_gap_seconds = 11.5;
         slow.samples[0].acknowledged = Some(gap);
         let failed = kept_record();

@@ -79,6 +79,33 @@ pub async fn run<T>(
     done
 }
 
+/// The same for one of many runs: only the status line, no line that stays.
+pub(crate) async fn quietly<T>(
+    terminal: &mut Terminal,
+    title: &str,
+    mut events: mpsc::UnboundedReceiver<Event>,
+    run: impl Future<Output = T>,
+) -> T {
+    let begin = Instant::now();
+    let mut progress = Progress::new(title);
+    let mut tick = tokio::time::interval(TICK);
+    tokio::pin!(run);
+    let done = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                progress.apply(&event);
+            }
+            _ = tick.tick(), if terminal.is_live() => {
+                terminal.status(&progress.status(begin.elapsed().as_secs_f64()));
+            }
+            done = &mut run => break done,
+        }
+    };
+    terminal.clear();
+    done
+}
+
 fn show(terminal: &mut Terminal, said: Said) {
     match said {
         Said::Result(text) => terminal.line(&text),

@@ -7,10 +7,12 @@ use std::process::Command;
 use fs_err as fs;
 
 /// Which crates each crate may use, itself left out: the pipeline, with `record` beside it.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("sanlab-plan", &[]),
     ("sanlab-record", &[]),
-    ("sanlab-vm", &[]),
+    // What QEMU loads into itself.
+    ("sanlab-counter", &[]),
+    ("sanlab-vm", &["sanlab-counter"]),
     ("sanlab-image", &["sanlab-plan"]),
     (
         "sanlab-fleet",
@@ -26,6 +28,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "sanlab-stack",
         ],
     ),
+    // Records alone: it knows neither guests nor fleets.
+    ("sanlab-report", &["sanlab-record"]),
     (
         "sanlab",
         &[
@@ -36,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "sanlab-fleet",
             "sanlab-stack",
             "sanlab-run",
+            "sanlab-report",
         ],
     ),
     ("fake-qemu", &[]),

@@ -192,7 +192,10 @@ async fn a_crashed_node_comes_back(ground: &Ground) -> Result<(), Failed> {
     let crashed = record.events.iter().any(|event| {
         event.node.as_deref() == Some("right") && matches!(event.kind, EventKind::Crashed { .. })
     });
-    let written = record.samples.iter().find_map(|sample| sample.acknowledged);
+    let written = record
+        .samples
+        .iter()
+        .find_map(|sample| sample.acknowledged.clone());
     // DRBD misses its peer after 3 s, and gives up on it after 3 s more: so long a writer waits, if it was writing then.
     match written {
         Some(written) if crashed && written.blocks == 150 && written.longest_gap_seconds > 1.0 => {

@@ -1,7 +1,7 @@
 //! `checkpoint` on a step: each name once, and at a moment when nothing is under way.
 
-use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::document::StepEntry;
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::{Action, StepEntry};
 use crate::names::{CheckpointName, StepLabel};
 use crate::read::At;
 use crate::topology::Topology;
@@ -11,6 +11,8 @@ use crate::topology::Topology;
 pub(crate) struct Checkpoints<'a> {
     /// Where the scenario says that nothing of it is kept.
     fresh: Option<&'a At<bool>>,
+    /// The first step that measures.
+    measured: Option<&'a Span>,
     given: Vec<&'a At<CheckpointName>>,
 }
 
@@ -18,6 +20,7 @@ impl<'a> Checkpoints<'a> {
     pub(crate) fn new(fresh: Option<&'a At<bool>>) -> Self {
         Self {
             fresh: fresh.filter(|fresh| fresh.value),
+            measured: None,
             given: Vec::new(),
         }
     }
@@ -30,6 +33,11 @@ impl<'a> Checkpoints<'a> {
         topology: &Topology<'_>,
         mistakes: &mut Mistakes,
     ) {
+        if let Some(action) = &entry.action
+            && matches!(action.value, Action::Throughput(_) | Action::Dip(_))
+        {
+            self.measured.get_or_insert(&action.span);
+        }
         let Some(name) = &entry.checkpoint else {
             return;
         };
@@ -51,6 +59,14 @@ impl<'a> Checkpoints<'a> {
                     .label("nobody would ever fork it")
                     .also(&fresh.span, "builds from nothing and keeps nothing")
                     .help("drop the checkpoint, or `fresh = true`"),
+            );
+        }
+        if let Some(measured) = self.measured {
+            mistakes.note(
+                Diagnostic::at(&name.span, "a checkpoint after something that is measured")
+                    .label("a run that is forked from it would have no figures")
+                    .also(measured, "measured here")
+                    .help("give the checkpoint to a step before that, or drop it"),
             );
         }
         if let Some(label) = apart {

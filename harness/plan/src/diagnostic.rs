@@ -5,7 +5,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::overlay::Sheet;
+
+/// What settings are shown as instead of a file.
+const SETTING: &str = "setting";
 
 /// Bytes of the scenario's text, end exclusive.
 pub type Span = Range<usize>;
@@ -54,22 +59,36 @@ impl Diagnostic {
 
 /// Where stages note the mistakes they meet, to go on after each.
 #[derive(Debug, Default)]
-pub(crate) struct Mistakes(Vec<Diagnostic>);
+pub(crate) struct Mistakes {
+    found: Vec<Diagnostic>,
+    /// Places of tables, and of what settings put into them.
+    grafts: Vec<(Span, Span)>,
+}
 
 impl Mistakes {
     pub(crate) fn note(&mut self, diagnostic: Diagnostic) {
-        self.0.push(diagnostic);
+        self.found.push(diagnostic);
+    }
+
+    /// What stands at `from` counts as within the table at `place` from now on.
+    pub(crate) fn graft(&mut self, place: &Span, from: &Span) {
+        self.grafts.push((place.clone(), from.clone()));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// Whether something within that place was found wrong.
     pub(crate) fn any_within(&self, place: &Span) -> bool {
-        self.0
-            .iter()
-            .any(|found| place.start <= found.span.start && found.span.end <= place.end)
+        let within = |one: &Span, other: &Span| other.start <= one.start && one.end <= other.end;
+        self.found.iter().any(|found| {
+            let grafted = self
+                .grafts
+                .iter()
+                .any(|(at, from)| within(&found.span, from) && within(at, place));
+            grafted || within(&found.span, place)
+        })
     }
 }
 
@@ -77,7 +96,7 @@ impl Mistakes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     source: PathBuf,
-    text: String,
+    sheet: Sheet,
     list: Vec<Diagnostic>,
 }
 
@@ -93,8 +112,9 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostics {
-    pub(crate) fn new(source: &Path, text: &str, mistakes: Mistakes) -> Self {
-        let mut list = mistakes.0;
+    pub(crate) fn new(source: &Path, sheet: Sheet, mistakes: Mistakes) -> Self {
+        let text = &sheet.text;
+        let mut list = mistakes.found;
         for diagnostic in &mut list {
             settle(&mut diagnostic.span, text);
             for (span, _) in &mut diagnostic.also {
@@ -104,12 +124,13 @@ impl Diagnostics {
         list.sort_by_key(|diagnostic| diagnostic.span.start);
         Self {
             source: source.to_owned(),
-            text: text.to_owned(),
+            sheet,
             list,
         }
     }
 
-    /// Each mistake, in the order of the text. Spans lie within the text, on character boundaries.
+    /// Each mistake, in the order of the text. Spans lie within the text, on character boundaries; those of settings beyond
+    /// its end.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
@@ -130,21 +151,16 @@ impl Diagnostics {
         let path = self.source.to_string_lossy();
         let mut shown = String::new();
         for diagnostic in &self.list {
-            let primary = AnnotationKind::Primary
-                .span(diagnostic.span.clone())
-                .label(&diagnostic.label);
-            let others = diagnostic
-                .also
-                .iter()
-                .map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(label));
-            let snippet = Snippet::source(&self.text)
-                .path(path.as_ref())
-                .annotation(primary)
-                .annotations(others);
-            let report = [Level::ERROR
-                .primary_title(&diagnostic.title)
-                .element(snippet)
-                .element(Level::HELP.message(&diagnostic.help))];
+            let mut report = Group::with_title(Level::ERROR.primary_title(&diagnostic.title));
+            for (number, part) in self.sheet.parts.iter().enumerate() {
+                let marks = marks(diagnostic, part);
+                if !marks.is_empty() {
+                    let path = if number == 0 { &path } else { SETTING };
+                    let snippet = Snippet::source(&self.sheet.text[part.clone()]).path(path);
+                    report = report.element(snippet.annotations(marks));
+                }
+            }
+            let report = [report.element(Level::HELP.message(&diagnostic.help))];
             shown.push_str(&renderer.render(&report));
             shown.push_str("\n\n");
         }
@@ -152,6 +168,21 @@ impl Diagnostics {
         shown.push('\n');
         shown
     }
+}
+
+/// What a mistake marks in a part of the sheet.
+fn marks<'d>(diagnostic: &'d Diagnostic, part: &Span) -> Vec<Annotation<'d>> {
+    let primary = (AnnotationKind::Primary, &diagnostic.span, &diagnostic.label);
+    let others = diagnostic.also.iter();
+    let others = others.map(|(span, label)| (AnnotationKind::Context, span, label));
+    std::iter::once(primary)
+        .chain(others)
+        .filter(|(_, span, _)| part.start <= span.start && span.end <= part.end)
+        .map(|(kind, span, label)| {
+            kind.span(span.start - part.start..span.end - part.start)
+                .label(label)
+        })
+        .collect()
 }
 
 /// Moves a span's ends into the text and off the inside of a character.

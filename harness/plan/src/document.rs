@@ -16,8 +16,8 @@ pub(crate) use self::layer::{
     Drbd, Gnbd, Layer, Linear, Md, Membership, Multipath, Nbd, O2cb, Ocfs2, Striped,
 };
 pub(crate) use self::step::{
-    Action, AddNode, Check, Crash, Dd, Mount, Restart, Run, Start, StopProcess, Unmount, Verify,
-    Wait, WaitFor, Write,
+    Action, AddNode, Check, Crash, Dd, Dip, Mount, Restart, Run, Start, StopProcess, Throughput,
+    Unmount, Verify, Wait, WaitFor, Write,
 };
 use crate::diagnostic::Mistakes;
 use crate::names::{CheckpointName, ImageName, StepLabel};

@@ -28,11 +28,13 @@ mod layers;
 mod lower;
 mod names;
 mod order;
+mod overlay;
 mod pattern;
 mod plan;
 mod read;
 mod roster;
 mod schema;
+mod setting;
 mod steps;
 mod suggest;
 mod table;
@@ -45,7 +47,7 @@ mod word;
 mod writes;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
-pub use lower::parse;
+pub use lower::{parse, parse_with};
 pub use names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
     StepLabel, VolumeName,
@@ -58,4 +60,5 @@ pub use plan::{
     Throughput, Tier, Tool, Transport, Unmount, Verify, Wait, WaitFor, Write, node_address,
 };
 pub use schema::schema;
+pub use setting::{Setting, SettingError};
 pub use units::{ByteSize, UnitError, parse_duration};

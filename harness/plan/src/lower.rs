@@ -8,9 +8,11 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Mistakes, Span};
 use crate::document::Document;
+use crate::overlay::{self, Sheet};
 use crate::plan::{Network, Plan, Tier};
 use crate::read::Value;
 use crate::roster::Roster;
+use crate::setting::Setting;
 use crate::steps;
 use crate::tower::Tower;
 use crate::word::TierWord;
@@ -25,16 +27,33 @@ const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
 ///
 /// All mistakes of the file at once. A file that is not TOML gets those of syntax alone.
 pub fn parse(source: &Path, text: &str) -> Result<Plan, Diagnostics> {
+    parse_with(source, text, &[])
+}
+
+/// [`parse`] with some values replaced or added, in the order given: of two settings of one key the last counts.
+///
+/// # Errors
+///
+/// As of [`parse`]; what is wrong with a setting is shown with its own text.
+pub fn parse_with(source: &Path, text: &str, settings: &[Setting]) -> Result<Plan, Diagnostics> {
+    let sheet = Sheet::new(text, settings);
+    let values = sheet.values(settings);
     let mut mistakes = Mistakes::default();
-    let plan = read_document(text, &mut mistakes)
-        .and_then(|document| lower(&document, source, &mut mistakes));
+    let plan = read_table(text, &mut mistakes).and_then(|mut table| {
+        overlay::lay(&mut table, settings, &sheet, &values, &mut mistakes);
+        // A key that is missing from the whole file is shown at its first line.
+        let first_line: Span = 0..text.lines().next().map_or(0, str::len);
+        let table = Spanned::new(first_line, DeValue::Table(table));
+        let document = Document::read(&table, &mut mistakes)?;
+        lower(&document, source, &mut mistakes)
+    });
     match plan {
         Some(plan) if mistakes.is_empty() => Ok(plan),
-        _ => Err(Diagnostics::new(source, text, mistakes)),
+        _ => Err(Diagnostics::new(source, sheet, mistakes)),
     }
 }
 
-fn read_document(text: &str, mistakes: &mut Mistakes) -> Option<Document> {
+fn read_table<'a>(text: &'a str, mistakes: &mut Mistakes) -> Option<DeTable<'a>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -44,15 +63,8 @@ fn read_document(text: &str, mistakes: &mut Mistakes) -> Option<Document> {
                 .help(syntax_help(error.message())),
         );
     }
-    if !errors.is_empty() {
-        return None; // what was recovered is a guess
-    }
-    // A key that is missing from the whole file is shown at its first line.
-    let first_line: Span = 0..text.lines().next().map_or(0, str::len);
-    Document::read(
-        &Spanned::new(first_line, DeValue::Table(table.into_inner())),
-        mistakes,
-    )
+    // What was recovered is a guess.
+    errors.is_empty().then(|| table.into_inner())
 }
 
 fn syntax_help(message: &str) -> &'static str {

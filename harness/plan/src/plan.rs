@@ -1,6 +1,7 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
 mod layer;
+mod parameters;
 mod step;
 
 use std::net::Ipv4Addr;

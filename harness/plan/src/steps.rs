@@ -1,7 +1,9 @@
 //! `[[step]]` lowered, in the order in which they will be taken.
 
+mod dip;
 mod faults;
 mod journal;
+mod throughput;
 mod wait_for;
 
 use std::collections::BTreeSet;
@@ -39,8 +41,10 @@ pub(crate) fn lower(
         checkpoints: Checkpoints::new(document.fresh.as_ref()),
         mistakes,
         taken: Vec::new(),
+        now: 0,
     };
-    for (entry, label) in entries.iter().zip(&labels) {
+    for (now, (entry, label)) in entries.iter().zip(&labels).enumerate() {
+        walk.now = now;
         let Some(action) = &entry.action else {
             walk.topology.lose_track();
             continue;
@@ -81,18 +85,29 @@ fn label_all(entries: &[At<StepEntry>], mistakes: &mut Mistakes) -> Vec<StepLabe
         }
         given.push(label);
     }
-    let mut taken: BTreeSet<StepLabel> = given.iter().map(|label| label.value.clone()).collect();
-    let mut labels = Vec::new();
-    for entry in entries {
-        labels.push(match &entry.label {
-            Some(label) => label.value.clone(),
-            None => fresh(
+    let words: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let label = entry.label.as_ref().map(|label| label.value.clone());
+            (
+                label,
                 entry.action.as_ref().map_or("step", |action| word(action)),
-                &mut taken,
-            ),
-        });
-    }
-    labels
+            )
+        })
+        .collect();
+    complete_labels(&words)
+}
+
+/// The labels of all steps: given ones as they are, the others from the action's word.
+pub(crate) fn complete_labels(steps: &[(Option<StepLabel>, &str)]) -> Vec<StepLabel> {
+    let mut taken: BTreeSet<StepLabel> = steps
+        .iter()
+        .filter_map(|(label, _)| label.clone())
+        .collect();
+    steps
+        .iter()
+        .map(|(label, word)| label.clone().unwrap_or_else(|| fresh(word, &mut taken)))
+        .collect()
 }
 
 fn fresh(word: &str, taken: &mut BTreeSet<StepLabel>) -> StepLabel {
@@ -123,6 +138,8 @@ fn word(action: &Entry) -> &'static str {
         Entry::Start(_) => "start",
         Entry::WaitFor(_) => "wait_for",
         Entry::Verify(_) => "verify",
+        Entry::Throughput(_) => "throughput",
+        Entry::Dip(_) => "dip",
     }
 }
 
@@ -133,6 +150,8 @@ struct Walk<'a> {
     checkpoints: Checkpoints<'a>,
     mistakes: &'a mut Mistakes,
     taken: Vec<Step>,
+    /// The place of the present step among the entries.
+    now: usize,
 }
 
 impl Walk<'_> {
@@ -153,6 +172,8 @@ impl Walk<'_> {
             Entry::Start(start) => self.start(start, span).map(Action::Start),
             Entry::WaitFor(wait) => self.wait_for(wait, span).map(Action::WaitFor),
             Entry::Verify(verify) => self.verify(verify, span).map(Action::Verify),
+            Entry::Throughput(entry) => self.throughput(entry, span).map(Action::Throughput),
+            Entry::Dip(dip) => self.dip(dip).map(Action::Dip),
         }
     }
 
@@ -241,7 +262,7 @@ impl Walk<'_> {
             )
             .also(&awaited.span, "this step")
             .help(help)
-        } else if awaited.span.start > step.span.start {
+        } else if at >= self.now {
             wrong("has not begun at this step", "comes later")
                 .also(&awaited.span, "this step")
                 .help("move the `wait` after it")
@@ -417,12 +438,14 @@ impl Walk<'_> {
                 return awaited.map_or(Duration::from_secs(120), |step| step.deadline);
             }
             Action::Write(write) => return writes::journal_deadline(write),
+            Action::Throughput(throughput) => {
+                return throughput::deadline(throughput, self.topology.roster.nodes.len());
+            }
             Action::Crash(crash) => return crash.within.saturating_add(Duration::from_secs(60)),
             Action::Run(_) | Action::StopProcess(_) => 60,
             Action::Mount(_) | Action::Unmount(_) | Action::Start(_) | Action::WaitFor(_) => 120,
             Action::AddNode(_) | Action::Restart(_) => 240,
             Action::Check(_) | Action::Verify(_) => 300,
-            Action::Throughput(_) => 600,
             Action::Dip(_) => 10,
         };
         Duration::from_secs(seconds)

@@ -14,6 +14,11 @@ use crate::suggest::quoted;
 use crate::tower::Tower;
 use crate::value::Nodes;
 
+const JOIN: &str =
+    r#"join the devices with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#;
+const NO_DEVICE: &str =
+    r#"add layers such as `nbd = { disk = "1GiB" }` and `striped = { name = "san" }`"#;
+
 /// What a step asks of its nodes; without a list it takes all that are so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Must {
@@ -23,6 +28,8 @@ pub(crate) enum Must {
     HaveMounted,
     /// Have joined, and could mount the volume, but have not.
     NotHaveMounted,
+    /// Have joined, and have one device of all layers together.
+    HaveDevice,
 }
 
 /// A step in the background.
@@ -147,6 +154,10 @@ impl<'a> Topology<'a> {
                     "every node has the volume mounted already",
                     "set `mount = false` in the `ocfs2` layer, or unmount first",
                 ),
+                Must::HaveDevice if !self.holders().is_empty() => {
+                    ("no node has one topmost device", JOIN)
+                }
+                Must::HaveDevice => ("no node has a device", NO_DEVICE),
             };
             mistakes.note(
                 Diagnostic::at(step, what)
@@ -192,6 +203,27 @@ impl<'a> Topology<'a> {
                 "not there yet",
                 format!("put a step `add_node = {{ node = \"{node}\" }}` before it"),
             )
+        } else if must == Must::HaveDevice {
+            let count = self.tower.devices(node).len();
+            let holders = self.holders();
+            if count > 1 {
+                wrong(
+                    format!("`{node}` has {count} topmost devices"),
+                    "which of them?",
+                    JOIN.to_owned(),
+                )
+            } else {
+                let help = if holders.is_empty() {
+                    NO_DEVICE.to_owned()
+                } else {
+                    format!("name nodes that have it: {}", quoted(holders))
+                };
+                wrong(
+                    format!("`{node}` has no device"),
+                    "the topmost device is not there",
+                    help,
+                )
+            }
         } else if !self.tower.has(node, LayerKind::Ocfs2) {
             self.without_volume(node, &name.span)
         } else if must == Must::HaveMounted {
@@ -211,6 +243,14 @@ impl<'a> Topology<'a> {
         false
     }
 
+    /// Those to which all layers together give a device.
+    fn holders(&self) -> Vec<&NodeName> {
+        let names = self.roster.nodes.iter().map(|node| &node.name);
+        names
+            .filter(|name| !self.tower.devices(name).is_empty())
+            .collect()
+    }
+
     fn is_there(&self, name: &NodeName) -> bool {
         self.there.contains(name)
     }
@@ -226,6 +266,7 @@ impl<'a> Topology<'a> {
                 Must::BeThere => true,
                 Must::HaveMounted => mounted,
                 Must::NotHaveMounted => !mounted && self.tower.has(name, LayerKind::Ocfs2),
+                Must::HaveDevice => self.tower.devices(name).len() == 1,
             }
     }
 

@@ -1,8 +1,10 @@
 //! The layers as a whole: which stands on which, and on which nodes.
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::{Document, Layer as Entry};
-use crate::ground::Ground;
+use crate::ground::{Device, Ground};
 use crate::layers::membership::Clusters;
 use crate::layers::{drbd, gnbd, mapped, membership, nbd, o2cb, ocfs2};
 use crate::names::NodeName;
@@ -21,6 +23,8 @@ pub(crate) struct Tower {
     pub(crate) file_system: Option<At<plan::Ocfs2>>,
     pub(crate) slots: Option<Span>,
     pub(crate) volume: Option<ByteSize>,
+    /// What all layers together offer each node that they offer something.
+    devices: BTreeMap<NodeName, Vec<Device>>,
     /// Every layer was understood. If one was not, a layer that is missing here proves nothing.
     pub(crate) whole: bool,
     /// Time-outs that contradict each other on purpose.
@@ -57,7 +61,10 @@ impl Tower {
             building.ground.sure &= built.is_some();
             building.tower.whole &= built.is_some();
         }
-        let holders = match building.ground.holders() {
+        let holders = building.ground.holders();
+        let offered = |name: &NodeName| (name.clone(), building.ground.devices(name).to_vec());
+        building.tower.devices = holders.iter().map(offered).collect();
+        let holders = match holders {
             none if none.is_empty() => building.ground.all(),
             holders => holders,
         };
@@ -76,6 +83,18 @@ impl Tower {
         self.layers
             .iter()
             .find(|storey| storey.layer.kind() == kind)
+    }
+
+    /// The devices that a node has of all layers together.
+    pub(crate) fn devices(&self, node: &NodeName) -> &[Device] {
+        self.devices.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// The size of the smallest of the devices of these nodes, if all are known.
+    pub(crate) fn smallest_device(&self, on: &[NodeName]) -> Option<ByteSize> {
+        let devices = on.iter().flat_map(|node| self.devices(node));
+        let sizes: Option<Vec<ByteSize>> = devices.map(|device| device.size).collect();
+        sizes.filter(|_| self.whole)?.into_iter().min()
     }
 
     /// Whether a node has a layer of that kind.

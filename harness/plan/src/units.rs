@@ -82,6 +82,30 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A part of something, in whole hundredths; may be negative, or more than the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Percent(pub(crate) i32);
+
+impl Percent {
+    /// Parses `90%`, `-10 %`: a whole number and the sign.
+    pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
+        let number = text.strip_suffix('%').map(str::trim_end);
+        let number = number.filter(|number| !number.starts_with('+'));
+        number
+            .and_then(|number| number.parse().ok())
+            .map(Self)
+            .ok_or_else(|| UnitError {
+                reason: "a percentage is a whole number and %, such as `90%` or `-10%`".to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}%", self.0))
+    }
+}
+
 /// Parses `500ms`, `30s`, `2m`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let expected = || UnitError {
@@ -107,7 +131,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{ByteSize, parse_duration};
+    use super::{ByteSize, Percent, parse_duration};
 
     proptest! {
         #[test]
@@ -154,6 +178,17 @@ mod tests {
             "18446744073709551615m",
         ] {
             assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn percentages_need_a_whole_number_and_the_sign() {
+        for (text, number) in [("90%", 90), ("-10%", -10), ("250 %", 250), ("0%", 0)] {
+            assert_eq!(Percent::parse(text), Ok(Percent(number)), "{text:?}");
+        }
+        assert_eq!(Percent(-10).to_string(), "-10%");
+        for text in ["", "%", "90", "1.5%", "+5%", " 5%", "5%%", "99999999999%"] {
+            assert!(Percent::parse(text).is_err(), "{text:?}");
         }
     }
 }

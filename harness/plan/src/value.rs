@@ -13,7 +13,7 @@ use crate::names::{
 };
 use crate::pattern::Pattern;
 use crate::read::{At, Value, note_wrong_type, read};
-use crate::units::{ByteSize, parse_duration};
+use crate::units::{ByteSize, Percent, parse_duration};
 
 /// Text with a rule; the rule's breach is the help.
 fn read_text<T: Value, E: std::fmt::Display>(
@@ -65,6 +65,7 @@ texts! {
     String, "some text", r#""some words""#, not_blank, String::clone;
     ByteSize, "a size", r#""1GiB""#, ByteSize::parse, ToString::to_string;
     Duration, "a time", r#""30s""#, parse_duration, show_duration;
+    Percent, "a percentage", r#""90%""#, Percent::parse, ToString::to_string;
     NodeName, "a node name", r#""vix0""#, NodeName::parse, ToString::to_string;
     VolumeName, "a volume name", r#""nbdsan""#, VolumeName::parse, ToString::to_string;
     ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;

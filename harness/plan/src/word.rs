@@ -6,8 +6,8 @@ use toml::de::DeValue;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::plan::{
-    Arch, CrashKind, FirstSync, Grouping, Joins, LayerKind, NbdServer, NicModel, NoPath, Primaries,
-    Selector, Source, Transport,
+    AccessPattern, Arch, CrashKind, FirstSync, Grouping, Joins, LayerKind, NbdServer, NicModel,
+    NoPath, Primaries, Selector, Source, Sync, Tool, Transport,
 };
 use crate::read::{Value, note_wrong_type};
 use crate::suggest::did_you_mean;
@@ -177,6 +177,38 @@ words!(
     "TERM" = SignalWord::Term,
     "STOP" = SignalWord::Stop,
     "CONT" = SignalWord::Cont
+);
+words!(
+    Tool,
+    "tool",
+    "tools",
+    "a tool",
+    r#""dd""#,
+    "dd" = Tool::Dd,
+    "fio" = Tool::Fio
+);
+words!(
+    AccessPattern,
+    "access pattern",
+    "access patterns",
+    "an access pattern",
+    r#""write""#,
+    "write" = AccessPattern::Write,
+    "read" = AccessPattern::Read,
+    "randwrite" = AccessPattern::RandWrite,
+    "randread" = AccessPattern::RandRead,
+    "rw" = AccessPattern::ReadWrite,
+    "randrw" = AccessPattern::RandReadWrite
+);
+words!(
+    Sync,
+    "time to force out",
+    "times to force out",
+    "a time to force out",
+    r#""end""#,
+    "never" = Sync::Never,
+    "end" = Sync::End,
+    "each" = Sync::Each
 );
 words!(
     LayerKind,

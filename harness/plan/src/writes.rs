@@ -16,9 +16,9 @@ const OFLAGS: [&str; 5] = ["direct", "dsync", "sync", "noatime", "nocache"];
 const CONVS: [&str; 6] = ["fsync", "fdatasync", "notrunc", "excl", "nocreat", "sparse"];
 
 /// What random bytes may take of a node's memory, as a divisor: the kernel and its page cache need the rest.
-const SHARE: u64 = 3;
+pub(crate) const SHARE: u64 = 3;
 /// What `O_DIRECT` asks for on every device of a stack.
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 /// A block is in memory more than once, and one request of it goes to the disk in many pieces anyway.
 const LARGEST_BLOCK: ByteSize = ByteSize::from_mib(4);
 
@@ -33,7 +33,7 @@ pub(crate) fn dd(
     let on = topology.choose(entry.on.as_ref(), Must::HaveMounted, step, mistakes);
     if let Some(of) = &entry.of {
         check_path(of, topology, mistakes);
-        check_writers(of, on.as_deref().unwrap_or_default(), mistakes);
+        check_own(of, "writers", on.as_deref().unwrap_or_default(), mistakes);
     }
     if let Some(bs) = entry.bs.as_ref().filter(|bs| bs.bytes() == 0) {
         let help = "give at least 1B, such as `1MiB`";
@@ -70,7 +70,7 @@ pub(crate) fn write(
     let on = topology.choose(entry.on.as_ref(), Must::HaveMounted, step, mistakes);
     if let Some(of) = &entry.of {
         check_path(of, topology, mistakes);
-        check_writers(of, on.as_deref().unwrap_or_default(), mistakes);
+        check_own(of, "writers", on.as_deref().unwrap_or_default(), mistakes);
     }
     if let Some(bs) = &entry.bs
         && (!bs.bytes().is_multiple_of(PAGE)
@@ -84,7 +84,8 @@ pub(crate) fn write(
     }
     check_count(entry.count.as_ref(), mistakes);
     let (on, bs, count) = (on?, entry.bs.as_ref()?, entry.count.as_ref()?);
-    topology.check_idle(&on, step, mistakes);
+    let why = "a node keeps one journal at a time";
+    topology.check_idle(&on, step, why, mistakes);
     let bytes = bs.bytes().saturating_mul(count.value);
     check_volume(bytes, &on, count, topology, mistakes);
     topology.write(entry.of.as_ref()?, &on, true, mistakes);
@@ -148,7 +149,7 @@ fn check_words(
     }
 }
 
-fn check_path(of: &At<String>, topology: &Topology<'_>, mistakes: &mut Mistakes) {
+pub(crate) fn check_path(of: &At<String>, topology: &Topology<'_>, mistakes: &mut Mistakes) {
     let path = Path::new(of.as_str());
     let plain = path
         .components()
@@ -187,10 +188,11 @@ fn check_path(of: &At<String>, topology: &Topology<'_>, mistakes: &mut Mistakes)
     }
 }
 
-fn check_writers(of: &At<String>, on: &[NodeName], mistakes: &mut Mistakes) {
+/// `who`: writers or readers.
+pub(crate) fn check_own(of: &At<String>, who: &str, on: &[NodeName], mistakes: &mut Mistakes) {
     if on.len() > 1 && !of.contains("{node}") {
         mistakes.note(
-            Diagnostic::at(&of.span, format!("{} writers of one file", on.len()))
+            Diagnostic::at(&of.span, format!("{} {who} of one file", on.len()))
                 .label("the same for all")
                 .help("give each its own with `{node}`, such as `of = \"{node}.img\"`, or name one node in `on`"),
         );

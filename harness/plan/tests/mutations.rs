@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// Files with every key and every kind of layer and step.
-const SOUND: [&str; 5] = [
+const SOUND: [&str; 6] = [
     include_str!("../../../fixtures/accepted/every-key.toml"),
     include_str!("../../../fixtures/accepted/every-layer.toml"),
     include_str!("../../../fixtures/accepted/second-article.toml"),
+    include_str!("../../../fixtures/accepted/throughput.toml"),
     include_str!("../../../scenarios/nbd-striped-ocfs2/hot-node-addition.toml"),
     include_str!("../../../scenarios/nbd-striped-ocfs2/slots-exhausted.toml"),
 ];

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// One repetition of a measuring step: all of its writers or readers together, from their common start to the end of the
 /// last. What each of them said of itself stands in the samples of the same step and repetition.
+///
+/// `dd` and `write` steps in the foreground are measurements of one repetition. Those in the background are none: their
+/// cost cannot be told from that of the steps beside them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The step's label.
@@ -16,9 +19,9 @@ pub struct Measurement {
     pub warm_up: bool,
     /// What was done.
     pub work: Work,
-    /// When it began, seconds since the run began.
+    /// When the first of them told that it began, seconds since the run began.
     pub at: f64,
-    /// From the common start to the end of the last, by the host's clock.
+    /// From then to when the last told that it was done, by the host's clock.
     pub seconds: f64,
     /// Bytes that all of them moved together.
     pub bytes: u64,

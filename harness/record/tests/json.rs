@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, Event, EventKind, FORMAT, Failure, ImageUse, NodeUse, Origin,
-    Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, Cost, Dip, Event, EventKind, FORMAT, Failure, HostUse, ImageUse,
+    Lane, Latency, LayerUse, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate,
+    ReadError, RunRecord, Sample, Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
-const KEPT: &str = include_str!("../../../fixtures/records/format-3.json");
+const KEPT: &str = include_str!("../../../fixtures/records/format-4.json");
+
+/// A record of the time before measurements.
+const KEPT_3: &str = include_str!("../../../fixtures/records/format-3.json");
 
 /// A record of the time before writers that keep count, and before crashes.
 const KEPT_2: &str = include_str!("../../../fixtures/records/format-2.json");
@@ -56,12 +60,35 @@ fn record_2() -> RunRecord {
             EventKind::Crashed { .. } | EventKind::Fenced { .. }
         )
     };
-    let mut record = record();
+    let mut record = record_3();
     record.format = 2;
     record.seed = None;
     record.events.retain(|event| !newer(event));
     for sample in &mut record.samples {
         sample.acknowledged = None;
+    }
+    record
+}
+
+/// The same run with every field that there was in format 3.
+fn record_3() -> RunRecord {
+    let mut record = RunRecord {
+        format: 3,
+        host: None,
+        stack: Vec::new(),
+        settings: BTreeMap::new(),
+        measurements: Vec::new(),
+        dips: Vec::new(),
+        timeline: None,
+        last_words: BTreeMap::new(),
+        ..record()
+    };
+    record.samples.truncate(1);
+    for sample in &mut record.samples {
+        sample.at = None;
+        if let Some(acknowledged) = &mut sample.acknowledged {
+            acknowledged.rate = None;
+        }
     }
     record
 }
@@ -96,6 +123,18 @@ fn record() -> RunRecord {
         )]),
         qemu_version: "7.2.22".to_owned(),
         mtu: 16_000,
+        host: Some(HostUse {
+            cpu: "Some CPU @ 2.50GHz".to_owned(),
+            cpus: 2,
+            memory_mib: 24_000,
+            kernel: "6.1.0-37-amd64".to_owned(),
+        }),
+        stack: vec![LayerUse {
+            kind: "striped".to_owned(),
+            on: vec!["vix0".to_owned(), "vc".to_owned()],
+            parameters: BTreeMap::from([("chunk".to_owned(), "64KiB".to_owned())]),
+        }],
+        settings: BTreeMap::from([("layer.striped.chunk".to_owned(), "64KiB".to_owned())]),
         phases: vec![
             Phase {
                 name: "boot".to_owned(),
@@ -245,14 +284,104 @@ fn record() -> RunRecord {
                 },
             ),
         ],
-        samples: vec![Sample {
-            acknowledged: Some(Acknowledged {
-                blocks: 1_600,
-                longest_gap_seconds: 3.75,
-                longest_gap_at: 12.25,
-            }),
-            ..Sample::new("load", "vc", "x86", 419_430_400, 6.25, 6.5)
+        samples: vec![
+            Sample {
+                at: Some(10.25),
+                acknowledged: Some(Acknowledged {
+                    blocks: 1_600,
+                    longest_gap_seconds: 3.75,
+                    longest_gap_at: 12.25,
+                    rate: Some(Rate {
+                        from: 10.0,
+                        every: 0.5,
+                        bytes: vec![262_144, 524_288, 0],
+                    }),
+                }),
+                ..Sample::new("load", "vc", "x86", 419_430_400, 6.25, 6.5)
+            },
+            Sample {
+                repetition: 2,
+                warm_up: true,
+                at: Some(17.25),
+                latency: Some(Latency {
+                    requests: 4_096,
+                    p50: 900.5,
+                    p95: 1_800.0,
+                    p99: 3_500.0,
+                    p999: 9_000.0,
+                    max: 12_345.5,
+                }),
+                ..Sample::new("small reads", "vc", "x86", 16_777_216, 4.0, 4.125)
+            },
+        ],
+        measurements: vec![Measurement {
+            step: "small reads".to_owned(),
+            repetition: 2,
+            warm_up: true,
+            work: Work {
+                tool: "fio".to_owned(),
+                rw: "randread".to_owned(),
+                on: vec!["vc".to_owned()],
+                block_bytes: 4_096,
+                bytes_each: 0,
+                runtime_seconds: Some(4.0),
+                queue_depth: 8,
+                direct: true,
+                sync: "never".to_owned(),
+            },
+            at: 17.25,
+            seconds: 4.125,
+            bytes: 16_777_216,
+            nodes: BTreeMap::from([
+                (
+                    "vc".to_owned(),
+                    Cost {
+                        instructions: Some(160_000_000),
+                        host_cpu_seconds: 1.5,
+                        sent_bytes: 400_000,
+                        received_bytes: 17_000_000,
+                    },
+                ),
+                (
+                    "vix0".to_owned(),
+                    Cost {
+                        instructions: None,
+                        host_cpu_seconds: 0.75,
+                        sent_bytes: 17_000_000,
+                        received_bytes: 400_000,
+                    },
+                ),
+            ]),
         }],
+        dips: vec![Dip {
+            step: "dip".to_owned(),
+            of: "load".to_owned(),
+            around: "add_node".to_owned(),
+            from: 12.0,
+            to: 15.5,
+            before_mib_per_second: 8.0,
+            during_mib_per_second: 3.0,
+            after_mib_per_second: Some(7.5),
+            depth: 0.75,
+            length_seconds: 1.5,
+            adds: Some(0.125),
+        }],
+        timeline: Some(Timeline {
+            at: vec![0.75, 1.25],
+            from: 0.25,
+            nodes: BTreeMap::from([(
+                "vc".to_owned(),
+                Lane {
+                    host_cpu_seconds: vec![0.25, 0.5],
+                    sent_bytes: vec![0, 1_500],
+                    received_bytes: vec![60, 3_000],
+                },
+            )]),
+        }),
+        last_words: BTreeMap::from([(
+            "vc".to_owned(),
+            vec!["[   16.5] I/O error, dev nbd0, sector 8".to_owned()],
+        )]),
         nodes: BTreeMap::from([(
             "vc".to_owned(),
             NodeUse {
@@ -280,7 +409,7 @@ fn the_shape_of_the_present_format_stays() {
     if std::env::var_os("SANLAB_WRITE_FIXTURES").is_some() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../../fixtures/records/format-3.json"
+            "/../../fixtures/records/format-4.json"
         );
         fs_err::write(path, record().to_json()).unwrap();
         return;
@@ -296,6 +425,11 @@ fn records_of_format_1_stay_readable() {
 #[test]
 fn records_of_format_2_stay_readable() {
     assert_eq!(RunRecord::from_json(KEPT_2).unwrap(), record_2());
+}
+
+#[test]
+fn records_of_format_3_stay_readable() {
+    assert_eq!(RunRecord::from_json(KEPT_3).unwrap(), record_3());
 }
 
 #[test]
@@ -321,7 +455,7 @@ fn a_record_comes_back_as_it_was() {
 
 #[test]
 fn another_format_is_refused_by_its_number() {
-    let newer = KEPT.replace("\"format\": 3,", "\"format\": 7, \"outcome\": 3, ");
+    let newer = KEPT.replace("\"format\": 4,", "\"format\": 7, \"outcome\": 3, ");
     let error = RunRecord::from_json(&newer).unwrap_err();
     assert!(
         matches!(error, ReadError::OtherFormat { found: 7 }),
@@ -329,7 +463,7 @@ fn another_format_is_refused_by_its_number() {
     );
     assert_eq!(
         error.to_string(),
-        "read a record of format 7: this version reads formats 1 to 3"
+        "read a record of format 7: this version reads formats 1 to 4"
     );
     assert!(matches!(
         RunRecord::from_json("{").unwrap_err(),

@@ -1,11 +1,48 @@
 //! Records and history in, verdicts and pages out.
 //!
-//! Everything here reads [`RunRecord`](sanlab_record::RunRecord)s; it knows neither guests nor fleets. Figures are taken from
-//! records as [`series`], compared by [`comparison`] with the methods of [`statistics`], followed over time by [`trend`],
-//! kept in a [`history`], and shown by the renderers: [`terminal`], [`markdown`], [`html`], [`junit`], [`json`], [`bencher`],
-//! [`github_action_benchmark`].
+//! Everything here reads [`RunRecord`](sanlab_record::RunRecord)s; it knows neither guests nor fleets. Files are read by
+//! [`load`], figures are taken from records as [`series`], compared by [`comparison`] with the methods of [`statistics`] or held
+//! against a committed [`baseline`], followed over time by [`trend`], kept in a [`history`], gathered in a [`report`] and shown
+//! by the renderers: [`terminal`], [`markdown`], [`html`], [`junit`], [`json`], [`bencher`], [`github_action_benchmark`].
+//!
+//! ```
+//! use sanlab_record::RunRecord;
+//! use sanlab_report::load::{Loaded, LoadedRun};
+//! use sanlab_report::report::Report;
+//!
+//! let record = RunRecord::from_json(include_str!("../../../fixtures/records/format-3.json"))?;
+//! let run = LoadedRun { path: "runs/first/record.json".into(), record };
+//! let loaded = Loaded { runs: vec![run], ..Loaded::default() };
+//! let report = Report::new("one old run", 1_180_656_900.0, loaded, &[], None);
+//! assert_eq!(report.verdict, None); // nothing was compared
+//! assert!(sanlab_report::markdown::render(&report).contains("runs: 1 failed"));
+//! # Ok::<(), sanlab_record::ReadError>(())
+//! ```
 
+pub mod baseline;
+pub mod bencher;
+mod benchmark;
+pub mod change_point;
+pub mod chart;
 pub mod comparison;
+mod error;
+pub mod github_action_benchmark;
+pub mod history;
+pub mod html;
+pub mod json;
+pub mod junit;
+pub mod load;
+pub mod markdown;
 pub mod measure;
+pub mod moment;
+pub mod number;
+pub mod report;
 pub mod series;
+pub mod sparkline;
+pub mod statistics;
+mod telling;
+pub mod terminal;
+pub mod trend;
 pub mod verdict;
+
+pub use error::{FileError, FileFault, ReportError};

@@ -31,6 +31,23 @@ impl Measure {
         Self::LatencyP99,
     ];
 
+    /// The measure of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|measure| measure.as_str() == word)
+    }
+
+    /// The least difference of interest, as a share, where nobody says otherwise. What is counted hardly varies, so that small
+    /// differences can be told in a few runs; what is timed varies by as much as this from run to run on a quiet machine.
+    pub const fn effect(self) -> f64 {
+        match self {
+            Self::Instructions | Self::SwitchBytes => 0.02,
+            Self::Throughput | Self::GuestThroughput | Self::HostCpu => 0.05,
+            Self::LatencyP99 => 0.10,
+        }
+    }
+
     /// Its word in JSON, history and command lines.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -80,5 +97,20 @@ impl Measure {
 impl std::fmt::Display for Measure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for measure in Measure::ALL {
+            assert_eq!(Measure::parse(measure.as_str()), Some(measure));
+            let json = serde_json::to_string(&measure).unwrap();
+            assert_eq!(json, format!("\"{measure}\""));
+        }
+        assert_eq!(Measure::parse("Throughput"), None);
     }
 }

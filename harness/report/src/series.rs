@@ -1,8 +1,12 @@
 //! Figures of a record, by series: what was measured under the same circumstances, run after run.
 
-use std::collections::BTreeMap;
+mod circumstances;
+mod repetitions;
 
-use sanlab_record::RunRecord;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sanlab_record::{Outcome, RunRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Measure;
@@ -15,8 +19,9 @@ pub struct Series {
     pub scenario: String,
     /// The step's label.
     pub step: String,
-    /// Everything else, key by key: `accelerator` and `host` (never mixed), `mtu`, `work.tool`, `work.rw`, `work.block`,
-    /// `work.writers`, `nodes`, `layer.striped.chunk`, ... Values as people read them.
+    /// Everything else, key by key: `accelerator` and `host` (never mixed), `mtu`, `nodes`, `work.tool`, `work.rw`, `work.block`,
+    /// `work.on`, `layer.striped.chunk`, ... and, where nothing else shows it, what the run was given in place of what its
+    /// scenario says: `set.network.loss`. Values as people read them. Records of old formats know fewer.
     pub dimensions: BTreeMap<String, String>,
 }
 
@@ -27,7 +32,8 @@ pub struct Figures {
     pub series: Series,
     /// When the run began, seconds since 1970.
     pub started: f64,
-    /// What the run was made of and may change from run to run: `image.x86`, `kernel.x86`, `qemu`, `seed`, `host.kernel`.
+    /// What the run was made of and may change from run to run: `image.x86`, `kernel.x86`, `qemu`, `seed`, `host.kernel`, and of
+    /// what it was given `set.image`, `set.kernel`, `set.qemu`, `set.sanlab`.
     pub origin: BTreeMap<String, String>,
     /// By measure, each repetition's figure, warm-ups left out. A measure that the run does not have is absent.
     pub repetitions: BTreeMap<Measure, Vec<f64>>,
@@ -36,12 +42,43 @@ pub struct Figures {
 impl Figures {
     /// The run's figure for a measure: the mean of its repetitions.
     pub fn mean(&self, measure: Measure) -> Option<f64> {
-        let figures = self.repetitions.get(&measure)?;
-        (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
+        crate::statistics::mean(self.repetitions.get(&measure)?)
     }
 }
 
-/// Everything that a record says, one entry a measuring step. A run that did not pass says nothing.
-pub fn figures(_record: &RunRecord) -> Vec<Figures> {
-    Vec::new()
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.scenario, self.step)?;
+        let mut before = ": ";
+        for (key, value) in &self.dimensions {
+            write!(f, "{before}{key}={value}")?;
+            before = ", ";
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a record says, one entry a measuring step, in the order of the run. A run that did not pass says nothing. Of
+/// steps whose costs were not measured (background ones, and all of formats 1 to 3) there is what the writers' samples say.
+pub fn figures(record: &RunRecord) -> Vec<Figures> {
+    if record.outcome != Outcome::Passed {
+        return Vec::new();
+    }
+    let origin = circumstances::origin(record);
+    repetitions::steps(record)
+        .into_iter()
+        .filter_map(|step| {
+            let repetitions = repetitions::of(record, step);
+            (!repetitions.is_empty()).then(|| Figures {
+                series: Series {
+                    scenario: record.scenario.clone(),
+                    step: step.to_owned(),
+                    dimensions: circumstances::dimensions(record, step),
+                },
+                started: record.started,
+                origin: origin.clone(),
+                repetitions,
+            })
+        })
+        .collect()
 }

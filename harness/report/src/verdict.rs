@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Measure;
+use crate::statistics::Estimate;
 
 /// What came of a comparison, from the gravest to the mildest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +29,29 @@ impl Verdict {
             Self::NoChange => "no change",
         }
     }
+
+    /// What is to be said of an estimate. A difference is told when it is not by chance **and** of interest: at least `effect`,
+    /// a share. That there is none is told when the whole interval lies within 1 ± `effect`.
+    pub fn of(estimate: &Estimate, effect: f64, higher_is_better: bool) -> Self {
+        let (low, high) = estimate.interval;
+        if (estimate.ratio - 1.0).abs() >= effect && estimate.is_significant() {
+            if (estimate.ratio > 1.0) == higher_is_better {
+                Self::Improved
+            } else {
+                Self::Regressed
+            }
+        } else if low >= 1.0 - effect && high <= 1.0 + effect {
+            Self::NoChange
+        } else {
+            Self::Undecided
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// One measure of one step, on both sides.
@@ -39,9 +63,10 @@ pub struct Judgement {
     pub measure: Measure,
     /// What is said.
     pub verdict: Verdict,
-    /// B by A: the geometric mean of the pairs' ratios for what is timed, the ratio of means for what is counted.
+    /// B by A: the geometric mean of the pairs' ratios for what is timed, of all runs' for what is counted; in either case
+    /// of the middle half alone ([`trimmed_mean`](crate::statistics::trimmed_mean)).
     pub ratio: f64,
-    /// The bootstrap interval of that.
+    /// The bootstrap interval of that at 90 %. A single run has none: both ends are the ratio, and nothing is decided.
     pub interval: (f64, f64),
     /// The probability of a difference as great as this if there were none, by the permutation test.
     pub p: f64,
@@ -53,4 +78,49 @@ pub struct Judgement {
     pub a: Vec<f64>,
     /// The same for B.
     pub b: Vec<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(ratio: f64, interval: (f64, f64), p: f64, higher_is_better: bool) -> Verdict {
+        let estimate = Estimate {
+            ratio,
+            interval,
+            wide: interval,
+            p,
+            least_p: 0.001,
+        };
+        Verdict::of(&estimate, 0.05, higher_is_better)
+    }
+
+    #[test]
+    fn the_direction_is_the_measures() {
+        assert_eq!(said(0.90, (0.88, 0.92), 0.001, true), Verdict::Regressed);
+        assert_eq!(said(0.90, (0.88, 0.92), 0.001, false), Verdict::Improved);
+        assert_eq!(said(1.10, (1.08, 1.12), 0.001, true), Verdict::Improved);
+        assert_eq!(said(1.10, (1.08, 1.12), 0.001, false), Verdict::Regressed);
+    }
+
+    #[test]
+    fn chance_and_interest_are_both_asked_for() {
+        // Sure, but of no interest.
+        assert_eq!(said(0.98, (0.97, 0.99), 0.001, true), Verdict::NoChange);
+        // Of interest, but perhaps chance.
+        assert_eq!(said(0.90, (0.80, 0.99), 0.02, true), Verdict::Undecided);
+        // Sure that there is something; whether it is of interest is not.
+        assert_eq!(said(0.96, (0.93, 0.99), 0.001, true), Verdict::Undecided);
+    }
+
+    #[test]
+    fn the_gravest_comes_first() {
+        let order = [
+            Verdict::Regressed,
+            Verdict::Undecided,
+            Verdict::Improved,
+            Verdict::NoChange,
+        ];
+        assert!(order.is_sorted());
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::NodeName;
+use sanlab_plan::{Action, NodeName, Step};
 use sanlab_record::{EventKind, Origin};
 
 use crate::checkpoint::{Checkpoint, Story, checkpoints};
@@ -12,7 +12,7 @@ use crate::journal::Scope;
 use crate::scene::{Scene, Setback};
 use crate::site::{Beginning, Keeping, Provenance, Started};
 use crate::step::{self, Background};
-use crate::{Fault, portrait, tasks};
+use crate::{Extent, Fault, portrait, tasks};
 
 /// A script that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
@@ -29,11 +29,15 @@ pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
                 keep(&scene, checkpoint).await?;
             }
         }
-        if let Some(step) = steps.get(done) {
+        let step = steps.get(done);
+        if let Some(step) = step.filter(|_| is_done(scene.extent, steps, done)) {
             step::perform(&scene, step, &mut background).await?;
         }
     }
     step::join_all(&mut background).await?;
+    if scene.extent == Extent::Measures {
+        return Ok(());
+    }
     if let Some(folder) = &scene.portrait {
         in_phase(&scene, "portrait", async |_| {
             portrait::draw(&scene, folder).await
@@ -47,6 +51,24 @@ pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
         Ok(())
     })
     .await
+}
+
+/// Whether the step at that place is done by a run of that extent.
+fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
+    let measures = |step: &Step| {
+        matches!(
+            step.action,
+            Action::Throughput(_) | Action::Dd(_) | Action::Write(_)
+        )
+    };
+    let proves = |step: &Step| matches!(step.action, Action::Check(_) | Action::Verify(_));
+    match extent {
+        Extent::Whole => true,
+        Extent::Measures => {
+            steps.iter().skip(place).any(measures)
+                && steps.get(place).is_some_and(|step| !proves(step))
+        }
+    }
 }
 
 /// Brings the stack up, or a fork of it. `Some`: so many steps were done when the fork's origin was kept.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sanlab_fleet::{AcceleratorWish, Image, Store};
-use sanlab_plan::{Arch, Plan};
-use sanlab_record::{Event, FORMAT, Failure, Outcome, RunRecord};
+use sanlab_plan::{Arch, Plan, Storey};
+use sanlab_record::{Event, FORMAT, Failure, LayerUse, Outcome, RunRecord};
 use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::conduct;
+use crate::executor::{Conducted, conduct};
 use crate::guests::Guests;
+use crate::host::host;
 use crate::journal::Journal;
 use crate::scene::Scene;
 use crate::site::{Site, Teardown};
@@ -24,8 +25,9 @@ pub enum Extent {
     /// All of it.
     #[default]
     Whole,
-    /// What must be done to measure: nothing is read back, the run ends after the last step that measures, and the layers
-    /// are not taken down but end with their guests. For repetitions of a plan that has been proved whole.
+    /// What must be done to measure: nothing is read back (`check` and `verify` are left out, and `throughput` does not look
+    /// for what it wrote), the run ends after its last `throughput`, `dd` or `write`, and the layers are not taken down but
+    /// end with their guests. For repetitions of a plan that has been proved whole.
     Measures,
 }
 
@@ -81,13 +83,16 @@ pub async fn execute(
         cancel,
         portrait,
         seed,
-        settings: environment_settings,
+        settings,
+        extent,
         ..
     } = environment;
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
-    let (outcome, teardown) = match composed {
+    let conducted = match composed {
         Ok(stack) => {
-            let scene = Scene::new(plan.clone(), stack, site, journal.clone()).with_seed(seed);
+            let scene = Scene::new(plan.clone(), stack, site, journal.clone())
+                .with_seed(seed)
+                .with_extent(extent);
             let scene = if portrait {
                 scene.with_portrait(&out_dir)
             } else {
@@ -100,7 +105,12 @@ pub async fn execute(
                 phase: "plan".to_owned(),
                 message: error.to_string(),
             };
-            (Outcome::Broken(failure), Teardown::default())
+            Conducted {
+                outcome: Outcome::Broken(failure),
+                teardown: Teardown::default(),
+                timeline: None,
+                last_words: BTreeMap::new(),
+            }
         }
     };
     let told = journal.take();
@@ -110,21 +120,33 @@ pub async fn execute(
         title: plan.name.clone(),
         started,
         seed: Some(seed),
-        outcome,
+        outcome: conducted.outcome,
         accelerator: guests.accelerators(),
         images: guests.images(plan),
         qemu_version: guests.qemu_version(),
         mtu: guests.mtu(),
-        host: None,
-        stack: Vec::new(),
-        settings: environment_settings,
+        host: Some(host()),
+        stack: plan.layers.iter().map(layer_use).collect(),
+        settings,
         phases: told.phases,
         events: told.events,
         samples: told.samples,
         measurements: told.measurements,
         dips: told.dips,
-        timeline: None,
-        last_words: BTreeMap::new(),
-        nodes: teardown.nodes,
+        timeline: conducted.timeline,
+        last_words: conducted.last_words,
+        nodes: conducted.teardown.nodes,
+    }
+}
+
+/// A layer as the record has it.
+fn layer_use(storey: &Storey) -> LayerUse {
+    let parameters = storey.layer.parameters().into_iter();
+    LayerUse {
+        kind: storey.layer.kind().as_str().to_owned(),
+        on: storey.on.iter().map(ToString::to_string).collect(),
+        parameters: parameters
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
     }
 }

@@ -1,11 +1,12 @@
 //! A plan from boot to teardown.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, Failure, Outcome};
+use sanlab_record::{EventKind, Failure, Outcome, Timeline};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::journal::Journal;
 use crate::scene::{Scene, Setback};
 use crate::site::{Notice, Teardown};
+use crate::timeline::Sampling;
 use crate::{Fault, collect, drive::drive, kernel_log, power};
 
 /// For everything that is collected from all nodes.
@@ -25,15 +27,28 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
 
+/// How many lines of each console a record keeps of a run that did not pass.
+const CONSOLE_LINES: usize = 40;
+
+/// A plan that was carried out.
+pub(crate) struct Conducted {
+    pub(crate) outcome: Outcome,
+    pub(crate) teardown: Teardown,
+    pub(crate) timeline: Option<Timeline>,
+    /// Of a run that did not pass, the end of each node's console.
+    pub(crate) last_words: BTreeMap<String, Vec<String>>,
+}
+
 /// Drives the plan, watches the guests meanwhile, collects if it went wrong, and ends the guests.
 pub(crate) async fn conduct(
     scene: Scene,
     mut notices: UnboundedReceiver<Notice>,
     out_dir: &Path,
     cancel: CancellationToken,
-) -> (Outcome, Teardown) {
+) -> Conducted {
     let scene = Arc::new(scene);
     let (site, journal) = (Arc::clone(&scene.site), &scene.journal);
+    let sampling = Sampling::begin(Arc::clone(&site), journal.clone());
     let (mut setback, interrupted) = match fs_err::create_dir_all(out_dir) {
         Ok(()) => watch(&scene, &mut notices, &cancel).await,
         Err(error) => (Some(broken(journal, error.to_string())), false),
@@ -66,6 +81,7 @@ pub(crate) async fn conduct(
         collect::collect(&scene, &scope, out_dir, deadline).await;
         scope.end();
     }
+    let timeline = sampling.end();
     let scope = journal.phase("teardown");
     let teardown = tokio::time::timeout(END, site.end())
         .await
@@ -96,7 +112,28 @@ pub(crate) async fn conduct(
         Fault::Stack(message) => Outcome::Failed(Failure { phase, message }),
         Fault::Lab(message) => Outcome::Broken(Failure { phase, message }),
     });
-    (outcome, teardown)
+    let last_words = match outcome {
+        Outcome::Passed => BTreeMap::new(),
+        _ => last_words(&scene),
+    };
+    Conducted {
+        outcome,
+        teardown,
+        timeline,
+        last_words,
+    }
+}
+
+/// The last lines of every node's console.
+fn last_words(scene: &Scene) -> BTreeMap<String, Vec<String>> {
+    let consoles = scene.site.consoles().into_iter();
+    let words = consoles.map(|(node, log)| {
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
+        let last = last.iter().map(|line| (*line).to_owned()).collect();
+        (node.to_string(), last)
+    });
+    words.collect()
 }
 
 /// Drives the plan in a task of its own, so that neither a panic there nor an end from outside can reach past it.

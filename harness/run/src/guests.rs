@@ -11,7 +11,7 @@ use sanlab_fleet::{
     Node, NodeSpec, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
-use sanlab_record::{AcceleratorUse, ImageUse, NodeUse, Origin, PortUse};
+use sanlab_record::{AcceleratorUse, Cost, ImageUse, NodeUse, Origin, PortUse};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
@@ -19,7 +19,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use crate::checkpoint::{Checkpoint, Story};
 use crate::keeper::Keeper;
 use crate::site::{
-    Beginning, Ended, Keeping, Line, Notice, Pending, Site, Started, Status, Teardown,
+    Beginning, Costs, Ended, Keeping, Line, Notice, Pending, Site, Started, Status, Teardown,
 };
 use crate::{Environment, Fault};
 
@@ -54,6 +54,8 @@ impl Guests {
             accelerator,
             out_dir,
             store,
+            qemu,
+            count_instructions,
             ..
         } = environment;
         let wanted = |arch: &Arch| plan.nodes.iter().any(|node| node.arch == *arch);
@@ -65,6 +67,8 @@ impl Guests {
             images: images.collect(),
             mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
             accelerator: *accelerator,
+            qemu: qemu.clone(),
+            count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
             logs: out_dir.clone(),
             birth: if plan.fresh {
                 Birth::Boot
@@ -226,6 +230,12 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
         cpus: node.cpus,
         disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
     }
+}
+
+/// Whether a step's figures are what the plan is for.
+fn measures(plan: &Plan) -> bool {
+    let measures = |action: &Action| matches!(action, Action::Throughput(_));
+    plan.steps.iter().any(|step| measures(&step.action))
 }
 
 /// Whether nodes go down and come back.
@@ -428,6 +438,20 @@ impl Site for Guests {
                 stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             })
         })
+    }
+
+    fn costs(&self) -> Costs {
+        let costs = self.fleet.get().map(Fleet::costs).unwrap_or_default();
+        let cost = costs.into_iter().map(|(node, cost)| {
+            let cost = Cost {
+                instructions: cost.instructions,
+                host_cpu_seconds: cost.host_cpu_seconds,
+                sent_bytes: cost.port.sent_bytes,
+                received_bytes: cost.port.received_bytes,
+            };
+            (node, cost)
+        });
+        cost.collect()
     }
 
     fn consoles(&self) -> Vec<(NodeName, String)> {

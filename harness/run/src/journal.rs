@@ -77,6 +77,20 @@ impl Journal {
         self.tell(self.current(), node, kind);
     }
 
+    /// The samples of a step so far.
+    pub(crate) fn samples_of(&self, step: &str) -> Vec<Sample> {
+        let told = self.told();
+        let of_it = told.samples.iter().filter(|sample| sample.step == step);
+        of_it.cloned().collect()
+    }
+
+    /// From when to when a phase went on that has ended, seconds since the run began: the last of that name.
+    pub(crate) fn span_of(&self, phase: &str) -> Option<(f64, f64)> {
+        let told = self.told();
+        let last = told.phases.iter().rfind(|one| one.name == phase)?;
+        Some((last.at, last.at + last.seconds))
+    }
+
     /// Whether `wanted` is true of some event so far.
     pub(crate) fn any(&self, wanted: impl FnMut(&Event) -> bool) -> bool {
         self.told().events.iter().any(wanted)
@@ -183,14 +197,28 @@ impl Scope {
         *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin;
     }
 
-    /// Keeps a figure, and says it.
-    pub(crate) fn measured(&self, node: &NodeName, sample: Sample) {
+    /// Keeps a figure, and says it unless it is of a warm-up.
+    pub(crate) fn sampled(&self, node: &NodeName, sample: Sample) {
+        if sample.warm_up {
+            self.journal.told().samples.push(sample);
+            return;
+        }
         let kind = EventKind::Measured {
             step: sample.step.clone(),
             mib_per_second: sample.mib_per_second,
         };
         self.journal.told().samples.push(sample);
         self.say(Some(node), kind);
+    }
+
+    /// Keeps what a repetition moved, and what that cost.
+    pub(crate) fn measured(&self, measurement: Measurement) {
+        self.journal.told().measurements.push(measurement);
+    }
+
+    /// Keeps what an event did to writers.
+    pub(crate) fn dipped(&self, dip: Dip) {
+        self.journal.told().dips.push(dip);
     }
 
     /// Ends it well.

@@ -1,10 +1,15 @@
 //! What a writer was to write, and what of that was acknowledged when: kept on the host, so that no guest's end can
 //! lose it.
 
-use sanlab_record::Acknowledged;
+use std::time::Duration;
+
+use sanlab_record::{Acknowledged, Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
+
+/// The stretches of a writer's rate, seconds.
+const HALF_SECOND: f64 = 0.5;
 
 /// One writer's account. It writes its blocks in order, so that what was acknowledged is a beginning of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +36,16 @@ pub(crate) struct Ledger {
     /// It was kept by an earlier run, whose clock its times are of.
     #[serde(skip)]
     inherited: bool,
+}
+
+/// The number of the stretch of `every` seconds in which a moment lies, counted from the run's begin. Moments are told
+/// apart to the microsecond.
+pub(crate) fn stretch_at(at: f64, every: f64) -> usize {
+    let micros = |seconds: f64| {
+        let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        time.as_micros()
+    };
+    usize::try_from(micros(at) / micros(every).max(1)).unwrap_or(usize::MAX)
 }
 
 /// Where a writer is by its own account.
@@ -204,14 +219,37 @@ impl Ledger {
         (self.blocks() * self.block, last - begun)
     }
 
+    /// When it began, seconds since the run began.
+    pub(crate) fn begun(&self) -> Option<f64> {
+        self.begun
+    }
+
     /// The figures for the record.
     pub(crate) fn figures(&self) -> Acknowledged {
         Acknowledged {
             blocks: self.blocks(),
             longest_gap_seconds: self.longest_gap,
             longest_gap_at: self.longest_gap_at,
-            rate: None,
+            rate: self.rate(),
         }
+    }
+
+    /// The bytes of each half second from its beginning to the last that was heard of it. The half seconds are those of the
+    /// run, so that the rates of several writers can be added up; the first and the last are not whole as a rule.
+    fn rate(&self) -> Option<Rate> {
+        let stretch = |at: f64| stretch_at(at, HALF_SECOND);
+        let first = stretch(self.begun?);
+        let mut bytes = vec![0; stretch(self.last).saturating_sub(first) + 1];
+        for at in &self.acknowledged {
+            if let Some(bytes) = bytes.get_mut(stretch(*at).saturating_sub(first)) {
+                *bytes += self.block;
+            }
+        }
+        Some(Rate {
+            from: first as f64 * HALF_SECOND,
+            every: HALF_SECOND,
+            bytes,
+        })
     }
 
     /// What the checker must know to tell this writer's blocks.
@@ -281,6 +319,23 @@ mod tests {
         1 6.500000
         2 7.000000
         ");
+    }
+
+    #[test]
+    fn the_rate_counts_bytes_in_the_runs_half_seconds() {
+        let ledger = heard(&[
+            (1.75, "begin vc 4096 5 3"),
+            (2.1, "ack 0 10"),
+            (2.4, "ack 1 20"),
+            (3.6, "ack 2 30"),
+        ]);
+        let rate = ledger.unwrap().figures().rate.unwrap();
+        assert_eq!(
+            (rate.from.to_bits(), rate.every.to_bits()),
+            (1.5_f64.to_bits(), 0.5_f64.to_bits())
+        );
+        assert_eq!(rate.bytes, [0, 8192, 0, 0, 4096]);
+        assert_eq!(heard(&[]).unwrap().figures().rate, None, "it never began");
     }
 
     #[test]

@@ -23,10 +23,12 @@ mod executor;
 mod extents;
 mod fault;
 mod guests;
+mod host;
 mod journal;
 mod keeper;
 mod kernel_log;
 mod ledger;
+mod meter;
 #[cfg(test)]
 mod playact;
 mod portrait;
@@ -35,6 +37,7 @@ mod scene;
 mod site;
 mod step;
 mod tasks;
+mod timeline;
 mod tree;
 
 pub use execute::{Environment, Extent, execute};

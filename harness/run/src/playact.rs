@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sanlab_plan::{
-    Action, Arch, ByteSize, Check, ClusterName, Crash, CrashKind, Dd, GuestPath, ImageName, Joins,
-    Layer, Linear, Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb, Ocfs2, Plan, Restart,
-    Run, Source, Step, StepLabel, Storey, Tier, Verify, VolumeName, Wait, Write,
+    AccessPattern, Action, Arch, ByteSize, Check, ClusterName, Crash, CrashKind, Dd, GuestPath,
+    ImageName, Joins, Layer, Linear, Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb,
+    Ocfs2, Plan, Restart, Run, Source, Step, StepLabel, Storey, Target, Throughput, Tier, Tool,
+    Verify, VolumeName, Wait, Write,
 };
-use sanlab_record::{NodeUse, Origin};
+use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use crate::Fault;
 use crate::checkpoint::{Checkpoint, Story};
 use crate::site::{
-    Beginning, Ended, Keeping, Line, Pending, Provenance, Site, Started, Status, Teardown,
+    Beginning, Costs, Ended, Keeping, Line, Pending, Provenance, Site, Started, Status, Teardown,
 };
 
 /// What an actor does with a script on a node.
@@ -30,6 +31,10 @@ pub(crate) enum Act {
     Hang,
     /// It writes these lines down for the host, each after a pause, and exits like this.
     Write(Vec<(Duration, String)>, i32),
+    /// It writes these lines down for the host, each after a pause, and exits with 0 after saying this on standard error.
+    WriteAndSay(Vec<(Duration, String)>, String),
+    /// It writes these lines down for the host, each after a pause, when it has exited with 0.
+    WriteLater(Vec<(Duration, String)>),
     /// It takes its time, and exits with 0.
     Sleep(Duration),
     /// The harness itself is at fault.
@@ -55,6 +60,8 @@ pub(crate) struct Playact {
     down: Mutex<BTreeSet<NodeName>>,
     error_at_end: Option<String>,
     keeps: bool,
+    /// How often the counters were read: so much each node has cost.
+    readings: AtomicU64,
     /// The checkpoint that was made last.
     pub(crate) kept: Mutex<Option<Beginning>>,
     /// It is found damaged when it is to be forked.
@@ -88,6 +95,7 @@ impl Playact {
             down: Mutex::default(),
             error_at_end: None,
             keeps: true,
+            readings: AtomicU64::new(0),
             kept: Mutex::default(),
             damaged: AtomicBool::new(false),
             asked: Mutex::default(),
@@ -127,6 +135,16 @@ impl Playact {
         asked.push((node.to_owned(), what.to_owned()));
     }
 
+    async fn write_down(&self, node: &NodeName, lines: Vec<(Duration, String)>) {
+        for (pause, text) in lines {
+            tokio::time::sleep(pause).await;
+            let at = Instant::now();
+            let journals = self.journals.lock().unwrap();
+            let journal = journals.get(node).expect("somebody follows");
+            let _ = journal.send(Line { at, text });
+        }
+    }
+
     async fn act(&self, node: &NodeName, script: &str, deadline: Duration) -> Result<Ended, Fault> {
         let said = |code, stdout, stderr| {
             Ok(Ended {
@@ -143,14 +161,24 @@ impl Playact {
         match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
             Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
             Act::Write(lines, code) => {
-                for (pause, text) in lines {
-                    tokio::time::sleep(pause).await;
-                    let at = Instant::now();
-                    let journals = self.journals.lock().unwrap();
-                    let journal = journals.get(node).expect("somebody follows");
-                    let _ = journal.send(Line { at, text });
-                }
+                self.write_down(node, lines).await;
                 said(code, String::new(), String::new())
+            }
+            Act::WriteAndSay(lines, stderr) => {
+                self.write_down(node, lines).await;
+                said(0, String::new(), stderr)
+            }
+            Act::WriteLater(lines) => {
+                let journal = self.journals.lock().unwrap().get(node).cloned();
+                let journal = journal.expect("somebody follows");
+                tokio::spawn(async move {
+                    for (pause, text) in lines {
+                        tokio::time::sleep(pause).await;
+                        let at = Instant::now();
+                        let _ = journal.send(Line { at, text });
+                    }
+                });
+                said(0, String::new(), String::new())
             }
             Act::Sleep(time) => {
                 tokio::time::sleep(time).await;
@@ -280,6 +308,18 @@ impl Site for Playact {
         })
     }
 
+    fn costs(&self) -> Costs {
+        let reading = self.readings.fetch_add(1, Ordering::Relaxed);
+        let cost = Cost {
+            instructions: Some(1000 * reading),
+            host_cpu_seconds: reading as f64,
+            sent_bytes: 10 * reading,
+            received_bytes: 20 * reading,
+        };
+        let nodes = self.nodes.iter();
+        nodes.map(|node| (node.to_string(), cost)).collect()
+    }
+
     fn consoles(&self) -> Vec<(NodeName, String)> {
         self.nodes
             .iter()
@@ -346,6 +386,24 @@ pub(crate) fn write(on: &[&str], background: bool) -> Action {
         count: 4,
         background,
     })
+}
+
+/// dd with one warm-up and two repetitions of 4 MiB on each node.
+pub(crate) fn throughput(on: &[&str], pattern: AccessPattern) -> Throughput {
+    Throughput {
+        tool: Tool::Dd,
+        on: on.iter().map(|name| node(name)).collect(),
+        pattern,
+        target: Target::File("{node}.throughput".to_owned()),
+        bs: ByteSize::from_mib(1),
+        size: ByteSize::from_mib(4),
+        runtime: None,
+        queue_depth: 1,
+        direct: true,
+        sync: sanlab_plan::Sync::Never,
+        warm_up: 1,
+        repetitions: 2,
+    }
 }
 
 pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use crate::Fault;
 use crate::journal::Journal;
 use crate::kernel_log::Judge;
 use crate::ledger::{Course, Ledger};
 use crate::site::Site;
+use crate::{Extent, Fault};
 
 /// One run's world.
 pub(crate) struct Scene {
@@ -29,6 +29,8 @@ pub(crate) struct Scene {
     pub(crate) judge: Judge,
     /// What the run's random moments are drawn from.
     pub(crate) seed: u64,
+    /// How much of the plan is done.
+    pub(crate) extent: Extent,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
     pub(crate) power: AsyncMutex<()>,
     past: Mutex<Past>,
@@ -119,6 +121,7 @@ impl Scene {
             journal,
             portrait: None,
             seed: 0,
+            extent: Extent::Whole,
             power: AsyncMutex::default(),
             past: Mutex::default(),
         }
@@ -135,6 +138,16 @@ impl Scene {
     /// The same, with random moments drawn from `seed`.
     pub(crate) fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// The same, as far as `extent` says.
+    pub(crate) fn with_extent(self, extent: Extent) -> Self {
+        Self { extent, ..self }
+    }
+
+    /// The word for a node's architecture in records.
+    pub(crate) fn arch(&self, node: &NodeName) -> &'static str {
+        self.plan.node(node).map_or("", |node| node.arch.as_str())
     }
 
     /// The running nodes, in the plan's order.

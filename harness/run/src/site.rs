@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use sanlab_plan::{CrashKind, NodeName};
-use sanlab_record::{NodeUse, Origin};
+use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
@@ -15,6 +15,9 @@ use crate::checkpoint::{Checkpoint, Story};
 
 /// A future that can be kept behind `dyn Site`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What nodes have cost, by name.
+pub(crate) type Costs = BTreeMap<String, Cost>;
 
 /// The running guests.
 pub(crate) trait Site: Send + Sync {
@@ -54,6 +57,10 @@ pub(crate) trait Site: Send + Sync {
         script: &'a str,
         deadline: Duration,
     ) -> Pending<'a, Result<Ended, Fault>>;
+
+    /// What every node that is or was there has cost so far, over all of its QEMUs: counters that never fall. Asks no guest
+    /// and waits for nothing.
+    fn costs(&self) -> Costs;
 
     /// Everything that was booted, with its console so far. Asks no guest.
     fn consoles(&self) -> Vec<(NodeName, String)>;

@@ -4,12 +4,14 @@ mod add_node;
 mod check;
 mod crash;
 mod dd;
+mod dip;
 mod gate;
 mod mount;
 mod restart;
 mod run_command;
 mod start;
 mod stop_process;
+mod throughput;
 mod unmount;
 mod verify;
 mod wait;
@@ -20,11 +22,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::{Action, NodeName, Step};
+use sanlab_plan::{Action, Dd, NodeName, Step, Write};
+use sanlab_record::Work;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Fault;
 use crate::journal::Scope;
+use crate::meter::{Meter, Round};
 use crate::scene::{Scene, Setback};
 use crate::site::Ended;
 
@@ -82,7 +86,10 @@ pub(crate) async fn perform(
         Action::Start(start) => doing.within(start::perform(doing, start)).await,
         Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
         Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
-        Action::Throughput(_) | Action::Dip(_) => todo!(),
+        Action::Throughput(throughput) => {
+            doing.within(throughput::perform(doing, throughput)).await
+        }
+        Action::Dip(dip) => dip::perform(doing, dip),
         Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
             Ok((writers, begun)) if apart => {
                 let at_work = start(scene, step, scope, writers);
@@ -98,15 +105,15 @@ pub(crate) async fn perform(
 
 /// Writers that wait for their start.
 enum Writers {
-    Dd(Vec<dd::Writer>),
-    Witnesses(Vec<write::Writer>),
+    Dd(Dd, Vec<dd::Writer>),
+    Witnesses(Write, Vec<write::Writer>),
 }
 
 impl Writers {
     async fn write(self, doing: Doing<'_>) -> Result<(), Fault> {
         match self {
-            Self::Dd(writers) => dd::write(doing, &writers).await,
-            Self::Witnesses(writers) => write::write(doing, writers).await,
+            Self::Dd(dd, writers) => dd::write(doing, &dd, writers).await,
+            Self::Witnesses(write, writers) => write::write(doing, &write, writers).await,
         }
     }
 }
@@ -114,10 +121,13 @@ impl Writers {
 /// Leaves the step's writers behind that wait.
 async fn prepare(doing: Doing<'_>) -> Result<(Writers, Option<write::Begun>), Fault> {
     match &doing.step.action {
-        Action::Dd(dd) => Ok((Writers::Dd(dd::prepare(doing, dd).await?), None)),
+        Action::Dd(dd) => {
+            let writers = dd::prepare(doing, dd).await?;
+            Ok((Writers::Dd(dd.clone(), writers), None))
+        }
         Action::Write(write) => {
             let (writers, begun) = write::prepare(doing, write).await?;
-            Ok((Writers::Witnesses(writers), Some(begun)))
+            Ok((Writers::Witnesses(write.clone(), writers), Some(begun)))
         }
         other => Err(Fault::Lab(format!("write with {other:?}"))),
     }
@@ -192,6 +202,14 @@ fn settle(scope: Scope, done: Result<(), Fault>) -> Result<(), Setback> {
 }
 
 impl Doing<'_> {
+    /// Keeps what a step that does its work once moved and cost.
+    fn measured(&self, meter: &Meter, work: Work, bytes: u64) {
+        let (journal, step) = (&self.scene.journal, self.step.label.as_str());
+        if let Some(measured) = meter.measured(journal, step, Round::ONLY, work, bytes) {
+            self.scope.measured(measured);
+        }
+    }
+
     /// What is left of the step's time, to the tenth of a second.
     fn left(&self) -> Duration {
         let left = self.step.deadline.saturating_sub(self.scope.elapsed());

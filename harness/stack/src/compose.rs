@@ -83,6 +83,7 @@ pub fn compose(plan: &Plan) -> Result<Stack, StackError> {
         at_start,
         storeys,
         volume: site.volume,
+        devices: site.devices,
         watched: site.watched,
     })
 }
@@ -216,6 +217,7 @@ impl Building<'_> {
             device.path = node_of(export);
         }
         let imported: Vec<Device> = found.iter().map(|(_, device)| device.clone()).collect();
+        self.devices.clear(); // what servers export is no longer theirs to use
         self.offer(&plan.clients, &imported);
         self.exports = found;
         let layers = &self.plan.layers;

@@ -30,7 +30,11 @@ impl Layer for Nbd {
             NbdServer::Nbdkit => "nbdkit",
             NbdServer::NbdServer => "nbd-server",
         };
-        format!("nbd with {server}, {} each", self.disk)
+        let filters = match self.filters.as_slice() {
+            [] => String::new(),
+            filters => format!(" behind {}", filters.join(", ")),
+        };
+        format!("nbd with {server}{filters}, {} each", self.disk)
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
@@ -141,7 +145,17 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     match nbd.server {
         // Its parent process ends when it listens.
         NbdServer::Nbdkit => {
-            let text = format!("run nbdkit --pidfile={PID_FILE} --port={port} file {DISK}\n");
+            let filters = nbd
+                .filters
+                .iter()
+                .map(|filter| format!("--filter={filter}"));
+            let mut words = vec![
+                format!("run nbdkit --pidfile={PID_FILE} --port={port}"),
+                format!("file {DISK}"),
+            ];
+            words.splice(1..1, filters);
+            words.extend(nbd.options.iter().cloned());
+            let text = words.join(" ") + "\n";
             Stage::new(&servers, &title, SERVE, &script(&text))
         }
         // It goes to the background first and then takes its time: its first answer must be waited for.

@@ -1,6 +1,6 @@
 //! The layers of a scenario as a whole: what is done to all of them, in which order, and where.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use sanlab_plan::{Awaited, LayerKind, NodeName, WaitFor};
 use crate::drbd::Resource;
 use crate::layer::{Hot, Layer, Probe, Stage, Work};
 use crate::legs::{Legs, Place};
+use crate::mapping::Device;
 use crate::membership::Cluster;
 use crate::multipath;
 use crate::topology::Topology;
@@ -21,6 +22,8 @@ pub struct Stack {
     pub(crate) at_start: Vec<NodeName>,
     pub(crate) storeys: Vec<Placed>,
     pub(crate) volume: Option<Volume>,
+    /// What the topmost layer offers on each node.
+    pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
     pub(crate) watched: Watched,
 }
 
@@ -116,6 +119,20 @@ impl Stack {
     /// The shared file system, when the stack has one.
     pub fn volume(&self) -> Option<&Volume> {
         self.volume.as_ref()
+    }
+
+    /// The path of the one block device that all layers together give a node, such as `/dev/mapper/nbdsan`; with a file
+    /// system, the device that it is on. `None`: the node has none, or several.
+    pub fn top_device(&self, node: &NodeName) -> Option<&str> {
+        match self.devices.get(node)?.as_slice() {
+            [device] => Some(&device.path),
+            _ => None,
+        }
+    }
+
+    /// Whether the [`Stack::top_device`] of both is one and has the same bytes: what one writes the other reads.
+    pub fn share_device(&self, one: &NodeName, other: &NodeName) -> bool {
+        self.top_device(one).is_some() && self.devices.get(one) == self.devices.get(other)
     }
 
     /// Brings every layer up on the nodes of the start, lowest first, and mounts the volume there if the scenario

@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p sanlab-vm --example guest -- x86_64 FOLDER 'uname -a' ...`, where FOLDER holds `vmlinux`, `initramfs` and
 //! `root.erofs` of that architecture. Each script is given `DEADLINE` seconds (60). Without any a
-//! trivial command's latency is measured. With `STREAM=1` their output is shown line by line.
+//! trivial command's latency is measured. With `STREAM=1` their output is shown line by line. With
+//! `COUNT=1` instructions are counted; what the boot and each script cost is said in any case.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::error::Error;
@@ -10,8 +11,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sanlab_vm::{
-    AcceleratorWish, Access, Arch, Command, Drive, Machine, MachineSpec, ProcessGroup, Ram,
-    choose_accelerator, qemu_binary, qemu_version,
+    AcceleratorWish, Access, Arch, Command, Cost, Counter, Drive, Machine, MachineSpec,
+    ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_version,
 };
 
 #[tokio::main]
@@ -27,9 +28,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let deadline =
         Duration::from_secs_f64(std::env::var("DEADLINE").map_or(Ok(60.0), |text| text.parse())?);
 
-    let choice = choose_accelerator(AcceleratorWish::Auto, arch).await?;
-    println!("QEMU {}, {choice}", qemu_version(arch).await?);
+    let choice = choose_accelerator(AcceleratorWish::Auto, arch, &qemu_binary(arch)).await?;
+    println!("QEMU {}, {choice}", qemu_version(&qemu_binary(arch)).await?);
     let dir = tempfile::tempdir()?;
+    let counter = match std::env::var_os("COUNT") {
+        None => None,
+        Some(_) => Some(Counter {
+            plugin: counter_plugin(&qemu_binary(arch), arch).await?,
+            file: dir.path().join("instructions"),
+        }),
+    };
     let data = dir.path().join("disk");
     fs_err::File::create(&data)?.set_len(1 << 30)?;
     let spec = MachineSpec {
@@ -58,13 +66,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         nics: Vec::new(),
         dir: dir.path().to_owned(),
         console_log: dir.path().join("console.log"),
+        counter,
     };
     let group = ProcessGroup::new(dir.path())?;
     let began = Instant::now();
     let machine = Machine::start(spec, &group).await?;
     println!("QEMU ready after {:.2} s", began.elapsed().as_secs_f64());
     machine.wait_agent(Duration::from_secs(60)).await?;
-    println!("agent answers after {:.2} s", began.elapsed().as_secs_f64());
+    println!(
+        "agent answers after {:.2} s; {}",
+        began.elapsed().as_secs_f64(),
+        spent(Cost::default(), machine.cost())
+    );
     for script in &scripts {
         let mut command = Command::script(script);
         if std::env::var_os("STREAM").is_some() {
@@ -81,12 +94,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
             });
         }
+        let before = machine.cost();
         match machine.exec(command, deadline).await {
             Ok(output) => {
                 println!(
-                    "`{script}` {} after {:.3} s",
+                    "`{script}` {} after {:.3} s; {}",
                     output.status,
-                    output.elapsed.as_secs_f64()
+                    output.elapsed.as_secs_f64(),
+                    spent(before, machine.cost())
                 );
                 println!(
                     "{}{}",
@@ -119,4 +134,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{report:?}");
     group.close().await?;
     Ok(())
+}
+
+fn spent(before: Cost, after: Cost) -> String {
+    let cpu = after.host_cpu_seconds - before.host_cpu_seconds;
+    let counted = after.instructions.map_or(String::new(), |after| {
+        let counted = after - before.instructions.unwrap_or_default();
+        format!(", {:.1} million instructions", counted as f64 / 1e6)
+    });
+    format!("{cpu:.4} CPU s{counted}")
 }

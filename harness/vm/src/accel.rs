@@ -1,26 +1,22 @@
 //! What executes guests here: KVM if it really does, TCG otherwise.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
-
-use crate::argv::program_name;
-use crate::command::{Status, tail};
+use crate::command::Status;
 use crate::error::VmError;
 use crate::probe_guest;
-use crate::process::spawn_alone;
+use crate::program::PerProgram;
+use crate::said::run;
 use crate::spec::{Accelerator, Arch};
 
 /// A probe that works takes a tenth of a second.
 const PROBE_DEADLINE: Duration = Duration::from_millis(900);
-const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,11 +45,12 @@ impl fmt::Display for AcceleratorChoice {
     }
 }
 
-/// Decides on the accelerator for guests of an architecture. KVM is judged by booting a guest of a few instructions
-/// with it, once a process and architecture.
+/// Decides on the accelerator for guests of an architecture that a QEMU program runs. KVM is judged by booting a guest of
+/// a few instructions with it, once a process, architecture and program.
 pub async fn choose_accelerator(
     wish: AcceleratorWish,
     arch: Arch,
+    program: &Path,
 ) -> Result<AcceleratorChoice, VmError> {
     if wish == AcceleratorWish::Tcg {
         return Ok(AcceleratorChoice {
@@ -61,7 +58,7 @@ pub async fn choose_accelerator(
             reason: "asked for".into(),
         });
     }
-    match (kvm_works(arch).await?.clone(), wish) {
+    match (kvm_works(arch, program).await?, wish) {
         (Ok(reason), _) => Ok(AcceleratorChoice {
             accelerator: Accelerator::Kvm,
             reason,
@@ -74,46 +71,31 @@ pub async fn choose_accelerator(
     }
 }
 
-/// The QEMU program for guests of an architecture: `$SANLAB_QEMU`, or the usual one of the `PATH`.
-pub fn qemu_binary(arch: Arch) -> PathBuf {
-    std::env::var_os("SANLAB_QEMU").map_or_else(|| program_name(arch).into(), PathBuf::from)
-}
-
-/// What QEMU says of its version, such as "7.2.22 (Debian 1:7.2+dfsg-7)".
-pub async fn qemu_version(arch: Arch) -> Result<String, VmError> {
-    let mut command = Command::new(qemu_binary(arch));
-    command.arg("--version");
-    let said = run(command, VERSION_DEADLINE).await?;
-    let line = said.stdout.lines().next().unwrap_or_default();
-    Ok(line
-        .split_once("version ")
-        .map_or(line, |(_, version)| version)
-        .to_owned())
-}
-
 /// Whether KVM runs guests of that architecture, and how we know.
-async fn kvm_works(arch: Arch) -> Result<&'static Result<String, String>, VmError> {
-    static X86: OnceCell<Result<String, String>> = OnceCell::const_new();
-    static X86_64: OnceCell<Result<String, String>> = OnceCell::const_new();
+async fn kvm_works(arch: Arch, program: &Path) -> Result<Result<String, String>, VmError> {
+    static X86: PerProgram<Result<String, String>> = PerProgram::new();
+    static X86_64: PerProgram<Result<String, String>> = PerProgram::new();
     let known = match arch {
-        Arch::X86 => &X86,
-        Arch::X86_64 => &X86_64,
+        Arch::X86 => X86.of(program),
+        Arch::X86_64 => X86_64.of(program),
     };
-    let qemu = qemu_binary(arch);
-    known
-        .get_or_try_init(|| probe(&qemu, arch, Accelerator::Kvm))
-        .await
+    let probe = || async {
+        if !Path::new("/dev/kvm").exists() {
+            return Ok(Err("/dev/kvm does not exist".into()));
+        }
+        probe(program, arch, Accelerator::Kvm, &[], PROBE_DEADLINE).await
+    };
+    known.get_or_try_init(probe).await.cloned()
 }
 
-/// Boots the probe guest. The outer error is the lab's: QEMU cannot be run at all.
-async fn probe(
+/// Boots the probe guest, with more arguments for QEMU. The outer error is the lab's: QEMU cannot be run at all.
+pub(crate) async fn probe(
     qemu: &Path,
     arch: Arch,
     accelerator: Accelerator,
+    more: &[OsString],
+    deadline: Duration,
 ) -> Result<Result<String, String>, VmError> {
-    if accelerator == Accelerator::Kvm && !Path::new("/dev/kvm").exists() {
-        return Ok(Err("/dev/kvm does not exist".into()));
-    }
     // Without a name, so that it goes with this process, however that ends.
     let mut firmware =
         tempfile::tempfile().map_err(|error| VmError::host("make a temporary file", error))?;
@@ -147,8 +129,9 @@ async fn probe(
         "-device",
         &format!("isa-debug-exit,iobase={},iosize=1", probe_guest::PORT),
     ]);
-    let said = run(command, PROBE_DEADLINE).await?;
-    let complaint = tail(&said.stderr).replace('\n', "; ");
+    command.args(more);
+    let said = run(command, deadline).await?;
+    let complaint = said.complaint();
     Ok(match said.status {
         Some(Status::Exited(probe_guest::REPORTED)) => Ok(format!("a probe guest of {arch} ran")),
         Some(status) if complaint.is_empty() => {
@@ -159,66 +142,23 @@ async fn probe(
         )),
         None => Err(format!(
             "the probe guest did not report within {} s",
-            PROBE_DEADLINE.as_secs_f64()
+            deadline.as_secs_f64()
         )),
-    })
-}
-
-/// What a short-lived program said.
-struct Said {
-    /// `None`: it was killed at the deadline.
-    status: Option<Status>,
-    stdout: String,
-    stderr: String,
-}
-
-async fn run(mut command: Command, deadline: Duration) -> Result<Said, VmError> {
-    let program = PathBuf::from(command.get_program());
-    let host = |error| VmError::host(format!("run {}", program.display()), error);
-    // Files and not pipes: nothing has to be drained while it runs.
-    let (stdout, stderr) = (
-        tempfile::tempfile().map_err(host)?,
-        tempfile::tempfile().map_err(host)?,
-    );
-    command
-        .stdin(Stdio::null())
-        .stdout(stdout.try_clone().map_err(host)?)
-        .stderr(stderr.try_clone().map_err(host)?);
-    let process = spawn_alone(command).map_err(|source| VmError::NoQemu {
-        program: program.clone(),
-        source,
-    })?;
-    let status = if let Ok(status) = timeout(deadline, process.exited()).await {
-        Some(status.map_err(host)?)
-    } else {
-        process.signal(Signal::KILL);
-        process.exited().await.map_err(host)?;
-        None
-    };
-    let text = |mut file: std::fs::File| {
-        let mut bytes = Vec::new();
-        file.rewind()?;
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    Ok(Said {
-        status,
-        stdout: text(stdout).map_err(host)?,
-        stderr: text(stderr).map_err(host)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::argv::program_name;
 
     /// Needs the host's QEMU, no KVM and a tenth of a second: whatever the accelerator, a working one is recognised.
     #[tokio::test]
     async fn the_probe_guest_reports_under_tcg() {
         for arch in [Arch::X86, Arch::X86_64] {
-            let verdict = probe(Path::new(program_name(arch)), arch, Accelerator::Tcg)
-                .await
-                .expect("QEMU runs");
+            let program = Path::new(program_name(arch));
+            let verdict = probe(program, arch, Accelerator::Tcg, &[], PROBE_DEADLINE);
+            let verdict = verdict.await.expect("QEMU runs");
             assert_eq!(verdict, Ok(format!("a probe guest of {arch} ran")));
         }
     }
@@ -230,6 +170,8 @@ mod tests {
             Path::new(program_name(Arch::X86)),
             Arch::X86_64,
             Accelerator::Tcg,
+            &[],
+            PROBE_DEADLINE,
         )
         .await
         .expect("QEMU runs");
@@ -241,9 +183,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_qemu_is_named() {
-        let error = probe(Path::new("/nowhere/qemu"), Arch::X86, Accelerator::Tcg)
-            .await
-            .expect_err("no such file");
+        let program = Path::new("/nowhere/qemu");
+        let error = probe(program, Arch::X86, Accelerator::Tcg, &[], PROBE_DEADLINE).await;
+        let error = error.expect_err("no such file");
         insta::assert_snapshot!(error, @"run /nowhere/qemu: No such file or directory (os error 2) (is QEMU installed?)");
     }
 }

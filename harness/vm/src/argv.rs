@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use crate::clock::GuestClock;
-use crate::spec::{Accelerator, Access, Arch, Drive, MachineSpec, Nic, NicModel, Ram};
+use crate::spec::{Accelerator, Access, Arch, Counter, Drive, MachineSpec, Nic, NicModel, Ram};
 use crate::{agent, journal};
 
 /// The sockets in [`MachineSpec::dir`] on which the harness listens and to which QEMU connects.
@@ -74,6 +74,10 @@ pub(crate) fn command_line(spec: &MachineSpec, way: Way) -> Vec<OsString> {
     }
     for (number, nic) in spec.nics.iter().enumerate() {
         network_card(&mut line, number, nic);
+    }
+    if let Some(counter) = spec.counted() {
+        line.flag("-plugin");
+        line.0.push(plugin_value(counter));
     }
     line.0
 }
@@ -211,6 +215,12 @@ fn network_card(line: &mut Line, number: usize, nic: &Nic) {
     );
 }
 
+/// What counts instructions, and where.
+pub(crate) fn plugin_value(counter: &Counter) -> OsString {
+    let words = [value(&counter.plugin), value(&counter.file)];
+    OsString::from_vec(words.join(&b",out="[..]))
+}
+
 /// A value inside an option: QEMU wants its commas doubled.
 fn value(path: &Path) -> Vec<u8> {
     let bytes = path.as_os_str().as_encoded_bytes();
@@ -294,6 +304,7 @@ mod tests {
             }],
             dir: "/run/a,b/vix1".into(),
             console_log: "/logs/vix1.log".into(),
+            counter: None,
         }
     }
 
@@ -348,6 +359,32 @@ mod tests {
     #[test]
     fn x86_64_under_kvm() {
         insta::assert_snapshot!(shown(Arch::X86_64, Accelerator::Kvm, NicModel::VirtioNet));
+    }
+
+    /// Beside its other options, which stay what they are; never where it would count wrongly.
+    #[test]
+    fn a_counter() {
+        let plain = spec(Arch::X86, Accelerator::Tcg, NicModel::VirtioNet);
+        let with = |accelerator, cpus| {
+            let counter = Some(Counter {
+                plugin: "/lab/a,b/libsanlab_counter.so".into(),
+                file: "/run/vix1/instructions".into(),
+            });
+            let spec = MachineSpec {
+                accelerator,
+                cpus,
+                counter,
+                ..plain.clone()
+            };
+            lines(&spec, Way::Load)
+        };
+        let without = lines(&plain, Way::Load);
+        let counted = with(Accelerator::Tcg, 1);
+        let more = counted.strip_prefix(&without).expect("it begins alike");
+        insta::assert_snapshot!(more.trim_start(), @"-plugin /lab/a,,b/libsanlab_counter.so,out=/run/vix1/instructions");
+        for other in [with(Accelerator::Tcg, 2), with(Accelerator::Kvm, 1)] {
+            assert!(!other.contains("-plugin"), "{other}");
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ fn blanked(spec: &MachineSpec, clock: GuestClock) -> String {
     let mut spec = spec.clone();
     spec.name.clear();
     spec.ram = Ram::Own;
+    // The guest does not see it.
+    spec.counter = None;
     for path in [
         &mut spec.kernel,
         &mut spec.initramfs,
@@ -106,6 +108,7 @@ mod tests {
             }],
             dir: path("dir"),
             console_log: path("console.log"),
+            counter: None,
         }
     }
 
@@ -117,6 +120,14 @@ mod tests {
         let clone = spec("vix1", Ram::Forked("/cache/ram".into()), Access::Forked);
         let text = blanked(&template, CLOCK);
         assert_eq!(text, blanked(&clone, CLOCK));
+        let counted = MachineSpec {
+            counter: Some(crate::spec::Counter {
+                plugin: "/lab/libsanlab_counter.so".into(),
+                file: "/run/instructions".into(),
+            }),
+            ..clone
+        };
+        assert_eq!(text, blanked(&counted, CLOCK));
         insta::assert_snapshot!(text);
     }
 

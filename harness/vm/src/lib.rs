@@ -29,6 +29,9 @@
 //! in the guest tell what they have done ([`Machine::journal`]). No process outlives the harness, however it ends: see
 //! [`ProcessGroup`].
 //!
+//! What a machine costs can be read at any time ([`Machine::cost`]): the host's processor time, and, of a machine with a
+//! [`Counter`], the instructions that its guest has executed.
+//!
 //! A machine can also crash on purpose: as when its power fails ([`Machine::kill`]), or by a kernel panic
 //! ([`Machine::panic`]).
 
@@ -38,6 +41,8 @@ mod argv;
 mod clock;
 mod command;
 mod console;
+mod cost;
+mod counting;
 mod error;
 mod exec;
 mod fingerprint;
@@ -46,27 +51,32 @@ mod kernel_log;
 mod machine;
 mod probe_guest;
 mod process;
+mod program;
 mod qmp;
 mod running;
+mod said;
 mod snapshot;
 mod spec;
 mod usage;
 mod wire;
 
-pub use accel::{
-    AcceleratorChoice, AcceleratorWish, choose_accelerator, qemu_binary, qemu_version,
-};
+pub use accel::{AcceleratorChoice, AcceleratorWish, choose_accelerator};
 pub use argv::argv;
 pub use clock::GuestClock;
 pub use command::{Command, Output, OutputLine, OutputStream, Status};
 pub use console::{Console, ConsoleLine};
+pub use cost::Cost;
+pub use counting::counter_plugin;
 pub use error::{ExecError, VmError};
 pub use fingerprint::fingerprint;
 pub use journal::{JOURNAL_PATH, JournalLine};
 pub use kernel_log::{Trouble, trouble};
 pub use machine::Machine;
 pub use process::ProcessGroup;
+pub use program::{qemu_binary, qemu_digest, qemu_of, qemu_version};
 pub use running::{ExitReport, MachineEvent};
 pub use snapshot::SavedState;
-pub use spec::{Accelerator, Access, Arch, Drive, MacAddress, MachineSpec, Nic, NicModel, Ram};
+pub use spec::{
+    Accelerator, Access, Arch, Counter, Drive, MacAddress, MachineSpec, Nic, NicModel, Ram,
+};
 pub use usage::Usage;

@@ -14,6 +14,7 @@ use crate::argv::Way;
 use crate::clock::GuestClock;
 use crate::command::{Command, Output};
 use crate::console::Console;
+use crate::cost::Cost;
 use crate::error::{ExecError, VmError};
 use crate::exec::Job;
 use crate::journal::JournalLine;
@@ -245,7 +246,24 @@ impl Machine {
             .exited
             .as_ref()
             .map(|report| report.usage);
-        exited.or_else(|| Usage::of(self.pid())).unwrap_or_default()
+        exited.unwrap_or_else(|| self.running.usage())
+    }
+
+    /// What the machine has cost so far, without its memory: tens of microseconds to read.
+    pub fn cost(&self) -> Cost {
+        match &self.running.fate.borrow().exited {
+            Some(report) => Cost {
+                host_cpu_seconds: report.usage.host_cpu_seconds,
+                instructions: report.usage.instructions,
+            },
+            None => self.running.cost(),
+        }
+    }
+
+    /// How many instructions the guest has executed since its QEMU was started; `None` without a
+    /// [`Counter`](crate::Counter) that counts.
+    pub fn instructions(&self) -> Option<u64> {
+        self.running.instructions()
     }
 
     /// Has the guest's kernel panic, by its own crash trigger (`c` in Documentation/admin-guide/sysrq.rst); the machine

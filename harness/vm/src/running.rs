@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use sanlab_counter::CounterFile;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -16,6 +17,7 @@ use crate::agent::{Agent, PORT_ID};
 use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, JOURNAL_SOCKET, QMP_SOCKET, Way, command_line};
 use crate::command::{Status, tail};
 use crate::console::Console;
+use crate::cost::{Cost, CpuMeter};
 use crate::error::{ExecError, VmError};
 use crate::journal::Journal;
 use crate::kernel_log::Trouble;
@@ -80,6 +82,8 @@ pub(crate) struct Running {
     pub(crate) agent: Agent,
     pub(crate) console: Console,
     pub(crate) journal: Journal,
+    cpu: CpuMeter,
+    instructions: Option<CounterFile>,
     pub(crate) fate: watch::Sender<Fate>,
     pub(crate) events: broadcast::Sender<MachineEvent>,
     // Events from the very start wait here for the first listener.
@@ -114,6 +118,11 @@ impl Running {
         let agent = Listener::new(spec.dir.join(AGENT_SOCKET))?;
         let console = Listener::new(spec.dir.join(CONSOLE_SOCKET))?;
         let journal = Listener::new(spec.dir.join(JOURNAL_SOCKET))?;
+
+        let instructions = spec
+            .counted()
+            .map(|counter| CounterFile::create(&counter.file));
+        let instructions = instructions.transpose().map_err(host)?;
 
         let mut command = HostCommand::new(&spec.qemu);
         command
@@ -154,6 +163,8 @@ impl Running {
             agent: Agent::open(agent),
             console: Console::open(console, spec.console_log.clone()),
             journal: Journal::open(journal),
+            cpu: CpuMeter::default(),
+            instructions,
             fate: watch::Sender::new(Fate::default()),
             events,
             first_listener: Mutex::new(Some(first_listener)),
@@ -316,7 +327,7 @@ impl Running {
         stderr_path: PathBuf,
     ) {
         self.process.ended().await;
-        let usage = Usage::of(self.process.pid()).unwrap_or_default();
+        let usage = self.usage();
         // Reaped by the end of the group's clean-up at the latest; what it was then is lost.
         let status = self
             .process
@@ -346,6 +357,29 @@ impl Running {
         };
         let _ = self.events.send(MachineEvent::Exited(report.clone()));
         self.fate.send_modify(|fate| fate.exited = Some(report));
+    }
+
+    /// What it has cost up to now, or to its end.
+    pub(crate) fn cost(&self) -> Cost {
+        Cost {
+            host_cpu_seconds: self.cpu.seconds(self.process.pid()),
+            instructions: self.instructions(),
+        }
+    }
+
+    /// The file stays open, so that only a broken host cannot read it: then nobody counts.
+    pub(crate) fn instructions(&self) -> Option<u64> {
+        self.instructions.as_ref()?.read().ok()
+    }
+
+    /// The same with its memory.
+    pub(crate) fn usage(&self) -> Usage {
+        let cost = self.cost();
+        Usage {
+            host_cpu_seconds: cost.host_cpu_seconds,
+            instructions: cost.instructions,
+            ..Usage::of(self.process.pid()).unwrap_or_default()
+        }
     }
 
     pub(crate) fn last_console_line(&self) -> String {

@@ -105,6 +105,15 @@ pub struct Nic {
     pub socket: PathBuf,
 }
 
+/// What counts the instructions that a machine executes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Counter {
+    /// The plugin of QEMU's translator; [`counter_plugin`](crate::counter_plugin) finds it.
+    pub plugin: PathBuf,
+    /// Where it counts. The file is made when the machine starts, anew if it is there.
+    pub file: PathBuf,
+}
+
 /// Everything about a machine that is decided before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSpec {
@@ -137,4 +146,15 @@ pub struct MachineSpec {
     pub dir: PathBuf,
     /// Where the serial console is logged, after what is there already; it should outlive `dir`.
     pub console_log: PathBuf,
+    /// What counts its instructions. Without effect under KVM and with more than one virtual processor: counting is not
+    /// atomic. It is no part of what the guest sees: a machine may be counted that goes on from one that was not.
+    pub counter: Option<Counter>,
+}
+
+impl MachineSpec {
+    /// What counts its instructions, if it can be counted.
+    pub(crate) fn counted(&self) -> Option<&Counter> {
+        let countable = self.accelerator == Accelerator::Tcg && self.cpus == 1;
+        self.counter.as_ref().filter(|_| countable)
+    }
 }

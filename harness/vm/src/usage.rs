@@ -11,6 +11,8 @@ pub struct Usage {
     pub peak_rss_bytes: u64,
     /// Proportional set size in bytes: a page shared by n processes counts 1/n. 0 once the process has ended.
     pub pss_bytes: u64,
+    /// Instructions that the guest has executed; `None`: nobody counted them.
+    pub instructions: Option<u64>,
 }
 
 impl Usage {
@@ -23,6 +25,7 @@ impl Usage {
             host_cpu_seconds: stat.cpu_seconds,
             peak_rss_bytes: kibibytes(&status, "VmHWM:"),
             pss_bytes: kibibytes(&rollup, "Pss:"),
+            instructions: None,
         })
     }
 
@@ -32,6 +35,7 @@ impl Usage {
             host_cpu_seconds: self.host_cpu_seconds.max(before.host_cpu_seconds),
             peak_rss_bytes: self.peak_rss_bytes.max(before.peak_rss_bytes),
             pss_bytes: self.pss_bytes,
+            instructions: self.instructions.max(before.instructions),
         }
     }
 }
@@ -41,7 +45,7 @@ pub(crate) struct Stat {
     pub(crate) name: String,
     pub(crate) zombie: bool,
     pub(crate) group: u32,
-    cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
 }
 
 impl Stat {

@@ -96,6 +96,8 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         images: images().clone(),
         mtu: sanlab_fleet::DEFAULT_MTU,
         accelerator: AcceleratorWish::Auto,
+        qemu: None,
+        count_instructions: false,
         logs: store.root().join("../logs").join(logs),
         capture: Vec::new(),
         birth: Birth::Clone(store.clone()),

@@ -8,6 +8,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod beside;
 mod clones;
+mod counted;
 mod crashes;
 mod damage;
 mod forks;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
         trial("booted_members_crash_and_come_back", crashes::booted),
         trial("forks_crash_and_come_back", crashes::forks),
         trial("a_crash_ends_the_keeping", crashes::kept),
+        trial("forks_are_counted_or_not", counted::both_ways),
+        trial("what_a_member_costs_never_falls", counted::crashes),
+        trial("counting_is_in_no_key", counted::keys),
         trial(
             "a_damaged_checkpoint_is_refused",
             damage::checkpoint_is_refused,

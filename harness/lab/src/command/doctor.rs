@@ -29,17 +29,19 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
     }
     for arch in Arch::ALL {
         let vm = host::vm_arch(arch);
-        let version = match sanlab_vm::qemu_version(vm).await {
+        let program = sanlab_vm::qemu_binary(vm);
+        let version = match sanlab_vm::qemu_version(&program).await {
             Ok(version) => version,
             Err(error) => {
                 say(arch.as_str(), &format!("failed to {error}"))?;
                 continue;
             }
         };
-        let accelerator = match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, vm).await {
-            Ok(choice) => choice.to_string(),
-            Err(error) => format!("failed to {error}"),
-        };
+        let accelerator =
+            match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, vm, &program).await {
+                Ok(choice) => choice.to_string(),
+                Err(error) => format!("failed to {error}"),
+            };
         say(arch.as_str(), &format!("QEMU {version} on {accelerator}"))?;
     }
 

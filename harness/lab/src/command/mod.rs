@@ -1,9 +1,13 @@
-//! The subcommands, one file each.
+//! The subcommands, one file each, and the [`pages`] that some of them write.
 
 pub(crate) mod bench;
 pub(crate) mod cache;
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod doctor;
+pub(crate) mod history;
 pub(crate) mod image;
+pub(crate) mod pages;
 pub(crate) mod plan;
+pub(crate) mod report;
 pub(crate) mod run;

@@ -5,7 +5,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use sanlab_fleet::DEFAULT_MTU;
-use sanlab_plan::{Action, Arch, Awaited, CrashKind, Joins, NicModel, NodeName, Plan, Step, Tier};
+use sanlab_plan::{
+    Action, Arch, Awaited, CrashKind, Joins, NicModel, NodeName, Plan, Step, Sync, Target,
+    Throughput, Tier,
+};
 use sanlab_vm::AcceleratorWish;
 
 use crate::table::Table;
@@ -18,7 +21,9 @@ pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result
     print(&describe(&plan)?)?;
     let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
     for arch in archs {
-        let line = match sanlab_vm::choose_accelerator(accelerator, host::vm_arch(arch)).await {
+        let arch_of_vm = host::vm_arch(arch);
+        let program = sanlab_vm::qemu_binary(arch_of_vm);
+        let line = match sanlab_vm::choose_accelerator(accelerator, arch_of_vm, &program).await {
             Ok(choice) => format!("  {arch} guests on {choice}\n"),
             Err(error) => format!("  {arch} guests: failed to {error}\n"),
         };
@@ -240,7 +245,71 @@ fn action(step: &Step) -> String {
                 names(&verify.on)
             )
         }
+        Action::Throughput(throughput) => measure(throughput),
+        Action::Dip(dip) => {
+            let newcomers = dip.newcomers.as_ref();
+            let added = newcomers.map_or_else(String::new, |step| {
+                format!(", and what `{step}` adds to them")
+            });
+            let limits = [
+                dip.depth_percent
+                    .map(|depth| format!("at most {depth} % deep")),
+                dip.length
+                    .map(|length| format!("at most {} s long", length.as_secs_f32())),
+                dip.adds_percent
+                    .map(|adds| format!("at least {adds} % more in the end")),
+            ];
+            let limits: Vec<String> = limits.into_iter().flatten().collect();
+            let must = if limits.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", limits.join(", "))
+            };
+            format!(
+                "what `{}` did to the writers of `{}`{added}{must}",
+                dip.around, dip.of
+            )
+        }
     }
+}
+
+/// A throughput step in a few words.
+fn measure(throughput: &Throughput) -> String {
+    let tool = throughput.tool.as_str();
+    let pattern = throughput.pattern.as_str();
+    let target = match &throughput.target {
+        Target::File(of) => of.as_str(),
+        Target::Device => "the topmost device",
+    };
+    let amount = match throughput.runtime {
+        Some(runtime) => format!(
+            "{} s of {pattern} among {} of",
+            runtime.as_secs_f32(),
+            throughput.size
+        ),
+        None => format!("{pattern} {} of", throughput.size),
+    };
+    let cache = if throughput.direct {
+        "direct"
+    } else {
+        "buffered"
+    };
+    let depth = match throughput.queue_depth {
+        1 => String::new(),
+        deep => format!(", {deep} at a time"),
+    };
+    let sync = match throughput.sync {
+        Sync::Never => "",
+        Sync::End => ", fsync at the end",
+        Sync::Each => ", each forced out",
+    };
+    format!(
+        "measure {tool}: {amount} {target} on {} by {}, {cache}{depth}{sync}; {} + {} times",
+        names(&throughput.on),
+        throughput.bs,
+        throughput.warm_up,
+        throughput.repetitions
+    )
 }
 
 /// What is waited for, in a few words.
@@ -267,4 +336,38 @@ fn names(nodes: &[NodeName]) -> String {
         .map(NodeName::as_str)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::action;
+
+    #[test]
+    fn measuring_steps_are_told_in_a_line() {
+        let text = include_str!("../../../../fixtures/accepted/throughput.toml");
+        let plan = sanlab_plan::parse(Path::new("throughput.toml"), text).unwrap();
+        let lines: Vec<String> = plan.steps.iter().map(action).collect();
+        let at = |number: usize| lines[number].as_str();
+        assert_eq!(
+            at(0),
+            "measure dd: write 64MiB of {node}.throughput on a0, a1 by 1MiB, direct; 1 + 5 times"
+        );
+        assert_eq!(
+            at(1),
+            "measure fio: 10 s of randrw among 100MiB of deep/{node}.fio on a0 by 8KiB, direct, 16 at a time, \
+             each forced out; 0 + 1 times"
+        );
+        assert_eq!(
+            at(2),
+            "measure dd: write 1MiB of {node}.throughput on a1 by 512B, buffered, fsync at the end; 1 + 5 times"
+        );
+        assert_eq!(
+            at(9),
+            "what `add_node` did to the writers of `load`, and what `more` adds to them: at most 90 % deep, \
+             at most 5 s long, at least -10 % more in the end"
+        );
+        assert_eq!(at(10), "what `more` did to the writers of `load`");
+    }
 }

@@ -70,6 +70,8 @@ impl Ground {
             images,
             mtu: DEFAULT_MTU,
             accelerator: AcceleratorWish::Auto,
+            qemu: None,
+            count_instructions: false,
             logs: self.lab.new_run()?.scenario("gnbd", 1)?,
             capture: Vec::new(),
             birth: Birth::Clone(Store::open_default()?),

@@ -36,6 +36,10 @@ table! {
         server: NbdServer, default NbdServer::Nbdkit;
         /// Block size that the client tells its kernel: 512B, 1KiB, 2KiB or 4KiB.
         block_size: ByteSize, default ByteSize::from_bytes(4096);
+        /// nbdkit's filters, the outermost first: `delay`, `rate`, `log`, ...
+        filters: Vec<At<String>>, default Vec::new();
+        /// `KEY=VALUE` words for nbdkit's filters and its file plugin, such as `delay-write=2ms`.
+        options: Vec<At<String>>, default Vec::new();
     }
 }
 

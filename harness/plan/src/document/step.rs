@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::names::{ClusterName, GuestPath, NodeName, ResourceName, StepLabel};
-use crate::plan::{CrashKind, LayerKind, Source};
+use crate::plan::{AccessPattern, CrashKind, LayerKind, Source, Sync, Tool};
 use crate::read::At;
 use crate::table::{choice, table};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Percent};
 use crate::value::Nodes;
 use crate::word::SignalWord;
 
@@ -27,6 +27,8 @@ choice! {
         start => Start,
         wait_for => WaitFor,
         verify => Verify,
+        throughput => Throughput,
+        dip => Dip,
     }
 }
 
@@ -210,5 +212,55 @@ table! {
         /// Whether the blocks are looked for on every copy of the disks below as well. Default: whether the lab knows
         /// where they are, that is, without `md`.
         legs: bool, optional;
+    }
+}
+
+table! {
+    /// Measures throughput: the same work several times over, each time from a common start, with what it costs.
+    Throughput, "`throughput`", r#"{ rw = "write", bs = "1MiB", size = "64MiB" }"# {
+        /// `dd`, as in the articles, or `fio`, which tells latencies.
+        tool: Tool, default Tool::Dd;
+        /// Who does it. Default: every node that has the volume mounted; without a file system, that has the topmost device.
+        on: Nodes, optional;
+        /// `write`, `read`; with fio also `randwrite`, `randread`, `rw` and `randrw`.
+        rw: AccessPattern, required r#""write""#;
+        /// File, relative to the mount point; `{node}` stands for the node's name. Default: `{node}.throughput`. Without a file
+        /// system the topmost device is used.
+        of: String, optional;
+        /// Bytes of a request, a multiple of 4KiB, or of 512B where it is not `direct`.
+        bs: ByteSize, required r#""1MiB""#;
+        /// Bytes that each node moves in a repetition, a multiple of `bs`; with `runtime`, those that it moves among.
+        size: ByteSize, required r#""64MiB""#;
+        /// fio only: each repetition takes so long, 1s to 1h, however often it comes round.
+        runtime: Duration, optional;
+        /// fio only: requests under way at a time, 1 to 256.
+        queue_depth: u32, default 1;
+        /// Past the page cache.
+        direct: bool, default true;
+        /// When what was written is forced out: `never`, at the `end` of each repetition, or with `each` request. Default: `never`
+        /// where it is `direct`, otherwise `end`.
+        sync: Sync, optional;
+        /// Repetitions that are done first and do not count, at most 100.
+        warm_up: u32, default 1;
+        /// Repetitions that count, 1 to 1000.
+        repetitions: u32, default 5;
+    }
+}
+
+table! {
+    /// Looks at what happened to the writers of a background step around another step, and sets limits to it.
+    Dip, "`dip`", r#"{ of = "load", around = "add_node" }"# {
+        /// The `write` step in the background, which has been waited for.
+        of: StepLabel, required r#""load""#;
+        /// The step that happened meanwhile, such as an `add_node`.
+        around: StepLabel, required r#""add_node""#;
+        /// A `write` step of others, begun after that and before the end of `of`: what they add.
+        newcomers: StepLabel, optional;
+        /// The most that may be missing in a half second: `100%` allows a stand-still.
+        depth: Percent, optional;
+        /// The longest that the rate may stay below half of what it was before.
+        length: Duration, optional;
+        /// The least by which all together must exceed what was written before; may be negative.
+        adds: Percent, optional;
     }
 }

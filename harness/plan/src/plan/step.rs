@@ -295,6 +295,16 @@ pub enum Tool {
     Fio,
 }
 
+impl Tool {
+    /// The word used in scenario files and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dd => "dd",
+            Self::Fio => "fio",
+        }
+    }
+}
+
 /// Order and direction of requests, in fio's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessPattern {
@@ -310,6 +320,30 @@ pub enum AccessPattern {
     ReadWrite,
     /// Reads and writes, half and half, in random order.
     RandReadWrite,
+}
+
+impl AccessPattern {
+    /// The word used in scenario files and records, which is fio's.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::RandWrite => "randwrite",
+            Self::RandRead => "randread",
+            Self::ReadWrite => "rw",
+            Self::RandReadWrite => "randrw",
+        }
+    }
+
+    /// Whether anything is written.
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Read | Self::RandRead)
+    }
+
+    /// Whether anything is read.
+    pub const fn reads(self) -> bool {
+        !matches!(self, Self::Write | Self::RandWrite)
+    }
 }
 
 /// What a throughput step works on.
@@ -331,6 +365,17 @@ pub enum Sync {
     End,
     /// Each request is a synchronous one (`O_DSYNC`).
     Each,
+}
+
+impl Sync {
+    /// The word used in scenario files and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::End => "end",
+            Self::Each => "each",
+        }
+    }
 }
 
 /// What a hot addition did to the writers of a background step; limits that are broken fail the scenario.

@@ -50,13 +50,19 @@ impl Topology<'_> {
         !self.sure || self.written.iter().any(|written| written.journal)
     }
 
-    /// One `write` at a time on a node.
-    pub(crate) fn check_idle(&self, on: &[NodeName], step: &Span, mistakes: &mut Mistakes) {
+    /// One `write` at a time on a node, and nothing that is measured meanwhile; `why` tells which.
+    pub(crate) fn check_idle(
+        &self,
+        on: &[NodeName],
+        step: &Span,
+        why: &str,
+        mistakes: &mut Mistakes,
+    ) {
         let busy = |background: &&Background| {
             background.journal && background.on.iter().any(|name| on.contains(name))
         };
         for background in self.writing.iter().filter(busy) {
-            mistakes.note(background.in_the_way(step, "a node keeps one journal at a time"));
+            mistakes.note(background.in_the_way(step, why));
         }
     }
 

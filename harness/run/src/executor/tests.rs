@@ -6,6 +6,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::*;
+use crate::Extent;
 use crate::drive::drive;
 use crate::journal::Told;
 use crate::playact::{Act, Playact, dd, plan, run, same_tree, step};
@@ -31,9 +32,12 @@ fn well(_node: &str, script: &str) -> Option<Act> {
 
 mod daemons;
 mod faults;
+mod measures;
 
 struct Played {
     outcome: Outcome,
+    timeline: Option<Timeline>,
+    last_words: BTreeMap<String, Vec<String>>,
     told: Told,
     asked: Vec<(String, String)>,
 }
@@ -78,8 +82,23 @@ async fn play_with(
     play_plan(plan(steps), dress, actor, direct).await
 }
 
+/// As far as `extent` says, with a dd that works.
+async fn play_extent(steps: Vec<Step>, extent: Extent) -> Played {
+    play_all(plan(steps), extent, |site| site, well, |_, _| ()).await
+}
+
 async fn play_plan(
     plan: Plan,
+    dress: impl FnOnce(Playact) -> Playact,
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+    direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
+) -> Played {
+    play_all(plan, Extent::Whole, dress, actor, direct).await
+}
+
+async fn play_all(
+    plan: Plan,
+    extent: Extent,
     dress: impl FnOnce(Playact) -> Playact,
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
@@ -92,8 +111,15 @@ async fn play_plan(
     let cancel = CancellationToken::new();
     direct(notify, cancel.clone());
     let as_site = Arc::clone(&site) as Arc<dyn Site>;
-    let scene = Scene::new(plan, stack, as_site, journal.clone()).with_seed(7);
-    let (outcome, _) = conduct(scene, notices, folder.path(), cancel).await;
+    let scene = Scene::new(plan, stack, as_site, journal.clone())
+        .with_seed(7)
+        .with_extent(extent);
+    let Conducted {
+        outcome,
+        timeline,
+        last_words,
+        ..
+    } = conduct(scene, notices, folder.path(), cancel).await;
     let asked = site.asked.lock().unwrap().clone();
     assert_eq!(
         asked.last().map(|(_, script)| script.as_str()),
@@ -108,6 +134,8 @@ async fn play_plan(
     }
     Played {
         outcome,
+        timeline,
+        last_words,
         told,
         asked,
     }

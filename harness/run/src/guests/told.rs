@@ -46,6 +46,7 @@ pub(super) fn notice(event: FleetEvent) -> Notice {
         },
         FleetEvent::Swept(_)
         | FleetEvent::LittleSpace { .. }
+        | FleetEvent::NotCounted { .. }
         | FleetEvent::Network(_)
         | FleetEvent::TemplateMaking { .. }
         | FleetEvent::TemplateMade { .. } => Notice::Progress { node: None, text },

@@ -4,21 +4,27 @@
 //! from then on every node must see it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_plan::{Dd, NodeName, Source};
-use sanlab_record::Sample;
-use tokio::time::Instant;
+use sanlab_record::{Sample, Work};
+use tokio::time::{Instant, timeout};
 
-use super::{Doing, gate};
+use super::Doing;
+use super::gate::{self, Times};
 use crate::Fault;
 use crate::dd_report::{self, DdReport};
+use crate::meter::Meter;
 use crate::scene::{Acknowledged, Content};
+use crate::site::Ended;
 use crate::tasks::quote;
 
 /// Release and report take up to this much of the host's time on a busy host, seconds. A greater difference, or a
 /// fifth of a long dd, tells of a guest whose clock loses time, and of a figure that is not to be trusted.
 const CLOCKS_APART: f64 = 3.0;
+/// From a dd's end to the word of it that the guest sent before: both come over channels of their own.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A dd that waits for its start.
 pub(super) struct Writer {
@@ -30,20 +36,21 @@ pub(super) struct Writer {
     bytes: u64,
     /// In the guest: the fifos, dd's report, and what it reads.
     folder: String,
+    /// Of a dd in the foreground: when it began and ended.
+    times: Option<Times>,
 }
 
 /// Makes what is to be written, and a dd on each node that waits at its fifo.
 pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fault> {
     let at = &doing.scene.volume()?.at;
-    let folder = format!(
-        "/run/sanlab/{}",
-        doing.step.label.as_str().replace(' ', "_")
-    );
+    let label = doing.step.label.as_str().replace(' ', "_");
+    let folder = format!("/run/sanlab/{label}");
     try_join_all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
-        let folder = folder.clone();
+        let (folder, id) = (folder.clone(), label.clone());
         async move {
-            let ended = doing.exec(node, &waiting(dd, &folder, &path)).await?;
+            let script = waiting(dd, &folder, &id, &path);
+            let ended = doing.exec(node, &script).await?;
             let said = ended
                 .success()
                 .map_err(|fault| fault.during(format!("prepare dd on {node}")))?;
@@ -60,39 +67,56 @@ pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fa
                 ),
             };
             doing.scene.forget(&path);
+            let times = if dd.background {
+                None
+            } else {
+                Some(Times::new(id, doing.scene.site.journal(node)?))
+            };
             Ok(Writer {
                 node: node.clone(),
                 path,
                 content: whole.then_some(content),
                 bytes: dd.bytes(),
                 folder,
+                times,
             })
         }
     }))
     .await
 }
 
-/// Lets all writers go at once and waits for every one.
-pub(super) async fn write(doing: Doing<'_>, writers: &[Writer]) -> Result<(), Fault> {
+/// Lets all writers go at once and waits for every one. In the foreground that is a measurement too; in the background it
+/// cannot be told what is the writers' cost and what that of the steps beside them.
+pub(super) async fn write(doing: Doing<'_>, dd: &Dd, writers: Vec<Writer>) -> Result<(), Fault> {
     doing
         .scope
         .progress(None, format!("{} writing", writers.len()));
-    try_join_all(writers.iter().map(|writer| write_one(doing, writer))).await?;
+    let meter = Meter::new(&doing.scene.site, writers.len());
+    let writing = writers
+        .into_iter()
+        .map(|writer| write_one(doing, &meter, writer));
+    let bytes: Vec<u64> = try_join_all(writing).await?;
+    if !dd.background {
+        doing.measured(&meter, work(dd), bytes.iter().sum());
+    }
     Ok(())
 }
 
-async fn write_one(doing: Doing<'_>, writer: &Writer) -> Result<(), Fault> {
+/// Gives the bytes that it wrote.
+async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Result<u64, Fault> {
+    let what = format!("dd of={}", writer.path);
+    let Released {
+        ended,
+        at,
+        seconds: host_seconds,
+    } = release(doing, meter, &mut writer).await?;
     let Writer {
         node,
         path,
         content,
         bytes,
-        folder,
+        ..
     } = writer;
-    let what = format!("dd of={path}");
-    let started = Instant::now();
-    let ended = doing.exec(node, &gate::release(folder)).await?;
-    let host_seconds = started.elapsed().as_secs_f64();
     let stderr = ended.stderr.clone();
     ended
         .success()
@@ -101,7 +125,7 @@ async fn write_one(doing: Doing<'_>, writer: &Writer) -> Result<(), Fault> {
     let Some(DdReport {
         bytes: written,
         seconds,
-    }) = report.filter(|report| report.bytes == *bytes)
+    }) = report.filter(|report| report.bytes == bytes)
     else {
         let said = stderr.trim_end();
         return Err(Fault::Stack(format!(
@@ -111,35 +135,111 @@ async fn write_one(doing: Doing<'_>, writer: &Writer) -> Result<(), Fault> {
     if let Some(content) = content {
         let by = format!("acknowledged by {} on {node}", doing.scope.name());
         doing.scene.acknowledge(
-            path.clone(),
+            path,
             Acknowledged {
                 by,
                 bytes: written,
-                content: content.clone(),
+                content,
             },
         );
     }
+    clocks(doing, &node, seconds, host_seconds);
+    let (step, arch) = (doing.step.label.as_str(), doing.scene.arch(&node));
+    let sample = Sample {
+        at: Some(doing.scene.journal.seconds_at(at)),
+        ..Sample::new(step, node.as_str(), arch, written, seconds, host_seconds)
+    };
+    doing.scope.sampled(&node, sample);
+    Ok(written)
+}
+
+/// Says so if dd's own time is far from the host's.
+pub(super) fn clocks(doing: Doing<'_>, node: &NodeName, seconds: f64, host_seconds: f64) {
     if (host_seconds - seconds).abs() > CLOCKS_APART.max(host_seconds * 0.2) {
         let clocks = format!(
             "the clock of {node} is off: dd took {seconds} s by its own, {host_seconds:.2} s by the host's"
         );
         doing.scope.progress(Some(node), clocks);
     }
-    let arch = doing
-        .scene
-        .plan
-        .node(node)
-        .map_or("", |node| node.arch.as_str());
-    let step = doing.step.label.as_str();
-    doing.scope.measured(
-        node,
-        Sample::new(step, node.as_str(), arch, written, seconds, host_seconds),
-    );
-    Ok(())
+}
+
+/// A dd that was let go and has ended.
+struct Released {
+    ended: Ended,
+    /// When it began.
+    at: Instant,
+    /// What it took by the host's clock.
+    seconds: f64,
+}
+
+/// Lets a dd go and waits for its end. Where its words do not come, its script's own times count.
+async fn release(doing: Doing<'_>, meter: &Meter, writer: &mut Writer) -> Result<Released, Fault> {
+    let released = Instant::now();
+    let script = gate::release(&writer.folder);
+    let running = doing.exec(&writer.node, &script);
+    let Some(times) = &mut writer.times else {
+        let ended = running.await?;
+        meter.ends(Instant::now());
+        return Ok(Released {
+            ended,
+            at: released,
+            seconds: released.elapsed().as_secs_f64(),
+        });
+    };
+    let mut running = std::pin::pin!(running);
+    let mut listening = true;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            // Nothing more is wanted then, or nothing more comes.
+            _ = times.listen(meter), if listening => listening = false,
+            ended = &mut running => break ended?,
+        }
+    };
+    if times.begun.is_some() && times.over.is_none() {
+        // Without the word the script's end counts, which is no worse than a little late.
+        let _ = timeout(LAST_WORD, times.listen(meter)).await;
+    }
+    let over = times.over.unwrap_or_else(|| {
+        let now = Instant::now();
+        meter.ends(now);
+        now
+    });
+    let at = times.begun.unwrap_or(released);
+    Ok(Released {
+        ended,
+        at,
+        seconds: over.saturating_duration_since(at).as_secs_f64(),
+    })
+}
+
+/// The same in the words of measurements.
+fn work(dd: &Dd) -> Work {
+    let has = |flags: &[String], wanted: &[&str]| {
+        flags.iter().any(|flag| wanted.contains(&flag.as_str()))
+    };
+    let sync = if has(&dd.oflag, &["sync", "dsync"]) {
+        "each"
+    } else if has(&dd.conv, &["fsync", "fdatasync"]) {
+        "end"
+    } else {
+        "never"
+    };
+    Work {
+        tool: "dd".to_owned(),
+        rw: "write".to_owned(),
+        on: dd.on.iter().map(ToString::to_string).collect(),
+        block_bytes: dd.bs.bytes(),
+        bytes_each: dd.bytes(),
+        runtime_seconds: None,
+        queue_depth: 1,
+        direct: has(&dd.oflag, &["direct"]),
+        sync: sync.to_owned(),
+    }
 }
 
 /// Leaves a dd behind that waits at the fifo `go`; prints the sha256 of what it will read, if that is random.
-fn waiting(dd: &Dd, folder: &str, path: &str) -> String {
+fn waiting(dd: &Dd, folder: &str, id: &str, path: &str) -> String {
     let (make, source) = match dd.source {
         Source::Zero => (String::new(), "/dev/zero"),
         Source::Random => (
@@ -161,7 +261,12 @@ fn waiting(dd: &Dd, folder: &str, path: &str) -> String {
             let _ = write!(command, " {key}={}", quote(&flags.join(",")));
         }
     }
-    gate::waiting(folder, &make, &format!("LC_ALL=C {command}"))
+    let command = format!("LC_ALL=C {command}");
+    if dd.background {
+        gate::waiting(folder, &make, &command)
+    } else {
+        gate::timed(folder, id, &make, &command)
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    fn dd(source: Source) -> Dd {
+    fn dd(source: Source, background: bool) -> Dd {
         Dd {
             on: Vec::new(),
             source,
@@ -179,14 +284,24 @@ mod tests {
             count: 400,
             oflag: vec!["direct".to_owned(), "sync".to_owned()],
             conv: Vec::new(),
-            background: false,
+            background,
         }
     }
 
     #[test]
     fn a_dd_waits_for_its_start() {
-        let waiting = |source| waiting(&dd(source), "/run/sanlab/load", "/mnt/nbdsan/vc.img");
-        insta::assert_snapshot!("zeros", waiting(Source::Zero));
-        insta::assert_snapshot!("random", waiting(Source::Random));
+        let waiting = |source, background| {
+            let dd = dd(source, background);
+            waiting(&dd, "/run/sanlab/load", "load", "/mnt/nbdsan/vc.img")
+        };
+        insta::assert_snapshot!("zeros", waiting(Source::Zero, true));
+        insta::assert_snapshot!("random", waiting(Source::Random, false));
+    }
+
+    #[test]
+    fn a_dd_is_a_work_like_others() {
+        let work = work(&dd(Source::Zero, false));
+        assert!(work.direct && work.sync == "each", "{work:?}");
+        assert_eq!(work.bytes_each, 400 << 20);
     }
 }

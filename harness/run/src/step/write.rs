@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sanlab_fleet::JOURNAL_PATH;
 use sanlab_plan::{NodeName, Write};
-use sanlab_record::Sample;
+use sanlab_record::{Sample, Work};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
 use tokio::time::timeout;
 
 use super::{Doing, gate};
 use crate::Fault;
 use crate::ledger::{Course, Ending, Ledger};
+use crate::meter::Meter;
 use crate::scene::Cause;
 use crate::site::{Ended, Line};
 use crate::tasks::quote;
@@ -85,16 +86,44 @@ fn seed(doing: Doing<'_>) -> u64 {
     place.unwrap_or_default() as u64
 }
 
-/// Lets all writers go at once and waits for every one.
-pub(super) async fn write(doing: Doing<'_>, writers: Vec<Writer>) -> Result<(), Fault> {
+/// Lets all writers go at once and waits for every one. In the foreground that is a measurement too; in the background it
+/// cannot be told what is the writers' cost and what that of the steps beside them.
+pub(super) async fn write(
+    doing: Doing<'_>,
+    write: &Write,
+    writers: Vec<Writer>,
+) -> Result<(), Fault> {
     doing
         .scope
         .progress(None, format!("{} writing", writers.len()));
-    try_join_all(writers.into_iter().map(|writer| write_one(doing, writer))).await?;
+    let meter = Meter::new(&doing.scene.site, writers.len());
+    let writing = writers
+        .into_iter()
+        .map(|writer| write_one(doing, &meter, writer));
+    let bytes: Vec<u64> = try_join_all(writing).await?;
+    if !write.background {
+        doing.measured(&meter, work(write), bytes.iter().sum());
+    }
     Ok(())
 }
 
-async fn write_one(doing: Doing<'_>, mut writer: Writer) -> Result<(), Fault> {
+/// The same in the words of measurements.
+fn work(write: &Write) -> Work {
+    Work {
+        tool: "write".to_owned(),
+        rw: "write".to_owned(),
+        on: write.on.iter().map(ToString::to_string).collect(),
+        block_bytes: write.bs.bytes(),
+        bytes_each: write.bs.bytes().saturating_mul(write.count),
+        runtime_seconds: None,
+        queue_depth: 1,
+        direct: true,
+        sync: "each".to_owned(),
+    }
+}
+
+/// Gives the bytes that were acknowledged.
+async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Result<u64, Fault> {
     let scene = doing.scene;
     let (ended, heard) = {
         let (node, release) = (writer.node.clone(), gate::release(&writer.folder));
@@ -104,7 +133,7 @@ async fn write_one(doing: Doing<'_>, mut writer: Writer) -> Result<(), Fault> {
             tokio::select! {
                 biased;
                 Some(line) = writer.lines.recv(), if !heard => {
-                    heard = take(doing, &mut writer, &line)?;
+                    heard = take(doing, meter, &mut writer, &line)?;
                 }
                 ended = &mut running => break ended,
             }
@@ -115,7 +144,7 @@ async fn write_one(doing: Doing<'_>, mut writer: Writer) -> Result<(), Fault> {
         // Nothing that it said may be left out. It does not come to an end where the guest did not.
         let rest = async {
             while let Some(line) = writer.lines.recv().await {
-                if take(doing, &mut writer, &line)? {
+                if take(doing, meter, &mut writer, &line)? {
                     break;
                 }
             }
@@ -127,8 +156,9 @@ async fn write_one(doing: Doing<'_>, mut writer: Writer) -> Result<(), Fault> {
         let path = &writer.path;
         return Err(Fault::Lab(format!("the account of {path} is gone")));
     };
-    measure(doing, &writer.node, &ledger);
-    verdict(doing, &writer.node, &ledger, ended)
+    sample(doing, &writer.node, &ledger);
+    verdict(doing, &writer.node, &ledger, ended)?;
+    Ok(ledger.throughput().0)
 }
 
 /// Whether the writer ended as it must, or was ended on purpose.
@@ -167,33 +197,35 @@ fn verdict(
 }
 
 /// Takes a line in; `true`: it was the last.
-fn take(doing: Doing<'_>, writer: &mut Writer, line: &Line) -> Result<bool, Fault> {
+fn take(doing: Doing<'_>, meter: &Meter, writer: &mut Writer, line: &Line) -> Result<bool, Fault> {
     let at = doing.scene.journal.seconds_at(line.at);
     let course = doing.scene.hears(&writer.path, at, &line.text)?;
-    if course != Course::Ahead {
-        writer.ahead = None;
+    if course != Course::Ahead && writer.ahead.take().is_some() {
+        meter.begins(line.at);
+    }
+    if course == Course::Over {
+        meter.ends(line.at);
     }
     Ok(course == Course::Over)
 }
 
-fn measure(doing: Doing<'_>, node: &NodeName, ledger: &Ledger) {
+fn sample(doing: Doing<'_>, node: &NodeName, ledger: &Ledger) {
     let (bytes, seconds) = ledger.throughput();
     if bytes == 0 {
         return;
     }
     let figures = ledger.figures();
-    let arch = doing.scene.plan.node(node);
-    let arch = arch.map_or("", |node| node.arch.as_str());
-    let step = doing.step.label.as_str();
+    let (step, arch) = (doing.step.label.as_str(), doing.scene.arch(node));
     let told = format!(
         "{} blocks acknowledged, longest gap {:.2} s from {:.1} s on",
         figures.blocks, figures.longest_gap_seconds, figures.longest_gap_at
     );
     let sample = Sample {
+        at: ledger.begun(),
         acknowledged: Some(figures),
         ..Sample::new(step, node.as_str(), arch, bytes, seconds, seconds)
     };
-    doing.scope.measured(node, sample);
+    doing.scope.sampled(node, sample);
     doing.scope.progress(Some(node), told);
 }
 

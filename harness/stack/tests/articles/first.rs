@@ -116,12 +116,39 @@ fn the_articles_own_server() {
 }
 
 #[test]
+fn filters_stand_before_the_plugin_and_options_after_its_file() {
+    let Layer::Nbd(plain) = nbd(NbdServer::Nbdkit) else {
+        unreachable!()
+    };
+    let slow = Layer::Nbd(Nbd {
+        filters: vec!["log".to_owned(), "delay".to_owned()],
+        options: vec!["logfile=/tmp/log".to_owned(), "delay-write=2ms".to_owned()],
+        ..plain
+    });
+    let stack = compose(&plan(vec![slow])).expect("fits");
+    insta::assert_snapshot!("up_nbd_filters", show(&stack.up()[0]));
+}
+
+#[test]
 fn linear() {
     let layer = Layer::Linear(Linear {
         name: VolumeName::parse("nbdsan").expect("valid"),
     });
     let stack = compose(&plan(vec![nbd(NbdServer::Nbdkit), layer])).expect("fits");
     insta::assert_snapshot!("up_linear", show(&stack.up()[1]));
+}
+
+#[test]
+fn the_topmost_device_is_the_one_below_the_file_system() {
+    let (stack, there) = (article(), old_nodes());
+    assert_eq!(stack.top_device(&there[0]), Some("/dev/mapper/nbdsan"));
+    assert_eq!(stack.top_device(&name("vc")), Some("/dev/mapper/nbdsan"));
+    assert!(stack.share_device(&there[0], &name("vc")));
+    let several = compose(&plan(vec![nbd(NbdServer::Nbdkit)])).expect("fits");
+    assert_eq!(several.top_device(&there[0]), None);
+    assert!(!several.share_device(&there[0], &there[1]));
+    let none = compose(&plan(Vec::new())).expect("fits");
+    assert_eq!(none.top_device(&there[0]), None);
 }
 
 #[test]

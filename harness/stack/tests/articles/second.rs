@@ -94,6 +94,29 @@ fn up() {
 }
 
 #[test]
+fn what_storages_export_is_the_clients_device() {
+    let raw = LAYERS
+        .split("[[layer]]\no2cb")
+        .next()
+        .expect("there is one");
+    for layers in [LAYERS, raw] {
+        let stack = stack(layers);
+        for node in names("client0 client1 client2") {
+            assert_eq!(stack.top_device(&node), Some("/dev/mapper/san"));
+            assert!(stack.share_device(&node, &name("client0")));
+        }
+        assert_eq!(stack.top_device(&name("storage0a")), None);
+        assert!(!stack.share_device(&name("storage0a"), &name("storage0b")));
+    }
+    // Two pairs: a device each.
+    let pairs = raw.split("[[layer]]\ngnbd").next().expect("there is one");
+    let stack = stack(pairs);
+    let share = |one, other| stack.share_device(&name(one), &name(other));
+    assert_eq!(stack.top_device(&name("storage1b")), Some("/dev/drbd1"));
+    assert!(share("storage1a", "storage1b") && !share("storage0a", "storage1a"));
+}
+
+#[test]
 fn a_client_joins() {
     let works = article().join(&name("client2"), &names(ALL));
     insta::assert_snapshot!("join", show_all(&works));

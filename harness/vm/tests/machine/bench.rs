@@ -77,5 +77,6 @@ pub(crate) fn spec(dir: &Path, transcript: &Path) -> MachineSpec {
         nics: Vec::new(),
         dir: dir.to_owned(),
         console_log: dir.join("console.log"),
+        counter: None,
     }
 }

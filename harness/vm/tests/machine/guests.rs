@@ -65,7 +65,7 @@ pub(crate) async fn guest(
     disk: (&Path, Access),
 ) -> MachineSpec {
     let image = image(arch).expect("the trial runs only where there is one");
-    let choice = choose_accelerator(AcceleratorWish::Auto, arch).await;
+    let choice = choose_accelerator(AcceleratorWish::Auto, arch, &qemu_binary(arch)).await;
     let dir = bench.dir.path().join(name);
     fs_err::create_dir(&dir).expect("a folder");
     let models = [NicModel::VirtioNet, NicModel::E1000];
@@ -104,6 +104,7 @@ pub(crate) async fn guest(
         nics,
         console_log: bench.dir.path().join(format!("{name}.log")),
         dir,
+        counter: None,
     }
 }
 

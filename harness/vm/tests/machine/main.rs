@@ -10,6 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 mod bench;
 mod clones;
+mod costs;
 mod crashes;
 mod errors;
 mod guests;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         states::trials(),
         clones::trials(),
         crashes::trials(),
+        costs::trials(),
     ];
     libtest_mimic::run(
         &Arguments::from_args(),

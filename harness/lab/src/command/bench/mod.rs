@@ -1,6 +1,7 @@
 //! `sanlab bench`: figures of the lab and of what it is made of, as tables. Nothing else should run on the host meanwhile.
 
 pub(crate) mod gnbd;
+pub(crate) mod noise;
 pub(crate) mod start;
 
 /// The middle one; `None` of none.

@@ -161,6 +161,8 @@ impl Bench {
             images: self.images.clone(),
             mtu: DEFAULT_MTU,
             accelerator: AcceleratorWish::Auto,
+            qemu: None,
+            count_instructions: false,
             logs: self.run.scenario("clones", 1)?,
             capture: Vec::new(),
             birth: Birth::Clone(self.store.clone()),

@@ -73,7 +73,7 @@ async fn what_was_acknowledged_is_counted_and_found_again() {
         ..
     } in [first, second]
     {
-        let figures = acknowledged.unwrap();
+        let figures = acknowledged.as_ref().unwrap();
         assert_eq!((*bytes, figures.blocks), (4 * 4096, 4));
         assert!((seconds - 2.0).abs() < 0.01, "{seconds}");
         assert!((figures.longest_gap_seconds - 0.5).abs() < 0.01);
@@ -203,7 +203,7 @@ async fn a_writer_that_is_crashed_keeps_what_it_had_acknowledged() {
         assert_eq!(crashes.len(), 1);
         assert_eq!(crashes[0].node.as_deref(), Some("vix1"));
         let sample = played.told.samples.iter().find(|one| one.node == "vix1");
-        assert_eq!(sample.unwrap().acknowledged.unwrap().blocks, 2);
+        assert_eq!(sample.unwrap().acknowledged.as_ref().unwrap().blocks, 2);
     }
 }
 
@@ -387,6 +387,7 @@ async fn a_write_error_says_how_far_it_came() {
     );
     let gap = played.told.samples[0]
         .acknowledged
+        .as_ref()
         .unwrap()
         .longest_gap_seconds;
     assert!((gap - 4.0).abs() < 0.01, "{gap}");

@@ -55,6 +55,8 @@ impl Pair {
             images,
             mtu: DEFAULT_MTU,
             accelerator: AcceleratorWish::Auto,
+            qemu: None,
+            count_instructions: false,
             logs,
             capture: Vec::new(),
             birth: Birth::Clone(Store::open_default()?),

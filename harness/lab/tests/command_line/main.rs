@@ -6,6 +6,9 @@ use std::process::{Command, Output};
 use sanlab_image::{Kind, Store};
 use serde_json::json;
 
+mod comparing;
+mod reports;
+
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")

@@ -1,0 +1,127 @@
+//! A side made ready: its plan checked, its images built, the program of its revision built.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sanlab_image::Image;
+use sanlab_plan::{Action, Arch, Plan};
+use tokio_util::sync::CancellationToken;
+
+use super::given::Given;
+use super::revision::{self, Program};
+use crate::terminal::Terminal;
+use crate::{Lab, LabError, scenario, watch};
+
+/// One of the two.
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) given: Given,
+    /// The scenario's file.
+    pub(crate) file: PathBuf,
+    pub(crate) plan: Plan,
+    /// What its guests boot; empty where another revision's program sees to that.
+    pub(crate) images: BTreeMap<Arch, Image>,
+    /// What does its runs, if it is not this program.
+    pub(crate) program: Option<Program>,
+}
+
+impl Side {
+    /// Reads and checks the plan; starts and builds nothing.
+    pub(crate) fn load(file: &Path, given: Given) -> Result<Self, LabError> {
+        let file = std::path::absolute(file)?;
+        let plan = scenario::load_with(&file, &given.settings)?;
+        if !measures(&plan) {
+            return Err(LabError::MeasuresNothing {
+                scenario: plan.id.clone(),
+            });
+        }
+        Ok(Self {
+            given,
+            file,
+            plan,
+            images: BTreeMap::new(),
+            program: None,
+        })
+    }
+
+    /// Builds what it lacks.
+    pub(crate) async fn prepare(
+        &mut self,
+        lab: &Lab,
+        cancel: &CancellationToken,
+        terminal: &mut Terminal,
+    ) -> Result<(), LabError> {
+        if let Some(revision) = &self.given.revision {
+            let program = revision::program(lab.project(), revision, cancel, terminal).await?;
+            self.program = Some(program);
+        } else {
+            self.images = images(lab, &self.plan, &self.given, cancel, terminal).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The same once more: what a side is compared with that shall not differ.
+pub(crate) fn twin(side: &Side) -> Side {
+    Side {
+        given: side.given.clone(),
+        file: side.file.clone(),
+        plan: side.plan.clone(),
+        images: side.images.clone(),
+        program: None,
+    }
+}
+
+/// What a plan's guests boot, with the kernels that are given.
+pub(crate) async fn images(
+    lab: &Lab,
+    plan: &Plan,
+    given: &Given,
+    cancel: &CancellationToken,
+    terminal: &mut Terminal,
+) -> Result<BTreeMap<Arch, Image>, LabError> {
+    let title = plan.image.to_string();
+    let (lab, plan, given) = (lab.clone(), plan.clone(), given.clone());
+    watch::blocking(terminal, &title, cancel, move |tell| {
+        let images = lab.images(&plan, tell)?;
+        let mixed = images.len() > 1;
+        let with_kernel = |(arch, image): (Arch, Image)| {
+            let image = match given.kernel(arch, mixed)? {
+                Some(kernel) => image.with_kernel(kernel)?,
+                None => image,
+            };
+            Ok((arch, image))
+        };
+        images.into_iter().map(with_kernel).collect()
+    })
+    .await
+}
+
+/// Whether it has a step whose figures can be compared. What runs in the background has none: its cost cannot be told from
+/// that of others.
+fn measures(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| match &step.action {
+        Action::Throughput(_) => true,
+        Action::Dd(dd) => !dd.background,
+        Action::Write(write) => !write.background,
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_that_measures_nothing_is_refused() {
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+        let load = |file: &str| Side::load(&scenarios.join(file), Given::default());
+        load("nbd-striped-ocfs2/concurrent-dd.toml").unwrap();
+        let refused = load("gnbd-drbd-multipath/membership.toml").unwrap_err();
+        assert_eq!(refused.exit(), crate::Exit::BadInput);
+        assert!(
+            refused.to_string().contains("measures nothing"),
+            "{refused}"
+        );
+    }
+}

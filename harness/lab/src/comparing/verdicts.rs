@@ -1,0 +1,130 @@
+//! The statistics of a comparison, as the course asks for them.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use sanlab_report::comparison::{self, Comparison, FORMAT, Rules};
+use sanlab_report::measure::Measure;
+use sanlab_report::series::Figures;
+use sanlab_report::verdict::Judgement;
+
+use super::course::{Course, Jury, Records, Sides};
+use super::guests::relative;
+use super::side::Side;
+use crate::{LabError, RunFolder};
+
+/// The strings that noise is kept under in the history.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HostClass {
+    pub(crate) host: String,
+    pub(crate) accelerator: String,
+}
+
+impl HostClass {
+    /// Where a run ran.
+    pub(crate) fn of(figures: &Figures) -> Option<Self> {
+        let dimension = |key: &str| figures.series.dimensions.get(key).cloned();
+        Some(Self {
+            host: dimension("host")?,
+            accelerator: dimension("accelerator")?,
+        })
+    }
+}
+
+/// What noise is known of a class of hosts.
+pub(crate) type Floors<'a> = dyn Fn(&HostClass) -> Result<BTreeMap<Measure, f64>, LabError> + 'a;
+
+/// Judges by permutation tests.
+pub(crate) struct Verdicts<'a> {
+    wish: Rules,
+    floors: &'a Floors<'a>,
+    /// Only these must be firm; all where it is empty.
+    awaited: Vec<Measure>,
+    /// With the noise floors of the host that the runs turned out to be on.
+    rules: OnceCell<Rules>,
+}
+
+impl<'a> Verdicts<'a> {
+    /// By these rules, to which the host's noise floors are added.
+    pub(crate) fn new(wish: Rules, floors: &'a Floors<'a>) -> Self {
+        Self {
+            wish,
+            floors,
+            awaited: Vec::new(),
+            rules: OnceCell::new(),
+        }
+    }
+
+    /// Firm as soon as these measures are, whatever the others say.
+    #[must_use]
+    pub(crate) fn awaiting(mut self, measures: &[Measure]) -> Self {
+        self.awaited = measures.to_vec();
+        self
+    }
+
+    /// The rules that were used.
+    pub(crate) fn rules(&self) -> &Rules {
+        self.rules.get().unwrap_or(&self.wish)
+    }
+}
+
+impl Jury for Verdicts<'_> {
+    fn judge(&self, sides: &Sides) -> Result<Vec<Judgement>, LabError> {
+        if self.rules.get().is_none()
+            && let Some(figures) = sides.a.first().and_then(|run| run.first())
+            && let Some(class) = HostClass::of(figures)
+        {
+            let mut rules = self.wish.clone();
+            rules.noise_floors.extend((self.floors)(&class)?);
+            // Nobody else sets it.
+            let _ = self.rules.set(rules);
+        }
+        Ok(comparison::judge(self.rules(), &sides.a, &sides.b)?)
+    }
+
+    fn is_firm(&self, judgements: &[Judgement]) -> bool {
+        if self.awaited.is_empty() {
+            return comparison::is_firm(judgements);
+        }
+        let awaited = judgements
+            .iter()
+            .filter(|it| self.awaited.contains(&it.measure));
+        let awaited: Vec<Judgement> = awaited.cloned().collect();
+        !awaited.is_empty() && comparison::is_firm(&awaited)
+    }
+}
+
+/// The comparison as it is kept.
+pub(crate) fn conclude(
+    course: &Course,
+    rules: &Rules,
+    a: &Side,
+    b: &Side,
+    folder: &RunFolder,
+    started: f64,
+) -> Comparison {
+    let Records {
+        a: a_records,
+        b: b_records,
+    } = &course.records;
+    let side = |side: &Side, records: &[std::path::PathBuf]| comparison::Side {
+        settings: side.given.words.clone(),
+        records: records
+            .iter()
+            .map(|path| relative(path, folder.path()))
+            .collect(),
+    };
+    Comparison {
+        format: FORMAT,
+        scenario: a.plan.id.clone(),
+        title: a.plan.name.clone(),
+        started,
+        seconds: course.seconds,
+        a: side(a, a_records),
+        b: side(b, b_records),
+        pairs: course.pairs(),
+        rules: rules.clone(),
+        judgements: course.judgements.clone(),
+        verdict: comparison::overall(&course.judgements),
+    }
+}

@@ -1,0 +1,170 @@
+//! `sanlab compare` on real guests: what costs more is found, and what is kept can be reported on.
+//!
+//! `cargo test --test compare`. The bench `sanlab bench noise` asks the same questions often enough for figures.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use sanlab::{Lab, Terminal};
+use sanlab_report::comparison::Comparison;
+use sanlab_report::load;
+use sanlab_report::measure::Measure;
+use sanlab_report::verdict::{Judgement, Verdict};
+
+/// For a comparison of four pairs with everything that it may have to build first.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each needs the whole machine.
+    arguments.test_threads = Some(1);
+    let lab =
+        Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
+    let lab = Arc::new(lab);
+    let nocapture = arguments.nocapture;
+    let trials = vec![Trial::ignorable_test(
+        "a_cost_is_found_and_kept",
+        move || {
+            if let Some(lacking) = lab.cannot_run_guests()? {
+                return Ok(Completion::ignored_with(lacking));
+            }
+            a_cost_is_found_and_kept(&lab, nocapture)?;
+            Ok(Completion::Completed)
+        },
+    )];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Small frames cost instructions whatever else the machine does: four runs of each side are enough.
+fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
+    let folder = tempfile::Builder::new()
+        .prefix("compare-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let runs = folder.path().join("runs");
+    let page = folder.path().join("page.html");
+    let (code, said) = sanlab(
+        lab,
+        &runs,
+        nocapture,
+        &[
+            "compare",
+            "scenarios/throughput/two-nodes.toml",
+            "--pairs=4",
+            "--seed=1",
+            // Small enough for a trial, large enough for the frames to outnumber everything else.
+            "--set=step.write.size=8MiB",
+            "--set=step.write.repetitions=2",
+            "--set=step.read.size=8MiB",
+            "--set=step.read.repetitions=1",
+            "--a",
+            "mtu=16000",
+            "--b",
+            "mtu=1500",
+            "--html",
+            &page.display().to_string(),
+        ],
+    )?;
+    let wrong = |why: &str| -> Failed { format!("{why}\nexit code {code:?}\n{said}").into() };
+    if code != Some(1) {
+        return Err(wrong("an MTU of 1500 did not regress against one of 16000"));
+    }
+    let loaded = load::load(&[runs])?;
+    let [found] = loaded.comparisons.as_slice() else {
+        return Err(wrong("not one comparison was kept"));
+    };
+    let Comparison {
+        a, b, judgements, ..
+    } = &found.comparison;
+    if a.settings.get("mtu").map(String::as_str) != Some("16000") || a == b {
+        return Err(wrong("the sides are not told as they were given"));
+    }
+    // The first of each side is discarded.
+    if (a.records.len(), b.records.len(), loaded.runs.len()) != (5, 5, 10) {
+        return Err(wrong("there are not five runs of each side"));
+    }
+    let beside = |record: &String| found.path.with_file_name("").join(record).is_file();
+    if !a.records.iter().chain(&b.records).all(beside) {
+        return Err(wrong("a record is not where the comparison says"));
+    }
+    let is_counted = loaded.runs.iter().all(|run| {
+        let nodes = run
+            .record
+            .measurements
+            .iter()
+            .flat_map(|it| it.nodes.values());
+        let mut counts = nodes.map(|cost| cost.instructions);
+        counts.all(|count| count.is_some_and(|count| count > 0))
+    });
+    let tcg = loaded.runs.iter().all(|run| {
+        let mut names = run.record.accelerator.values().map(|it| it.name.as_str());
+        names.all(|name| name == "tcg")
+    });
+    if tcg && !is_counted {
+        return Err(wrong("a translated guest's instructions were not counted"));
+    }
+    let of = |measure: Measure| -> Vec<&Judgement> {
+        judgements
+            .iter()
+            .filter(|it| it.measure == measure)
+            .collect()
+    };
+    let found = |measure: Measure| {
+        of(measure)
+            .iter()
+            .all(|it| it.verdict == Verdict::Regressed)
+    };
+    if tcg && (of(Measure::Instructions).is_empty() || !found(Measure::Instructions)) {
+        return Err(wrong("small frames cost no more instructions on some step"));
+    }
+    if of(Measure::SwitchBytes).is_empty() {
+        return Err(wrong("nothing was carried by the switch"));
+    }
+    let page = fs::read_to_string(page)?;
+    if !page.contains("regressed") {
+        return Err(wrong("the page does not have the verdict"));
+    }
+    Ok(())
+}
+
+/// The program, with a folder of runs and a history of its own; ended when it takes too long.
+fn sanlab(
+    lab: &Lab,
+    runs: &Path,
+    nocapture: bool,
+    arguments: &[&str],
+) -> Result<(Option<i32>, String), Failed> {
+    fs::create_dir_all(runs)?;
+    let said: PathBuf = runs.join("said.txt");
+    let output = fs::File::create(&said)?.into_parts().0;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sanlab"))
+        .args(arguments)
+        .current_dir(lab.project())
+        .env("SANLAB_RUNS", runs)
+        .env("SANLAB_HISTORY", runs.join("history.sqlite"))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()?;
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begin.elapsed() > DEADLINE {
+            child.kill()?;
+            child.wait()?;
+            let said = fs::read_to_string(&said)?;
+            return Err(format!("it did not end within {DEADLINE:?}:\n{said}").into());
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    };
+    let said = fs::read_to_string(&said)?;
+    if nocapture {
+        Terminal::plain().line(&said);
+    }
+    Ok((status.code(), said))
+}

@@ -1,0 +1,279 @@
+//! Settings laid over what the file says, before it is read: so that what they say is checked like the rest.
+
+mod nodes;
+mod way;
+
+use std::borrow::Cow;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use self::way::{Part, Way};
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::{Action, Document};
+use crate::names::StepLabel;
+use crate::read::{Choice, Value};
+use crate::setting::Setting;
+use crate::steps::complete_labels;
+use crate::suggest::did_you_mean;
+
+/// Keys of a step that are not its action's.
+const OF_STEPS: [&str; 3] = ["label", "deadline", "checkpoint"];
+/// Keys that tell layers of one kind from one another.
+const NAMES: [&str; 3] = ["name", "resource", "cluster"];
+
+/// The file's text and each setting on a line after it: one text that all spans refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sheet {
+    pub(crate) text: String,
+    /// Of the file, and of each setting.
+    pub(crate) parts: Vec<Span>,
+}
+
+impl Sheet {
+    pub(crate) fn new(text: &str, settings: &[Setting]) -> Self {
+        let mut sheet = Self {
+            text: text.to_owned(),
+            parts: std::iter::once(0..text.len()).collect(),
+        };
+        for setting in settings {
+            sheet.text.push('\n');
+            let start = sheet.text.len();
+            sheet.text += &setting.to_string();
+            sheet.parts.push(start..sheet.text.len());
+        }
+        sheet
+    }
+
+    /// Each setting as a text of TOML whose one value stands where the sheet has it.
+    pub(crate) fn values(&self, settings: &[Setting]) -> Vec<String> {
+        let values = settings.iter().zip(&self.parts[1..]);
+        values
+            .map(|(setting, line)| {
+                let before = line.start + setting.key.len() + 1 - KEY.len();
+                format!("{:before$}{KEY}{}", "", setting.value)
+            })
+            .collect()
+    }
+}
+
+/// Stands before a value to make TOML of it; no longer than the file's end, a key and its `=`.
+const KEY: &str = "v=";
+
+/// TOML where it is such, otherwise text as it stands.
+fn read_value<'a>(setting: &'a Setting, value: &'a str) -> Spanned<DeValue<'a>> {
+    let only = DeTable::parse(value)
+        .ok()
+        .filter(|table| table.get_ref().len() == 1)
+        .and_then(|table| table.into_inner().into_iter().next());
+    only.map_or_else(
+        || {
+            let span = value.len() - setting.value.len()..value.len();
+            Spanned::new(span, DeValue::String(Cow::Borrowed(&setting.value)))
+        },
+        |(_, value)| value,
+    )
+}
+
+/// Lays settings over `table`, in their order. `values` are those of [`Sheet::values`].
+pub(crate) fn lay<'a>(
+    table: &mut DeTable<'a>,
+    settings: &'a [Setting],
+    sheet: &Sheet,
+    values: &'a [String],
+    mistakes: &mut Mistakes,
+) {
+    for ((setting, line), value) in settings.iter().zip(&sheet.parts[1..]).zip(values) {
+        let way = Way::new(setting, line, read_value(setting, value));
+        match way.parts.as_slice() {
+            [only] if only.word == "mtu" => {
+                let network = Part {
+                    word: "network",
+                    span: only.span.clone(),
+                };
+                way.put(table, &(0..0), &[network, only.clone()], mistakes);
+            }
+            [first, rest @ ..] => match first.word {
+                "network" if !rest.is_empty() => way.put(table, &(0..0), &way.parts, mistakes),
+                "node" | "nodes" if rest.len() > 1 => nodes::set(table, &way, mistakes),
+                "layer" if rest.len() > 1 => set_layers(table, &way, mistakes),
+                "step" if rest.len() > 1 => set_step(table, &way, mistakes),
+                _ => set_top(table, &way, first, mistakes),
+            },
+            [] => {}
+        }
+    }
+}
+
+fn set_top<'a>(table: &mut DeTable<'a>, way: &Way<'a>, first: &Part<'a>, mistakes: &mut Mistakes) {
+    let form = match first.word {
+        "network" => "`network.KEY=VALUE`, such as `network.mtu=1500`",
+        "node" | "nodes" => "`node.NAME.KEY=VALUE`, such as `node.vix0.memory=512MiB`",
+        "layer" => "`layer.KIND.KEY=VALUE`, such as `layer.striped.chunk=64KiB`",
+        "step" => "`step.LABEL.KEY=VALUE`, such as `step.load.count=100`",
+        _ => "",
+    };
+    if !form.is_empty() {
+        mistakes.note(
+            Diagnostic::at(&way.key, format!("`{}` names no key", way.setting.key))
+                .label("not a whole way to a key")
+                .help(format!("write {form}")),
+        );
+        return;
+    }
+    let schema = Document::schema();
+    let keys = schema["properties"].as_object();
+    let known = keys.into_iter().flatten().map(|(key, _)| key.as_str());
+    let known: Vec<&str> = known.chain(["mtu", "node"]).collect();
+    if first.word == "mtu" || !known.contains(&first.word) {
+        mistakes.note(
+            Diagnostic::at(
+                &first.span,
+                format!("unknown setting `{}`", way.setting.key),
+            )
+            .label("nothing of a scenario")
+            .help(did_you_mean(first.word, "keys", known)),
+        );
+        return;
+    }
+    way.put(table, &(0..0), &way.parts, mistakes);
+}
+
+/// The tables of a list; none where it is missing, or is no list, which is told when it is read.
+fn tables<'t, 'a>(table: &'t mut DeTable<'a>, key: &str) -> Vec<(Span, &'t mut DeTable<'a>)> {
+    let Some(DeValue::Array(list)) = table.get_mut(key).map(Spanned::get_mut) else {
+        return Vec::new();
+    };
+    let list: &mut DeArray<'a> = list;
+    let entries = list.iter_mut().map(|entry| (entry.span(), entry.get_mut()));
+    entries
+        .filter_map(|(span, entry)| match entry {
+            DeValue::Table(table) => Some((span, table)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn inner<'t, 'a>(table: &'t mut DeTable<'a>, key: &str) -> Option<(Span, &'t mut DeTable<'a>)> {
+    let value = table.get_mut(key)?;
+    let span = value.span();
+    match value.get_mut() {
+        DeValue::Table(table) => Some((span, table)),
+        _ => None,
+    }
+}
+
+/// `layer.KIND.KEY` and `layer.KIND.NAME.KEY`.
+fn set_layers<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes) {
+    let [_, kind, names @ .., key] = way.parts.as_slice() else {
+        return;
+    };
+    let mut there: Vec<String> = Vec::new();
+    let mut found: Vec<String> = Vec::new();
+    let mut set = false;
+    let wanted = way.text(names);
+    for (_, entry) in tables(table, "layer") {
+        for word in entry.keys().map(|key| key.get_ref().to_string()) {
+            if !there.contains(&word) {
+                there.push(word);
+            }
+        }
+        let Some((place, layer)) = inner(entry, kind.word) else {
+            continue;
+        };
+        let own: Vec<String> = NAMES
+            .iter()
+            .filter_map(|key| layer.get(*key)?.get_ref().as_str())
+            .map(str::to_owned)
+            .collect();
+        if names.is_empty() || own.iter().any(|name| name == wanted) {
+            way.put(layer, &place, std::slice::from_ref(key), mistakes);
+            set = true;
+        }
+        found.extend(own);
+    }
+    if set {
+        return;
+    }
+    let known = there.iter().any(|other| other == kind.word);
+    if known && names.is_empty() {
+        return; // what stands there is no table, which is told when it is read
+    }
+    mistakes.note(if known {
+        Diagnostic::at(
+            &(names[0].span.start..names[names.len() - 1].span.end),
+            format!("no layer `{}` is called `{wanted}`", kind.word),
+        )
+        .label("not in this scenario")
+        .help(did_you_mean(
+            wanted,
+            "names",
+            found.iter().map(String::as_str),
+        ))
+    } else {
+        Diagnostic::at(&kind.span, format!("no layer `{}` to set", kind.word))
+            .label("not in this scenario")
+            .help(did_you_mean(
+                kind.word,
+                "layers",
+                there.iter().map(String::as_str),
+            ))
+    });
+}
+
+/// `step.LABEL.KEY`: labels may contain dots.
+fn set_step<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes) {
+    let mut entries = tables(table, "step");
+    let words: Vec<(Option<StepLabel>, &'static str)> = entries
+        .iter()
+        .map(|(_, entry)| {
+            let label = entry
+                .get("label")
+                .and_then(|label| label.get_ref().as_str());
+            (
+                label.and_then(|label| StepLabel::parse(label).ok()),
+                action(entry).unwrap_or("step"),
+            )
+        })
+        .collect();
+    let labels = complete_labels(&words);
+    let rest = way.text(&way.parts[1..]);
+    let fits = |label: &StepLabel| {
+        let after = rest.strip_prefix(label.as_str());
+        after.is_some_and(|after| after.starts_with('.'))
+    };
+    let longest = labels.iter().enumerate().filter(|(_, label)| fits(label));
+    let Some((at, label)) = longest.max_by_key(|(_, label)| label.as_str().len()) else {
+        let [_, label @ .., _] = way.parts.as_slice() else {
+            return;
+        };
+        let given = way.text(label);
+        mistakes.note(
+            Diagnostic::at(
+                &(label[0].span.start..label[label.len() - 1].span.end),
+                format!("no step `{given}` to set"),
+            )
+            .label("no step has this label")
+            .help(did_you_mean(
+                given,
+                "steps",
+                labels.iter().map(StepLabel::as_str),
+            )),
+        );
+        return;
+    };
+    let dots = label.as_str().matches('.').count();
+    let path = &way.parts[dots + 2..];
+    let (place, entry) = &mut entries[at];
+    if OF_STEPS.contains(&path[0].word) {
+        way.put(entry, place, path, mistakes);
+    } else if let Some((place, action)) = action(entry).and_then(|word| inner(entry, word)) {
+        way.put(action, &place, path, mistakes);
+    }
+}
+
+/// Which action stands in a step's table.
+fn action(entry: &DeTable<'_>) -> Option<&'static str> {
+    let mut words = Action::KEYS.iter().copied();
+    words.find(|word| entry.contains_key(*word))
+}

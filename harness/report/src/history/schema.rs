@@ -1,0 +1,120 @@
+//! The tables of a history, and how an older file becomes a newer one.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use crate::error::ReportError;
+
+/// What marks the file as ours, `SQLite`'s `application_id`: `sanl` in ASCII.
+const APPLICATION: i64 = 0x7361_6e6c;
+
+/// What brings a file from each version to the next: the first makes version 1 of an empty file. Steps are never changed, only
+/// added to.
+const STEPS: [&str; 1] = ["
+    -- One row a run, whatever it measured.
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,      -- sha256 of what makes it this run
+        scenario TEXT NOT NULL,
+        title TEXT NOT NULL,
+        started REAL NOT NULL,         -- seconds since 1970
+        outcome TEXT NOT NULL          -- passed, failed, broken, skipped
+    );
+    CREATE INDEX runs_by_time ON runs (started);
+    -- What was measured under the same circumstances.
+    CREATE TABLE series (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE       -- scenario, step and dimensions as JSON, keys in order
+    );
+    -- What a run says of a series.
+    CREATE TABLE entries (
+        id INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL REFERENCES runs (id),
+        series INTEGER NOT NULL REFERENCES series (id),
+        origin TEXT NOT NULL,          -- what the run was made of, as JSON
+        UNIQUE (run, series)
+    );
+    CREATE INDEX entries_by_series ON entries (series);
+    -- Every repetition's figure.
+    CREATE TABLE figures (
+        entry INTEGER NOT NULL REFERENCES entries (id),
+        measure TEXT NOT NULL,
+        repetition INTEGER NOT NULL,   -- from 1, warm-ups left out
+        value REAL NOT NULL,           -- in the measure's unit
+        PRIMARY KEY (entry, measure, repetition)
+    ) WITHOUT ROWID;
+    -- What runs of the same thing were seen to differ by; the latest counts.
+    CREATE TABLE noise (
+        host TEXT NOT NULL,
+        accelerator TEXT NOT NULL,
+        measure TEXT NOT NULL,
+        at REAL NOT NULL,              -- when it was learnt, seconds since 1970
+        floor REAL NOT NULL,           -- as a share
+        comparisons INTEGER NOT NULL,  -- from how many
+        PRIMARY KEY (host, accelerator, measure, at)
+    ) WITHOUT ROWID;
+"];
+
+/// Makes sure that the file is a history of the newest version.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), ReportError> {
+    let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => ReportError::NotHistory {
+            path: path.to_owned(),
+        },
+        _ => ReportError::history(path, source),
+    };
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(failed)?;
+    // What this program writes, `SQLite`'s `user_version`.
+    let newest = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if version(connection).map_err(failed)? == newest {
+        return identified(connection, path).map_err(failed)?;
+    }
+    // Two programs may come to an empty file at the same time: the second finds the tables made.
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let found = version(&transaction).map_err(failed)?;
+    let tables: i64 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
+        .map_err(failed)?;
+    if found > 0 || tables > 0 {
+        identified(&transaction, path).map_err(failed)??;
+    }
+    if found > newest {
+        return Err(ReportError::NewerHistory {
+            path: path.to_owned(),
+            found,
+            newest,
+        });
+    }
+    for step in STEPS
+        .iter()
+        .skip(usize::try_from(found).unwrap_or_default())
+    {
+        transaction.execute_batch(step).map_err(failed)?;
+    }
+    transaction
+        .pragma_update(None, "application_id", APPLICATION)
+        .and_then(|()| transaction.pragma_update(None, "user_version", newest))
+        .and_then(|()| transaction.commit())
+        .map_err(failed)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Whether the file says that it is ours.
+fn identified(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(), ReportError>> {
+    let found: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(if found == APPLICATION {
+        Ok(())
+    } else {
+        Err(ReportError::NotHistory {
+            path: path.to_owned(),
+        })
+    })
+}

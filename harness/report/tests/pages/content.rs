@@ -1,0 +1,103 @@
+//! What the page says, as far as its text alone tells.
+
+use std::path::Path;
+
+use sanlab_record::RunRecord;
+use sanlab_report::html;
+
+use crate::{gathered, made_up};
+
+/// The place of a text, which must be there.
+fn place(page: &str, text: &str) -> usize {
+    page.find(text)
+        .unwrap_or_else(|| panic!("`{text}` is not on the page"))
+}
+
+pub(crate) fn verdicts_come_first() {
+    let report = gathered::report();
+    let page = html::render(&report);
+    let verdict = place(&page, "id=\"verdict\"");
+    let cards = place(&page, "id=\"verdicts\"");
+    let first = place(&page, "<section id=\"comparison-1\"");
+    let runs = place(&page, "<section id=\"runs\"");
+    assert!(verdict < cards && cards < first && first < runs);
+    assert!(
+        page[verdict..cards].contains("regressed"),
+        "{}",
+        &page[verdict..cards]
+    );
+    // The gravest is the first card, though it is the second comparison.
+    let slow = place(&page[cards..], "href=\"#comparison-2\"");
+    let same = place(&page[cards..], "href=\"#comparison-1\"");
+    assert!(slow < same);
+    for judgement in &report.comparisons[1].comparison.judgements {
+        place(&page, judgement.measure.title());
+    }
+    place(&page, gathered::MEASURE.unit());
+    place(&page, "mtu=65000 → mtu=1500");
+}
+
+pub(crate) fn a_failure_is_told_whole() {
+    let page = html::render(&gathered::of_runs("one", vec![made_up::failed()]));
+    place(&page, "failed in step its paths have failed");
+    place(&page, "size=100M features=");
+    // The console's last line, without its colours.
+    place(
+        &page,
+        "Kernel panic - not syncing: hung_task: blocked tasks</pre>",
+    );
+    assert!(!page.contains('\u{1b}'));
+}
+
+pub(crate) fn a_failed_run_is_in_the_headline() {
+    let page = html::render(&gathered::report());
+    let head = &page[..place(&page, "<main")];
+    assert!(head.contains("regressed, 1 run failed"), "{head}");
+}
+
+pub(crate) fn what_happened_is_drawn() {
+    let page = html::render(&gathered::of_runs("one", vec![made_up::hot_addition()]));
+    place(&page, "ve is up");
+    place(&page, "o2dlm: Node 4 joins domain");
+    place(&page, "written and read, MiB/s");
+    place(&page, "sent into the switch, MiB/s");
+    place(&page, "host CPUs in use, by node");
+    place(&page, "class=\"band\"");
+    place(&page, "with the newcomers +12 %");
+    // Drawn for a desk and for a phone.
+    assert_eq!(page.matches("class=\"chart activity\"").count(), 2);
+    assert_eq!(page.matches("class=\"chart phases\"").count(), 2);
+}
+
+/// One of each format, as they are kept for ever.
+pub(crate) fn old_records() -> Vec<RunRecord> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/records");
+    let mut paths: Vec<_> = fs_err::read_dir(folder)
+        .expect("the folder of old records")
+        .map(|entry| entry.expect("an entry of it").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    paths.sort();
+    let read = |path| {
+        let text = fs_err::read_to_string(path).expect("a record that can be read");
+        RunRecord::from_json(&text).expect("a record of a format that is known")
+    };
+    paths.into_iter().map(read).collect()
+}
+
+pub(crate) fn every_old_record_is_shown() {
+    let records = old_records();
+    assert!(records.len() >= 3, "found {}", records.len());
+    let count = records.len();
+    let page = html::render(&gathered::of_runs("old records", records));
+    assert_eq!(page.matches("<section id=\"run-").count(), count);
+}
+
+pub(crate) fn an_empty_report_says_so() {
+    let page = html::render(&gathered::of_runs("nothing", Vec::new()));
+    place(&page, "nothing was run");
+    assert!(!page.contains("<section"));
+}

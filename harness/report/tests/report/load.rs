@@ -1,0 +1,192 @@
+//! Files and folders, good and bad.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use sanlab_record::{FORMAT, OLDEST_FORMAT};
+use sanlab_report::load::load;
+use sanlab_report::{FileFault, ReportError};
+
+use crate::sample::{comparison, day, fixtures, judgement, run};
+use sanlab_report::measure::Measure;
+use sanlab_report::verdict::Verdict;
+
+/// A folder with some files.
+fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("in the folder")).expect("its folder");
+        fs::write(path, bytes).expect("written");
+    }
+    folder
+}
+
+/// What is said of a folder with this one record, without the folder's own name.
+fn fault(bytes: &[u8]) -> String {
+    let folder = folder(&[("record.json", bytes)]);
+    let error = load(&[folder.path().to_owned()]).expect_err("a bad record");
+    assert!(matches!(error, ReportError::Unreadable(_)), "{error:?}");
+    format!("failed to {error}").replace(&folder.path().display().to_string(), "FOLDER")
+}
+
+#[test]
+fn every_format_is_read_side_by_side() {
+    let files: Vec<PathBuf> = fs::read_dir(fixtures())
+        .expect("there are fixtures")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    let loaded = load(&files).expect("all can be read");
+    assert_eq!(loaded.runs.len(), files.len());
+    let mut formats: Vec<_> = loaded.runs.iter().map(|run| run.record.format).collect();
+    formats.sort_unstable();
+    formats.dedup();
+    let all: Vec<_> = (OLDEST_FORMAT..=FORMAT).collect();
+    assert_eq!(formats, all, "there is a record of every format ever");
+}
+
+#[test]
+fn folders_are_searched_and_sorted_by_time() {
+    let compared = comparison(vec![judgement(Measure::Throughput, Verdict::NoChange, 1.0)]);
+    let compared = serde_json::to_vec(&compared.comparison).expect("plain data");
+    let (first, second) = (run(1, [90.0, 91.0]), run(2, [92.0, 93.0]));
+    let folder = folder(&[
+        ("a/late/record.json", second.to_json().as_bytes()),
+        ("b/early/record.json", first.to_json().as_bytes()),
+        ("b/comparison.json", &compared),
+        ("b/other.json", b"not looked at"),
+        ("b/early/console.log", b"not looked at"),
+    ]);
+    let loaded = load(&[folder.path().to_owned()]).expect("all good");
+    let started: Vec<_> = loaded.runs.iter().map(|run| run.record.started).collect();
+    assert_eq!(started, [day(1), day(2)]);
+    assert_eq!(loaded.comparisons.len(), 1);
+    // A file that is named and lies in the folder as well counts once.
+    let twice = [
+        folder.path().join("a/late/record.json"),
+        folder.path().to_owned(),
+    ];
+    assert_eq!(load(&twice).expect("all good"), {
+        let mut same = loaded.clone();
+        same.runs
+            .sort_by(|one, other| one.record.started.total_cmp(&other.record.started));
+        same
+    });
+}
+
+#[test]
+fn a_run_is_named_by_scenario_settings_and_folder() {
+    let mut record = run(1, [90.0, 91.0]);
+    record.settings.insert("mtu".to_owned(), "1500".to_owned());
+    let folder = folder(&[("x.json", record.to_json().as_bytes())]);
+    let loaded = load(&[folder.path().join("x.json")]).expect("a file of any name");
+    assert_eq!(
+        loaded.runs[0].name(),
+        format!(
+            "throughput/two_nodes mtu=1500 ({})",
+            folder.path().display()
+        )
+    );
+}
+
+#[test]
+fn nothing_found_says_where_and_what_would_be() {
+    let folder = folder(&[("notes.txt", b"hello")]);
+    let error = load(&[folder.path().to_owned()]).expect_err("no record there");
+    let text = error
+        .to_string()
+        .replace(&folder.path().display().to_string(), "FOLDER");
+    insta::assert_snapshot!(format!("failed to {text}"));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named() {
+    let error = load(&[PathBuf::from("/nowhere/at/all")]).expect_err("it is not there");
+    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+}
+
+#[test]
+fn bad_files() {
+    let good = run(1, [90.0, 91.0]).to_json();
+    let of_format =
+        |format: u32| good.replacen("\"format\": 4", &format!("\"format\": {format}"), 1);
+    let without = |key: &str| good.replacen(&format!("\"{key}\""), "\"other\"", 1);
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("empty", b" \n".to_vec()),
+        ("cut short", good.as_bytes()[..good.len() / 2].to_vec()),
+        (
+            "cut short by its last brace",
+            good.as_bytes()[..good.len() - 2].to_vec(),
+        ),
+        ("not JSON", b"hello = \"world\"\n".to_vec()),
+        ("not text", vec![0xff, 0xfe, 0x00, 0x01]),
+        ("another JSON", b"{\"name\": \"something\"}".to_vec()),
+        ("a format from the future", of_format(5).into_bytes()),
+        ("no format there ever was", of_format(0).into_bytes()),
+        ("two formats mixed", of_format(2).into_bytes()),
+        (
+            "two records in one file",
+            format!("{good}{good}").into_bytes(),
+        ),
+        ("an old record after a new one", {
+            let old = fs::read_to_string(fixtures().join("format-1.json")).expect("a fixture");
+            format!("{good}{old}").into_bytes()
+        }),
+        ("a field is missing", without("qemu_version").into_bytes()),
+        (
+            "a number is a word",
+            good.replacen("\"mtu\": 65000", "\"mtu\": \"much\"", 1)
+                .into_bytes(),
+        ),
+    ];
+    let said: Vec<_> = cases
+        .iter()
+        .map(|(what, bytes)| format!("== {what}\n{}\n", fault(bytes)))
+        .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn all_bad_files_are_told_at_once() {
+    let good = run(1, [90.0, 91.0]).to_json();
+    let folder = folder(&[
+        ("a/record.json", b"{"),
+        ("b/record.json", good.as_bytes()),
+        ("c/comparison.json", b"{\"format\": 99, \"judgements\": []}"),
+    ]);
+    let Err(ReportError::Unreadable(faults)) = load(&[folder.path().to_owned()]) else {
+        panic!("two files are bad");
+    };
+    let paths: Vec<&Path> = faults.iter().map(|fault| fault.path.as_path()).collect();
+    assert_eq!(
+        paths,
+        [
+            folder.path().join("a/record.json"),
+            folder.path().join("c/comparison.json")
+        ]
+    );
+    assert!(
+        faults[1].to_string().contains("a comparison of format 99"),
+        "{}",
+        faults[1]
+    );
+}
+
+#[test]
+fn a_record_that_is_cut_anywhere_is_never_taken_for_a_whole_one() {
+    let good = run(1, [90.0, 91.0]).to_json();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record.json");
+    // All but the newline at the end, which nobody misses.
+    for length in 1..good.len() - 1 {
+        fs::write(&path, &good.as_bytes()[..length]).expect("written");
+        let Err(ReportError::Unreadable(faults)) = load(std::slice::from_ref(&path)) else {
+            panic!("{length} bytes of it were taken for a record");
+        };
+        assert!(
+            matches!(faults[0].fault, FileFault::CutShort { .. }),
+            "{length}: {}",
+            faults[0]
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Records in, history and reports out: with records of old formats, records made up here, and files that are not what they
+//! should be.
+
+mod baseline;
+mod history;
+mod load;
+mod renderers;
+mod sample;
