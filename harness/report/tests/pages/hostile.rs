@@ -77,6 +77,8 @@ pub(crate) fn report() -> Report {
 
 pub(crate) fn texts_of_others_stay_texts() {
     let page = html::render(&report());
+    // Whatever got past that could do nothing.
+    assert!(page.contains("default-src 'none'; style-src 'unsafe-inline'; img-src data:\""));
     assert!(page.contains("&#60;script&#62;") || page.contains("&lt;script&gt;"));
     for tag in [
         "<script",
