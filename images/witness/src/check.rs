@@ -39,8 +39,11 @@ impl fmt::Display for Bad {
     }
 }
 
+/// The most that is read at once: an emulated guest pays for each request rather than for its bytes.
+const STRETCH: usize = 256 << 10;
+
 /// Reads all `pieces` from the disk that `path` leads to, past every cache of this machine, and tells `bad` of those that
-/// are not what `identity` says.
+/// are not what `identity` says. Neighbours are read together.
 pub fn check(
     path: &Path,
     identity: &Identity,
@@ -51,22 +54,43 @@ pub fn check(
         .read(true)
         .open(path)
         .map_err(|error| Error::host("open", path, error))?;
-    let mut found = Buffer::new(identity.length());
+    let mut found = Buffer::new(STRETCH.max(identity.length()));
     let mut expected = vec![0; identity.length()];
     let mut checked = 0;
-    for piece in pieces {
-        identity.fill(piece.number, &mut expected);
-        let expected = &expected[piece.within..piece.within + piece.length];
-        let found = &mut found.bytes()[..piece.length];
-        let reason = match read_piece(&file, found, piece.offset) {
-            Ok(whole) if whole == piece.length => difference(found, expected),
-            Ok(bytes) => Some(format!("the file ends after {bytes} bytes of it")),
-            Err(error) => Some(format!("cannot be read: {error}")),
-        };
-        if let Some(reason) = reason {
-            bad(&Bad { piece, reason })?;
+    let mut pieces = pieces.into_iter().peekable();
+    while let Some(first) = pieces.next() {
+        let mut stretch = vec![first];
+        let mut length = first.length;
+        while let Some(next) = pieces.next_if(|next| {
+            next.offset == first.offset + length as u64 && length + next.length <= STRETCH
+        }) {
+            length += next.length;
+            stretch.push(next);
         }
-        checked += 1;
+        let found = &mut found.bytes()[..length];
+        // What cannot be read together is read apart, so that each piece has its own reason.
+        let whole = stretch.len() > 1
+            && read_piece(&file, found, first.offset).is_ok_and(|bytes| bytes == length);
+        let mut rest = found;
+        for piece in stretch {
+            let (found, others) = rest.split_at_mut(piece.length);
+            rest = others;
+            identity.fill(piece.number, &mut expected);
+            let expected = &expected[piece.within..piece.within + piece.length];
+            let reason = if whole {
+                difference(found, expected)
+            } else {
+                match read_piece(&file, found, piece.offset) {
+                    Ok(bytes) if bytes == piece.length => difference(found, expected),
+                    Ok(bytes) => Some(format!("the file ends after {bytes} bytes of it")),
+                    Err(error) => Some(format!("cannot be read: {error}")),
+                }
+            };
+            if let Some(reason) = reason {
+                bad(&Bad { piece, reason })?;
+            }
+            checked += 1;
+        }
     }
     Ok(checked)
 }
