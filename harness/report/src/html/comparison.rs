@@ -73,7 +73,7 @@ impl ComparisonSection {
 /// Whether its runs are to be seen at once: the throughput, what changed, and what may have.
 fn is_telling(judgement: &Judgement) -> bool {
     match judgement.measure {
-        Measure::Throughput => true,
+        Measure::Throughput | Measure::PacedThroughput => true,
         // As good as the same picture again.
         Measure::GuestThroughput => false,
         _ => judgement.verdict != Verdict::NoChange,

@@ -8,6 +8,7 @@ use crate::measure::Measure;
 
 const MIB: f64 = (1 << 20) as f64;
 const GIB: f64 = (1 << 30) as f64;
+const NANOSECONDS: f64 = 1e9;
 
 /// Below the clock's grain.
 const GRAIN_SECONDS: f64 = 1e-6;
@@ -55,10 +56,19 @@ pub(super) fn of(record: &RunRecord, step: &str) -> BTreeMap<Measure, Vec<f64>> 
         .filter(|one| !one.warm_up && one.bytes > 0)
     {
         let samples = samples(record, step, one.repetition);
-        add(Measure::Throughput, rate(one.bytes, one.seconds));
-        add(Measure::GuestThroughput, told(&samples));
-        add(Measure::Instructions, instructions(one));
+        let throughput = rate(one.bytes, one.seconds);
+        add(Measure::Throughput, throughput);
         let seconds: f64 = one.nodes.values().map(|cost| cost.host_cpu_seconds).sum();
+        let instructions = instructions(one);
+        let pace = instructions.map(|count| seconds * NANOSECONDS / count);
+        let paced = throughput.zip(pace);
+        add(
+            Measure::PacedThroughput,
+            paced.map(|(rate, pace)| rate * pace),
+        );
+        add(Measure::GuestThroughput, told(&samples));
+        let mib = one.bytes as f64 / MIB;
+        add(Measure::Instructions, instructions.map(|count| count / mib));
         add(Measure::HostCpu, Some(seconds / (one.bytes as f64 / GIB)));
         let sent: u64 = one.nodes.values().map(|cost| cost.sent_bytes).sum();
         add(Measure::SwitchBytes, Some(sent as f64 / one.bytes as f64));
@@ -101,7 +111,7 @@ fn told(samples: &[&Sample]) -> Option<f64> {
 fn instructions(one: &Measurement) -> Option<f64> {
     let counts: Option<Vec<u64>> = one.nodes.values().map(|cost| cost.instructions).collect();
     let counts = counts.filter(|counts| !counts.is_empty())?;
-    Some(counts.iter().sum::<u64>() as f64 / (one.bytes as f64 / MIB))
+    Some(counts.iter().sum::<u64>() as f64)
 }
 
 /// Of all writers or none, for the same reason.

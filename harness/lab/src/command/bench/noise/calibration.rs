@@ -36,11 +36,15 @@ pub(super) fn split(scenario: &Path, kib: u32) -> Result<Side, LabError> {
     Side::load(scenario, Given::parse(&given)?)
 }
 
-/// By how much longer the same takes for each millisecond of delay, as a share: of the step that suffers least, so that every
-/// step suffers as much as is wanted.
-pub(super) fn slope(seen: &[Judgement], milliseconds: u32) -> Result<f64, LabError> {
+/// By how much longer the same takes for each millisecond of delay, by a measure of throughput and as a share: of the step that
+/// suffers least, so that every step suffers as much as is wanted.
+pub(super) fn slope(
+    seen: &[Judgement],
+    measure: Measure,
+    milliseconds: u32,
+) -> Result<f64, LabError> {
     let longer = |it: &Judgement| (1.0 / it.ratio - 1.0) / f64::from(milliseconds);
-    let steps = seen.iter().filter(|it| it.measure == Measure::Throughput);
+    let steps = seen.iter().filter(|it| it.measure == measure);
     let least = steps.map(longer).reduce(f64::min);
     match least {
         Some(slope) if slope.is_finite() && slope > 0.0 => Ok(slope),
@@ -113,7 +117,7 @@ mod tests {
             judged(Measure::Throughput, 0.5),
             judged(Measure::Instructions, 1.0),
         ];
-        let slope = slope(&seen, 8).unwrap();
+        let slope = slope(&seen, Measure::Throughput, 8).unwrap();
         assert!((slope - 0.04).abs() < 1e-9, "{slope}");
         // 2.8 ms and 6.25 ms would be exact.
         assert_eq!((delay(slope, 0.1), delay(slope, 0.2)), (3, 7));
@@ -123,9 +127,10 @@ mod tests {
 
     #[test]
     fn a_delay_that_slows_nothing_down_is_no_measure() {
-        let refused = super::slope(&[judged(Measure::Throughput, 1.01)], 8).unwrap_err();
+        let faster = [judged(Measure::Throughput, 1.01)];
+        let refused = super::slope(&faster, Measure::Throughput, 8).unwrap_err();
         assert!(refused.to_string().contains("% slower"), "{refused}");
-        assert!(super::slope(&[], 8).is_err());
+        assert!(super::slope(&[], Measure::Throughput, 8).is_err());
     }
 
     #[test]

@@ -284,7 +284,8 @@ impl Noise {
             floors: false,
         };
         let seen = self.compare(wish, terminal).await?;
-        let slope = calibration::slope(&seen.judgements, probe)?;
+        let measure = self.throughput();
+        let slope = calibration::slope(&seen.judgements, measure, probe)?;
         let mut rows = Vec::new();
         for wanted in SLOWDOWNS {
             let delay = calibration::delay(slope, wanted);
@@ -298,7 +299,7 @@ impl Noise {
                     name: format!("slower-{:.0}-{number}", wanted * 100.0),
                     b: &delayed,
                     pairs: self.pairs.clone(),
-                    awaited: &[Measure::Throughput],
+                    awaited: &[measure],
                     floors: true,
                 };
                 let compared = self.compare(wish, terminal).await?;
@@ -307,12 +308,25 @@ impl Noise {
             }
             rows.push(searched);
         }
-        print(&table::found(
-            "Known slowdowns, by throughput",
-            &rows,
-            Measure::Throughput,
-        ))?;
+        // What the others say after the pairs that this one took.
+        let others = [Measure::Throughput]
+            .into_iter()
+            .filter(|other| *other != measure);
+        for measure in std::iter::once(measure).chain(others) {
+            let title = format!("Known slowdowns, by {}", measure.title());
+            print(&table::found(&title, &rows, measure))?;
+        }
         Ok(())
+    }
+
+    /// The throughput that says most here: that at even pace, where instructions are counted.
+    fn throughput(&self) -> Measure {
+        let paced = |figures: &Figures| figures.mean(Measure::PacedThroughput).is_some();
+        if self.pool.iter().flatten().any(paced) {
+            Measure::PacedThroughput
+        } else {
+            Measure::Throughput
+        }
     }
 
     /// A cost in instructions of which it is known how much it is.
