@@ -58,8 +58,6 @@ fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
             // Small enough for a trial, large enough for the frames to outnumber everything else.
             "--set=step.write.size=8MiB",
             "--set=step.write.repetitions=2",
-            "--set=step.read.size=8MiB",
-            "--set=step.read.repetitions=1",
             "--a",
             "mtu=16000",
             "--b",

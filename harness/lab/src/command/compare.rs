@@ -79,6 +79,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         ));
     }
     let cancel = interrupt::cancel_on_signal()?;
+    a.examine(&lab, &cancel).await?;
+    b.examine(&lab, &cancel).await?;
     a.prepare(&lab, &cancel, &mut terminal).await?;
     b.prepare(&lab, &cancel, &mut terminal).await?;
     let folder = lab.new_run()?;

@@ -104,6 +104,15 @@ async fn built_by(
     })
 }
 
+/// Says no when the repository has no such revision.
+pub(crate) async fn find(
+    project: &Path,
+    revision: &str,
+    cancel: &CancellationToken,
+) -> Result<(), LabError> {
+    commit(project, revision, cancel).await.map(drop)
+}
+
 /// The full name of a revision's commit.
 async fn commit(
     project: &Path,

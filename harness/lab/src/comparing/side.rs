@@ -1,6 +1,6 @@
 //! A side made ready: its plan checked, its images built, the program of its revision built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sanlab_image::Image;
@@ -44,6 +44,18 @@ impl Side {
         })
     }
 
+    /// What can be told to be wrong before anything is built.
+    pub(crate) async fn examine(
+        &self,
+        lab: &Lab,
+        cancel: &CancellationToken,
+    ) -> Result<(), LabError> {
+        match &self.given.revision {
+            Some(revision) => revision::find(lab.project(), revision, cancel).await,
+            None => check_kernels(&self.plan, &self.given),
+        }
+    }
+
     /// Builds what it lacks.
     pub(crate) async fn prepare(
         &mut self,
@@ -80,6 +92,7 @@ pub(crate) async fn images(
     cancel: &CancellationToken,
     terminal: &mut Terminal,
 ) -> Result<BTreeMap<Arch, Image>, LabError> {
+    check_kernels(plan, given)?;
     let title = plan.image.to_string();
     let (lab, plan, given) = (lab.clone(), plan.clone(), given.clone());
     watch::blocking(terminal, &title, cancel, move |tell| {
@@ -95,6 +108,14 @@ pub(crate) async fn images(
         images.into_iter().map(with_kernel).collect()
     })
     .await
+}
+
+/// Whether every architecture of a plan has the kernel that it is given, or none.
+fn check_kernels(plan: &Plan, given: &Given) -> Result<(), LabError> {
+    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+    archs
+        .iter()
+        .try_for_each(|&arch| given.kernel(arch, archs.len() > 1).map(drop))
 }
 
 /// Whether it has a step whose figures can be compared. What runs in the background has none: its cost cannot be told from
