@@ -149,6 +149,9 @@ impl Session {
         let next = match done {
             Ok(()) if write => self.answer(request, 0, &[]),
             Ok(()) => self.answer(request, 0, bytes),
+            // Whoever ended the connection may not have shut it yet. The client asks again elsewhere or later: an answer
+            // that got through would be a failure to it, of a request that nobody tried.
+            Err(_) if self.link.has_ended() => Next::End,
             Err(error) => self.fail(request, &error.to_string()),
         };
         self.link.flights.answered();
