@@ -1,9 +1,12 @@
 //! `fence_gnbd`, in the calling convention of fence agents.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 
 use gnbd::command::Console;
 use gnbd::command::fence::run_with;
+use rustix::net::{self, AddressFamily, SocketType};
 
 use crate::real::Storage;
 use crate::transcript::{Transcript, script, told};
@@ -46,11 +49,20 @@ fn a_node_is_fenced_at_every_server() {
     insta::assert_snapshot!(log.hide(&[(&port, "PORT")]));
 }
 
+/// A port that refuses connections, and that no other test's server is given meanwhile: bound, but nobody listens.
+fn held(port: u16) -> OwnedFd {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket
+}
+
 #[test]
 fn one_server_that_does_not_confirm_is_a_failure() {
     let mut storage = Storage::start();
     let port = storage.address.port;
     storage.stop();
+    let _held = held(port);
     let options = format!(
         "ipport={port}\nservers=127.0.0.1\naction=off\nplug=client0\nwait_time=0\nretrys=1\n"
     );
