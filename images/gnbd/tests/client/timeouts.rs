@@ -257,5 +257,7 @@ fn the_fencer_learns_of_every_login() {
     }
     let mut logins = logins.lock().unwrap();
     logins.dedup();
-    assert!(logins.len() == 2 && logins[0] < logins[1], "{logins:?}");
+    // Two at least: on a busy host an answer may come too late, and a login more be asked about.
+    let rising = logins.windows(2).all(|pair| pair[0] < pair[1]);
+    assert!(logins.len() >= 2 && rising, "{logins:?}");
 }
