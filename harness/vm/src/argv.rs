@@ -154,7 +154,7 @@ fn boot(line: &mut Line, spec: &MachineSpec, way: Way) {
 /// QEMU before 8.0 translates `cmpxchg8b` and `cmpxchg16b` so that they leave what the last arithmetic worked with in EFLAGS,
 /// instead of flags. An interrupt or a `pushf` before the next arithmetic saves that, and its end brings it back: i386
 /// kernels were seen to die of a double fault with the flag of virtual 8086 mode, and to stumble over the trap flag. The
-/// kernel's allocator uses the instructions all the time. On x86_64 it does without where the CPU does not have them; on
+/// kernel's allocator uses the instructions all the time. On `x86_64` it does without where the CPU does not have them; on
 /// i386 only where its caches are checked, which takes 5 % more instructions of a guest that writes to the network.
 fn translated(spec: &MachineSpec) -> Option<&'static str> {
     match (spec.accelerator, spec.arch) {
