@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use fs_err as fs;
-use sanlab_record::RunRecord;
+use sanlab_report::load::{self, LoadedRun};
 use sanlab_run::Extent;
 use sanlab_vm::AcceleratorWish;
 use tokio::process::{Child, Command};
@@ -198,29 +198,17 @@ impl Program {
         terminal.clear();
         let status = ended?;
         let what = || format!("have sanlab {short} run {}", errand.file.display());
-        let records = records(errand.folder)?;
-        let [path] = records.as_slice() else {
-            return Err(LabError::Measure {
-                what: what(),
-                seen: format!(
-                    "{status}, {} records; what it said: {}",
-                    records.len(),
-                    said.display()
-                ),
-            });
+        let refused = |seen: String| LabError::Measure {
+            what: what(),
+            seen: format!("{status}; {seen}; what it said: {}", said.display()),
         };
-        let record = RunRecord::from_json(&fs::read_to_string(path)?).map_err(|error| {
-            LabError::Measure {
-                what: what(),
-                seen: format!(
-                    "its record {} cannot be used: failed to {error}",
-                    path.display()
-                ),
-            }
-        })?;
+        let loaded = load::load(&[errand.folder.to_owned()])
+            .map_err(|error| refused(format!("failed to {error}")))?;
+        let [run] = <[LoadedRun; 1]>::try_from(loaded.runs)
+            .map_err(|runs| refused(format!("{} records", runs.len())))?;
         Ok(Ran {
-            record,
-            path: path.clone(),
+            record: run.record,
+            path: run.path,
         })
     }
 
@@ -294,23 +282,6 @@ async fn ended(
         what: "have another revision run the scenario".to_owned(),
         seen: format!("it did not end within {} s", RUN.as_secs()),
     })
-}
-
-/// Every `record.json` below a folder.
-fn records(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().is_some_and(|name| name == "record.json") {
-                found.push(path);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// What a command said, when it succeeded in time.
