@@ -50,19 +50,16 @@ fn a_node_is_fenced_at_every_server() {
 }
 
 /// A port that refuses connections, and that no other test's server is given meanwhile: bound, but nobody listens.
-fn held(port: u16) -> OwnedFd {
+fn held() -> (OwnedFd, u16) {
     let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
-    socket
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(net::getsockname(&socket).unwrap()).unwrap();
+    (socket, address.port())
 }
 
 #[test]
 fn one_server_that_does_not_confirm_is_a_failure() {
-    let mut storage = Storage::start();
-    let port = storage.address.port;
-    storage.stop();
-    let _held = held(port);
+    let (_held, port) = held();
     let options = format!(
         "ipport={port}\nservers=127.0.0.1\naction=off\nplug=client0\nwait_time=0\nretrys=1\n"
     );
