@@ -134,15 +134,17 @@ impl Resource {
         )
     }
 
-    /// And one that waits until it matches a pattern.
+    /// And one that waits until it matches one of some patterns.
     fn waiting(&self) -> String {
         format!(
             "{}await() {{\n\
              \x20   tries=0\n\
              \x20   while see; do\n\
-             \x20       case $state in $1) break ;; esac\n\
+             \x20       for wanted; do\n\
+             \x20           case $state in $wanted) return 0 ;; esac\n\
+             \x20       done\n\
              \x20       tries=$((tries + 1))\n\
-             \x20       [ $tries -lt 300 ] || fail \"{} did not become $1: $state\"\n\
+             \x20       [ $tries -lt 300 ] || fail \"{} did not become $*: $state\"\n\
              \x20       sleep 0.1\n\
              \x20   done\n\
              }}\n",
@@ -168,7 +170,7 @@ impl Resource {
         text
     }
 
-    /// What one node does when both come up for the first time.
+    /// What one node does when both come up for the first time, until both agree on who is up to date.
     fn first_time(&self, node: &NodeName) -> String {
         let resource = &self.plan.resource;
         let mut text = self.attach(true);
@@ -189,22 +191,28 @@ impl Resource {
             }
             (_, false) => {}
         }
-        let is_primary = match (self.plan.sync, self.is_primary(node)) {
-            (FirstSync::Skip, primary) => {
-                text += "await '*ds:UpToDate/UpToDate *'\n";
-                primary
-            }
+        match (self.plan.sync, self.is_first(node)) {
+            (FirstSync::Skip, _) => text += "await '*ds:UpToDate/UpToDate *'\n",
             // The copying may take long, and is awaited by the probe.
-            (FirstSync::Full, primary) if !self.is_first(node) => {
-                text += "await '*ds:*/UpToDate *'\n";
-                primary
+            (FirstSync::Full, false) => {
+                text += "await 'cs:SyncTarget *' 'cs:Connected * ds:UpToDate/UpToDate *'\n";
             }
-            (FirstSync::Full, _) => false,
-        };
-        if is_primary {
-            let _ = writeln!(text, "run drbdadm primary {resource}");
+            (FirstSync::Full, true) => {}
         }
         script(&text)
+    }
+
+    /// Who becomes primary once both agree, one after the other: a node that is amid a change of its own refuses its peer's.
+    fn promotions(&self, there: &[NodeName]) -> Vec<Stage> {
+        let title = format!("make {} primary", self.plan.resource);
+        let text = script(&format!("run drbdadm primary {}\n", self.plan.resource));
+        let is_yet_to_be = |node: &&NodeName| {
+            self.is_primary(node) && !(self.plan.sync == FirstSync::Full && self.is_first(node))
+        };
+        let promoted = there.iter().filter(is_yet_to_be);
+        promoted
+            .map(|node| Stage::new(std::slice::from_ref(node), &title, UP, &text))
+            .collect()
     }
 
     /// What a node does that comes back; its peer runs, or is away as well.
@@ -273,7 +281,9 @@ impl Layer for Resource {
         for task in &mut stage.tasks {
             task.script = self.first_time(&task.node);
         }
-        vec![stage]
+        let mut stages = vec![stage];
+        stages.extend(self.promotions(there));
+        stages
     }
 
     fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
