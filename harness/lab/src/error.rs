@@ -82,7 +82,7 @@ pub enum LabError {
     #[error("failed to {0}")]
     Compare(#[from] CompareError),
     /// What is to be measured did not work.
-    #[error("the scenario that is measured {outcome}; its record: {}", .record.display())]
+    #[error("a run of the measured scenario ended as {outcome}; its record: {}", .record.display())]
     Bench {
         /// The outcome's word.
         outcome: &'static str,
