@@ -4,14 +4,14 @@
 //! compared pair by pair, for whatever else the host does it does to both runs of a pair; what is counted hardly depends on that,
 //! and all runs of a side stand together, which needs fewer of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Measure;
 use crate::series::{Figures, Series};
 use crate::statistics::{self, Estimate};
-use crate::verdict::{Judgement, Verdict};
+use crate::verdict::{Judgement, Limits, Verdict};
 
 /// Version of a comparison's shape, its field `format`.
 pub const FORMAT: u32 = 1;
@@ -21,6 +21,11 @@ pub const FEWEST_RUNS: usize = 4;
 
 /// Fewer pairs are not judged where pairs count.
 pub const FEWEST_PAIRS: usize = 5;
+
+/// How coarsely it may be said that a figure did not change which the host's pace is part of, where the same step has one
+/// without it: within 15 %. That other one, throughput at even pace, is held to its own limit, and is the one that finds what is
+/// smaller; to bring the noise of those with the pace below the least effect of interest takes a hundred pairs on a shared host.
+const COARSE: f64 = 0.15;
 
 /// What stands for a figure of 0, whose ratio to anything is none: less than any that is measured.
 const NOTHING: f64 = 1e-9;
@@ -32,6 +37,9 @@ pub struct Rules {
     pub effects: BTreeMap<Measure, f64>,
     /// What A/A comparisons on this class of host were seen to differ by, by measure.
     pub noise_floors: BTreeMap<Measure, f64>,
+    /// Measures whose effect was asked for: `no change` means within just that.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub exacting: BTreeSet<Measure>,
     /// What the permutation test and the bootstrap draw from.
     pub seed: u64,
 }
@@ -118,7 +126,29 @@ impl Rules {
                 .map(|measure| (measure, measure.effect()))
                 .into(),
             noise_floors: BTreeMap::new(),
+            exacting: BTreeSet::new(),
             seed,
+        }
+    }
+
+    /// With an effect that somebody asked for.
+    pub fn ask(&mut self, measure: Measure, effect: f64) {
+        self.effects.insert(measure, effect);
+        self.exacting.insert(measure);
+    }
+
+    /// `has_paced`: whether the same step has [`Measure::PacedThroughput`].
+    fn limits(&self, measure: Measure, has_paced: bool) -> Limits {
+        let effect = self.effect(measure);
+        let may_be_coarse =
+            has_paced && measure.is_paced_by_the_host() && !self.exacting.contains(&measure);
+        Limits {
+            effect,
+            margin: if may_be_coarse {
+                effect.max(COARSE)
+            } else {
+                effect
+            },
         }
     }
 
@@ -162,12 +192,17 @@ pub fn judge(
         for (a, b) in &pairs {
             same_host(&a.series, &b.series)?;
         }
-        judgements.extend(Measure::ALL.into_iter().filter_map(|measure| {
+        let of_both = |measure: Measure| -> (Vec<f64>, Vec<f64>) {
             let both = |(a, b): &(&Figures, &Figures)| Some((a.mean(measure)?, b.mean(measure)?));
-            let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().filter_map(both).unzip();
+            pairs.iter().filter_map(both).unzip()
+        };
+        let has_paced = !of_both(Measure::PacedThroughput).0.is_empty();
+        judgements.extend(Measure::ALL.into_iter().filter_map(|measure| {
+            let (a, b) = of_both(measure);
+            let limits = rules.limits(measure, has_paced);
             (!a.is_empty()).then(|| {
                 let paired = measure.is_timed();
-                judgement(rules, step, measure, &a, &b, paired)
+                judgement(rules, step, measure, limits, &a, &b, paired)
             })
         }));
     }
@@ -192,7 +227,8 @@ pub fn judge_independent(
     a: &[f64],
     b: &[f64],
 ) -> Option<Judgement> {
-    (!a.is_empty() && !b.is_empty()).then(|| judgement(rules, step, measure, a, b, false))
+    let limits = rules.limits(measure, false);
+    (!a.is_empty() && !b.is_empty()).then(|| judgement(rules, step, measure, limits, a, b, false))
 }
 
 /// Whether nothing is left undecided, so that more runs would tell nothing new.
@@ -233,6 +269,7 @@ fn judgement(
     rules: &Rules,
     step: &str,
     measure: Measure,
+    limits: Limits,
     a: &[f64],
     b: &[f64],
     paired: bool,
@@ -248,19 +285,21 @@ fn judgement(
         (estimate, a.len().min(b.len()) >= FEWEST_RUNS)
     };
     let estimate = estimate.unwrap_or_else(|| single(&positive_a, &positive_b));
-    let effect = rules.effect(measure);
+    let verdict = if enough {
+        Verdict::of(&estimate, limits, measure.higher_is_better())
+    } else {
+        Verdict::Undecided
+    };
+    let is_no_change = verdict == Verdict::NoChange;
     Judgement {
         step: step.to_owned(),
         measure,
-        verdict: if enough {
-            Verdict::of(&estimate, effect, measure.higher_is_better())
-        } else {
-            Verdict::Undecided
-        },
+        verdict,
         ratio: estimate.ratio,
         interval: estimate.interval,
         p: estimate.p,
-        effect,
+        effect: limits.effect,
+        within: is_no_change.then(|| limits.around(estimate.interval)),
         noise_floor: rules.noise_floors.get(&measure).copied(),
         a: a.to_vec(),
         b: b.to_vec(),

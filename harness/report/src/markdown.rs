@@ -114,6 +114,15 @@ fn said(verdict: Verdict) -> String {
     format!("{sign} **{}**", verdict.as_str())
 }
 
+/// With how small no change is.
+fn judged(judgement: &Judgement) -> String {
+    let word = said(judgement.verdict);
+    match judgement.within {
+        Some(within) => format!("{word} within {}", share(within)),
+        None => word,
+    }
+}
+
 fn comparison(text: &mut String, comparison: &Comparison) {
     let _ = write!(
         text,
@@ -172,7 +181,7 @@ fn table(text: &mut String, rows: &[(Option<&Series>, &Judgement)]) {
             step = series.map_or_else(|| escape(&judgement.step), |series| step(series, &all)),
             measure = judgement.measure.title(),
             unit = judgement.measure.unit(),
-            verdict = said(judgement.verdict),
+            verdict = judged(judgement),
             a = middle(&judgement.a),
             b = middle(&judgement.b),
             change = change(judgement.ratio),

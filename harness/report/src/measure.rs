@@ -107,6 +107,11 @@ impl Measure {
     pub const fn is_timed(self) -> bool {
         !matches!(self, Self::Instructions | Self::SwitchBytes)
     }
+
+    /// Whether the host's pace, how long it takes for an instruction of a guest just then, is part of it.
+    pub const fn is_paced_by_the_host(self) -> bool {
+        self.is_timed() && !matches!(self, Self::PacedThroughput)
+    }
 }
 
 impl std::fmt::Display for Measure {

@@ -128,7 +128,7 @@ fn judged<'a>(judgements: impl Iterator<Item = (&'a str, &'a Judgement)>) -> Str
             change(judgement.ratio),
             format!("{} to {}", change(low), change(high)),
             probability(judgement.p),
-            judgement.verdict.as_str().to_owned(),
+            judgement.said(),
             least,
         ]);
     }

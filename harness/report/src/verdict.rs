@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Measure;
+use crate::number;
 use crate::statistics::Estimate;
 
 /// What came of a comparison, from the gravest to the mildest.
@@ -15,7 +16,7 @@ pub enum Verdict {
     Undecided,
     /// B is better.
     Improved,
-    /// Whatever difference there may be is smaller than the least effect of interest.
+    /// Whatever difference there may be is smaller than what is of interest, or than what can be told here.
     NoChange,
 }
 
@@ -30,17 +31,22 @@ impl Verdict {
         }
     }
 
-    /// What is to be said of an estimate. A difference is told when it is not by chance **and** of interest: at least `effect`,
-    /// a share. That there is none is told when the whole interval lies within 1 ± `effect`.
-    pub fn of(estimate: &Estimate, effect: f64, higher_is_better: bool) -> Self {
+    /// What is to be said of an estimate. A difference is told when it is not by chance **and** of interest: at least the
+    /// limits' effect. That there is none is told when the whole interval lies within 1 ± effect; or within 1 ± margin, unless it
+    /// is all on one side of 1 with a difference of interest in its middle: that is a suspicion, and asks for more runs.
+    pub fn of(estimate: &Estimate, limits: Limits, higher_is_better: bool) -> Self {
         let (low, high) = estimate.interval;
-        if (estimate.ratio - 1.0).abs() >= effect && estimate.is_significant() {
+        let is_of_interest = (estimate.ratio - 1.0).abs() >= limits.effect;
+        let is_suspect = is_of_interest && (low > 1.0 || high < 1.0);
+        if is_of_interest && estimate.is_significant() {
             if (estimate.ratio > 1.0) == higher_is_better {
                 Self::Improved
             } else {
                 Self::Regressed
             }
-        } else if low >= 1.0 - effect && high <= 1.0 + effect {
+        } else if lies_within(estimate.interval, limits.effect)
+            || (lies_within(estimate.interval, limits.margin) && !is_suspect)
+        {
             Self::NoChange
         } else {
             Self::Undecided
@@ -52,6 +58,30 @@ impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// What a verdict is reached by, as shares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// The least difference of interest.
+    pub effect: f64,
+    /// How wide an interval may be for `no change` where it is no narrower: at least `effect`.
+    pub margin: f64,
+}
+
+impl Limits {
+    /// The narrower of the two that an interval lies within, for people: no change within that.
+    pub(crate) fn around(self, interval: (f64, f64)) -> f64 {
+        if lies_within(interval, self.effect) {
+            self.effect
+        } else {
+            self.margin
+        }
+    }
+}
+
+fn lies_within((low, high): (f64, f64), share: f64) -> bool {
+    low >= 1.0 - share && high <= 1.0 + share
 }
 
 /// One measure of one step, on both sides.
@@ -70,14 +100,27 @@ pub struct Judgement {
     pub interval: (f64, f64),
     /// The probability of a difference as great as this if there were none, by the permutation test.
     pub p: f64,
-    /// The least effect of interest, as a share: the wish or the noise floor, whichever is greater. `no change` means within it.
+    /// The least effect of interest, as a share: the wish or the noise floor, whichever is greater.
     pub effect: f64,
+    /// For `no change`: within which share. The least effect, or where only that could be told, something coarser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<f64>,
     /// What A/A runs on this class of host were seen to differ by, if that is known.
     pub noise_floor: Option<f64>,
     /// The figure of each run of A, in the order of the pairs.
     pub a: Vec<f64>,
     /// The same for B.
     pub b: Vec<f64>,
+}
+
+impl Judgement {
+    /// For people: `regressed`, `no change within 5 %`.
+    pub fn said(&self) -> String {
+        match self.within {
+            Some(share) => format!("{} within {}", self.verdict, number::share(share)),
+            None => self.verdict.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +135,11 @@ mod tests {
             p,
             least_p: 0.001,
         };
-        Verdict::of(&estimate, 0.05, higher_is_better)
+        let limits = Limits {
+            effect: 0.05,
+            margin: 0.15,
+        };
+        Verdict::of(&estimate, limits, higher_is_better)
     }
 
     #[test]
@@ -109,8 +156,20 @@ mod tests {
         assert_eq!(said(0.98, (0.97, 0.99), 0.001, true), Verdict::NoChange);
         // Of interest, but perhaps chance.
         assert_eq!(said(0.90, (0.80, 0.99), 0.02, true), Verdict::Undecided);
-        // Sure that there is something; whether it is of interest is not.
-        assert_eq!(said(0.96, (0.93, 0.99), 0.001, true), Verdict::Undecided);
+        assert_eq!(said(0.94, (0.89, 0.99), 0.02, true), Verdict::Undecided);
+    }
+
+    #[test]
+    fn a_coarser_margin_will_do_where_nothing_is_suspected() {
+        assert_eq!(said(0.94, (0.87, 1.01), 0.2, true), Verdict::NoChange);
+        assert_eq!(said(0.96, (0.93, 0.99), 0.001, true), Verdict::NoChange);
+        assert_eq!(said(0.96, (0.84, 1.05), 0.5, true), Verdict::Undecided);
+        let limits = Limits {
+            effect: 0.05,
+            margin: 0.15,
+        };
+        assert!((limits.around((0.96, 1.05)) - 0.05).abs() < 1e-12);
+        assert!((limits.around((0.94, 1.05)) - 0.15).abs() < 1e-12);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<Duration>,
     /// The least effect of interest in a measure, such as `throughput=5%`; repeatable. Measures: throughput,
-    /// `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
+    /// `paced_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
     #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_effect)]
     effect: Vec<(Measure, f64)>,
     /// What random moments, permutations and the bootstrap draw from; without it that of the environment, else one that
@@ -88,7 +88,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     terminal.line(&told::sides(&a.given.for_people(), &b.given.for_people()));
     let floors = |class: &HostClass| history::noise_floors(&lab, class);
     let mut rules = Rules::new(seed);
-    rules.effects.extend(arguments.effect.iter().copied());
+    for &(measure, effect) in &arguments.effect {
+        rules.ask(measure, effect);
+    }
     let verdicts = Verdicts::new(rules, &floors);
     let bounds = Bounds {
         pairs: arguments.pairs.clone(),
@@ -152,8 +154,15 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         Outcome::Broken(failure) => ("broken", &failure.phase, &failure.message, Exit::Broken),
         Outcome::Passed | Outcome::Skipped { .. } => return Ok(Some(Exit::Broken)),
     };
+    let before = match course.pairs() {
+        0 => String::new(),
+        pairs => {
+            print(&comparison_table(comparison))?;
+            format!("\nwhat the {pairs} pairs before it tell stands above, and is not kept")
+        }
+    };
     print(&format!(
-        "\nno verdict: {}'s run of pair {} {word} in {phase}: {message}\nrecord: {}\n",
+        "\nno verdict: {}'s run of pair {} {word} in {phase}: {message}\nrecord: {}{before}\n",
         turn.side.as_str(),
         turn.pair,
         shown(&ran.path).display()

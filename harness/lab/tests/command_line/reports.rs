@@ -51,6 +51,7 @@ fn compared(folder: &Path, verdict: Verdict) {
         interval: (0.78, 0.82),
         p: 0.003,
         effect: 0.05,
+        within: None,
         noise_floor: None,
         a: vec![40.0, 41.0, 39.0, 40.5],
         b: vec![32.0, 33.0, 31.0, 32.5],

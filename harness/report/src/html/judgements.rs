@@ -174,11 +174,12 @@ fn between(judgement: &Judgement) -> String {
     format!("{} … {}", word::change(low), word::change(high))
 }
 
-/// What counts as no change, and why that.
+/// Within what nothing changed, or what counts as a change, and why that.
 fn least(judgement: &Judgement) -> String {
     let effect = number::share(judgement.effect);
-    match judgement.noise_floor {
-        Some(floor) if floor >= judgement.effect => {
+    match (judgement.within, judgement.noise_floor) {
+        (Some(within), _) => format!("within {}", number::share(within)),
+        (None, Some(floor)) if floor >= judgement.effect => {
             format!("least effect {effect}, the noise here")
         }
         _ => format!("least effect {effect}"),

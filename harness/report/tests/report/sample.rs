@@ -1,6 +1,6 @@
 //! Made-up runs and comparisons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sanlab_record::{
@@ -176,6 +176,7 @@ pub(crate) fn judgement(measure: Measure, verdict: Verdict, ratio: f64) -> Judge
             0.25
         },
         effect: 0.05,
+        within: (verdict == Verdict::NoChange).then_some(0.05),
         noise_floor: Some(0.031),
         b: a.iter().map(|figure| figure * ratio).collect(),
         a,
@@ -206,6 +207,7 @@ pub(crate) fn comparison(judgements: Vec<Judgement>) -> LoadedComparison {
             rules: Rules {
                 effects: BTreeMap::from([(Measure::Throughput, 0.05)]),
                 noise_floors: BTreeMap::new(),
+                exacting: BTreeSet::new(),
                 seed: 6,
             },
             judgements,

@@ -122,6 +122,38 @@ fn a_noise_floor_raises_the_least_effect() {
 }
 
 #[test]
+fn what_the_host_paces_may_be_told_coarsely_beside_what_it_does_not() {
+    let one = |throughput: f64, paced: Option<f64>| {
+        let paced = paced.map(|paced| (Measure::PacedThroughput, paced));
+        vec![figures(
+            [(Measure::Throughput, throughput)]
+                .into_iter()
+                .chain(paced)
+                .collect(),
+        )]
+    };
+    let a: Vec<_> = [40.0, 44.0, 42.0, 39.0, 43.0, 41.0, 40.0, 44.0].to_vec();
+    let b: Vec<_> = [43.0, 40.0, 43.0, 42.0, 38.0, 44.0, 42.0, 40.0].to_vec();
+    let both = |paced: Option<f64>| {
+        let side = |figures: &[f64]| -> Vec<_> {
+            figures.iter().map(|&figure| one(figure, paced)).collect()
+        };
+        (side(&a), side(&b))
+    };
+    let mut rules = Rules::new(1);
+    let (alone_a, alone_b) = both(None);
+    let judged = judge(&rules, &alone_a, &alone_b).unwrap();
+    assert_eq!(judged[0].said(), "undecided");
+    let (paced_a, paced_b) = both(Some(50.0));
+    let judged = judge(&rules, &paced_a, &paced_b).unwrap();
+    let said: Vec<_> = judged.iter().map(Judgement::said).collect();
+    assert_eq!(said, ["no change within 15 %", "no change within 5 %"]);
+    rules.ask(Measure::Throughput, 0.05);
+    let judged = judge(&rules, &paced_a, &paced_b).unwrap();
+    assert_eq!(judged[0].said(), "undecided");
+}
+
+#[test]
 fn noise_floors_are_what_nineteen_of_twenty_stayed_below() {
     let rules = Rules::new(1);
     let comparisons: Vec<_> = (0..=20)

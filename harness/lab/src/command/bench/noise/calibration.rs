@@ -103,6 +103,7 @@ mod tests {
             interval: (ratio, ratio),
             p: 0.5,
             effect: 0.05,
+            within: None,
             noise_floor: None,
             a: Vec::new(),
             b: Vec::new(),
