@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sanlab_record::RunRecord;
 
+use crate::load::counted;
 use crate::measure::Measure;
 use crate::report::Report;
 use crate::series::{Figures, Series, figures};
@@ -30,9 +31,9 @@ pub(crate) struct Summary {
 /// Every series of the report's runs, apart by what they were given.
 pub(crate) fn benchmarks(report: &Report) -> Vec<Benchmark> {
     let mut found: BTreeMap<(String, Series), Vec<Figures>> = BTreeMap::new();
-    for run in &report.runs {
-        for figures in figures(&run.record) {
-            let key = (short_name(&run.record, &figures), figures.series.clone());
+    for record in counted(&report.runs, &report.comparisons) {
+        for figures in figures(record) {
+            let key = (short_name(record, &figures), figures.series.clone());
             found.entry(key).or_default().push(figures);
         }
     }

@@ -76,6 +76,34 @@ impl LoadedRun {
     }
 }
 
+impl LoadedComparison {
+    /// The records of the runs that did not count: of each side that has one more than there are pairs, the first.
+    fn discarded(&self) -> impl Iterator<Item = PathBuf> {
+        let Comparison { a, b, pairs, .. } = &self.comparison;
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        [a, b]
+            .into_iter()
+            .filter(|side| side.records.len() > *pairs)
+            .filter_map(|side| side.records.first())
+            .map(|record| folder.join(record))
+    }
+}
+
+/// Runs whose figures count: all but those that one of the comparisons discarded, for they did more than the others, on a fleet
+/// that had done nothing yet.
+pub fn counted<'r>(
+    runs: &'r [LoadedRun],
+    comparisons: &[LoadedComparison],
+) -> impl Iterator<Item = &'r RunRecord> {
+    let discarded: BTreeSet<PathBuf> = comparisons
+        .iter()
+        .flat_map(LoadedComparison::discarded)
+        .collect();
+    runs.iter()
+        .filter(move |run| !discarded.contains(&run.path))
+        .map(|run| &run.record)
+}
+
 /// Reads every `record.json` and `comparison.json` below the folders, and the files that are named themselves, whatever they
 /// are called. Each file is read by its own format, so that old and new may lie side by side. Either all of it can be read, or
 /// the error lists every file that cannot. A file that is reached twice counts once; links below a folder are not followed.

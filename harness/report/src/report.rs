@@ -6,7 +6,7 @@ use sanlab_record::Outcome;
 use serde::Serialize;
 
 use crate::baseline::AgainstBaseline;
-use crate::load::{Loaded, LoadedComparison, LoadedRun};
+use crate::load::{Loaded, LoadedComparison, LoadedRun, counted};
 use crate::series::{Figures, Series, figures};
 use crate::trend::{self, Trend};
 use crate::verdict::Verdict;
@@ -54,7 +54,7 @@ impl Report {
         baseline: Option<AgainstBaseline>,
     ) -> Self {
         let Loaded { runs, comparisons } = loaded;
-        let now: Vec<_> = runs.iter().flat_map(|run| figures(&run.record)).collect();
+        let now: Vec<_> = counted(&runs, &comparisons).flat_map(figures).collect();
         Self {
             title: title.to_owned(),
             made,
@@ -66,11 +66,10 @@ impl Report {
         }
     }
 
-    /// What all of its runs say, the oldest first.
+    /// What its runs say, the oldest first; without those that comparisons discarded.
     pub fn figures(&self) -> Vec<Figures> {
-        self.runs
-            .iter()
-            .flat_map(|run| figures(&run.record))
+        counted(&self.runs, &self.comparisons)
+            .flat_map(figures)
             .collect()
     }
 

@@ -94,8 +94,9 @@ fn import(path: &Path, paths: Vec<PathBuf>) -> Result<(), LabError> {
     let records: Vec<RunRecord> = if others.is_empty() {
         Vec::new()
     } else {
-        let runs = load::load(&others)?.runs;
-        runs.into_iter().map(|run| run.record).collect()
+        let loaded = load::load(&others)?;
+        let counted = load::counted(&loaded.runs, &loaded.comparisons);
+        counted.cloned().collect()
     };
     let mut history = History::open(path)?;
     let mut all = vec![history.import(&records)?];

@@ -61,10 +61,8 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
     let past = history
         .as_ref()
         .map_or_else(|| Ok(Vec::new()), History::figures)?;
-    let runs: Vec<Figures> = loaded
-        .runs
-        .iter()
-        .flat_map(|run| figures(&run.record))
+    let runs: Vec<Figures> = load::counted(&loaded.runs, &loaded.comparisons)
+        .flat_map(figures)
         .collect();
     let made = since_1970().as_secs_f64();
     let baseline = match &arguments.baseline {

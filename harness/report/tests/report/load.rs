@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use sanlab_record::{FORMAT, OLDEST_FORMAT};
-use sanlab_report::load::load;
+use sanlab_report::load::{counted, load};
 use sanlab_report::{FileFault, ReportError};
 
 use crate::sample::{comparison, day, fixtures, judgement, run};
@@ -43,6 +43,30 @@ fn every_format_is_read_side_by_side() {
     formats.dedup();
     let all: Vec<_> = (OLDEST_FORMAT..=FORMAT).collect();
     assert_eq!(formats, all, "there is a record of every format ever");
+}
+
+#[test]
+fn what_a_comparison_discarded_does_not_count() {
+    let mut compared = comparison(vec![judgement(Measure::Throughput, Verdict::NoChange, 1.0)]);
+    compared.comparison.pairs = 1;
+    compared.comparison.a.records = ["a-0", "a-1"]
+        .map(|run| format!("{run}/record.json"))
+        .to_vec();
+    // This side was proved a moment before: its first run counts.
+    compared.comparison.b.records = vec!["b-1/record.json".to_owned()];
+    let compared = serde_json::to_vec(&compared.comparison).expect("plain data");
+    let [first, second, third] = [1, 2, 3].map(|day| run(day, [90.0, 91.0]).to_json());
+    let folder = folder(&[
+        ("x/comparison.json", &compared),
+        ("x/a-0/record.json", first.as_bytes()),
+        ("x/a-1/record.json", second.as_bytes()),
+        ("x/b-1/record.json", third.as_bytes()),
+    ]);
+    let loaded = load(&[folder.path().to_owned()]).expect("all good");
+    let days: Vec<_> = counted(&loaded.runs, &loaded.comparisons)
+        .map(|record| record.started)
+        .collect();
+    assert_eq!((loaded.runs.len(), days), (3, vec![day(2), day(3)]));
 }
 
 #[test]
