@@ -188,22 +188,22 @@ pub fn draw(activity: &Activity, width: f64) -> String {
     svg.finish()
 }
 
-/// How much room the marks' numbers take, and in which row each stands so that none covers another, while there is room.
+/// How much room the marks' numbers take, and in which row each stands so that none covers another.
 fn place_marks(marks: &[Mark], scale: &Scale) -> (f64, Vec<usize>) {
-    const ROWS: usize = 4;
-    let mut ends = [f64::NEG_INFINITY; ROWS];
+    let mut ends: Vec<f64> = Vec::new();
     let mut rows = Vec::with_capacity(marks.len());
     for mark in marks {
         let x = scale.at(mark.at);
-        let row = ends.iter().position(|end| *end <= x).unwrap_or(ROWS - 1);
-        ends[row] = x + 16.5;
+        let free = ends.iter().position(|end| *end <= x);
+        let row = free.unwrap_or(ends.len());
+        let end = x + 16.5;
+        match ends.get_mut(row) {
+            Some(last) => *last = end,
+            None => ends.push(end),
+        }
         rows.push(row);
     }
-    let high = rows
-        .iter()
-        .max()
-        .map_or(4.0, |row| (*row as f64 + 1.0) * 17.0 + 4.0);
-    (high, rows)
+    (ends.len() as f64 * 17.0 + 4.0, rows)
 }
 
 /// In which row each step stands: the first that is free when it begins.
