@@ -42,7 +42,7 @@ pub struct Window {
     pub series: Series,
     /// What the last of them was made of.
     pub origin: BTreeMap<String, String>,
-    /// By measure, the mean of each run's repetitions, the oldest run first.
+    /// By measure, each run's figure ([`Figures::figure`]), the oldest run first.
     pub means: BTreeMap<Measure, Vec<f64>>,
 }
 
@@ -267,12 +267,12 @@ fn by_series(figures: &[Figures]) -> BTreeMap<&Series, Vec<&Figures>> {
     series
 }
 
-/// The means of runs by measure; a measure that no run has is absent.
+/// The figures of runs by measure; a measure that no run has is absent.
 fn means(runs: &[&Figures]) -> BTreeMap<Measure, Vec<f64>> {
     Measure::ALL
         .into_iter()
         .filter_map(|measure| {
-            let means: Vec<_> = runs.iter().filter_map(|run| run.mean(measure)).collect();
+            let means: Vec<_> = runs.iter().filter_map(|run| run.figure(measure)).collect();
             (!means.is_empty()).then_some((measure, means))
         })
         .collect()

@@ -92,7 +92,7 @@ pub(crate) fn apart<'a>(
 fn summary(runs: &[Figures], measure: Measure) -> Option<Summary> {
     let means: Vec<_> = runs
         .iter()
-        .filter_map(|run| run.mean(measure))
+        .filter_map(|run| run.figure(measure))
         .filter(|mean| mean.is_finite())
         .collect();
     let spread = match (means.len(), runs) {

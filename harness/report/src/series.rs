@@ -10,6 +10,7 @@ use sanlab_record::{Outcome, RunRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Measure;
+use crate::statistics;
 
 /// What makes figures comparable over time. Two runs with the same circumstances are of the same series, whatever images,
 /// kernels, QEMU or lab they used: those are what may change the figures, and stand in [`Figures::origin`].
@@ -40,9 +41,18 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The run's figure for a measure: the mean of its repetitions.
-    pub fn mean(&self, measure: Measure) -> Option<f64> {
-        crate::statistics::mean(self.repetitions.get(&measure)?)
+    /// The run's figure for a measure: the mean of its repetitions; of what is counted, of the lower half of them.
+    ///
+    /// Whatever else goes on adds to a count: a guest that waits longer has more ticks of its clock, a lost segment is sent again.
+    /// Nothing takes away from it. Of 495 runs of the same the mean of all four repetitions varied by 1.3 %, that of the lower two
+    /// by 0.9 %; and beside other work on the host a cost of 5 % was found by these with four runs a side where it was not by those.
+    pub fn figure(&self, measure: Measure) -> Option<f64> {
+        let repetitions = self.repetitions.get(&measure)?;
+        if measure.is_timed() {
+            statistics::mean(repetitions)
+        } else {
+            statistics::mean_of_lower_half(repetitions)
+        }
     }
 }
 

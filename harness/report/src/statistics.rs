@@ -22,7 +22,9 @@ mod location;
 mod signs;
 mod student;
 
-pub use location::{coefficient_of_variation, mean, median, quantile, trimmed_mean};
+pub use location::{
+    coefficient_of_variation, mean, mean_of_lower_half, median, quantile, trimmed_mean,
+};
 
 /// The confidence of [`Estimate::interval`].
 pub const CONFIDENCE: f64 = 0.90;

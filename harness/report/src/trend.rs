@@ -20,7 +20,7 @@ const SEED: u64 = 6;
 pub struct Point {
     /// When the run began, seconds since 1970.
     pub started: f64,
-    /// The mean of its repetitions.
+    /// Its figure: the mean of its repetitions, of what is counted that of their lower half.
     pub mean: f64,
     /// Its lowest repetition.
     pub low: f64,
@@ -101,7 +101,7 @@ fn point(run: &Figures, measure: Measure) -> Option<Point> {
     let repetitions = run.repetitions.get(&measure)?;
     Some(Point {
         started: run.started,
-        mean: run.mean(measure)?,
+        mean: run.figure(measure)?,
         low: repetitions.iter().copied().fold(f64::INFINITY, f64::min),
         high: repetitions
             .iter()

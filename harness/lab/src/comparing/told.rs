@@ -31,10 +31,10 @@ fn ran(turn: Turn, record: &RunRecord) -> String {
     let mut text = format!("{which}: {} in {}", record.outcome.as_str(), took(seconds));
     for figures in figures(record) {
         let mut parts = Vec::new();
-        if let Some(rate) = figures.mean(Measure::Throughput) {
+        if let Some(rate) = figures.figure(Measure::Throughput) {
             parts.push(format!("{rate:.1} MiB/s"));
         }
-        if let Some(instructions) = figures.mean(Measure::Instructions) {
+        if let Some(instructions) = figures.figure(Measure::Instructions) {
             parts.push(format!("{:.2} M instructions/MiB", instructions / 1e6));
         }
         if !parts.is_empty() {

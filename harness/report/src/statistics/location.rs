@@ -5,6 +5,11 @@ pub fn mean(figures: &[f64]) -> Option<f64> {
     (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
 }
 
+/// The mean of the lower half, with the one in the middle; None of nothing.
+pub fn mean_of_lower_half(figures: &[f64]) -> Option<f64> {
+    mean(&sorted(figures)[..figures.len().div_ceil(2)])
+}
+
 /// The median; None of nothing.
 pub fn median(figures: &[f64]) -> Option<f64> {
     quantile(figures, 0.5)
@@ -61,6 +66,9 @@ mod tests {
         assert_eq!(trimmed_mean(&[1.0, 2.0, 3.0, 4.0, 1000.0]), Some(3.0));
         assert_eq!(trimmed_mean(&[6.0, 3.0, 2.0, 1.0]), Some(2.5));
         assert_eq!(trimmed_mean(&[1.0, 2.0, 6.0]), Some(3.0));
+        assert_eq!(mean_of_lower_half(&[9.0, 1.0, 2.0, 3.0]), Some(1.5));
+        assert_eq!(mean_of_lower_half(&[9.0, 2.0, 1.0]), Some(1.5));
+        assert_eq!(mean_of_lower_half(&[9.0]), Some(9.0));
         assert_eq!(
             coefficient_of_variation(&[9.0, 11.0]),
             Some(2f64.sqrt() / 10.0)
@@ -70,6 +78,7 @@ mod tests {
     #[test]
     fn nothing_has_no_place() {
         assert_eq!(mean(&[]), None);
+        assert_eq!(mean_of_lower_half(&[]), None);
         assert_eq!(median(&[]), None);
         assert_eq!(trimmed_mean(&[]), None);
         assert_eq!(coefficient_of_variation(&[1.0]), None);

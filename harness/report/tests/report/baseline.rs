@@ -38,7 +38,7 @@ fn it_keeps_the_last_runs_and_survives_its_file() {
     assert_eq!(means.len(), 20);
     assert_eq!(
         Some(means[19]),
-        all(&runs(29..30, 100.0))[0].mean(Measure::Throughput),
+        all(&runs(29..30, 100.0))[0].figure(Measure::Throughput),
         "the last one is the latest"
     );
     let folder = tempfile::tempdir().expect("a folder");

@@ -138,8 +138,8 @@ fn a_count_without_one_of_the_guests_is_none() {
             .repetitions
             .contains_key(&Measure::Instructions)
     );
-    assert_eq!(figures(&record)[0].mean(Measure::Instructions), None);
-    assert_eq!(figures(&record)[0].mean(Measure::Throughput), Some(24.0));
+    assert_eq!(figures(&record)[0].figure(Measure::Instructions), None);
+    assert_eq!(figures(&record)[0].figure(Measure::Throughput), Some(24.0));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn table(runs: &[Vec<Figures>]) -> String {
                 let all = runs.iter().flatten();
                 all.filter(|figures| figures.series.step == step)
             };
-            let means: Vec<f64> = of_step().filter_map(|it| it.mean(measure)).collect();
+            let means: Vec<f64> = of_step().filter_map(|it| it.figure(measure)).collect();
             let Some(middle) = median(&means) else {
                 continue;
             };
