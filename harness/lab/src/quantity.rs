@@ -23,6 +23,12 @@ pub(crate) fn age_of(then: SystemTime, now: SystemTime) -> String {
     age(age_of.as_secs_f64())
 }
 
+/// `1 pair`, `4 pairs`.
+pub(crate) fn pairs(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} pair{plural}")
+}
+
 /// `1.5 GiB`, `480 MiB`: three figures and the unit.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [

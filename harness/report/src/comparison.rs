@@ -193,7 +193,8 @@ pub fn judge(
             same_host(&a.series, &b.series)?;
         }
         let of_both = |measure: Measure| -> (Vec<f64>, Vec<f64>) {
-            let both = |(a, b): &(&Figures, &Figures)| Some((a.figure(measure)?, b.figure(measure)?));
+            let both =
+                |(a, b): &(&Figures, &Figures)| Some((a.figure(measure)?, b.figure(measure)?));
             pairs.iter().filter_map(both).unzip()
         };
         let has_paced = !of_both(Measure::PacedThroughput).0.is_empty();

@@ -158,7 +158,8 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         0 => String::new(),
         pairs => {
             print(&comparison_table(comparison))?;
-            format!("\nwhat the {pairs} pairs before it tell stands above, and is not kept")
+            let pairs = crate::quantity::pairs(pairs);
+            format!("\nwhat {pairs} before it told stands above, and is not kept")
         }
     };
     print(&format!(
@@ -171,17 +172,17 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
 }
 
 fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
-    let pairs = course.pairs();
+    let pairs = crate::quantity::pairs(course.pairs());
     let took = crate::quantity::took(course.seconds);
     match &course.end {
-        End::Firm => format!("the verdict stands after {pairs} pairs, {took}"),
-        End::Budget => format!(
-            "the budget is spent after {pairs} pairs, {took}; a larger --budget may tell more"
-        ),
-        _ if *arguments.pairs.start() == *arguments.pairs.end() => {
-            format!("{pairs} pairs as asked, {took}")
+        End::Firm => format!("the verdict stands after {pairs}, {took}"),
+        End::Budget => {
+            format!("the budget is spent after {pairs}, {took}; a larger --budget may tell more")
         }
-        _ => format!("{pairs} pairs are the most that were allowed, {took}; --pairs allows more"),
+        _ if *arguments.pairs.start() == *arguments.pairs.end() => {
+            format!("{pairs} as asked, {took}")
+        }
+        _ => format!("{pairs}, the most that were allowed, {took}; --pairs allows more"),
     }
 }
 

@@ -47,7 +47,6 @@ fn ran(turn: Turn, record: &RunRecord) -> String {
 
 /// `after 4 pairs: undecided (2 regressed, 3 no change, 1 undecided); worst: write: throughput -9.8 %`.
 fn judged(pairs: usize, judgements: &[Judgement]) -> String {
-    let plural = if pairs == 1 { "" } else { "s" };
     let counts: Vec<String> = [
         Verdict::Regressed,
         Verdict::Undecided,
@@ -61,7 +60,8 @@ fn judged(pairs: usize, judgements: &[Judgement]) -> String {
     })
     .collect();
     let mut text = format!(
-        "after {pairs} pair{plural}: {}",
+        "after {}: {}",
+        crate::quantity::pairs(pairs),
         comparison::overall(judgements).as_str()
     );
     if !counts.is_empty() {
