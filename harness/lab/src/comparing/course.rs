@@ -11,6 +11,9 @@ use sanlab_run::Extent;
 
 use crate::LabError;
 
+/// A regression that stands after so many times the fewest pairs is enough: what is undecided then could not change the whole.
+const GRAVE: usize = 2;
+
 /// Which side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Letter {
@@ -98,6 +101,9 @@ pub(crate) trait Jury {
 
     /// Whether more runs are needed for none of them.
     fn is_firm(&self, judgements: &[Judgement]) -> bool;
+
+    /// Whether the whole verdict is one that no other could outweigh.
+    fn is_gravest(&self, judgements: &[Judgement]) -> bool;
 }
 
 /// When there is enough.
@@ -229,7 +235,9 @@ pub(crate) async fn run(
                 pairs: pair,
                 judgements: &judgements,
             });
-            if pair >= *bounds.pairs.start() && jury.is_firm(&judgements) {
+            let fewest = *bounds.pairs.start();
+            let is_grave = pair >= GRAVE * fewest && jury.is_gravest(&judgements);
+            if pair >= fewest && (jury.is_firm(&judgements) || is_grave) {
                 break End::Firm;
             }
         }

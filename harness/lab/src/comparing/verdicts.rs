@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sanlab_report::comparison::{self, Comparison, FORMAT, Rules};
 use sanlab_report::measure::Measure;
 use sanlab_report::series::Figures;
-use sanlab_report::verdict::Judgement;
+use sanlab_report::verdict::{Judgement, Verdict};
 
 use super::course::{Course, Jury, Records, Sides};
 use super::guests::relative;
@@ -91,6 +91,10 @@ impl Jury for Verdicts<'_> {
             .filter(|it| self.awaited.contains(&it.measure));
         let awaited: Vec<Judgement> = awaited.cloned().collect();
         !awaited.is_empty() && comparison::is_firm(&awaited)
+    }
+
+    fn is_gravest(&self, judgements: &[Judgement]) -> bool {
+        self.awaited.is_empty() && comparison::overall(judgements) == Verdict::Regressed
     }
 }
 
