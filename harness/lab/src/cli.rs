@@ -66,7 +66,8 @@ enum Command {
     /// A and B are the scenario with settings in place of what its file says: keys of the file by their way through it
     /// (`mtu`, `layer.striped.chunk`, `step.LABEL.bs`), `kernel` or `kernel.x86` (a vmlinux or bzImage of yours), `qemu` (a
     /// folder with its programs), `sanlab` (a git revision, whose program does the runs). Each pair is run as AB or BA in
-    /// turn; the first is run whole, checked, and discarded. Exit codes: 0 no change or improved, 1 regressed, 5 undecided.
+    /// turn; the first is run whole, checked, and discarded. It ends when nothing is undecided, or a regression stands after
+    /// twice the fewest pairs. Exit codes: 0 no change or improved, 1 regressed, 5 undecided.
     Compare(compare::Arguments),
     /// Verdicts, trends and pages from records that are there
     ///
