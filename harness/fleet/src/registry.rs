@@ -42,11 +42,21 @@ pub struct Swept {
 impl Registry {
     /// Opens the user's registry and sweeps it; says what it swept.
     pub fn open() -> Result<(Self, Vec<Swept>), FleetError> {
-        let base = match env::var_os("SANLAB_RUNTIME") {
+        Self::at(Self::of_user()?)
+    }
+
+    /// Whether [`open`](Self::open) would accept the user's folder: to be asked before long work that ends in runs. Makes the
+    /// folder where there is none, and sweeps nothing.
+    pub fn examine() -> Result<(), FleetError> {
+        let base = Self::of_user()?;
+        Self { base }.make_private()
+    }
+
+    fn of_user() -> Result<PathBuf, FleetError> {
+        Ok(match env::var_os("SANLAB_RUNTIME") {
             Some(folder) => std::path::absolute(folder)?,
             None => env::temp_dir().join(format!("sanlab-{}", rustix::process::getuid().as_raw())),
-        };
-        Self::at(base)
+        })
     }
 
     /// Opens the registry in a folder of the caller's choice, and sweeps it.

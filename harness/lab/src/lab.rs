@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Event, RunRecord};
@@ -97,14 +98,16 @@ impl Lab {
         RunFolder::create(&self.project)
     }
 
-    /// An error that names what the host lacks and the command that installs it, when something is missing.
+    /// An error when no guest could run here: it says what is wrong with the folder of runs, or names what the host lacks and the
+    /// command that installs it. To be asked before images are built.
     pub fn require_host(&self) -> Result<(), LabError> {
+        Registry::examine()?;
         host::require_everything()
     }
 
     /// For tests: why no guest can run here. Where `SANLAB_REQUIRE_VMS` is 1, that is an error.
     pub fn cannot_run_guests(&self) -> Result<Option<LabError>, LabError> {
-        match self.require_host() {
+        match host::require_everything() {
             Ok(()) => Ok(None),
             Err(lacking) if std::env::var("SANLAB_REQUIRE_VMS").is_ok_and(|value| value == "1") => {
                 Err(lacking)

@@ -1,5 +1,6 @@
 //! The program as a stranger calls it, as far as no guest is needed.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -226,4 +227,25 @@ fn plan_says_whether_a_scenario_is_fresh_and_what_it_leaves_to_the_lab() {
     let forked = plan("scenarios/nbd-striped-ocfs2/linear.toml");
     assert!(forked.contains("forked from"), "{forked}");
     assert!(forked.contains("MTU 16000, the lab's default"), "{forked}");
+}
+
+#[test]
+fn a_runtime_folder_that_others_may_enter_is_told_before_images_are_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let [cache, runs, runtime] = ["cache", "runs", "runtime"].map(|name| folder.path().join(name));
+    fs_err::create_dir(&runtime).unwrap();
+    fs_err::set_permissions(&runtime, PermissionsExt::from_mode(0o755)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sanlab"))
+        .args(["run", "scenarios/nbd-striped-ocfs2/mount.toml"])
+        .current_dir(project())
+        .env("SANLAB_CACHE", &cache)
+        .env("SANLAB_RUNS", &runs)
+        .env("SANLAB_RUNTIME", &runtime)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("its mode is not 0700"), "{said}");
+    assert!(said.contains("set SANLAB_RUNTIME"), "{said}");
+    assert!(!cache.exists() && !runs.exists(), "{said}");
 }
