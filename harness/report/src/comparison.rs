@@ -249,6 +249,33 @@ pub fn overall(judgements: &[Judgement]) -> Verdict {
         .unwrap_or(Verdict::Undecided)
 }
 
+/// Of each step whose throughput at even pace and whose instructions say the opposite of each other, a sentence: there an
+/// average instruction takes longer on one side than on the other, and what was taken for the host's pace is partly the guests'.
+pub fn contradictions(judgements: &[Judgement]) -> Vec<String> {
+    let change = |step: &str, measure: Measure| {
+        let mut all = judgements.iter();
+        let it = all.find(|one| one.step == step && one.measure == measure)?;
+        matches!(it.verdict, Verdict::Regressed | Verdict::Improved).then_some(it.verdict)
+    };
+    let sentence = |step: &str| {
+        let paced = change(step, Measure::PacedThroughput)?;
+        let instructions = change(step, Measure::Instructions)?;
+        (paced != instructions).then(|| {
+            format!(
+                "{step}: {} {paced}, but {} {instructions}. The two sides' instructions are of different kinds, so that the \
+                 former is partly theirs and not the host's: go by {}.",
+                Measure::PacedThroughput.title(),
+                Measure::Instructions.title(),
+                Measure::Throughput.title(),
+            )
+        })
+    };
+    let paced = judgements
+        .iter()
+        .filter(|one| one.measure == Measure::PacedThroughput);
+    paced.filter_map(|one| sentence(&one.step)).collect()
+}
+
 /// What comparisons of a thing with itself, as they ended, differed by: by measure, what 95 of 100 stayed below, of all steps.
 /// Differences as great as that are this host's noise.
 pub fn noise_floors(comparisons: &[Vec<Judgement>]) -> BTreeMap<Measure, f64> {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use sanlab_record::{Failure, Outcome, RunRecord};
 
 use crate::benchmark::apart;
-use crate::comparison::{Comparison, Side};
+use crate::comparison::{Comparison, Side, contradictions};
 use crate::load::LoadedRun;
 use crate::moment;
 use crate::number::{change, figure, probability, seconds, share};
@@ -140,6 +140,9 @@ fn comparison(text: &mut String, comparison: &Comparison) {
         .map(|judgement| (None, judgement))
         .collect();
     table(text, &rows);
+    for told in contradictions(&comparison.judgements) {
+        let _ = writeln!(text, "\n{}", escape(&told));
+    }
 }
 
 fn side(side: &Side) -> String {

@@ -7,14 +7,14 @@ use std::fmt::Write;
 
 use sanlab_record::Outcome;
 
-use crate::comparison::{Comparison, Side};
+use crate::comparison::{Comparison, Side, contradictions};
 use crate::load::LoadedRun;
 use crate::moment;
 use crate::number::{change, figure, probability, seconds, share};
 use crate::report::Report;
 use crate::statistics::{CONFIDENCE, median};
 use crate::telling::telling;
-use crate::trend::{Standing, Trend};
+use crate::trend::Trend;
 use crate::verdict::Judgement;
 use table::Table;
 
@@ -29,6 +29,9 @@ pub fn comparison_table(comparison: &Comparison) -> String {
     text.push('\n');
     let judgements = comparison.judgements.iter();
     text.push_str(&judged(judgements.map(|one| (one.step.as_str(), one))));
+    for told in contradictions(&comparison.judgements) {
+        line(&mut text, &format!("\n  {}", table::plain(&told)));
+    }
     let pairs = comparison.pairs;
     line(
         &mut text,
@@ -144,7 +147,7 @@ fn trends(trends: &[Trend]) -> String {
     if followed.is_empty() {
         return String::new();
     }
-    let told: Vec<&&Trend> = followed.iter().filter(|trend| is_telling(trend)).collect();
+    let told: Vec<&&Trend> = followed.iter().filter(|trend| trend.is_telling()).collect();
     let usual = followed.len() - told.len();
     let mut table = Table::new(&[
         "series", "measure", ">runs", ">latest", "unit", "changed", "stands",
@@ -177,17 +180,6 @@ fn trends(trends: &[Trend]) -> String {
         return format!("\ntrends\n{rest}");
     }
     format!("\ntrends\n{}{rest}", table.render(2))
-}
-
-/// Whether there is more to say than that it is as usual.
-fn is_telling(trend: &Trend) -> bool {
-    /// Of fewer runs one is often the worst or the best.
-    const ENOUGH: usize = 5;
-    let is_out = |standing: &Standing| {
-        standing.runs >= ENOUGH
-            && (standing.worse_than == standing.runs || standing.better_than == standing.runs)
-    };
-    !trend.changes.is_empty() || trend.standing.as_ref().is_some_and(is_out)
 }
 
 /// A line a scenario with its settings, and below them why runs did not pass, the latest last.

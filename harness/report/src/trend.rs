@@ -59,7 +59,7 @@ pub struct Trend {
     pub measure: Measure,
     /// Its runs, the oldest first; never empty.
     pub points: Vec<Point>,
-    /// Where the level changed for good; indices into `points`, in order.
+    /// Where the level changed for good, by the measure's least effect of interest or more; indices into `points`, in order.
     pub changes: Vec<ChangePoint>,
     /// The latest against those before; absent where there is one run only.
     pub standing: Option<Standing>,
@@ -91,10 +91,25 @@ fn trend(series: &Series, measure: Measure, runs: &[&Figures]) -> Option<Trend> 
     Some(Trend {
         series: series.clone(),
         measure,
-        changes: change_point::find(&means, SEED),
+        changes: of_interest(change_point::find(&means, SEED), measure.effect()),
         standing: standing(&means, measure),
         points,
     })
+}
+
+/// What is counted hardly varies, so that changes are found in it that nobody would look at. Several in one direction are told
+/// as one as soon as they come to enough.
+fn of_interest(changes: Vec<ChangePoint>, effect: f64) -> Vec<ChangePoint> {
+    let mut level = changes.first().map(|first| first.before);
+    let told = changes.into_iter().filter_map(|change| {
+        let before = level?;
+        if (change.after / before - 1.0).abs() < effect {
+            return None;
+        }
+        level = Some(change.after);
+        Some(ChangePoint { before, ..change })
+    });
+    told.collect()
 }
 
 fn point(run: &Figures, measure: Measure) -> Option<Point> {
@@ -144,6 +159,19 @@ fn standing(means: &[f64], measure: Measure) -> Option<Standing> {
 }
 
 impl Trend {
+    /// Whether there is more to say than that it is as usual: the level changed, or the latest run is out of the range of
+    /// enough others, by the measure's least effect of interest or more.
+    pub(crate) fn is_telling(&self) -> bool {
+        /// Of fewer runs one is often the worst or the best.
+        const ENOUGH: usize = 5;
+        let is_out = |standing: &Standing| {
+            standing.runs >= ENOUGH
+                && (standing.worse_than == standing.runs || standing.better_than == standing.runs)
+                && (standing.ratio - 1.0).abs() >= self.measure.effect()
+        };
+        !self.changes.is_empty() || self.standing.as_ref().is_some_and(is_out)
+    }
+
     /// One sentence for people: how the latest run stands, or that there is nothing to hold it against.
     pub fn says(&self) -> String {
         let Some(standing) = self.standing else {
@@ -182,6 +210,40 @@ mod tests {
             origin: BTreeMap::new(),
             repetitions: BTreeMap::from([(Measure::Throughput, throughput.to_vec())]),
         }
+    }
+
+    #[test]
+    fn small_changes_are_told_when_they_come_to_enough() {
+        let change = |index, before, after| ChangePoint {
+            index,
+            before,
+            after,
+            p: 0.002,
+        };
+        let creeping = vec![
+            change(3, 100.0, 101.0),
+            change(6, 101.0, 102.5),
+            change(9, 102.5, 103.0),
+            change(12, 103.0, 90.0),
+        ];
+        let told = of_interest(creeping, 0.02);
+        assert_eq!(told, [change(6, 100.0, 102.5), change(12, 102.5, 90.0)]);
+        assert_eq!(of_interest(vec![change(3, 1.0, 1.0001)], 0.02), []);
+    }
+
+    #[test]
+    fn the_latest_tells_something_when_it_is_out_of_range_and_that_is_of_interest() {
+        let is_telling = |latest: f64| {
+            let before = [100.0, 100.1, 100.2, 100.1, 100.0];
+            let rates = before.into_iter().chain([latest]).enumerate();
+            let runs: Vec<_> = rates
+                .map(|(at, rate)| run(at as f64, "dd", &[rate]))
+                .collect();
+            trends(&runs)[0].is_telling()
+        };
+        assert!(!is_telling(100.15), "in their range");
+        assert!(!is_telling(99.0), "worse than any, by one in a hundred");
+        assert!(is_telling(90.0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::judgements::{Charts, Gallery, Judgements};
 use super::{Card, word};
-use crate::comparison::{Comparison, Side};
+use crate::comparison::{Comparison, Side, contradictions};
 use crate::load::LoadedComparison;
 use crate::measure::Measure;
 use crate::verdict::{Judgement, Verdict};
@@ -25,6 +25,7 @@ pub(super) struct ComparisonSection {
     a: Vec<String>,
     b: Vec<String>,
     judgements: Judgements,
+    contradictions: Vec<String>,
     confidence: String,
     shown: Gallery,
     folded: Gallery,
@@ -62,6 +63,7 @@ impl ComparisonSection {
             a: word::settings(&comparison.a.settings),
             b: word::settings(&comparison.b.settings),
             judgements: Judgements::new(&judgements, &names),
+            contradictions: contradictions(&comparison.judgements),
             confidence: number::share(statistics::CONFIDENCE),
             shown: gallery(&|one| is_telling(one)),
             folded: gallery(&|one| !is_telling(one)),

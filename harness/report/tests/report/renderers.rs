@@ -9,8 +9,9 @@ use sanlab_report::load::Loaded;
 use sanlab_report::measure::Measure;
 use sanlab_report::report::Report;
 use sanlab_report::series::figures;
+use sanlab_report::terminal::comparison_table;
 use sanlab_report::verdict::Verdict;
-use sanlab_report::{bencher, json, junit, markdown};
+use sanlab_report::{bencher, html, json, junit, markdown};
 use serde_json::Value;
 
 use crate::sample::{comparison, day, hostile, judgement, loaded, run};
@@ -143,6 +144,28 @@ fn hostile_words_stay_words_in_markdown() {
         assert!(!outside.contains(word), "{word} in:\n{outside}");
     }
     assert!(!text.contains('\u{1b}') && !text.contains('\u{0}'));
+}
+
+#[test]
+fn an_even_pace_that_instructions_contradict_is_told() {
+    let told = |paced: Verdict, instructions: Verdict| {
+        let comparison = comparison(vec![
+            judgement(Measure::PacedThroughput, paced, 1.095),
+            judgement(Measure::Instructions, instructions, 1.092),
+        ]);
+        let table = comparison_table(&comparison.comparison);
+        let loaded = Loaded {
+            runs: Vec::new(),
+            comparisons: vec![comparison],
+        };
+        let report = Report::new("", day(10), loaded, &[], None);
+        let forms = [table, markdown::render(&report), html::render(&report)];
+        forms.map(|text| text.contains("go by throughput"))
+    };
+    assert_eq!(told(Verdict::Improved, Verdict::Regressed), [true; 3]);
+    assert_eq!(told(Verdict::Regressed, Verdict::Improved), [true; 3]);
+    assert_eq!(told(Verdict::Regressed, Verdict::Regressed), [false; 3]);
+    assert_eq!(told(Verdict::Improved, Verdict::NoChange), [false; 3]);
 }
 
 #[test]
