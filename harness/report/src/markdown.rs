@@ -200,10 +200,12 @@ fn table(text: &mut String, rows: &[(Option<&Series>, &Judgement)]) {
 
 /// Pair by pair, B by A; where there are no pairs, both sides one after the other.
 fn pairs(judgement: &Judgement) -> String {
-    let Judgement { a, b, .. } = judgement;
+    let Judgement { a, b, effect, .. } = judgement;
+    // From the least effect of interest one way to that the other.
+    let span = 2.0 * effect;
     if a.len() == b.len() {
         let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| b / a).collect();
-        return sparkline(&ratios);
+        return sparkline(&ratios, span);
     }
     // A gap between the two, on one scale.
     let runs: Vec<_> = a
@@ -212,7 +214,7 @@ fn pairs(judgement: &Judgement) -> String {
         .chain([f64::NAN])
         .chain(b.iter().copied())
         .collect();
-    sparkline(&runs)
+    sparkline(&runs, span)
 }
 
 fn middle(figures: &[f64]) -> String {
@@ -306,7 +308,10 @@ fn trends(text: &mut String, trends: &[Trend]) {
             trend.measure.unit(),
             figure(means.last().copied().unwrap_or(f64::NAN)),
             trend.says(),
-            sparkline(&means[means.len().saturating_sub(LINE)..]),
+            sparkline(
+                &means[means.len().saturating_sub(LINE)..],
+                2.0 * trend.measure.effect()
+            ),
             means.len(),
             changes(trend),
         );
