@@ -180,6 +180,9 @@ fn judged(scenario: &str, judgement: &Judgement) -> TestCase {
     let mut case = TestCase::new(format!("{} {}", judgement.step, measure.title()), status);
     case.set_classname(scenario);
     case.add_property(Property::new("verdict", judgement.verdict.as_str()));
+    if let Some(within) = judgement.within {
+        case.add_property(Property::new("within", within.to_string()));
+    }
     case.add_property(Property::new("ratio", judgement.ratio.to_string()));
     case
 }
