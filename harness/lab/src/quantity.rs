@@ -11,8 +11,11 @@ pub(crate) fn age(seconds: f64) -> String {
     format!("{:.0} {unit}", (seconds / length).floor())
 }
 
-/// `0.39 s`, `9.5 s`: hundredths only where they matter.
+/// `0.39 s`, `9.5 s`, `2 min 05 s`: hundredths only where they matter.
 pub(crate) fn took(seconds: f64) -> String {
+    if seconds >= 99.95 {
+        return sanlab_report::number::seconds(seconds);
+    }
     let places = if seconds < 0.995 { 2 } else { 1 };
     format!("{seconds:.places$} s")
 }
@@ -74,10 +77,18 @@ mod tests {
     }
 
     #[test]
-    fn a_short_time_has_hundredths() {
+    fn a_short_time_has_hundredths_and_a_long_one_minutes() {
         assert_eq!(
-            [0.0, 0.386, 0.996, 9.5].map(took),
-            ["0.00 s", "0.39 s", "1.0 s", "9.5 s"]
+            [0.0, 0.386, 0.996, 9.5, 99.9, 99.96, 1206.8].map(took),
+            [
+                "0.00 s",
+                "0.39 s",
+                "1.0 s",
+                "9.5 s",
+                "99.9 s",
+                "1 min 40 s",
+                "20 min 07 s"
+            ]
         );
     }
 

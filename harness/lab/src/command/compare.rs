@@ -173,16 +173,13 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
 
 fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
     let pairs = crate::quantity::pairs(course.pairs());
-    let took = crate::quantity::took(course.seconds);
     match &course.end {
-        End::Firm => format!("the verdict stands after {pairs}, {took}"),
+        End::Firm => format!("the verdict stands after {pairs}"),
         End::Budget => {
-            format!("the budget is spent after {pairs}, {took}; a larger --budget may tell more")
+            format!("the budget is spent after {pairs}; a larger --budget may tell more")
         }
-        _ if *arguments.pairs.start() == *arguments.pairs.end() => {
-            format!("{pairs} as asked, {took}")
-        }
-        _ => format!("{pairs}, the most that were allowed, {took}; --pairs allows more"),
+        _ if *arguments.pairs.start() == *arguments.pairs.end() => format!("{pairs} as asked"),
+        _ => format!("{pairs}, the most that were allowed; --pairs allows more"),
     }
 }
 
