@@ -249,8 +249,8 @@ pub fn overall(judgements: &[Judgement]) -> Verdict {
         .unwrap_or(Verdict::Undecided)
 }
 
-/// Of each step whose throughput at even pace and whose instructions say the opposite of each other, a sentence: there an
-/// average instruction takes longer on one side than on the other, and what was taken for the host's pace is partly the guests'.
+/// Of each step whose throughput at even pace and whose instructions say the opposite of each other, a sentence. Either waiting
+/// made the difference, or an average instruction takes longer on one side, which is not the host's pace but looks like it.
 pub fn contradictions(judgements: &[Judgement]) -> Vec<String> {
     let change = |step: &str, measure: Measure| {
         let mut all = judgements.iter();
@@ -262,8 +262,8 @@ pub fn contradictions(judgements: &[Judgement]) -> Vec<String> {
         let instructions = change(step, Measure::Instructions)?;
         (paced != instructions).then(|| {
             format!(
-                "{step}: {} {paced}, but {} {instructions}. The two sides' instructions are of different kinds, so that the \
-                 former is partly theirs and not the host's: go by {}.",
+                "{step}: {} {paced}, but {} {instructions}. Either the waiting changed or the kind of instructions, which an \
+                 even pace cannot tell from the host's: go by {}.",
                 Measure::PacedThroughput.title(),
                 Measure::Instructions.title(),
                 Measure::Throughput.title(),

@@ -30,6 +30,7 @@ pub fn sparkline(figures: &[f64], span: f64) -> String {
                 clippy::cast_sign_loss,
                 reason = "between 0 and 8"
             )]
+            // Of the two blocks at the middle the lower.
             let step = (share * blocks - 1e-6).max(0.0) as usize;
             BLOCKS[step.min(BLOCKS.len() - 1)]
         })
