@@ -111,13 +111,13 @@ pub(crate) fn shown(path: &Path) -> &Path {
 }
 
 /// The record of a scenario that was left out.
-pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
+pub(crate) fn not_run(plan: &Plan, seed: u64, reason: &str) -> RunRecord {
     RunRecord {
         format: FORMAT,
         scenario: plan.id.clone(),
         title: plan.name.clone(),
         started: since_1970().as_secs_f64(),
-        seed: None,
+        seed,
         outcome: Outcome::Skipped {
             reason: reason.to_owned(),
         },
@@ -125,7 +125,7 @@ pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
         images: BTreeMap::new(),
         qemu_version: String::new(),
         mtu: 0,
-        host: None,
+        host: sanlab_run::host(),
         stack: Vec::new(),
         settings: BTreeMap::new(),
         phases: Vec::new(),
@@ -134,7 +134,7 @@ pub(crate) fn not_run(plan: &Plan, reason: &str) -> RunRecord {
         measurements: Vec::new(),
         dips: Vec::new(),
         timeline: None,
-        last_words: BTreeMap::new(),
+        console_tail: BTreeMap::new(),
         nodes: BTreeMap::new(),
     }
 }

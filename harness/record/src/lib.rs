@@ -11,5 +11,5 @@ pub use event::{Event, EventKind};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
 pub use record::{
     AcceleratorUse, Acknowledged, Dip, FORMAT, Failure, HostUse, ImageUse, Latency, LayerUse,
-    NodeUse, OLDEST_FORMAT, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
+    NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
 };

@@ -8,28 +8,21 @@ use crate::Event;
 use crate::measure::{Measurement, Rate, Timeline};
 
 /// Version of the record's shape, its field `format`.
-pub const FORMAT: u32 = 4;
-
-/// The oldest version that [`RunRecord::from_json`] reads. Format 1 knew neither templates nor checkpoints: its
-/// phases have no `origin`, and all of them were built. Formats 1 and 2 had no `seed`: nothing was left to chance; and
-/// no writer that kept count of what was acknowledged. Formats 1 to 3 had neither measurements nor a timeline: of what
-/// was measured there are samples alone.
-pub const OLDEST_FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// One run of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// [`FORMAT`] of the harness that wrote it.
     pub format: u32,
-    /// The scenario's identifier: its file's folder and stem, `nbd_striped_ocfs2/mount`; in formats 1 and 2 the stem.
+    /// The scenario's identifier: its file's folder and stem, `nbd_striped_ocfs2/mount`.
     pub scenario: String,
     /// The scenario's name for people.
     pub title: String,
     /// When it began, seconds since 1970 by the host's clock.
     pub started: f64,
     /// What its random moments were drawn from: the same seed draws the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
+    pub seed: u64,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -42,13 +35,10 @@ pub struct RunRecord {
     /// Bytes of the largest IP packet that the scenario's network carried.
     pub mtu: u32,
     /// The host that it ran on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<HostUse>,
+    pub host: HostUse,
     /// The storage stack, lowest layer first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<LayerUse>,
     /// What this run was given in place of what its scenario file says, key by key: `mtu`, `layer.striped.chunk`, `kernel`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
     /// Stretches of the run in order; they do not overlap, except for background steps.
     pub phases: Vec<Phase>,
@@ -57,17 +47,14 @@ pub struct RunRecord {
     /// What each writer or reader measured.
     pub samples: Vec<Sample>,
     /// What each repetition of a measuring step moved, and what that cost each node.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measurements: Vec<Measurement>,
     /// What hot additions under load did to those who were there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dips: Vec<Dip>,
-    /// What every node did over the run's time.
+    /// What every node did over the run's time; absent where none was up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
     /// Of a run that did not pass, the last lines of each node's console.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub last_words: BTreeMap<String, Vec<String>>,
+    pub console_tail: BTreeMap<String, Vec<String>>,
     /// What each node cost the host.
     pub nodes: BTreeMap<String, NodeUse>,
 }
@@ -96,9 +83,7 @@ pub enum ReadError {
     #[error("read the record: {0}")]
     Malformed(#[from] serde_json::Error),
     /// Another version of the harness wrote it.
-    #[error(
-        "read a record of format {found}: this version reads formats {OLDEST_FORMAT} to {FORMAT}"
-    )]
+    #[error("read a record of format {found}: this version reads format {FORMAT}")]
     OtherFormat {
         /// What the record says of itself.
         found: u32,
@@ -114,15 +99,14 @@ impl RunRecord {
         text
     }
 
-    /// Reads `record.json`; the format is looked at before the rest. What an old one does not say is what was so
-    /// then; its `format` stays as it is.
+    /// Reads `record.json`; the format is looked at before the rest.
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
         let Version { format: found } = serde_json::from_str(text)?;
-        if !(OLDEST_FORMAT..=FORMAT).contains(&found) {
+        if found != FORMAT {
             return Err(ReadError::OtherFormat { found });
         }
         Ok(serde_json::from_str(text)?)
@@ -130,7 +114,8 @@ impl RunRecord {
 }
 
 impl Sample {
-    /// A figure from bytes and the tool's seconds; a time below the clock's grain counts as one microsecond.
+    /// The figure of the first repetition from bytes and the tool's seconds; a time below the clock's grain counts as one
+    /// microsecond.
     pub fn new(
         step: &str,
         node: &str,
@@ -155,20 +140,6 @@ impl Sample {
             acknowledged: None,
         }
     }
-}
-
-const fn first() -> u32 {
-    1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-const fn is_first(repetition: &u32) -> bool {
-    *repetition == 1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Outcome {
@@ -202,7 +173,6 @@ pub struct Phase {
     /// How long it took in this run: 0 when it was forked.
     pub seconds: f64,
     /// Where its result came from.
-    #[serde(default)]
     pub origin: Origin,
 }
 
@@ -249,10 +219,8 @@ pub struct Sample {
     /// Time by the host's clock, from the common start to the exit.
     pub host_seconds: f64,
     /// Which repetition of the step it belongs to, from 1; warm-ups count on their own.
-    #[serde(default = "first", skip_serializing_if = "is_first")]
     pub repetition: u32,
     /// It was done to warm caches up, and is no figure.
-    #[serde(default, skip_serializing_if = "is_false")]
     pub warm_up: bool,
     /// When it began, seconds since the run began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -367,7 +367,6 @@ fn steps(runs: &[Vec<Figures>]) -> Vec<(&str, &str)> {
     steps
 }
 
-/// Records of old formats do not name their host: those of one comparison ran on one all the same.
 fn same_host(a: &Series, b: &Series) -> Result<(), CompareError> {
     for dimension in ["accelerator", "host"] {
         if let (Some(of_a), Some(of_b)) = (a.dimensions.get(dimension), b.dimensions.get(dimension))

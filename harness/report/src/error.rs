@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sanlab_record::{FORMAT, OLDEST_FORMAT};
-
 /// Why there is no report. Messages finish the words "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -135,19 +133,8 @@ pub enum FileFault {
         what: &'static str,
         /// What it says of itself.
         found: u64,
-        /// The oldest that can be read.
-        oldest: u32,
-        /// The newest that can be read.
-        newest: u32,
-    },
-    /// It says that it is of one format, and has what only a later one has.
-    MixedFormats {
-        /// What it says of itself.
-        said: u32,
-        /// What it has.
-        key: String,
-        /// Since which format there is such a thing.
-        since: u32,
+        /// The one that can be read.
+        known: u32,
     },
     /// More than one record stands in it.
     Several {
@@ -186,18 +173,9 @@ impl fmt::Display for FileError {
                 f,
                 "{path}: JSON, but neither a run's record nor a comparison\n    help: name files that `sanlab run` or `sanlab compare` wrote"
             ),
-            FileFault::OtherFormat {
-                what,
-                found,
-                oldest,
-                newest,
-            } => write!(
+            FileFault::OtherFormat { what, found, known } => write!(
                 f,
-                "{path}: a {what} of format {found}: this sanlab reads formats {oldest} to {newest}\n    help: use the sanlab that wrote it, or a newer one"
-            ),
-            FileFault::MixedFormats { said, key, since } => write!(
-                f,
-                "{path}: two formats mixed: it says `format: {said}`, but has `{key}`, which there is since format {since}\n    help: somebody joined or edited records; each file holds one record, as its run wrote it"
+                "{path}: a {what} of format {found}: this sanlab reads format {known}\n    help: use the sanlab that wrote it, or a newer one"
             ),
             FileFault::Several { line } => write!(
                 f,
@@ -212,18 +190,6 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
-
-impl FileFault {
-    /// A record of a version that cannot be read.
-    pub(crate) const fn other_record(found: u64) -> Self {
-        Self::OtherFormat {
-            what: "record",
-            found,
-            oldest: OLDEST_FORMAT,
-            newest: FORMAT,
-        }
-    }
-}
 
 impl ReportError {
     pub(crate) fn history(path: &Path, source: rusqlite::Error) -> Self {

@@ -106,11 +106,9 @@ fn run(run: &LoadedRun, name: &str) -> TestCase {
         .set_time(duration(record));
     case.add_property(Property::new("record", run.path.display().to_string()));
     case.add_property(Property::new("started", moment::iso(record.started)));
-    if let Some(seed) = record.seed {
-        case.add_property(Property::new("seed", seed.to_string()));
-    }
-    if !record.last_words.is_empty() {
-        case.set_system_out(last_words(record));
+    case.add_property(Property::new("seed", record.seed.to_string()));
+    if !record.console_tail.is_empty() {
+        case.set_system_out(console_tail(record));
     }
     case
 }
@@ -126,9 +124,9 @@ fn duration(record: &RunRecord) -> Duration {
     Duration::try_from_secs_f64(end).unwrap_or_default()
 }
 
-fn last_words(record: &RunRecord) -> String {
+fn console_tail(record: &RunRecord) -> String {
     record
-        .last_words
+        .console_tail
         .iter()
         .fold(String::new(), |mut text, (node, lines)| {
             let _ = writeln!(text, "the last lines of {node}'s console:");

@@ -10,10 +10,10 @@
 //! use sanlab_report::load::{Loaded, LoadedRun};
 //! use sanlab_report::report::Report;
 //!
-//! let record = RunRecord::from_json(include_str!("../../../fixtures/records/format-3.json"))?;
+//! let record = RunRecord::from_json(include_str!("../../../fixtures/records/format-1.json"))?;
 //! let run = LoadedRun { path: "runs/first/record.json".into(), record };
 //! let loaded = Loaded { runs: vec![run], ..Loaded::default() };
-//! let report = Report::new("one old run", 1_180_656_900.0, loaded, &[], None);
+//! let report = Report::new("one run", 1_180_656_900.0, loaded, &[], None);
 //! assert_eq!(report.verdict, None); // nothing was compared
 //! assert!(sanlab_report::markdown::render(&report).contains("runs: 1 failed"));
 //! # Ok::<(), sanlab_record::ReadError>(())

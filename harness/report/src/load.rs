@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use sanlab_record::{FORMAT, OLDEST_FORMAT, RunRecord};
+use sanlab_record::{FORMAT, RunRecord};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::comparison::{self, Comparison};
@@ -17,18 +18,6 @@ const RECORD: &str = "record.json";
 
 /// What comparisons call their files.
 const COMPARISON: &str = "comparison.json";
-
-/// Since which format a record has what: none of these can be in an older one.
-const SINCE: [(&str, u32); 8] = [
-    ("seed", 3),
-    ("host", 4),
-    ("stack", 4),
-    ("settings", 4),
-    ("measurements", 4),
-    ("dips", 4),
-    ("timeline", 4),
-    ("last_words", 4),
-];
 
 /// A run's record, and where it lies.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -105,8 +94,7 @@ pub fn counted<'r>(
 }
 
 /// Reads every `record.json` and `comparison.json` below the folders, and the files that are named themselves, whatever they
-/// are called. Each file is read by its own format, so that old and new may lie side by side. Either all of it can be read, or
-/// the error lists every file that cannot. A file that is reached twice counts once; links below a folder are not followed.
+/// are called. Either all of it can be read, or the error lists every file that cannot. A file that is reached twice counts once; links below a folder are not followed.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, ReportError> {
     let mut files = Vec::new();
     let mut faults = Vec::new();
@@ -197,48 +185,28 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileFault> {
         return Err(FileFault::Stranger);
     };
     if value.get("judgements").is_some() {
-        comparison(value, format)
+        of_format("comparison", format, comparison::FORMAT, value)
+            .map(|comparison| Contents::Comparison(Box::new(comparison)))
     } else if value.get("outcome").is_some() {
-        record(value, format)
+        of_format("record", format, FORMAT, value).map(|record| Contents::Run(Box::new(record)))
     } else {
         Err(FileFault::Stranger)
     }
 }
 
-fn record(value: Value, found: u64) -> Result<Contents, FileFault> {
-    let format = u32::try_from(found)
-        .ok()
-        .filter(|format| (OLDEST_FORMAT..=FORMAT).contains(format))
-        .ok_or(FileFault::other_record(found))?;
-    for (key, since) in SINCE {
-        if format < since && value.get(key).is_some() {
-            return Err(FileFault::MixedFormats {
-                said: format,
-                key: key.to_owned(),
-                since,
-            });
-        }
+fn of_format<T: DeserializeOwned>(
+    what: &'static str,
+    found: u64,
+    known: u32,
+    value: Value,
+) -> Result<T, FileFault> {
+    if found != u64::from(known) {
+        return Err(FileFault::OtherFormat { what, found, known });
     }
-    serde_json::from_value(value)
-        .map(|record| Contents::Run(Box::new(record)))
-        .map_err(|source| FileFault::Malformed { format, source })
-}
-
-fn comparison(value: Value, found: u64) -> Result<Contents, FileFault> {
-    if found != u64::from(comparison::FORMAT) {
-        return Err(FileFault::OtherFormat {
-            what: "comparison",
-            found,
-            oldest: comparison::FORMAT,
-            newest: comparison::FORMAT,
-        });
-    }
-    serde_json::from_value(value)
-        .map(|comparison| Contents::Comparison(Box::new(comparison)))
-        .map_err(|source| FileFault::Malformed {
-            format: comparison::FORMAT,
-            source,
-        })
+    serde_json::from_value(value).map_err(|source| FileFault::Malformed {
+        format: known,
+        source,
+    })
 }
 
 fn not_json(bytes: &[u8], error: serde_json::Error) -> FileFault {

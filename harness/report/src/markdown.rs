@@ -23,7 +23,7 @@ use crate::verdict::{Judgement, Verdict};
 const LINE: usize = 30;
 
 /// How many of a node's last console lines are shown.
-const LAST_WORDS: usize = 12;
+const CONSOLE_TAIL: usize = 12;
 
 /// How many lines of a run's message are shown: the first, where the cause stands.
 const MESSAGE: usize = 40;
@@ -259,8 +259,8 @@ fn one_failure(text: &mut String, record: &RunRecord, failure: &Failure) {
         escape(&failure.phase),
         fenced(&first_lines(&failure.message)),
     );
-    for (node, lines) in &record.last_words {
-        let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+    for (node, lines) in &record.console_tail {
+        let last = &lines[lines.len().saturating_sub(CONSOLE_TAIL)..];
         if !last.is_empty() {
             let _ = write!(
                 text,

@@ -22,7 +22,7 @@ pub struct Series {
     pub step: String,
     /// Everything else, key by key: `accelerator` and `host` (never mixed), `mtu`, `nodes`, `work.tool`, `work.rw`, `work.block`,
     /// `work.on`, `layer.striped.chunk`, ... and, where nothing else shows it, what the run was given in place of what its
-    /// scenario says: `set.network.loss`. Values as people read them. Records of old formats know fewer.
+    /// scenario says: `set.network.loss`. Values as people read them.
     pub dimensions: BTreeMap<String, String>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Series {
 }
 
 /// Everything that a record says, one entry a measuring step, in the order of the run. A run that did not pass says nothing. Of
-/// steps whose costs were not measured (background ones, and all of formats 1 to 3) there is what the writers' samples say.
+/// steps whose costs were not measured (background ones) there is what the writers' samples say.
 pub fn figures(record: &RunRecord) -> Vec<Figures> {
     if record.outcome != Outcome::Passed {
         return Vec::new();

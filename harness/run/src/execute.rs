@@ -109,7 +109,7 @@ pub async fn execute(
                 outcome: Outcome::Broken(failure),
                 teardown: Teardown::default(),
                 timeline: None,
-                last_words: BTreeMap::new(),
+                console_tail: BTreeMap::new(),
             }
         }
     };
@@ -119,13 +119,13 @@ pub async fn execute(
         scenario: plan.id.clone(),
         title: plan.name.clone(),
         started,
-        seed: Some(seed),
+        seed,
         outcome: conducted.outcome,
         accelerator: guests.accelerators(),
         images: guests.images(plan),
         qemu_version: guests.qemu_version(),
         mtu: guests.mtu(),
-        host: Some(host()),
+        host: host(),
         stack: plan.layers.iter().map(layer_use).collect(),
         settings,
         phases: told.phases,
@@ -134,7 +134,7 @@ pub async fn execute(
         measurements: told.measurements,
         dips: told.dips,
         timeline: conducted.timeline,
-        last_words: conducted.last_words,
+        console_tail: conducted.console_tail,
         nodes: conducted.teardown.nodes,
     }
 }

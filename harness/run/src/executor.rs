@@ -36,7 +36,7 @@ pub(crate) struct Conducted {
     pub(crate) teardown: Teardown,
     pub(crate) timeline: Option<Timeline>,
     /// Of a run that did not pass, the end of each node's console.
-    pub(crate) last_words: BTreeMap<String, Vec<String>>,
+    pub(crate) console_tail: BTreeMap<String, Vec<String>>,
 }
 
 /// Drives the plan, watches the guests meanwhile, collects if it went wrong, and ends the guests.
@@ -112,20 +112,20 @@ pub(crate) async fn conduct(
         Fault::Stack(message) => Outcome::Failed(Failure { phase, message }),
         Fault::Lab(message) => Outcome::Broken(Failure { phase, message }),
     });
-    let last_words = match outcome {
+    let console_tail = match outcome {
         Outcome::Passed => BTreeMap::new(),
-        _ => last_words(&scene),
+        _ => console_tail(&scene),
     };
     Conducted {
         outcome,
         teardown,
         timeline,
-        last_words,
+        console_tail,
     }
 }
 
 /// The last lines of every node's console.
-fn last_words(scene: &Scene) -> BTreeMap<String, Vec<String>> {
+fn console_tail(scene: &Scene) -> BTreeMap<String, Vec<String>> {
     let consoles = scene.site.consoles().into_iter();
     let words = consoles.map(|(node, log)| {
         let lines: Vec<&str> = log.lines().collect();

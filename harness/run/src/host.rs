@@ -3,7 +3,7 @@
 use sanlab_record::HostUse;
 
 /// Reads it off the kernel; what cannot be read is said to be unknown.
-pub(crate) fn host() -> HostUse {
+pub fn host() -> HostUse {
     let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
     HostUse {
         cpu: cpu(&read("/proc/cpuinfo")),

@@ -42,4 +42,5 @@ mod tree;
 
 pub use execute::{Environment, Extent, execute};
 use fault::Fault;
+pub use host::host;
 pub use portrait::PORTRAIT;

@@ -101,7 +101,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             } else {
                 "after one that did not pass; --keep-going runs on"
             };
-            records.push(runs::not_run(plan, reason));
+            let seed = seed.wrapping_add(u64::from(attempt - 1));
+            records.push(runs::not_run(plan, seed, reason));
             continue;
         }
         terminal.line(&format!(

@@ -394,7 +394,7 @@ chmod +x "$CARGO_TARGET_DIR/release/sanlab"
     #[tokio::test]
     async fn a_revision_is_built_from_what_was_committed_and_does_what_it_can() {
         let record =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/records/format-3.json");
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/records/format-1.json");
         let keep = format!(
             "{KEEP}'{}' \"$SANLAB_RUNS/r/s/record.json\"; echo \"$@\"",
             record.display()
@@ -404,7 +404,7 @@ chmod +x "$CARGO_TARGET_DIR/release/sanlab"
         assert!(program.knows("--set") && !program.knows("--measures-only"));
         let given = Given::parse(&["mtu=1500".to_owned(), "sanlab=v1".to_owned()]).unwrap();
         let ran = repository.run(&program, &given).await.unwrap();
-        assert_eq!(ran.record.format, 3);
+        assert_eq!(ran.record.format, 1);
         assert!(ran.path.ends_with("a-1/r/s/record.json"));
         let said = fs::read_to_string(repository.folder.path().join("runs/a-1/said.txt")).unwrap();
         assert_eq!(

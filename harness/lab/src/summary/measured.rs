@@ -152,7 +152,7 @@ mod tests {
         let record = RunRecord::from_json(text).unwrap();
         insta::assert_snapshot!(steps(&record).render(0));
         assert!(is_repeated(&record, &record.samples[0]));
-        let text = include_str!("../../../../fixtures/records/format-4.json");
+        let text = include_str!("../../../../fixtures/records/format-1.json");
         let record = RunRecord::from_json(text).unwrap();
         insta::assert_snapshot!(dips(&record).render(0));
         assert!(steps(&record).is_empty(), "a warm-up is no figure");

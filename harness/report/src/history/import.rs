@@ -91,11 +91,7 @@ fn key(record: &RunRecord) -> String {
     };
     part(&record.scenario);
     part(&format!("{:.6}", record.started));
-    part(
-        &record
-            .seed
-            .map_or_else(String::new, |seed| seed.to_string()),
-    );
+    part(&record.seed.to_string());
     for (name, value) in &record.settings {
         part(name);
         part(value);

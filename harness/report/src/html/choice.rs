@@ -34,7 +34,7 @@ mod tests {
     use crate::load::LoadedRun;
 
     fn run(scenario: &str, outcome: Outcome) -> LoadedRun {
-        let text = include_str!("../../../../fixtures/records/format-3.json");
+        let text = include_str!("../../../../fixtures/records/format-1.json");
         let mut record = RunRecord::from_json(text).unwrap();
         record.scenario = scenario.to_owned();
         record.outcome = outcome;

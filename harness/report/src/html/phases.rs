@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_bar_says_where_its_phase_came_from() {
-        let text = include_str!("../../../../fixtures/records/format-3.json");
+        let text = include_str!("../../../../fixtures/records/format-1.json");
         let record = RunRecord::from_json(text).unwrap();
         let told: Vec<_> = bars(&record)
             .into_iter()

@@ -24,7 +24,7 @@ pub(super) struct RunSection {
     took: String,
     /// How and where it ended, and why.
     failure: Option<(String, String)>,
-    last_words: Vec<(String, String)>,
+    console_tail: Vec<(String, String)>,
     dips: Vec<DipView>,
     activity: Option<(String, String)>,
     legend: Vec<(usize, String)>,
@@ -74,8 +74,8 @@ impl RunSection {
             began: moment::utc(record.started),
             took: number::seconds(end(record)),
             failure: failure(&record.outcome),
-            last_words: record
-                .last_words
+            console_tail: record
+                .console_tail
                 .iter()
                 .map(|(node, lines)| (node.clone(), plain(&lines.join("\n"))))
                 .collect(),
@@ -176,13 +176,12 @@ fn facts(record: &RunRecord) -> Vec<(String, String)> {
         let text = format!("{}: {}", accelerator.name, accelerator.reason);
         say(&format!("accelerator {arch}"), text);
     }
-    if let Some(host) = &record.host {
-        let cpus = format!("{}, {} CPUs", host.cpu, host.cpus);
-        say(
-            "host",
-            format!("{cpus}, {} MiB, Linux {}", host.memory_mib, host.kernel),
-        );
-    }
+    let host = &record.host;
+    let cpus = format!("{}, {} CPUs", host.cpu, host.cpus);
+    say(
+        "host",
+        format!("{cpus}, {} MiB, Linux {}", host.memory_mib, host.kernel),
+    );
     say("QEMU", record.qemu_version.clone());
     for (arch, image) in &record.images {
         let digest = word::short(&image.digest);
@@ -190,9 +189,7 @@ fn facts(record: &RunRecord) -> Vec<(String, String)> {
         say(&format!("image {arch}"), text);
     }
     say("MTU", record.mtu.to_string());
-    if let Some(seed) = record.seed {
-        say("seed", seed.to_string());
-    }
+    say("seed", record.seed.to_string());
     for layer in &record.stack {
         let parameters = word::settings(&layer.parameters).join(" ");
         let text = format!("on {}: {parameters}", layer.on.join(", "));

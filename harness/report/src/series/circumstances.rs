@@ -14,15 +14,13 @@ const DIGEST_DIGITS: usize = 12;
 pub(super) fn dimensions(record: &RunRecord, step: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
         ("accelerator".to_owned(), accelerator(record)),
+        (
+            "host".to_owned(),
+            format!("{}, {} CPUs", record.host.cpu, record.host.cpus),
+        ),
         ("mtu".to_owned(), record.mtu.to_string()),
         ("nodes".to_owned(), nodes(record)),
     ]);
-    if let Some(host) = &record.host {
-        all.insert(
-            "host".to_owned(),
-            format!("{}, {} CPUs", host.cpu, host.cpus),
-        );
-    }
     let measured = record.measurements.iter().find(|one| one.step == step);
     all.extend(measured.map_or_else(|| sampled(record, step), |one| work(&one.work)));
     let mut storeys: BTreeMap<&str, usize> = BTreeMap::new();
@@ -59,17 +57,15 @@ pub(super) fn dimensions(record: &RunRecord, step: &str) -> BTreeMap<String, Str
 
 /// What a run was made of.
 pub(super) fn origin(record: &RunRecord) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::from([("qemu".to_owned(), record.qemu_version.clone())]);
+    let mut all = BTreeMap::from([
+        ("qemu".to_owned(), record.qemu_version.clone()),
+        ("seed".to_owned(), record.seed.to_string()),
+        ("host.kernel".to_owned(), record.host.kernel.clone()),
+    ]);
     for (arch, image) in &record.images {
         let digest: String = image.digest.chars().take(DIGEST_DIGITS).collect();
         all.insert(format!("image.{arch}"), format!("{} {digest}", image.name));
         all.insert(format!("kernel.{arch}"), image.kernel_release.clone());
-    }
-    if let Some(seed) = record.seed {
-        all.insert("seed".to_owned(), seed.to_string());
-    }
-    if let Some(host) = &record.host {
-        all.insert("host.kernel".to_owned(), host.kernel.clone());
     }
     let settings = record.settings.iter().filter(|(key, _)| is_made_of(key));
     all.extend(settings.map(|(key, value)| (format!("set.{key}"), value.clone())));

@@ -93,13 +93,10 @@ pub(crate) fn looks_good_everywhere() {
     assert_eq!(browser.value(empty), json!(0));
 }
 
-pub(crate) fn old_records_look_good() {
-    let records = content::old_records();
+pub(crate) fn kept_records_look_good() {
+    let records = content::kept_records();
     let count = records.len();
-    let mut browser = show(
-        "old",
-        &gathered::of_runs("records of every format", records),
-    );
+    let mut browser = show("kept", &gathered::of_runs("records that are kept", records));
     let runs = "document.querySelectorAll('section.run').length";
     assert_eq!(browser.value(runs), json!(count));
 }

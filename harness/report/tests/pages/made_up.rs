@@ -95,7 +95,7 @@ fn blank(scenario: &str, title: &str, started: f64) -> RunRecord {
         scenario: scenario.to_owned(),
         title: title.to_owned(),
         started,
-        seed: Some(4711),
+        seed: 4711,
         outcome: Outcome::Passed,
         accelerator: BTreeMap::from([
             ("x86".to_owned(), accelerator.clone()),
@@ -107,12 +107,12 @@ fn blank(scenario: &str, title: &str, started: f64) -> RunRecord {
         ]),
         qemu_version: "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".to_owned(),
         mtu: 16_000,
-        host: Some(HostUse {
+        host: HostUse {
             cpu: "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz".to_owned(),
             cpus: 2,
             memory_mib: 8_192,
             kernel: "6.8.0-79-generic".to_owned(),
-        }),
+        },
         stack: vec![
             LayerUse {
                 kind: "nbd".to_owned(),
@@ -132,7 +132,7 @@ fn blank(scenario: &str, title: &str, started: f64) -> RunRecord {
         measurements: Vec::new(),
         dips: Vec::new(),
         timeline: None,
-        last_words: BTreeMap::new(),
+        console_tail: BTreeMap::new(),
         nodes: NODES
             .iter()
             .enumerate()
@@ -393,7 +393,7 @@ pub(crate) fn failed() -> RunRecord {
             ])
             .collect()
     };
-    record.last_words = ["va", "vb"]
+    record.console_tail = ["va", "vb"]
         .into_iter()
         .map(|node| (node.to_owned(), console(node)))
         .collect();

@@ -25,8 +25,8 @@ fn main() -> ExitCode {
         ),
         plain("what_happened_is_drawn", content::what_happened_is_drawn),
         plain(
-            "every_old_record_is_shown",
-            content::every_old_record_is_shown,
+            "every_kept_record_is_shown",
+            content::every_kept_record_is_shown,
         ),
         plain("an_empty_report_says_so", content::an_empty_report_says_so),
         plain(
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         ),
         plain("tables_for_a_terminal", terminal::tables_for_a_terminal),
         in_browser("looks_good_everywhere", looks::looks_good_everywhere),
-        in_browser("old_records_look_good", looks::old_records_look_good),
+        in_browser("kept_records_look_good", looks::kept_records_look_good),
         in_browser(
             "a_hostile_record_does_nothing",
             looks::a_hostile_record_does_nothing,

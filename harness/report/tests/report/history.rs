@@ -10,7 +10,7 @@ use sanlab_report::history::{History, Imported};
 use sanlab_report::measure::Measure;
 use sanlab_report::series::figures;
 
-use crate::sample::{fixtures, hostile, rounded, run};
+use crate::sample::{hostile, rounded, run};
 
 fn open() -> (tempfile::TempDir, History) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -90,7 +90,7 @@ fn runs_that_differ_in_one_thing_are_two_runs() {
     let records = [
         one.clone(),
         change(|run| run.started += 0.001),
-        change(|run| run.seed = None),
+        change(|run| run.seed += 1),
         change(|run| run.scenario.push('2')),
         change(|run| {
             run.settings.insert("mtu".to_owned(), "1500".to_owned());
@@ -112,29 +112,6 @@ fn runs_that_did_not_pass_are_known_and_have_no_figures() {
     assert_eq!(history.runs().expect("read"), 2);
     assert!(history.figures().expect("read").is_empty());
     assert_eq!(text(&history).lines().count(), 2);
-}
-
-#[test]
-fn old_formats_give_what_their_samples_say() {
-    let (_folder, mut history) = open();
-    let text = fs::read_to_string(fixtures().join("format-2.json")).expect("a fixture");
-    let mut record = RunRecord::from_json(&text).expect("format 2");
-    record.outcome = sanlab_record::Outcome::Passed;
-    history
-        .import(std::slice::from_ref(&record))
-        .expect("imported");
-    let found = history.figures().expect("read");
-    assert_eq!(found, figures(&record));
-    assert!(
-        found
-            .iter()
-            .any(|figures| figures.repetitions.contains_key(&Measure::GuestThroughput))
-    );
-    assert!(
-        found
-            .iter()
-            .all(|figures| !figures.repetitions.contains_key(&Measure::Instructions))
-    );
 }
 
 #[test]

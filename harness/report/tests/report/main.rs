@@ -1,4 +1,4 @@
-//! Records in, history and reports out: with records of old formats, records made up here, and files that are not what they
+//! Records in, history and reports out: with records that were kept, records made up here, and files that are not what they
 //! should be.
 
 mod baseline;

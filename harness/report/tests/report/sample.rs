@@ -20,7 +20,7 @@ pub(crate) fn day(number: u32) -> f64 {
     1_795_313_600.25 + 86_400.0 * f64::from(number)
 }
 
-/// Where records of every format lie.
+/// Where records that were kept lie.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/records")
 }
@@ -80,7 +80,7 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
         scenario: "throughput/two_nodes".to_owned(),
         title: "two nodes write".to_owned(),
         started: day(number),
-        seed: Some(6),
+        seed: 6,
         outcome: Outcome::Passed,
         accelerator: BTreeMap::from([(
             "x86".to_owned(),
@@ -99,12 +99,12 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
         )]),
         qemu_version: "7.2.22".to_owned(),
         mtu: 65_000,
-        host: Some(HostUse {
+        host: HostUse {
             cpu: "Imagined CPU @ 2.40GHz".to_owned(),
             cpus: 2,
             memory_mib: 7_900,
             kernel: "6.12.0".to_owned(),
-        }),
+        },
         stack: vec![LayerUse {
             kind: "nbd".to_owned(),
             on: vec!["va".to_owned(), "vb".to_owned()],
@@ -122,7 +122,7 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
         measurements,
         dips: Vec::new(),
         timeline: None,
-        last_words: BTreeMap::new(),
+        console_tail: BTreeMap::new(),
         nodes: BTreeMap::from([
             ("va".to_owned(), node("x86")),
             ("vb".to_owned(), node("x86")),
@@ -144,7 +144,7 @@ pub(crate) fn hostile(number: u32, broken: bool) -> RunRecord {
         Outcome::Failed(failure)
     };
     "evil/<b>|`*_".clone_into(&mut record.scenario);
-    record.last_words = BTreeMap::from([(
+    record.console_tail = BTreeMap::from([(
         "vb".to_owned(),
         vec![
             "[   12.5] Kernel panic - not syncing".to_owned(),

@@ -37,7 +37,7 @@ mod measures;
 struct Played {
     outcome: Outcome,
     timeline: Option<Timeline>,
-    last_words: BTreeMap<String, Vec<String>>,
+    console_tail: BTreeMap<String, Vec<String>>,
     told: Told,
     asked: Vec<(String, String)>,
 }
@@ -117,7 +117,7 @@ async fn play_all(
     let Conducted {
         outcome,
         timeline,
-        last_words,
+        console_tail,
         ..
     } = conduct(scene, notices, folder.path(), cancel).await;
     let asked = site.asked.lock().unwrap().clone();
@@ -135,7 +135,7 @@ async fn play_all(
     Played {
         outcome,
         timeline,
-        last_words,
+        console_tail,
         told,
         asked,
     }

@@ -46,14 +46,14 @@ impl Runner for Actor {
 fn record(instructions: u64) -> RunRecord {
     let text = "name = \"acted\"\nnodes = { n = { arch = \"x86\" } }\nstep = [{ run = { command = \"true\" } }]";
     let plan = sanlab_plan::parse(std::path::Path::new("acted.toml"), text).unwrap();
-    let mut record = crate::runs::not_run(&plan, "");
+    let mut record = crate::runs::not_run(&plan, 0, "");
     record.outcome = Outcome::Passed;
-    record.host = Some(HostUse {
+    record.host = HostUse {
         cpu: "Acted CPU".to_owned(),
         cpus: 2,
         memory_mib: 4096,
         kernel: "6.1".to_owned(),
-    });
+    };
     let translator = AcceleratorUse {
         name: "tcg".to_owned(),
         reason: "acted".to_owned(),

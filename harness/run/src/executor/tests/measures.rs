@@ -263,7 +263,7 @@ async fn where_only_figures_are_wanted_nothing_else_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_has_a_timeline_and_one_that_did_not_pass_its_last_words() {
+async fn a_run_has_a_timeline_and_one_that_did_not_pass_its_console_tail() {
     let sleeps =
         |_: &str, script: &str| (script == "sleep 2").then_some(Act::Sleep(Duration::from_secs(2)));
     let played = play(vec![step("nap", run("vix0", "sleep 2"))], sleeps).await;
@@ -271,7 +271,7 @@ async fn a_run_has_a_timeline_and_one_that_did_not_pass_its_last_words() {
     assert!(timeline.at.len() >= 4, "{:?}", timeline.at);
     assert!(timeline.at.is_sorted());
     assert_eq!(timeline.nodes["vix1"].sent_bytes.len(), timeline.at.len());
-    assert_eq!(played.last_words, BTreeMap::new(), "it passed");
+    assert_eq!(played.console_tail, BTreeMap::new(), "it passed");
 
     let lines: Vec<String> = (0..50)
         .map(|number| format!("[ 2.{number}] line\n"))
@@ -282,8 +282,8 @@ async fn a_run_has_a_timeline_and_one_that_did_not_pass_its_last_words() {
     };
     let steps = vec![step("fail", run("vix0", "false"))];
     let played = play_with(steps, |site| site.console(&lines), fails, |_, _| ()).await;
-    assert_eq!(played.last_words["vix0"].len(), 40);
-    assert_eq!(played.last_words["vix1"].last().unwrap(), "[ 2.49] line");
+    assert_eq!(played.console_tail["vix0"].len(), 40);
+    assert_eq!(played.console_tail["vix1"].last().unwrap(), "[ 2.49] line");
 }
 
 #[tokio::test(start_paused = true)]
