@@ -22,9 +22,9 @@ pub const FEWEST_RUNS: usize = 4;
 /// Fewer pairs are not judged where pairs count.
 pub const FEWEST_PAIRS: usize = 5;
 
-/// How coarsely it may be said that a figure did not change which the host's pace is part of, where the same step has one
-/// without it: within 15 %. That other one, throughput at even pace, is held to its own limit, and is the one that finds what is
-/// smaller; to bring the noise of those with the pace below the least effect of interest takes a hundred pairs on a shared host.
+/// How coarsely it may be said that a figure did not change which the host's speed is part of, where the same step has one
+/// without it: within 15 %. That other one, CPU-normalised throughput, is held to its own limit, and is the one that finds what is
+/// smaller; to bring the noise of those with the host's speed in them below the equivalence margin takes a hundred pairs on a shared host.
 const COARSE: f64 = 0.15;
 
 /// What stands for a figure of 0, whose ratio to anything is none: less than any that is measured.
@@ -33,11 +33,11 @@ const NOTHING: f64 = 1e-9;
 /// How verdicts are reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// The least effect of interest by measure, as a share: 0.05 is 5 %.
-    pub effects: BTreeMap<Measure, f64>,
+    /// The equivalence margin by measure, as a share: 0.05 is 5 %.
+    pub margins: BTreeMap<Measure, f64>,
     /// What A/A comparisons on this class of host were seen to differ by, by measure.
     pub noise_floors: BTreeMap<Measure, f64>,
-    /// Measures whose effect was asked for: `no change` means within just that.
+    /// Measures whose margin was asked for: `no change` means within just that.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub exacting: BTreeSet<Measure>,
     /// What the permutation test and the bootstrap draw from.
@@ -119,11 +119,11 @@ pub enum CompareError {
 }
 
 impl Rules {
-    /// The usual effects, and no noise floors.
+    /// The usual margins, and no noise floors.
     pub fn new(seed: u64) -> Self {
         Self {
-            effects: Measure::ALL
-                .map(|measure| (measure, measure.effect()))
+            margins: Measure::ALL
+                .map(|measure| (measure, measure.margin()))
                 .into(),
             noise_floors: BTreeMap::new(),
             exacting: BTreeSet::new(),
@@ -131,34 +131,35 @@ impl Rules {
         }
     }
 
-    /// With an effect that somebody asked for.
-    pub fn ask(&mut self, measure: Measure, effect: f64) {
-        self.effects.insert(measure, effect);
+    /// With a margin that somebody asked for.
+    pub fn ask(&mut self, measure: Measure, margin: f64) {
+        self.margins.insert(measure, margin);
         self.exacting.insert(measure);
     }
 
-    /// `has_paced`: whether the same step has [`Measure::PacedThroughput`].
-    fn limits(&self, measure: Measure, has_paced: bool) -> Limits {
-        let effect = self.effect(measure);
-        let may_be_coarse =
-            has_paced && measure.is_paced_by_the_host() && !self.exacting.contains(&measure);
+    /// `has_cpu_normalised`: whether the same step has [`Measure::CpuNormalisedThroughput`].
+    fn limits(&self, measure: Measure, has_cpu_normalised: bool) -> Limits {
+        let margin = self.margin(measure);
+        let may_be_coarse = has_cpu_normalised
+            && measure.includes_host_speed()
+            && !self.exacting.contains(&measure);
         Limits {
-            effect,
-            margin: if may_be_coarse {
-                effect.max(COARSE)
+            margin,
+            coarse_margin: if may_be_coarse {
+                margin.max(COARSE)
             } else {
-                effect
+                margin
             },
         }
     }
 
-    /// The least effect of interest: what is wished for, or the noise floor if that is greater.
-    pub fn effect(&self, measure: Measure) -> f64 {
+    /// The equivalence margin: what is wished for, or the noise floor if that is greater.
+    pub fn margin(&self, measure: Measure) -> f64 {
         let wish = self
-            .effects
+            .margins
             .get(&measure)
             .copied()
-            .unwrap_or_else(|| measure.effect());
+            .unwrap_or_else(|| measure.margin());
         self.noise_floors
             .get(&measure)
             .map_or(wish, |floor| wish.max(*floor))
@@ -197,10 +198,10 @@ pub fn judge(
                 |(a, b): &(&Figures, &Figures)| Some((a.figure(measure)?, b.figure(measure)?));
             pairs.iter().filter_map(both).unzip()
         };
-        let has_paced = !of_both(Measure::PacedThroughput).0.is_empty();
+        let has_cpu_normalised = !of_both(Measure::CpuNormalisedThroughput).0.is_empty();
         judgements.extend(Measure::ALL.into_iter().filter_map(|measure| {
             let (a, b) = of_both(measure);
-            let limits = rules.limits(measure, has_paced);
+            let limits = rules.limits(measure, has_cpu_normalised);
             (!a.is_empty()).then(|| {
                 let paired = measure.is_timed();
                 judgement(rules, step, measure, limits, &a, &b, paired)
@@ -249,8 +250,8 @@ pub fn overall(judgements: &[Judgement]) -> Verdict {
         .unwrap_or(Verdict::Undecided)
 }
 
-/// Of each step whose throughput at even pace and whose instructions say the opposite of each other, a sentence. Either waiting
-/// made the difference, or an average instruction takes longer on one side, which is not the host's pace but looks like it.
+/// Of each step whose CPU-normalised throughput and whose instructions say the opposite of each other, a sentence. Either waiting
+/// made the difference, or an average instruction takes longer on one side, which is not the host's speed but looks like it.
 pub fn contradictions(judgements: &[Judgement]) -> Vec<String> {
     let change = |step: &str, measure: Measure| {
         let mut all = judgements.iter();
@@ -258,22 +259,22 @@ pub fn contradictions(judgements: &[Judgement]) -> Vec<String> {
         matches!(it.verdict, Verdict::Regressed | Verdict::Improved).then_some(it.verdict)
     };
     let sentence = |step: &str| {
-        let paced = change(step, Measure::PacedThroughput)?;
+        let normalised = change(step, Measure::CpuNormalisedThroughput)?;
         let instructions = change(step, Measure::Instructions)?;
-        (paced != instructions).then(|| {
+        (normalised != instructions).then(|| {
             format!(
-                "{step}: {} {paced}, but {} {instructions}. Either the waiting changed or the kind of instructions, which an \
-                 even pace cannot tell from the host's: go by {}.",
-                Measure::PacedThroughput.title(),
+                "{step}: {} {normalised}, but {} {instructions}. Either the waiting changed or the kind of instructions, which the \
+                 normalisation cannot tell from the host's: go by {}.",
+                Measure::CpuNormalisedThroughput.title(),
                 Measure::Instructions.title(),
                 Measure::Throughput.title(),
             )
         })
     };
-    let paced = judgements
+    let normalised = judgements
         .iter()
-        .filter(|one| one.measure == Measure::PacedThroughput);
-    paced.filter_map(|one| sentence(&one.step)).collect()
+        .filter(|one| one.measure == Measure::CpuNormalisedThroughput);
+    normalised.filter_map(|one| sentence(&one.step)).collect()
 }
 
 /// What comparisons of a thing with itself, as they ended, differed by: by measure, what 95 of 100 stayed below, of all steps.
@@ -326,7 +327,7 @@ fn judgement(
         ratio: estimate.ratio,
         interval: estimate.interval,
         p: estimate.p,
-        effect: limits.effect,
+        margin: limits.margin,
         within: is_no_change.then(|| limits.around(estimate.interval)),
         noise_floor: rules.noise_floors.get(&measure).copied(),
         a: a.to_vec(),

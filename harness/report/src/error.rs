@@ -126,7 +126,7 @@ pub enum FileFault {
     /// It is not JSON.
     NotJson(serde_json::Error),
     /// It is JSON, and neither a record nor a comparison.
-    Stranger,
+    UnknownDocument,
     /// Another version wrote it.
     OtherFormat {
         /// `record` or `comparison`.
@@ -169,7 +169,7 @@ impl fmt::Display for FileError {
                     "{path}: not JSON: {error}\n    help: remove the file or leave it out"
                 )
             }
-            FileFault::Stranger => write!(
+            FileFault::UnknownDocument => write!(
                 f,
                 "{path}: JSON, but neither a run's record nor a comparison\n    help: name files that `sanlab run` or `sanlab compare` wrote"
             ),

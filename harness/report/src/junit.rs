@@ -141,7 +141,7 @@ fn console_tail(record: &RunRecord) -> String {
 fn judged(scenario: &str, judgement: &Judgement) -> TestCase {
     let measure = judgement.measure;
     let said = format!(
-        "{} {}: {} ({} to {}, p {}, {} and {} runs); the least effect of interest is {}",
+        "{} {}: {} ({} to {}, p {}, {} and {} runs); the equivalence margin is {}",
         judgement.step,
         measure.title(),
         change(judgement.ratio),
@@ -150,7 +150,7 @@ fn judged(scenario: &str, judgement: &Judgement) -> TestCase {
         probability(judgement.p),
         judgement.a.len(),
         judgement.b.len(),
-        share(judgement.effect),
+        share(judgement.margin),
     );
     let status = match judgement.verdict {
         Verdict::Regressed => {

@@ -182,7 +182,7 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileFault> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| not_json(bytes, error))?;
     let format = value.get("format").and_then(Value::as_u64);
     let Some(format) = format else {
-        return Err(FileFault::Stranger);
+        return Err(FileFault::UnknownDocument);
     };
     if value.get("judgements").is_some() {
         of_format("comparison", format, comparison::FORMAT, value)
@@ -190,7 +190,7 @@ fn parse(bytes: &[u8]) -> Result<Contents, FileFault> {
     } else if value.get("outcome").is_some() {
         of_format("record", format, FORMAT, value).map(|record| Contents::Run(Box::new(record)))
     } else {
-        Err(FileFault::Stranger)
+        Err(FileFault::UnknownDocument)
     }
 }
 

@@ -171,7 +171,7 @@ fn table(text: &mut String, rows: &[(Option<&Series>, &Judgement)]) {
     };
     let _ = writeln!(
         text,
-        "{head}| step | measure | verdict | A | B | change | interval | p | least effect | runs | |\n\
+        "{head}| step | measure | verdict | A | B | change | interval | p | equivalence margin | runs | |\n\
          {rule}|---|---|---|--:|--:|--:|:-:|--:|--:|--:|---|",
     );
     for (series, judgement) in rows {
@@ -180,7 +180,7 @@ fn table(text: &mut String, rows: &[(Option<&Series>, &Judgement)]) {
         }
         let _ = writeln!(
             text,
-            "| {step} | {measure}, {unit} | {verdict} | {a} | {b} | {change} | {low} to {high} | {p} | {effect} | {runs} | {line} |",
+            "| {step} | {measure}, {unit} | {verdict} | {a} | {b} | {change} | {low} to {high} | {p} | {margin} | {runs} | {line} |",
             step = series.map_or_else(|| escape(&judgement.step), |series| step(series, &all)),
             measure = judgement.measure.title(),
             unit = judgement.measure.unit(),
@@ -191,7 +191,7 @@ fn table(text: &mut String, rows: &[(Option<&Series>, &Judgement)]) {
             low = change(judgement.interval.0),
             high = change(judgement.interval.1),
             p = escape(&probability(judgement.p)),
-            effect = share(judgement.effect),
+            margin = share(judgement.margin),
             runs = format_args!("{} + {}", judgement.a.len(), judgement.b.len()),
             line = pairs(judgement),
         );
@@ -200,9 +200,9 @@ fn table(text: &mut String, rows: &[(Option<&Series>, &Judgement)]) {
 
 /// Pair by pair, B by A; where there are no pairs, both sides one after the other.
 fn pairs(judgement: &Judgement) -> String {
-    let Judgement { a, b, effect, .. } = judgement;
-    // From the least effect of interest one way to that the other.
-    let span = 2.0 * effect;
+    let Judgement { a, b, margin, .. } = judgement;
+    // From the equivalence margin one way to that the other.
+    let span = 2.0 * margin;
     if a.len() == b.len() {
         let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| b / a).collect();
         return sparkline(&ratios, span);
@@ -310,7 +310,7 @@ fn trends(text: &mut String, trends: &[Trend]) {
             trend.says(),
             sparkline(
                 &means[means.len().saturating_sub(LINE)..],
-                2.0 * trend.measure.effect()
+                2.0 * trend.measure.margin()
             ),
             means.len(),
             changes(trend),

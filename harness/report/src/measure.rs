@@ -11,10 +11,10 @@ pub enum Measure {
     /// What the throughput would be on a host that takes one nanosecond of CPU time for every guest instruction; MiB/s.
     ///
     /// Throughput times the CPU nanoseconds that an instruction took in the same repetition: the share of it that is the
-    /// host's pace falls out, waiting and instructions stay. A noisy host is noisy in its pace above all: over 71 runs of the
+    /// host's speed falls out, waiting and instructions stay. A noisy host is noisy in its speed above all: over 71 runs of the
     /// same under TCG throughput had a coefficient of variation of 10.7 %, this one of 3.6 %. What it does not see is a cost
     /// on the host's side of an instruction, in QEMU itself: that stands in the host's CPU seconds.
-    PacedThroughput,
+    CpuNormalisedThroughput,
     /// The rates that the writers or readers told of themselves, added up; MiB/s.
     GuestThroughput,
     /// Instructions that all guests executed for each MiB moved.
@@ -31,7 +31,7 @@ impl Measure {
     /// All of them, in the order of tables.
     pub const ALL: [Self; 7] = [
         Self::Throughput,
-        Self::PacedThroughput,
+        Self::CpuNormalisedThroughput,
         Self::GuestThroughput,
         Self::Instructions,
         Self::HostCpu,
@@ -46,14 +46,15 @@ impl Measure {
             .find(|measure| measure.as_str() == word)
     }
 
-    /// The least difference of interest, as a share, where nobody says otherwise. What is counted hardly varies, so that small
+    /// The equivalence margin, as a share, where nobody says otherwise. What is counted hardly varies, so that small
     /// differences can be told in a few runs; what is timed varies by as much as this from run to run on a quiet machine.
-    pub const fn effect(self) -> f64 {
+    pub const fn margin(self) -> f64 {
         match self {
             Self::Instructions | Self::SwitchBytes => 0.02,
-            Self::Throughput | Self::PacedThroughput | Self::GuestThroughput | Self::HostCpu => {
-                0.05
-            }
+            Self::Throughput
+            | Self::CpuNormalisedThroughput
+            | Self::GuestThroughput
+            | Self::HostCpu => 0.05,
             Self::LatencyP99 => 0.10,
         }
     }
@@ -62,7 +63,7 @@ impl Measure {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Throughput => "throughput",
-            Self::PacedThroughput => "paced_throughput",
+            Self::CpuNormalisedThroughput => "cpu_normalised_throughput",
             Self::GuestThroughput => "guest_throughput",
             Self::Instructions => "instructions",
             Self::HostCpu => "host_cpu",
@@ -75,8 +76,8 @@ impl Measure {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Throughput => "throughput",
-            Self::PacedThroughput => "throughput at even pace",
-            Self::GuestThroughput => "throughput as guests tell",
+            Self::CpuNormalisedThroughput => "CPU-normalised throughput",
+            Self::GuestThroughput => "guest-reported throughput",
             Self::Instructions => "guest instructions",
             Self::HostCpu => "host CPU",
             Self::SwitchBytes => "switch bytes",
@@ -87,7 +88,7 @@ impl Measure {
     /// The unit of its figures.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Throughput | Self::PacedThroughput | Self::GuestThroughput => "MiB/s",
+            Self::Throughput | Self::CpuNormalisedThroughput | Self::GuestThroughput => "MiB/s",
             Self::Instructions => "instructions/MiB",
             Self::HostCpu => "CPU s/GiB",
             Self::SwitchBytes => "B/B",
@@ -99,7 +100,7 @@ impl Measure {
     pub const fn higher_is_better(self) -> bool {
         matches!(
             self,
-            Self::Throughput | Self::PacedThroughput | Self::GuestThroughput
+            Self::Throughput | Self::CpuNormalisedThroughput | Self::GuestThroughput
         )
     }
 
@@ -108,9 +109,9 @@ impl Measure {
         !matches!(self, Self::Instructions | Self::SwitchBytes)
     }
 
-    /// Whether the host's pace, how long it takes for an instruction of a guest just then, is part of it.
-    pub const fn is_paced_by_the_host(self) -> bool {
-        self.is_timed() && !matches!(self, Self::PacedThroughput)
+    /// Whether the host's speed, how long it takes for an instruction of a guest just then, is part of it.
+    pub const fn includes_host_speed(self) -> bool {
+        self.is_timed() && !matches!(self, Self::CpuNormalisedThroughput)
     }
 }
 

@@ -30,7 +30,7 @@ pub use location::{
 pub const CONFIDENCE: f64 = 0.90;
 
 /// How sure a look must be of a difference. Looks are many: with this for each, a comparison that is looked at after each of
-/// twenty pairs cries wolf in 1 to 4 of 100 cases where runs vary by twice the least effect of interest, and in hardly any
+/// twenty pairs cries wolf in 1 to 4 of 100 cases where runs vary by twice the equivalence margin, and in hardly any
 /// where they vary by less than that.
 pub const ALPHA: f64 = 0.005;
 

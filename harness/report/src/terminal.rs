@@ -111,16 +111,16 @@ fn judged<'a>(judgements: impl Iterator<Item = (&'a str, &'a Judgement)>) -> Str
         &interval,
         ">p",
         "verdict",
-        "least effect",
+        "equivalence margin",
     ]);
     let middle = |runs: &[f64]| median(runs).map_or_else(|| "-".to_owned(), figure);
     for (step, judgement) in judgements {
         let (low, high) = judgement.interval;
         let least = match judgement.noise_floor {
-            Some(floor) if floor >= judgement.effect => {
-                format!("{} (the noise here)", share(judgement.effect))
+            Some(floor) if floor >= judgement.margin => {
+                format!("{} (noise floor)", share(judgement.margin))
             }
-            _ => share(judgement.effect),
+            _ => share(judgement.margin),
         };
         table.row(vec![
             step.to_owned(),

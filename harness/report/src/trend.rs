@@ -59,7 +59,7 @@ pub struct Trend {
     pub measure: Measure,
     /// Its runs, the oldest first; never empty.
     pub points: Vec<Point>,
-    /// Where the level changed for good, by the measure's least effect of interest or more; indices into `points`, in order.
+    /// Where the level changed for good, by the measure's equivalence margin or more; indices into `points`, in order.
     pub changes: Vec<ChangePoint>,
     /// The latest against those before; absent where there is one run only.
     pub standing: Option<Standing>,
@@ -91,7 +91,7 @@ fn trend(series: &Series, measure: Measure, runs: &[&Figures]) -> Option<Trend> 
     Some(Trend {
         series: series.clone(),
         measure,
-        changes: of_interest(change_point::find(&means, SEED), measure.effect()),
+        changes: of_interest(change_point::find(&means, SEED), measure.margin()),
         standing: standing(&means, measure),
         points,
     })
@@ -99,11 +99,11 @@ fn trend(series: &Series, measure: Measure, runs: &[&Figures]) -> Option<Trend> 
 
 /// What is counted hardly varies, so that changes are found in it that nobody would look at. Several in one direction are told
 /// as one as soon as they come to enough.
-fn of_interest(changes: Vec<ChangePoint>, effect: f64) -> Vec<ChangePoint> {
+fn of_interest(changes: Vec<ChangePoint>, margin: f64) -> Vec<ChangePoint> {
     let mut level = changes.first().map(|first| first.before);
     let told = changes.into_iter().filter_map(|change| {
         let before = level?;
-        if (change.after / before - 1.0).abs() < effect {
+        if (change.after / before - 1.0).abs() < margin {
             return None;
         }
         level = Some(change.after);
@@ -160,14 +160,14 @@ fn standing(means: &[f64], measure: Measure) -> Option<Standing> {
 
 impl Trend {
     /// Whether there is more to say than that it is as usual: the level changed, or the latest run is out of the range of
-    /// enough others, by the measure's least effect of interest or more.
+    /// enough others, by the measure's equivalence margin or more.
     pub(crate) fn is_telling(&self) -> bool {
         /// Of fewer runs one is often the worst or the best.
         const ENOUGH: usize = 5;
         let is_out = |standing: &Standing| {
             standing.runs >= ENOUGH
                 && (standing.worse_than == standing.runs || standing.better_than == standing.runs)
-                && (standing.ratio - 1.0).abs() >= self.measure.effect()
+                && (standing.ratio - 1.0).abs() >= self.measure.margin()
         };
         !self.changes.is_empty() || self.standing.as_ref().is_some_and(is_out)
     }

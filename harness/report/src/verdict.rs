@@ -10,7 +10,7 @@ use crate::statistics::Estimate;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// B is worse, by more than the least effect of interest, and not by chance.
+    /// B is worse, by more than the equivalence margin, and not by chance.
     Regressed,
     /// The runs do not tell.
     Undecided,
@@ -32,11 +32,11 @@ impl Verdict {
     }
 
     /// What is to be said of an estimate. A difference is told when it is not by chance **and** of interest: at least the
-    /// limits' effect. That there is none is told when the whole interval lies within 1 ± effect; or within 1 ± margin, unless it
+    /// limits' margin. That there is none is told when the whole interval lies within 1 ± margin; or within 1 ± coarse margin, unless it
     /// is all on one side of 1 with a difference of interest in its middle: that is a suspicion, and asks for more runs.
     pub fn of(estimate: &Estimate, limits: Limits, higher_is_better: bool) -> Self {
         let (low, high) = estimate.interval;
-        let is_of_interest = (estimate.ratio - 1.0).abs() >= limits.effect;
+        let is_of_interest = (estimate.ratio - 1.0).abs() >= limits.margin;
         let is_suspect = is_of_interest && (low > 1.0 || high < 1.0);
         if is_of_interest && estimate.is_significant() {
             if (estimate.ratio > 1.0) == higher_is_better {
@@ -44,8 +44,8 @@ impl Verdict {
             } else {
                 Self::Regressed
             }
-        } else if lies_within(estimate.interval, limits.effect)
-            || (lies_within(estimate.interval, limits.margin) && !is_suspect)
+        } else if lies_within(estimate.interval, limits.margin)
+            || (lies_within(estimate.interval, limits.coarse_margin) && !is_suspect)
         {
             Self::NoChange
         } else {
@@ -63,19 +63,19 @@ impl std::fmt::Display for Verdict {
 /// What a verdict is reached by, as shares.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// The least difference of interest.
-    pub effect: f64,
-    /// How wide an interval may be for `no change` where it is no narrower: at least `effect`.
+    /// The equivalence margin: the smallest difference that is of interest.
     pub margin: f64,
+    /// How wide an interval may be for `no change` where it is no narrower: at least `margin`.
+    pub coarse_margin: f64,
 }
 
 impl Limits {
     /// The narrower of the two that an interval lies within, for people: no change within that.
     pub(crate) fn around(self, interval: (f64, f64)) -> f64 {
-        if lies_within(interval, self.effect) {
-            self.effect
-        } else {
+        if lies_within(interval, self.margin) {
             self.margin
+        } else {
+            self.coarse_margin
         }
     }
 }
@@ -100,9 +100,9 @@ pub struct Judgement {
     pub interval: (f64, f64),
     /// The probability of a difference as great as this if there were none, by the permutation test.
     pub p: f64,
-    /// The least effect of interest, as a share: the wish or the noise floor, whichever is greater.
-    pub effect: f64,
-    /// For `no change`: within which share. The least effect, or where only that could be told, something coarser.
+    /// The equivalence margin, as a share: the wish or the noise floor, whichever is greater.
+    pub margin: f64,
+    /// For `no change`: within which share. The equivalence margin, or where only that could be told, something coarser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<f64>,
     /// What A/A runs on this class of host were seen to differ by, if that is known.
@@ -136,8 +136,8 @@ mod tests {
             least_p: 0.001,
         };
         let limits = Limits {
-            effect: 0.05,
-            margin: 0.15,
+            margin: 0.05,
+            coarse_margin: 0.15,
         };
         Verdict::of(&estimate, limits, higher_is_better)
     }
@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(said(0.96, (0.93, 0.99), 0.001, true), Verdict::NoChange);
         assert_eq!(said(0.96, (0.84, 1.05), 0.5, true), Verdict::Undecided);
         let limits = Limits {
-            effect: 0.05,
-            margin: 0.15,
+            margin: 0.05,
+            coarse_margin: 0.15,
         };
         assert!((limits.around((0.96, 1.05)) - 0.05).abs() < 1e-12);
         assert!((limits.around((0.94, 1.05)) - 0.15).abs() < 1e-12);

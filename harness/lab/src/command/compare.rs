@@ -46,10 +46,10 @@ pub(crate) struct Arguments {
     /// Begin no pair that would end later than this, such as `20m`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<Duration>,
-    /// The least effect of interest in a measure, such as `throughput=5%`; repeatable. Measures: throughput,
-    /// `paced_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
-    #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_effect)]
-    effect: Vec<(Measure, f64)>,
+    /// The equivalence margin in a measure, such as `throughput=5%`; repeatable. Measures: throughput,
+    /// `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
+    #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
+    margin: Vec<(Measure, f64)>,
     /// What random moments, permutations and the bootstrap draw from; without it that of the environment, else one that
     /// nobody chose
     #[arg(long, value_name = "NUMBER")]
@@ -88,8 +88,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     terminal.line(&told::sides(&a.given.for_people(), &b.given.for_people()));
     let floors = |class: &HostClass| history::noise_floors(&lab, class);
     let mut rules = Rules::new(seed);
-    for &(measure, effect) in &arguments.effect {
-        rules.ask(measure, effect);
+    for &(measure, margin) in &arguments.margin {
+        rules.ask(measure, margin);
     }
     let verdicts = Verdicts::new(rules, &floors);
     let bounds = Bounds {
@@ -201,7 +201,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
-fn parse_effect(text: &str) -> Result<(Measure, f64), String> {
+fn parse_margin(text: &str) -> Result<(Measure, f64), String> {
     let wrong = |why: String| format!("{why}; write it like throughput=5%");
     let (word, share) = text
         .split_once('=')
@@ -233,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn an_effect_is_a_measure_and_a_share() {
+    fn a_margin_is_a_measure_and_a_share() {
         assert_eq!(
-            parse_effect("instructions=1.5%"),
+            parse_margin("instructions=1.5%"),
             Ok((Measure::Instructions, 0.015))
         );
         let refused = [
@@ -245,7 +245,7 @@ mod tests {
             "throughput=0%",
             "throughput=nan%",
         ]
-        .map(|text| parse_effect(text).unwrap_err());
+        .map(|text| parse_margin(text).unwrap_err());
         insta::assert_snapshot!(refused.join("\n"));
     }
 }

@@ -12,7 +12,7 @@ use sanlab_run::Extent;
 use crate::LabError;
 
 /// A regression that stands after so many times the fewest pairs is enough: what is undecided then could not change the whole.
-const GRAVE: usize = 2;
+const EARLY_STOP_FACTOR: usize = 2;
 
 /// Which side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ pub(crate) struct Ran {
 }
 
 /// Says what the runs so far tell.
-pub(crate) trait Jury {
+pub(crate) trait Judge {
     /// By step and measure; nothing before there are figures of both sides.
     fn judge(&self, sides: &Sides) -> Result<Vec<Judgement>, LabError>;
 
@@ -182,7 +182,7 @@ pub(crate) enum News<'a> {
 /// Runs both sides in turns until there is enough.
 pub(crate) async fn run(
     runner: &mut impl Runner,
-    jury: &impl Jury,
+    judge: &impl Judge,
     bounds: &Bounds,
     mut tell: impl FnMut(News<'_>),
 ) -> Result<Course, LabError> {
@@ -230,14 +230,14 @@ pub(crate) async fn run(
             let [a, b] = pair_figures;
             sides.a.push(a);
             sides.b.push(b);
-            judgements = jury.judge(&sides)?;
+            judgements = judge.judge(&sides)?;
             tell(News::Judged {
                 pairs: pair,
                 judgements: &judgements,
             });
             let fewest = *bounds.pairs.start();
-            let is_grave = pair >= GRAVE * fewest && jury.is_gravest(&judgements);
-            if pair >= fewest && (jury.is_firm(&judgements) || is_grave) {
+            let is_grave = pair >= EARLY_STOP_FACTOR * fewest && judge.is_gravest(&judgements);
+            if pair >= fewest && (judge.is_firm(&judgements) || is_grave) {
                 break End::Firm;
             }
         }

@@ -8,7 +8,7 @@ use sanlab_report::measure::Measure;
 use sanlab_report::series::Figures;
 use sanlab_report::verdict::{Judgement, Verdict};
 
-use super::course::{Course, Jury, Records, Sides};
+use super::course::{Course, Judge, Records, Sides};
 use super::guests::relative;
 use super::side::Side;
 use crate::{LabError, RunFolder};
@@ -68,7 +68,7 @@ impl<'a> Verdicts<'a> {
     }
 }
 
-impl Jury for Verdicts<'_> {
+impl Judge for Verdicts<'_> {
     fn judge(&self, sides: &Sides) -> Result<Vec<Judgement>, LabError> {
         if self.rules.get().is_none()
             && let Some(figures) = sides.a.first().and_then(|run| run.first())

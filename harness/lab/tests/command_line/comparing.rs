@@ -27,7 +27,7 @@ fn help_tells_the_keys_and_the_exit_codes() {
         "5 undecided",
         "--budget",
         "--pairs",
-        "--effect",
+        "--margin",
     ] {
         assert!(said.contains(word), "no `{word}` in:\n{said}");
     }
@@ -68,7 +68,7 @@ fn bounds_and_effects_are_checked_before_anything_runs() {
     assert!(said.contains("MIN..MAX"), "{said}");
     let said = refused(&["compare", SCENARIO, "--budget", "soon"]);
     assert!(said.contains("ms, s, m"), "{said}");
-    let said = refused(&["compare", SCENARIO, "--effect", "speed=5%"]);
+    let said = refused(&["compare", SCENARIO, "--margin", "speed=5%"]);
     assert!(said.contains("guest_throughput"), "{said}");
     refused(&["compare"]);
     refused(&["bench", "noise", "--comparisons", "0"]);

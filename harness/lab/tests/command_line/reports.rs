@@ -50,7 +50,7 @@ fn compared(folder: &Path, verdict: Verdict) {
         ratio: 0.8,
         interval: (0.78, 0.82),
         p: 0.003,
-        effect: 0.05,
+        margin: 0.05,
         within: None,
         noise_floor: None,
         a: vec![40.0, 41.0, 39.0, 40.5],

@@ -1,4 +1,4 @@
-//! What went on over time: steps as bars, below them panels of figures, all on one axis; what happened goes through all of them
+//! Timeline over time: steps as bars, below them panels of figures, all on one axis; what happened goes through all of them
 //! as upright lines with numbers, which a list beside the chart explains.
 
 use super::lanes::{between, borders};
@@ -416,7 +416,7 @@ mod tests {
             lanes: vec![lane("va", 0, 3.0), lane("v<b>", 9, 1.0)],
         };
         let activity = Activity {
-            label: "what went on".to_owned(),
+            label: "timeline".to_owned(),
             from: 10.0,
             to: 12.0,
             steps: vec![step("load", 10.0, 11.5)],

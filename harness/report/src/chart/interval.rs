@@ -49,21 +49,21 @@ impl Axis {
         class: &str,
         ratio: f64,
         interval: (f64, f64),
-        effect: f64,
+        margin: f64,
         label: &str,
     ) -> String {
         const MIDDLE: f64 = 12.0;
         const HEIGHT: f64 = 24.0;
         let mut svg = Svg::new(self.width, HEIGHT, "interval", label);
         let at = |ratio: f64| self.scale.at(ratio);
-        let (low, high) = (at(1.0 - effect), at(1.0 + effect));
+        let (low, high) = (at(1.0 - margin), at(1.0 + margin));
         let band = Area {
             x: low,
             y: 0.0,
             width: high - low,
             height: HEIGHT,
         };
-        svg.rect("least", band, "smaller than the least effect of interest");
+        svg.rect("least", band, "smaller than the equivalence margin");
         svg.line("none", (at(1.0), 0.0), (at(1.0), HEIGHT));
         let (from, to) = (at(interval.0), at(interval.1));
         svg.line(&format!("reach {class}"), (from, MIDDLE), (to, MIDDLE));

@@ -15,8 +15,8 @@ pub struct Pairs<'a> {
     pub ratios: &'a [f64],
     /// That of all.
     pub interval: (f64, f64),
-    /// The least effect of interest, as a share.
-    pub effect: f64,
+    /// The equivalence margin, as a share.
+    pub margin: f64,
 }
 
 /// Draws a dot a pair, over a band of what would be no change and one of the interval of all.
@@ -26,7 +26,7 @@ pub fn draw(pairs: &Pairs<'_>, width: f64) -> String {
     let (top, bottom) = (6.0, HEIGHT - 18.0);
     let mut svg = Svg::new(width, HEIGHT, "pairs", pairs.label);
     let (low, high) = pairs.interval;
-    let bounds = [low, high, 1.0 - pairs.effect, 1.0 + pairs.effect];
+    let bounds = [low, high, 1.0 - pairs.margin, 1.0 + pairs.margin];
     let scale = RatioScale::new(pairs.ratios.iter().copied().chain(bounds), (bottom, top));
     let right = width - 6.0;
     let mut band = |class: &str, (low, high): (f64, f64), title: &str| {
@@ -41,8 +41,8 @@ pub fn draw(pairs: &Pairs<'_>, width: f64) -> String {
     };
     band(
         "least",
-        (1.0 - pairs.effect, 1.0 + pairs.effect),
-        "smaller than the least effect of interest",
+        (1.0 - pairs.margin, 1.0 + pairs.margin),
+        "smaller than the equivalence margin",
     );
     band(
         &format!("reach-band {}", pairs.class),
@@ -89,7 +89,7 @@ mod tests {
             class: "regressed",
             ratios: &[0.81, 0.79, 0.84, f64::NAN],
             interval: (0.79, 0.83),
-            effect: 0.05,
+            margin: 0.05,
         };
         let text = draw(&pairs, 340.0);
         assert_eq!(text.matches("<circle").count(), 4);

@@ -33,7 +33,7 @@ pub(super) fn of(record: &RunRecord) -> Option<Activity> {
         return None;
     }
     Some(Activity {
-        label: "what went on over time".to_owned(),
+        label: "timeline".to_owned(),
         from,
         to,
         steps: steps(record, (from, to)),

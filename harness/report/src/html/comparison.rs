@@ -75,7 +75,7 @@ impl ComparisonSection {
 /// Whether its runs are to be seen at once: the throughput, what changed, and what may have.
 fn is_telling(judgement: &Judgement) -> bool {
     match judgement.measure {
-        Measure::Throughput | Measure::PacedThroughput => true,
+        Measure::Throughput | Measure::CpuNormalisedThroughput => true,
         // As good as the same picture again.
         Measure::GuestThroughput => false,
         _ => judgement.verdict != Verdict::NoChange,
@@ -95,7 +95,7 @@ pub(super) fn card(number: usize, comparison: &Comparison) -> Card {
     let told = match comparison.verdict {
         Verdict::NoChange => {
             let figures = word::count(comparison.judgements.len(), "figure");
-            format!("{figures}, none beyond its least effect")
+            format!("{figures}, none beyond its equivalence margin")
         }
         _ => greatest(comparison),
     };

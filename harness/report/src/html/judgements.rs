@@ -65,8 +65,8 @@ impl Judgements {
                 judgement.ratio,
                 low,
                 high,
-                1.0 - judgement.effect,
-                1.0 + judgement.effect,
+                1.0 - judgement.margin,
+                1.0 + judgement.margin,
             ]
         });
         let axis = interval::Axis::new(of_interest, WIDTH);
@@ -104,7 +104,7 @@ fn row(judgement: &Judgement, axis: &interval::Axis) -> Row {
             class,
             judgement.ratio,
             judgement.interval,
-            judgement.effect,
+            judgement.margin,
             &label,
         ),
         change,
@@ -146,7 +146,7 @@ impl Charts {
             class,
             ratios: &ratios,
             interval: judgement.interval,
-            effect: judgement.effect,
+            margin: judgement.margin,
         };
         Self {
             class,
@@ -176,12 +176,12 @@ fn between(judgement: &Judgement) -> String {
 
 /// Within what nothing changed, or what counts as a change, and why that.
 fn least(judgement: &Judgement) -> String {
-    let effect = number::share(judgement.effect);
+    let margin = number::share(judgement.margin);
     match (judgement.within, judgement.noise_floor) {
         (Some(within), _) => format!("within {}", number::share(within)),
-        (None, Some(floor)) if floor >= judgement.effect => {
-            format!("least effect {effect}, the noise here")
+        (None, Some(floor)) if floor >= judgement.margin => {
+            format!("equivalence margin {margin}, noise floor")
         }
-        _ => format!("least effect {effect}"),
+        _ => format!("equivalence margin {margin}"),
     }
 }

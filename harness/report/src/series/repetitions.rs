@@ -61,10 +61,10 @@ pub(super) fn of(record: &RunRecord, step: &str) -> BTreeMap<Measure, Vec<f64>> 
         let seconds: f64 = one.nodes.values().map(|cost| cost.host_cpu_seconds).sum();
         let instructions = instructions(one);
         let pace = instructions.map(|count| seconds * NANOSECONDS / count);
-        let paced = throughput.zip(pace);
+        let normalised = throughput.zip(pace);
         add(
-            Measure::PacedThroughput,
-            paced.map(|(rate, pace)| rate * pace),
+            Measure::CpuNormalisedThroughput,
+            normalised.map(|(rate, pace)| rate * pace),
         );
         add(Measure::GuestThroughput, told(&samples));
         let mib = one.bytes as f64 / MIB;

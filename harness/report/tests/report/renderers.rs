@@ -147,10 +147,10 @@ fn hostile_words_stay_words_in_markdown() {
 }
 
 #[test]
-fn an_even_pace_that_instructions_contradict_is_told() {
-    let told = |paced: Verdict, instructions: Verdict| {
+fn a_normalised_throughput_that_instructions_contradict_is_told() {
+    let told = |normalised: Verdict, instructions: Verdict| {
         let comparison = comparison(vec![
-            judgement(Measure::PacedThroughput, paced, 1.095),
+            judgement(Measure::CpuNormalisedThroughput, normalised, 1.095),
             judgement(Measure::Instructions, instructions, 1.092),
         ]);
         let table = comparison_table(&comparison.comparison);

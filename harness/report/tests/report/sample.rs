@@ -175,7 +175,7 @@ pub(crate) fn judgement(measure: Measure, verdict: Verdict, ratio: f64) -> Judge
         } else {
             0.25
         },
-        effect: 0.05,
+        margin: 0.05,
         within: (verdict == Verdict::NoChange).then_some(0.05),
         noise_floor: Some(0.031),
         b: a.iter().map(|figure| figure * ratio).collect(),
@@ -205,7 +205,7 @@ pub(crate) fn comparison(judgements: Vec<Judgement>) -> LoadedComparison {
             b: side("1500"),
             pairs: 4,
             rules: Rules {
-                effects: BTreeMap::from([(Measure::Throughput, 0.05)]),
+                margins: BTreeMap::from([(Measure::Throughput, 0.05)]),
                 noise_floors: BTreeMap::new(),
                 exacting: BTreeSet::new(),
                 seed: 6,

@@ -1,4 +1,4 @@
-//! What is counted, by the example of instructions: least effect 2 %, all runs of a side together.
+//! What is counted, by the example of instructions: equivalence margin 2 %, all runs of a side together.
 
 use std::fmt::Write as _;
 

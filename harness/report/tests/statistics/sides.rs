@@ -113,18 +113,18 @@ fn a_noise_floor_raises_the_least_effect() {
     rules.noise_floors.insert(Measure::Instructions, 0.06);
     let judged = judge(&rules, &a, &b).unwrap();
     assert_eq!(
-        (judged[0].verdict, judged[0].effect),
+        (judged[0].verdict, judged[0].margin),
         (Verdict::NoChange, 0.06)
     );
     // A floor below the wish changes nothing.
     rules.noise_floors.insert(Measure::Instructions, 0.001);
-    assert!((judge(&rules, &a, &b).unwrap()[0].effect - 0.02).abs() < 1e-12);
+    assert!((judge(&rules, &a, &b).unwrap()[0].margin - 0.02).abs() < 1e-12);
 }
 
 #[test]
-fn what_the_host_paces_may_be_told_coarsely_beside_what_it_does_not() {
+fn what_depends_on_the_hosts_speed_may_be_told_coarsely_beside_what_it_does_not() {
     let one = |throughput: f64, paced: Option<f64>| {
-        let paced = paced.map(|paced| (Measure::PacedThroughput, paced));
+        let paced = paced.map(|paced| (Measure::CpuNormalisedThroughput, paced));
         vec![figures(
             [(Measure::Throughput, throughput)]
                 .into_iter()

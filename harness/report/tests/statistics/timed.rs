@@ -1,4 +1,4 @@
-//! What is timed, by the example of throughput: least effect 5 %, judged pair by pair.
+//! What is timed, by the example of throughput: equivalence margin 5 %, judged pair by pair.
 
 use std::fmt::Write as _;
 

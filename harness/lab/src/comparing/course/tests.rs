@@ -109,7 +109,7 @@ impl Acted {
     }
 }
 
-impl Jury for Acted {
+impl Judge for Acted {
     fn judge(&self, sides: &Sides) -> Result<Vec<Judgement>, LabError> {
         self.asked.set(self.asked.get() + 1);
         self.seen
@@ -135,8 +135,8 @@ fn bounds(pairs: RangeInclusive<usize>) -> Bounds {
     }
 }
 
-async fn acted(actor: &mut Actor, jury: &impl Jury, bounds: &Bounds) -> Course {
-    run(actor, jury, bounds, |_| ()).await.unwrap()
+async fn acted(actor: &mut Actor, judge: &impl Judge, bounds: &Bounds) -> Course {
+    run(actor, judge, bounds, |_| ()).await.unwrap()
 }
 
 fn words(actor: &Actor) -> String {
@@ -154,15 +154,15 @@ fn words(actor: &Actor) -> String {
 #[tokio::test]
 async fn sides_take_turns_and_the_first_pair_is_whole_and_discarded() {
     let mut actor = Actor::default();
-    let jury = Acted::firm_at(3);
-    let course = acted(&mut actor, &jury, &bounds(1..=20)).await;
+    let judge = Acted::firm_at(3);
+    let course = acted(&mut actor, &judge, &bounds(1..=20)).await;
     assert!(matches!(course.end, End::Firm), "{:?}", course.end);
     assert_eq!(words(&actor), "a-0! b-0! b-1 a-1 a-2 b-2 b-3 a-3");
     assert_eq!(course.pairs(), 3);
     // The discarded run's record is named, its figures are not there.
     assert_eq!(course.records.a.len(), 4);
     assert_eq!(course.records.b[0], PathBuf::from("b-0/record.json"));
-    assert_eq!(*jury.seen.borrow(), [(1, 1), (2, 2), (3, 3)]);
+    assert_eq!(*judge.seen.borrow(), [(1, 1), (2, 2), (3, 3)]);
 }
 
 #[tokio::test]
@@ -181,12 +181,12 @@ async fn it_ends_neither_before_the_least_nor_after_the_most_pairs() {
 #[tokio::test]
 async fn a_regression_that_stands_after_twice_the_least_pairs_is_enough() {
     for (grave_at, pairs) in [(1, 8), (8, 8), (11, 11)] {
-        let jury = Acted {
+        let judge = Acted {
             grave_at,
             ..Acted::firm_at(99)
         };
         let mut actor = Actor::default();
-        let course = acted(&mut actor, &jury, &bounds(4..=20)).await;
+        let course = acted(&mut actor, &judge, &bounds(4..=20)).await;
         assert!(matches!(course.end, End::Firm));
         assert_eq!(course.pairs(), pairs);
     }

@@ -102,7 +102,7 @@ mod tests {
             ratio,
             interval: (ratio, ratio),
             p: 0.5,
-            effect: 0.05,
+            margin: 0.05,
             within: None,
             noise_floor: None,
             a: Vec::new(),

@@ -321,9 +321,9 @@ impl Noise {
 
     /// The throughput that says most here: that at even pace, where instructions are counted.
     fn throughput(&self) -> Measure {
-        let paced = |figures: &Figures| figures.figure(Measure::PacedThroughput).is_some();
+        let paced = |figures: &Figures| figures.figure(Measure::CpuNormalisedThroughput).is_some();
         if self.pool.iter().flatten().any(paced) {
-            Measure::PacedThroughput
+            Measure::CpuNormalisedThroughput
         } else {
             Measure::Throughput
         }

@@ -255,7 +255,7 @@ mod tests {
             ratio,
             interval: (ratio - 0.01, ratio + 0.01),
             p: 0.01,
-            effect: 0.05,
+            margin: 0.05,
             within: None,
             noise_floor: None,
             a: Vec::new(),
