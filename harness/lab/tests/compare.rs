@@ -1,6 +1,6 @@
 //! `sanlab compare` on real guests: what costs more is found, and what is kept can be reported on.
 //!
-//! `cargo test --test compare`. The bench `sanlab bench noise` asks the same questions often enough for figures.
+//! `cargo test --test compare`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
