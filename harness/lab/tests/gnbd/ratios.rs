@@ -43,10 +43,11 @@ pub(crate) async fn of_gnbd_to_nbd(ground: &Ground) -> Result<(), Failed> {
                 figures.push(rate(&guests, &format!("device={device}; {script}")).await?);
             }
         }
-        let ratio = median(&gnbd) / median(&nbd);
+        // Round by round: what else the host does falls on both of a round.
+        let ratio = median(gnbd.iter().zip(&nbd).map(|(gnbd, nbd)| gnbd / nbd));
         if ratio < least {
             wrong.push(format!(
-                "{what}: GNBD {gnbd:.1?}, NBD {nbd:.1?}; the ratio of the medians is {ratio:.2}, at least {least} is wanted"
+                "{what}: GNBD {gnbd:.1?}, NBD {nbd:.1?}; the median of the rounds' ratios is {ratio:.2}, at least {least} is wanted"
             ));
         }
     }
@@ -61,7 +62,9 @@ pub(crate) async fn of_gnbd_to_nbd(ground: &Ground) -> Result<(), Failed> {
 async fn connect(guests: &Guests) -> Result<(), Failed> {
     let server = SERVERS[0];
     guests.serve(server, "-c").await?;
-    let nbdkit = "nbdkit --port=10809 --filter=fua file /dev/vdb fuamode=force";
+    // nbdkit maps more memory than this guest has, and dies when it is refused.
+    let nbdkit = "echo 1 >/proc/sys/vm/overcommit_memory\n\
+                  nbdkit --port=10809 --filter=fua file /dev/vdb fuamode=force\n";
     guests.run(server, nbdkit).await?;
     let import = format!(
         "gnbd_import -n -i {server} >&2\n\
@@ -90,8 +93,8 @@ async fn rate(guests: &Guests, script: &str) -> Result<f64, Failed> {
     }
 }
 
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = figures.collect();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
 }
