@@ -6,7 +6,6 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sanlab_plan::{Arch, ByteSize};
 use sanlab_vm::AcceleratorWish;
 
-use crate::command::bench::noise;
 use crate::command::history::{self, HistoryCommand};
 use crate::command::{compare, report, run};
 use crate::{Exit, LabError, command};
@@ -38,9 +37,6 @@ enum Command {
     /// Guest images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Measurements; nothing else should run meanwhile
-    #[command(subcommand)]
-    Bench(BenchCommand),
     /// The store of images, the programs in them, templates and checkpoints
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -65,9 +61,12 @@ enum Command {
     ///
     /// A and B are the scenario with settings in place of what its file says: keys of the file by their way through it
     /// (`mtu`, `layer.striped.chunk`, `step.LABEL.bs`), `kernel` or `kernel.x86` (a vmlinux or bzImage of yours), `qemu` (a
-    /// folder with its programs), `sanlab` (a git revision, whose program does the runs). Each pair is run as AB or BA in
-    /// turn; the first is run whole, checked, and discarded. It ends when nothing is undecided, or a regression stands after
-    /// twice the fewest pairs. Exit codes: 0 no change or improved, 1 regressed, 5 undecided.
+    /// folder with its programs). Each pair is run as AB or BA in turn; the first is run whole, checked, and discarded. It
+    /// ends when nothing is undecided, or a regression stands after twice the fewest pairs. Exit codes: 0 no change or
+    /// improved, 1 regressed, 5 undecided.
+    ///
+    /// With `--aa N` the scenario is compared with itself instead, to measure this host's noise floor: later comparisons on
+    /// this class of host report no smaller difference than that. Exit code: 0.
     Compare(compare::Arguments),
     /// Verdicts, trends and pages from records that are there
     ///
@@ -95,24 +94,6 @@ enum ImageCommand {
         #[arg(long)]
         update_lock: bool,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum BenchCommand {
-    /// How fast guests are cloned, and a mounted cluster is kept and forked
-    Start {
-        /// How often each start is measured
-        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-        rounds: u32,
-    },
-    /// How fast GNBD is beside NBD on the same disk: two guests, and the server alone on the host
-    Gnbd {
-        /// How often each is measured
-        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-        rounds: u32,
-    },
-    /// How far figures differ that should not, and which slowdowns are found: the tables behind `sanlab compare`'s verdicts
-    Noise(noise::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,13 +138,6 @@ impl Cli {
             Command::Image(ImageCommand::Build { arch, update_lock }) => {
                 command::image::build(arch, update_lock).await
             }
-            Command::Bench(BenchCommand::Start { rounds }) => {
-                command::bench::start::start(rounds).await
-            }
-            Command::Bench(BenchCommand::Gnbd { rounds }) => {
-                command::bench::gnbd::gnbd(rounds).await
-            }
-            Command::Bench(BenchCommand::Noise(arguments)) => noise::execute(arguments).await,
             Command::Cache(CacheCommand::Ls) => command::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => command::cache::collect(max_size),
             Command::Check { files } => command::check::execute(&files),

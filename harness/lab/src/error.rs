@@ -81,25 +81,9 @@ pub enum LabError {
     /// Figures of two sides that cannot be compared.
     #[error("failed to {0}")]
     Compare(#[from] CompareError),
-    /// What is to be measured did not work.
-    #[error("a run of the measured scenario ended as {outcome}; its record: {}", .record.display())]
-    Bench {
-        /// The outcome's word.
-        outcome: &'static str,
-        /// Where the record is.
-        record: PathBuf,
-    },
-    /// A command in a guest that is measured.
-    #[error("failed to {0}")]
-    Exec(#[from] Box<sanlab_vm::ExecError>),
-    /// What was measured gave no figure.
-    #[error("failed to {what}: {seen}")]
-    Measure {
-        /// What was tried.
-        what: String,
-        /// What came of it.
-        seen: String,
-    },
+    /// Noise floors are kept by class of host, and the runs name none.
+    #[error("failed to keep the noise floors: the records do not say on which processor they ran")]
+    UnknownHost,
     /// A record could not be written as JSON.
     #[error("failed to write the record: {0}")]
     Record(serde_json::Error),

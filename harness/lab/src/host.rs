@@ -78,7 +78,7 @@ pub(crate) const fn vm_arch(arch: Arch) -> sanlab_vm::Arch {
 }
 
 /// Whether a program is there.
-pub(crate) fn is_installed(program: &Path) -> bool {
+fn is_installed(program: &Path) -> bool {
     if program.components().count() > 1 {
         return program.is_file();
     }

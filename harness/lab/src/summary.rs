@@ -187,9 +187,10 @@ pub fn summary_table(records: &[RunRecord]) -> String {
             .count()
     };
     let mut text = format!(
-        "\n{}{}{}{reasons}\n{} passed, {} failed",
+        "\n{}{}{}{}{reasons}\n{} passed, {} failed",
         table.render(0),
         repeated(records),
+        starts(records),
         gaps(records),
         count("passed"),
         count("failed")
@@ -234,6 +235,50 @@ fn repeated(records: &[RunRecord]) -> String {
     format!("\n{}", table.render(0))
 }
 
+/// One line for each way in which the fleets of a scenario that was run more than once were started. Only what passed counts.
+fn starts(records: &[RunRecord]) -> String {
+    let mut table = Table::new(&[
+        "scenario",
+        "start",
+        ">times",
+        ">median s",
+        ">least s",
+        ">most s",
+    ]);
+    let mut scenarios: BTreeMap<&str, (usize, BTreeMap<&str, Vec<f64>>)> = BTreeMap::new();
+    let passed = |record: &&RunRecord| record.outcome == Outcome::Passed;
+    for record in records.iter().filter(passed) {
+        let (runs, starts) = scenarios.entry(&record.scenario).or_default();
+        *runs += 1;
+        for phase in &record.phases {
+            let start = match (phase.name.as_str(), &phase.origin) {
+                ("boot", Origin::Built) => "boot",
+                ("boot", Origin::Cloned { .. }) => "clone",
+                ("fork", _) => "fork",
+                _ => continue,
+            };
+            starts.entry(start).or_default().push(phase.seconds);
+        }
+    }
+    for (scenario, (_, starts)) in scenarios.into_iter().filter(|(_, (runs, _))| *runs > 1) {
+        for (start, mut took) in starts {
+            took.sort_by(f64::total_cmp);
+            table.row([
+                scenario.to_owned(),
+                start.to_owned(),
+                took.len().to_string(),
+                hundredths(median(&took)),
+                hundredths(took.first().copied()),
+                hundredths(took.last().copied()),
+            ]);
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table.render(0))
+}
+
 /// One line for every scenario with writers that was run more than once: how long its runs went without any
 /// acknowledgement to a writer, at the longest. Only what passed counts.
 fn gaps(records: &[RunRecord]) -> String {
@@ -264,15 +309,13 @@ fn gaps(records: &[RunRecord]) -> String {
     for (scenario, (blocks, mut gaps)) in scenarios {
         if gaps.len() > 1 {
             gaps.sort_by(f64::total_cmp);
-            let seconds =
-                |gap: Option<f64>| gap.map_or_else(|| "-".to_owned(), |gap| format!("{gap:.2}"));
             table.row([
                 scenario.to_owned(),
                 gaps.len().to_string(),
                 blocks.to_string(),
-                seconds(gaps.first().copied()),
-                seconds(median(&gaps)),
-                seconds(gaps.last().copied()),
+                hundredths(gaps.first().copied()),
+                hundredths(median(&gaps)),
+                hundredths(gaps.last().copied()),
             ]);
         }
     }
@@ -298,6 +341,10 @@ fn why(outcome: &Outcome) -> Option<String> {
 
 fn figure(figure: Option<f64>) -> String {
     figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.1}"))
+}
+
+fn hundredths(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2}"))
 }
 
 fn indented(text: &str) -> String {

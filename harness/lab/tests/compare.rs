@@ -1,11 +1,11 @@
 //! `sanlab compare` on real guests: what costs more is found, and what is kept can be reported on.
 //!
-//! `cargo test --test compare`. The bench `sanlab bench noise` asks the same questions often enough for figures.
+//! `cargo test --test compare`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fs_err as fs;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -14,6 +14,11 @@ use sanlab_report::comparison::Comparison;
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::verdict::{Judgement, Verdict};
+
+#[path = "support/child.rs"]
+mod child;
+
+use child::ended;
 
 /// For a comparison of four pairs with everything that it may have to build first.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -147,20 +152,15 @@ fn sanlab(
         .stdout(output.try_clone()?)
         .stderr(output)
         .spawn()?;
-    let begin = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if begin.elapsed() > DEADLINE {
-            child.kill()?;
-            child.wait()?;
-            let said = fs::read_to_string(&said)?;
-            return Err(format!("it did not end within {DEADLINE:?}:\n{said}").into());
-        }
-        std::thread::park_timeout(Duration::from_millis(100));
-    };
+    let status = ended(&mut child, DEADLINE)?;
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
     let said = fs::read_to_string(&said)?;
+    let Some(status) = status else {
+        return Err(format!("it did not end within {DEADLINE:?}:\n{said}").into());
+    };
     if nocapture {
         Terminal::plain().line(&said);
     }

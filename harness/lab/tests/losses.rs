@@ -7,10 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use sanlab::{Lab, Order, Terminal};
+use sanlab::{Lab, Order};
 use sanlab_record::{EventKind, Failure, Outcome, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
+
+#[path = "support/watched.rs"]
+mod watched;
+
+use watched::watched;
 
 /// For one run: two guests come up, and a few hundred blocks are written. Other tests may come first.
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -227,16 +232,9 @@ impl Ground {
         let plan = sanlab_plan::parse(Path::new(file), text);
         let plan = plan.map_err(|mistakes| Failed::from(mistakes.render(false)))?;
         let order = Order::new(&self.lab.new_run()?);
-        let (sender, mut events) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
         let work = self.lab.run(&plan, order, sender);
-        let work = async {
-            if self.nocapture {
-                sanlab::watch(&mut Terminal::plain(), &plan.id, events, work).await
-            } else {
-                events.close();
-                work.await
-            }
-        };
+        let work = watched(self.nocapture, &plan.id, events, work);
         let ended = timeout(DEADLINE, work).await;
         let (record, _) =
             ended.map_err(|_| format!("{file} did not end within {DEADLINE:?}"))??;

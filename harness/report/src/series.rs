@@ -34,7 +34,7 @@ pub struct Figures {
     /// When the run began, seconds since 1970.
     pub started: f64,
     /// What the run was made of and may change from run to run: `image.x86`, `kernel.x86`, `qemu`, `seed`, `host.kernel`, and of
-    /// what it was given `set.image`, `set.kernel`, `set.qemu`, `set.sanlab`.
+    /// what it was given `set.image`, `set.kernel`, `set.qemu`.
     pub origin: BTreeMap<String, String>,
     /// By measure, each repetition's figure, warm-ups left out. A measure that the run does not have is absent.
     pub repetitions: BTreeMap<Measure, Vec<f64>>,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use sanlab_plan::parse_duration;
 use sanlab_record::Outcome;
-use sanlab_report::comparison::{Comparison, Rules};
+use sanlab_report::comparison::{Comparison, FEWEST_PAIRS, Rules};
+use sanlab_report::history::History;
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::report::Report;
@@ -15,6 +16,7 @@ use sanlab_report::terminal::comparison_table;
 use super::history;
 use super::pages::Pages;
 use crate::cli::Accel;
+use crate::comparing::calibration::Calibration;
 use crate::comparing::course::{self, Bounds, Course, End};
 use crate::comparing::given::Given;
 use crate::comparing::guests::Guests;
@@ -40,6 +42,11 @@ pub(crate) struct Arguments {
     /// What both are given
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Compare the scenario with itself in N pairs of runs, and keep what they differ by as this host's noise floor. At least 5;
+    /// 20 or more are worth believing
+    #[arg(long, value_name = "N", value_parser = parse_aa,
+        conflicts_with_all = ["a", "b", "pairs", "budget", "effect", "Pages"])]
+    aa: Option<usize>,
     /// How many pairs of runs count at least and at most, or exactly; one more comes first and is discarded
     #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
     pairs: RangeInclusive<usize>,
@@ -79,8 +86,6 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         ));
     }
     let cancel = interrupt::cancel_on_signal()?;
-    a.examine(&lab, &cancel).await?;
-    b.examine(&lab, &cancel).await?;
     a.prepare(&lab, &cancel, &mut terminal).await?;
     b.prepare(&lab, &cancel, &mut terminal).await?;
     let folder = lab.new_run()?;
@@ -93,9 +98,10 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     }
     let verdicts = Verdicts::new(rules, &floors);
     let bounds = Bounds {
-        pairs: arguments.pairs.clone(),
+        pairs: arguments
+            .aa
+            .map_or_else(|| arguments.pairs.clone(), |pairs| pairs..=pairs),
         budget: arguments.budget,
-        prove: true,
     };
     let mut lines = Terminal::new();
     let mut guests = Guests {
@@ -116,6 +122,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         return Ok(exit);
     }
     let path = write_comparison(folder.path(), &comparison)?;
+    if arguments.aa.is_some() {
+        return calibrate(&course, &lab, seed);
+    }
     print(&comparison_table(&comparison))?;
     print(&format!(
         "\n{}\ncomparison: {}\n",
@@ -134,6 +143,31 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         arguments.pages.write(&report)?;
     }
     Ok(comparison.verdict.into())
+}
+
+/// Learns the noise floors of this class of host from a comparison of a scenario with itself.
+fn calibrate(course: &Course, lab: &Lab, seed: u64) -> Result<Exit, LabError> {
+    let calibration = Calibration::of(&course.sides, seed)?;
+    print(&calibration.table(&course.sides))?;
+    let figures = course.sides.a.iter().flatten().next();
+    let class = figures
+        .and_then(HostClass::of)
+        .ok_or(LabError::UnknownHost)?;
+    let path = history::default_path(lab);
+    History::open(&path)?.learn_noise(
+        &class.host,
+        &class.accelerator,
+        &calibration.noise_floors,
+        Calibration::COMPARISONS,
+        since_1970().as_secs_f64(),
+    )?;
+    print(&format!(
+        "noise floors of {}, {}: {}\n",
+        class.host,
+        class.accelerator,
+        shown(&path).display()
+    ))?;
+    Ok(Exit::Success)
 }
 
 /// Of a comparison that did not come to its end: what there is to be said, and how the program ends.
@@ -195,6 +229,13 @@ fn parse_pairs(text: &str) -> Result<RangeInclusive<usize>, String> {
     } else {
         Err(wrong())
     }
+}
+
+fn parse_aa(text: &str) -> Result<usize, String> {
+    let pairs = text.parse().ok();
+    pairs
+        .filter(|pairs| (FEWEST_PAIRS..=1000).contains(pairs))
+        .ok_or_else(|| format!("write a number of pairs from {FEWEST_PAIRS} to 1000"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

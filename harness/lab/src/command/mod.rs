@@ -1,6 +1,5 @@
 //! The subcommands, one file each, and the [`pages`] that some of them write.
 
-pub(crate) mod bench;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod compare;

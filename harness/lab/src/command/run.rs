@@ -67,12 +67,6 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
     let given = Given::parse(&arguments.set)?;
-    if let Some(revision) = &given.revision {
-        return Err(LabError::Setting {
-            text: format!("sanlab={revision}"),
-            why: "only `sanlab compare` runs another revision".to_owned(),
-        });
-    }
     let Some(plans) = load(files, &given, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };

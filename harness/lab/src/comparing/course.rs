@@ -109,13 +109,10 @@ pub(crate) trait Judge {
 /// When there is enough.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// Not fewer pairs than the one, not more than the other; the discarded pair left out.
+    /// Not fewer pairs than the one, not more than the other, beside the first pair, which is discarded.
     pub(crate) pairs: RangeInclusive<usize>,
     /// No pair is begun that would end later than this, as long as the pairs before it took. Preparations left out.
     pub(crate) budget: Option<Duration>,
-    /// Whether a pair comes first that is run whole and discarded. Only where the same sides were proved a moment ago is it
-    /// left out.
-    pub(crate) prove: bool,
 }
 
 /// What a comparison has so far.
@@ -191,7 +188,7 @@ pub(crate) async fn run(
     let mut records = Records::default();
     let mut judgements = Vec::new();
     let mut longest = Duration::ZERO;
-    let mut pair = usize::from(!bounds.prove);
+    let mut pair = 0;
     let end = 'pairs: loop {
         if runner.is_cancelled() {
             break End::Interrupted;

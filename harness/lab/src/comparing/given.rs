@@ -10,7 +10,6 @@ use crate::LabError;
 /// Keys that are the lab's and not the plan's.
 const KERNEL: &str = "kernel";
 const QEMU: &str = "qemu";
-const SANLAB: &str = "sanlab";
 
 /// What is given to a side, or to a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,8 +20,6 @@ pub(crate) struct Given {
     pub(crate) kernels: BTreeMap<Option<Arch>, PathBuf>,
     /// A folder with QEMU's programs.
     pub(crate) qemu: Option<PathBuf>,
-    /// A git revision of sanlab, whose program does the runs.
-    pub(crate) revision: Option<String>,
     /// All of it as it was given, for records.
     pub(crate) words: BTreeMap<String, String>,
 }
@@ -46,8 +43,6 @@ impl Given {
             let path = || std::path::absolute(value).map_err(|error| wrong(&error.to_string()));
             match key.as_str() {
                 QEMU => given.qemu = Some(existing(&path()?, Path::is_dir, "folder", &wrong)?),
-                SANLAB if value.is_empty() => return Err(wrong("it names no git revision")),
-                SANLAB => given.revision = Some(value.clone()),
                 other if other == KERNEL || other.starts_with("kernel.") => {
                     let arch = match other.split_once('.') {
                         Some((_, word)) => Some(arch(word, &wrong)?),
@@ -76,19 +71,6 @@ impl Given {
                     .to_owned(),
             }),
             other => Ok(other.map(PathBuf::as_path)),
-        }
-    }
-
-    /// What a key's value means as a path, if it is one.
-    pub(crate) fn path(&self, key: &str) -> Option<&Path> {
-        let (word, arch) = key.split_once('.').unwrap_or((key, ""));
-        match word {
-            QEMU => self.qemu.as_deref(),
-            KERNEL => {
-                let arch = Arch::ALL.into_iter().find(|known| known.as_str() == arch);
-                self.kernels.get(&arch).map(PathBuf::as_path)
-            }
-            _ => None,
         }
     }
 
@@ -138,7 +120,6 @@ mod tests {
             "layer.striped.chunk=64KiB",
             "kernel.x86=/proc/version",
             "qemu=/",
-            "sanlab=v1",
         ])
         .unwrap();
         assert_eq!(
@@ -146,13 +127,12 @@ mod tests {
             [Setting::parse("layer.striped.chunk=64KiB").unwrap()]
         );
         assert_eq!(given.qemu.as_deref(), Some(Path::new("/")));
-        assert_eq!(given.revision.as_deref(), Some("v1"));
         let x86 = given.kernel(Arch::X86, true).unwrap();
         assert_eq!(x86, Some(Path::new("/proc/version")));
         assert_eq!(given.kernel(Arch::X86_64, true).unwrap(), None);
         assert_eq!(
             given.for_people(),
-            "kernel.x86=/proc/version, layer.striped.chunk=64KiB, qemu=/, sanlab=v1"
+            "kernel.x86=/proc/version, layer.striped.chunk=64KiB, qemu=/"
         );
         assert_eq!(parse(&[]).unwrap().for_people(), "as it is");
     }
@@ -169,7 +149,6 @@ mod tests {
     fn mistakes_say_what_is_wrong_with_which_text() {
         let refused = [
             &["mtu"][..],
-            &["sanlab="],
             &["mtu=1500", "mtu=9000"],
             &["kernel=/no/such"],
             &["kernel.arm=/proc/version"],

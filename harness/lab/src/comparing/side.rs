@@ -1,14 +1,13 @@
-//! A side made ready: its plan checked, its images built, the program of its revision built.
+//! A side made ready: its plan checked, its images built.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sanlab_image::Image;
 use sanlab_plan::{Action, Arch, Plan};
 use tokio_util::sync::CancellationToken;
 
 use super::given::Given;
-use super::revision::{self, Program};
 use crate::terminal::Terminal;
 use crate::{Lab, LabError, scenario, watch};
 
@@ -16,44 +15,26 @@ use crate::{Lab, LabError, scenario, watch};
 #[derive(Debug)]
 pub(crate) struct Side {
     pub(crate) given: Given,
-    /// The scenario's file.
-    pub(crate) file: PathBuf,
     pub(crate) plan: Plan,
-    /// What its guests boot; empty where another revision's program sees to that.
+    /// What its guests boot.
     pub(crate) images: BTreeMap<Arch, Image>,
-    /// What does its runs, if it is not this program.
-    pub(crate) program: Option<Program>,
 }
 
 impl Side {
     /// Reads and checks the plan; starts and builds nothing.
     pub(crate) fn load(file: &Path, given: Given) -> Result<Self, LabError> {
-        let file = std::path::absolute(file)?;
-        let plan = scenario::load_with(&file, &given.settings)?;
+        let plan = scenario::load_with(file, &given.settings)?;
         if !measures(&plan) {
             return Err(LabError::MeasuresNothing {
                 scenario: plan.id.clone(),
             });
         }
+        check_kernels(&plan, &given)?;
         Ok(Self {
             given,
-            file,
             plan,
             images: BTreeMap::new(),
-            program: None,
         })
-    }
-
-    /// What can be told to be wrong before anything is built.
-    pub(crate) async fn examine(
-        &self,
-        lab: &Lab,
-        cancel: &CancellationToken,
-    ) -> Result<(), LabError> {
-        match &self.given.revision {
-            Some(revision) => revision::find(lab.project(), revision, cancel).await,
-            None => check_kernels(&self.plan, &self.given),
-        }
     }
 
     /// Builds what it lacks.
@@ -63,24 +44,8 @@ impl Side {
         cancel: &CancellationToken,
         terminal: &mut Terminal,
     ) -> Result<(), LabError> {
-        if let Some(revision) = &self.given.revision {
-            let program = revision::program(lab.project(), revision, cancel, terminal).await?;
-            self.program = Some(program);
-        } else {
-            self.images = images(lab, &self.plan, &self.given, cancel, terminal).await?;
-        }
+        self.images = images(lab, &self.plan, &self.given, cancel, terminal).await?;
         Ok(())
-    }
-}
-
-/// The same once more: what a side is compared with that shall not differ.
-pub(crate) fn twin(side: &Side) -> Side {
-    Side {
-        given: side.given.clone(),
-        file: side.file.clone(),
-        plan: side.plan.clone(),
-        images: side.images.clone(),
-        program: None,
     }
 }
 

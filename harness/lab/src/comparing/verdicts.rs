@@ -38,8 +38,6 @@ pub(crate) type Floors<'a> = dyn Fn(&HostClass) -> Result<BTreeMap<Measure, f64>
 pub(crate) struct Verdicts<'a> {
     wish: Rules,
     floors: &'a Floors<'a>,
-    /// Only these must be firm; all where it is empty.
-    awaited: Vec<Measure>,
     /// With the noise floors of the host that the runs turned out to be on.
     rules: OnceCell<Rules>,
 }
@@ -50,16 +48,8 @@ impl<'a> Verdicts<'a> {
         Self {
             wish,
             floors,
-            awaited: Vec::new(),
             rules: OnceCell::new(),
         }
-    }
-
-    /// Firm as soon as these measures are, whatever the others say.
-    #[must_use]
-    pub(crate) fn awaiting(mut self, measures: &[Measure]) -> Self {
-        self.awaited = measures.to_vec();
-        self
     }
 
     /// The rules that were used.
@@ -83,18 +73,11 @@ impl Judge for Verdicts<'_> {
     }
 
     fn is_firm(&self, judgements: &[Judgement]) -> bool {
-        if self.awaited.is_empty() {
-            return comparison::is_firm(judgements);
-        }
-        let awaited = judgements
-            .iter()
-            .filter(|it| self.awaited.contains(&it.measure));
-        let awaited: Vec<Judgement> = awaited.cloned().collect();
-        !awaited.is_empty() && comparison::is_firm(&awaited)
+        comparison::is_firm(judgements)
     }
 
     fn is_gravest(&self, judgements: &[Judgement]) -> bool {
-        self.awaited.is_empty() && comparison::overall(judgements) == Verdict::Regressed
+        comparison::overall(judgements) == Verdict::Regressed
     }
 }
 

@@ -22,12 +22,12 @@ fn help_tells_the_keys_and_the_exit_codes() {
         "layer.striped.chunk",
         "kernel.x86",
         "qemu",
-        "sanlab",
         "1 regressed",
         "5 undecided",
         "--budget",
         "--pairs",
         "--margin",
+        "--aa",
     ] {
         assert!(said.contains(word), "no `{word}` in:\n{said}");
     }
@@ -45,10 +45,6 @@ fn what_is_no_setting_is_named() {
     assert!(said.contains("given twice"), "{said}");
     let said = refused(&["compare", SCENARIO, "--a", "kernel=/proc/version"]);
     assert!(said.contains("kernel.x86 or kernel.x86_64"), "{said}");
-    let said = refused(&["compare", SCENARIO, "--b", "sanlab=no-such-revision"]);
-    assert!(said.contains("no such revision"), "{said}");
-    let said = refused(&["run", SCENARIO, "--set", "sanlab=HEAD"]);
-    assert!(said.contains("only `sanlab compare`"), "{said}");
 }
 
 #[test]
@@ -71,29 +67,32 @@ fn bounds_and_effects_are_checked_before_anything_runs() {
     let said = refused(&["compare", SCENARIO, "--margin", "speed=5%"]);
     assert!(said.contains("guest_throughput"), "{said}");
     refused(&["compare"]);
-    refused(&["bench", "noise", "--comparisons", "0"]);
+    let said = refused(&["compare", SCENARIO, "--aa", "4"]);
+    assert!(said.contains("from 5 to 1000"), "{said}");
+}
+
+#[test]
+fn a_comparison_with_itself_has_no_sides() {
+    for other in [
+        ["--a", "mtu=1500"],
+        ["--b", "mtu=1500"],
+        ["--pairs", "6"],
+        ["--html", "page.html"],
+    ] {
+        let said = refused(&[&["compare", SCENARIO, "--aa", "5"], &other[..]].concat());
+        assert!(said.contains("cannot be used with"), "{said}");
+    }
+    let said = refused(&[
+        "compare",
+        "scenarios/gnbd-drbd-multipath/membership.toml",
+        "--aa",
+        "5",
+    ]);
+    assert!(said.contains("measures nothing"), "{said}");
 }
 
 #[test]
 fn a_scenario_without_figures_is_refused() {
     let said = refused(&["compare", "scenarios/gnbd-drbd-multipath/membership.toml"]);
     assert!(said.contains("measures nothing"), "{said}");
-}
-
-#[test]
-fn the_noise_bench_wants_a_scenario_with_nbd() {
-    let said = refused(&[
-        "bench",
-        "noise",
-        "--scenario",
-        "scenarios/gnbd-drbd-multipath/membership.toml",
-    ]);
-    assert!(said.contains("measures nothing"), "{said}");
-    let said = refused(&[
-        "bench",
-        "noise",
-        "--scenario",
-        "scenarios/gnbd-drbd-multipath/concurrent-dd.toml",
-    ]);
-    assert!(said.contains("layer.nbd.filters"), "{said}");
 }

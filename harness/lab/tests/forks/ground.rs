@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::told;
+use crate::watched::watched;
 
 /// For one run; building a cluster of four takes one to two minutes on two CPUs. Other tests may come first.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(1200);
@@ -131,17 +132,10 @@ impl Ground {
         plan: &Plan,
         order: Order,
     ) -> Result<Ran, Failed> {
-        let (sender, mut events) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
         let attempt = order.attempt;
         let work = run_on(store, images, plan, order, sender);
-        let work = async {
-            if self.nocapture {
-                sanlab::watch(&mut Terminal::plain(), &plan.id, events, work).await
-            } else {
-                events.close();
-                work.await
-            }
-        };
+        let work = watched(self.nocapture, &plan.id, events, work);
         let ended = timeout(DEADLINE, work).await;
         let late = |_| format!("{} did not end within {DEADLINE:?}", plan.id);
         let (record, path) = ended.map_err(late)??;

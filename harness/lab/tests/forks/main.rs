@@ -17,6 +17,8 @@ mod prefix;
 mod row;
 mod soundness;
 mod told;
+#[path = "../support/watched.rs"]
+mod watched;
 
 use ground::Ground;
 

@@ -1,5 +1,7 @@
 //! GNBD's programs on real guests, as far as scenarios do not see it: what they leave behind, and what becomes of a
 //! device whose server, relay or memory fails.
+//!
+//! `cargo test -p sanlab --test gnbd -- --ignored` holds its throughput against NBD's.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ mod ground;
 mod leaks;
 mod losses;
 mod memory;
+mod ratios;
 
 use ground::Ground;
 
@@ -54,6 +57,13 @@ fn main() -> ExitCode {
             "a_client_short_of_memory_writes_out",
             memory::is_short,
         ),
+        // Ignored unless asked for: what else runs on the host decides how it ends.
+        trial(
+            &ground,
+            "gnbd_is_nearly_as_fast_as_nbd",
+            ratios::of_gnbd_to_nbd,
+        )
+        .with_ignored_flag(true),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use sanlab_image::{Kind, Store};
 use sanlab_record::RunRecord;
 
+use crate::child::ended;
+
 /// For the janitor of a killed lab, on a busy machine.
 pub(crate) const CLEAN_UP: Duration = Duration::from_secs(20);
 
@@ -192,21 +194,6 @@ impl Den {
             self.said()
         )
         .into())
-    }
-}
-
-/// Waits for a child's end, but no longer than this.
-pub(crate) fn ended(child: &mut Child, deadline: Duration) -> Result<Option<ExitStatus>, Failed> {
-    let end = Instant::now() + deadline;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        std::thread::park_timeout(left.min(Duration::from_millis(10)));
     }
 }
 

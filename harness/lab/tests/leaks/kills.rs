@@ -10,7 +10,8 @@ use sanlab_image::{Kind, Store};
 use sanlab_record::RunRecord;
 use tempfile::TempDir;
 
-use crate::den::{CLEAN_UP, Den, WHOLE_RUN, ended, fresh, sanlab};
+use crate::child::ended;
+use crate::den::{CLEAN_UP, Den, WHOLE_RUN, fresh, sanlab};
 
 /// What a run with no templates does to get guests: it makes the templates, and clones them.
 const BOOT: Stretch = Stretch {

@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use sanlab::{Lab, Order, scenario};
 use sanlab_record::EventKind;
 
+#[path = "../support/child.rs"]
+mod child;
 mod den;
 mod kills;
 

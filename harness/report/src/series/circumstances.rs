@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sanlab_record::{RunRecord, Work};
 
 /// Settings that change what the run is made of and not what it does.
-const MADE_OF: [&str; 4] = ["image", "kernel", "qemu", "sanlab"];
+const MADE_OF: [&str; 3] = ["image", "kernel", "qemu"];
 
 /// How much of a digest tells images apart at a glance.
 const DIGEST_DIGITS: usize = 12;

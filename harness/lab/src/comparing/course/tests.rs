@@ -131,7 +131,6 @@ fn bounds(pairs: RangeInclusive<usize>) -> Bounds {
     Bounds {
         pairs,
         budget: None,
-        prove: true,
     }
 }
 
@@ -190,18 +189,6 @@ async fn a_regression_that_stands_after_twice_the_least_pairs_is_enough() {
         assert!(matches!(course.end, End::Firm));
         assert_eq!(course.pairs(), pairs);
     }
-}
-
-#[tokio::test]
-async fn what_was_proved_before_is_not_proved_again() {
-    let mut actor = Actor::default();
-    let bounds = Bounds {
-        prove: false,
-        ..bounds(1..=1)
-    };
-    let course = acted(&mut actor, &Acted::firm_at(99), &bounds).await;
-    assert_eq!(words(&actor), "b-1 a-1");
-    assert_eq!(course.pairs(), 1);
 }
 
 #[tokio::test]
@@ -282,8 +269,7 @@ async fn a_tenth_more_instructions_is_found_in_four_pairs_and_the_same_is_no_cha
             instructions: [1_000_000, b],
             ..Actor::default()
         };
-        let verdicts = Verdicts::new(Rules::new(7), &|_| Ok(BTreeMap::new()))
-            .awaiting(&[Measure::Instructions]);
+        let verdicts = Verdicts::new(Rules::new(7), &|_| Ok(BTreeMap::new()));
         let course = acted(&mut actor, &verdicts, &bounds(4..=20)).await;
         assert!(matches!(course.end, End::Firm), "{:?}", course.end);
         assert!(course.pairs() <= 6, "{}", course.pairs());
