@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::OpenOptions;
 use sanlab_image::copy_sparse;
-use sanlab_plan::{Arch, NicModel};
+use sanlab_plan::Arch;
 use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, Ram};
 
 use crate::emulator::Emulator;
@@ -25,13 +25,6 @@ const PORT_SOCKET: &str = "port.sock";
 
 /// The name of the file there in which a member's instructions are counted.
 const COUNTER: &str = "instructions";
-
-pub(crate) const fn vm_arch(arch: Arch) -> sanlab_vm::Arch {
-    match arch {
-        Arch::X86 => sanlab_vm::Arch::X86,
-        Arch::X86_64 => sanlab_vm::Arch::X86_64,
-    }
-}
 
 /// A member's files in a folder that keeps them.
 pub(crate) struct Kept<'a> {
@@ -140,7 +133,7 @@ pub(crate) fn outline(
     }
     Ok(MachineSpec {
         name: member.name.clone(),
-        arch: vm_arch(member.arch),
+        arch: member.arch,
         qemu: emulator.program.clone(),
         accelerator: emulator.accelerator.accelerator,
         cpus: member.cpus,
@@ -151,10 +144,7 @@ pub(crate) fn outline(
         append: Vec::new(),
         drives,
         nics: vec![Nic {
-            model: match member.nic {
-                NicModel::VirtioNet => sanlab_vm::NicModel::VirtioNet,
-                NicModel::E1000 => sanlab_vm::NicModel::E1000,
-            },
+            model: member.nic,
             mac: member.mac(),
             socket: PathBuf::new(),
         }],
@@ -272,7 +262,7 @@ mod tests {
         };
         MachineSpec {
             name: "vix0".to_owned(),
-            arch: vm_arch(fleet().members[0].arch),
+            arch: fleet().members[0].arch,
             qemu: "qemu".into(),
             accelerator: sanlab_vm::Accelerator::Tcg,
             cpus: 1,

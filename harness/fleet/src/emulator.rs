@@ -10,7 +10,6 @@ use sanlab_vm::{
     qemu_of, qemu_version,
 };
 
-use crate::boot::vm_arch;
 use crate::error::FleetError;
 use crate::spec::{FleetSpec, NodeSpec};
 
@@ -47,8 +46,8 @@ pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, F
             arch,
             source: Box::new(source),
         };
-        let program = qemu_of(spec.qemu.as_deref(), vm_arch(arch));
-        let accelerator = choose_accelerator(spec.accelerator, vm_arch(arch), &program);
+        let program = qemu_of(spec.qemu.as_deref(), arch);
+        let accelerator = choose_accelerator(spec.accelerator, arch, &program);
         let known = try_join(accelerator, qemu_version(&program)).await;
         let (accelerator, version) = known.map_err(failed)?;
         let identity = if spec.qemu.is_some() {
@@ -63,7 +62,7 @@ pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, F
         let counter = match accelerator.accelerator {
             _ if !spec.count_instructions => Err("nobody asked".to_owned()),
             Accelerator::Kvm => Err("the host's processor executes them (KVM)".to_owned()),
-            Accelerator::Tcg => counter_plugin(&program, vm_arch(arch)).await,
+            Accelerator::Tcg => counter_plugin(&program, arch).await,
         };
         let emulator = Emulator {
             accelerator,

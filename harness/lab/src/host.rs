@@ -28,7 +28,7 @@ pub(crate) fn missing() -> Vec<Missing> {
         });
     let mut missing: Vec<Missing> = tools.collect();
     for arch in Arch::ALL {
-        let program = sanlab_vm::qemu_binary(vm_arch(arch));
+        let program = sanlab_vm::qemu_binary(arch);
         if !is_installed(&program) {
             missing.push(Missing {
                 program: program.display().to_string(),
@@ -67,14 +67,6 @@ pub(crate) fn require_everything() -> Result<(), LabError> {
         missing: missing.into_iter().map(|tool| tool.program).collect(),
         command,
     })
-}
-
-/// The same architecture in the words of `sanlab-vm`, which knows no plan.
-pub(crate) const fn vm_arch(arch: Arch) -> sanlab_vm::Arch {
-    match arch {
-        Arch::X86 => sanlab_vm::Arch::X86,
-        Arch::X86_64 => sanlab_vm::Arch::X86_64,
-    }
 }
 
 /// Whether a program is there.

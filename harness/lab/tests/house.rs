@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("sanlab-record", &[]),
     // What QEMU loads into itself.
     ("sanlab-counter", &[]),
-    ("sanlab-vm", &["sanlab-counter"]),
+    ("sanlab-vm", &["sanlab-plan", "sanlab-counter"]),
     ("sanlab-image", &["sanlab-plan"]),
     (
         "sanlab-fleet",

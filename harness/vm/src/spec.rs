@@ -3,23 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Instruction set of the guest's kernel and user land.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arch {
-    /// 32-bit x86 with PAE, run by `qemu-system-i386`.
-    X86,
-    /// 64-bit x86, run by `qemu-system-x86_64`.
-    X86_64,
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::X86 => "x86",
-            Self::X86_64 => "x86_64",
-        })
-    }
-}
+pub use sanlab_plan::{Arch, NicModel};
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,15 +21,6 @@ impl fmt::Display for Accelerator {
             Self::Tcg => "tcg",
         })
     }
-}
-
-/// The model of an emulated network card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NicModel {
-    /// `virtio-net-pci`: any MTU up to 65535 bytes, set in the guest.
-    VirtioNet,
-    /// Intel 82540EM: the guest's driver carries an MTU of at most 16110 bytes.
-    E1000,
 }
 
 /// An Ethernet address.

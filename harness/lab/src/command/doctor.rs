@@ -28,8 +28,7 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
         )?;
     }
     for arch in Arch::ALL {
-        let vm = host::vm_arch(arch);
-        let program = sanlab_vm::qemu_binary(vm);
+        let program = sanlab_vm::qemu_binary(arch);
         let version = match sanlab_vm::qemu_version(&program).await {
             Ok(version) => version,
             Err(error) => {
@@ -38,7 +37,7 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             }
         };
         let accelerator =
-            match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, vm, &program).await {
+            match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await {
                 Ok(choice) => choice.to_string(),
                 Err(error) => format!("failed to {error}"),
             };

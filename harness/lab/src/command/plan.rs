@@ -13,7 +13,7 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::table::Table;
 use crate::terminal::print;
-use crate::{Exit, LabError, host, scenario};
+use crate::{Exit, LabError, scenario};
 
 /// Shows nodes, memory, layers, steps and the accelerator that this host would use.
 pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
@@ -21,9 +21,8 @@ pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result
     print(&describe(&plan)?)?;
     let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
     for arch in archs {
-        let arch_of_vm = host::vm_arch(arch);
-        let program = sanlab_vm::qemu_binary(arch_of_vm);
-        let line = match sanlab_vm::choose_accelerator(accelerator, arch_of_vm, &program).await {
+        let program = sanlab_vm::qemu_binary(arch);
+        let line = match sanlab_vm::choose_accelerator(accelerator, arch, &program).await {
             Ok(choice) => format!("  {arch} guests on {choice}\n"),
             Err(error) => format!("  {arch} guests: failed to {error}\n"),
         };
