@@ -20,6 +20,7 @@
 //! # Ok::<(), sanlab_plan::Diagnostics>(())
 //! ```
 
+mod base;
 mod checkpoints;
 mod diagnostic;
 mod document;
@@ -35,6 +36,7 @@ mod read;
 mod roster;
 mod schema;
 mod setting;
+mod sources;
 mod steps;
 mod suggest;
 mod table;
@@ -46,6 +48,7 @@ mod value;
 mod word;
 mod writes;
 
+pub use base::BASE_FOLDER;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use lower::{parse, parse_with};
 pub use names::{

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sanlab_plan::{Action, Diagnostics, Plan, parse, schema};
+use sanlab_plan::{Action, Diagnostics, Plan, parse_with, schema};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -38,6 +38,12 @@ fn beside(source: &Path, check: impl FnOnce(&str)) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| check(&source.file_stem().expect("a name").to_string_lossy()));
+}
+
+/// The bases are those of the checkout.
+fn parse(source: &Path, text: &str) -> Result<Plan, Diagnostics> {
+    let read_base = |base: &Path| fs_err::read_to_string(root().join(base));
+    parse_with(source, text, &[], &read_base)
 }
 
 fn parsed(source: &Path, text: &str) -> Plan {
