@@ -95,7 +95,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     let steps = steps::lower(document, &roster, &tower, mistakes);
     let tier = lower_tier(document, mistakes);
     let network = lower_network(document, &roster, mistakes);
-    check_base(document, mistakes);
+    check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
         id: identifier(source),
@@ -111,17 +111,18 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     })
 }
 
-fn check_base(document: &Document, mistakes: &mut Mistakes) {
+fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {
     let Some(base) = &document.base else {
         return;
     };
-    let folder = Path::new(&base.value).parent().and_then(Path::file_name);
+    let path = sources::beside(source, base);
+    let folder = path.parent().and_then(Path::file_name);
     if folder.is_none_or(|folder| folder != BASE_FOLDER) {
         mistakes.note(
             Diagnostic::at(&base.span, "a base among the scenarios")
                 .label(format!("not in a folder called `{BASE_FOLDER}`"))
                 .help(format!(
-                    "move it into a folder `{BASE_FOLDER}` beside the scenario, where no command looks for scenarios"
+                    "move it into a folder `{BASE_FOLDER}` beside the scenario: files there are not taken for scenarios"
                 )),
         );
     }

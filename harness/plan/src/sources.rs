@@ -71,7 +71,7 @@ fn fetch(
 }
 
 /// The path of a base that is written in a file; `x/../` in it is left out.
-fn beside(file: &Path, base: &str) -> PathBuf {
+pub(crate) fn beside(file: &Path, base: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for part in file.with_file_name(base).components() {
         let inside = matches!(path.components().next_back(), Some(Component::Normal(_)));

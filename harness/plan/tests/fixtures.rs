@@ -158,3 +158,27 @@ fn the_authors_guide_begins_with_an_example_that_works() {
         2
     );
 }
+
+#[test]
+fn the_authors_guide_shows_a_base_that_works() {
+    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let example = |path: &str| -> String {
+        let begin = format!("    # {path}");
+        let lines = guide.lines().skip_while(|line| *line != begin);
+        let lines = lines.take_while(|line| line.starts_with("    "));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let scenario = Path::new("scenarios/san/third-node.toml");
+    let read_base = |path: &Path| Ok(example(&path.to_string_lossy()));
+    let plan = parse_with(
+        scenario,
+        &example("scenarios/san/third-node.toml"),
+        &[],
+        &read_base,
+    );
+    let plan = plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    assert_eq!(
+        (plan.nodes.len(), plan.layers.len(), plan.steps.len()),
+        (3, 4, 2)
+    );
+}
