@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use sanlab_plan::{Plan, Setting};
+use sanlab_plan::{BASE_FOLDER, Plan, Setting};
 
 use crate::LabError;
 
-/// Reads and checks a scenario file; all of its mistakes are in the error.
+/// Reads and checks a scenario file with its bases; all of its mistakes are in the error.
 pub fn load(path: &Path) -> Result<Plan, LabError> {
     load_with(path, &[])
 }
@@ -15,10 +15,11 @@ pub fn load(path: &Path) -> Result<Plan, LabError> {
 /// The same with settings in place of what the file says.
 pub fn load_with(path: &Path, settings: &[Setting]) -> Result<Plan, LabError> {
     let text = fs::read_to_string(path).map_err(LabError::Unreadable)?;
-    Ok(sanlab_plan::parse_with(path, &text, settings)?)
+    let read_base = |base: &Path| fs::read_to_string(base);
+    Ok(sanlab_plan::parse_with(path, &text, settings, &read_base)?)
 }
 
-/// Every scenario file below a folder, sorted by path.
+/// Every scenario file below a folder, sorted by path. Folders for bases are left out.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -26,7 +27,9 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path.is_dir() {
-                folders.push(path);
+                if path.file_name().is_none_or(|name| name != BASE_FOLDER) {
+                    folders.push(path);
+                }
             } else if path
                 .extension()
                 .is_some_and(|extension| extension == "toml")

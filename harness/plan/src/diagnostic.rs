@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
@@ -12,7 +12,7 @@ use crate::overlay::Sheet;
 /// What settings are shown as instead of a file.
 const SETTING: &str = "setting";
 
-/// Bytes of the scenario's text, end exclusive.
+/// Bytes of the scenario's text and those of its bases and settings, one after another; end exclusive.
 pub type Span = Range<usize>;
 
 /// One mistake.
@@ -81,7 +81,6 @@ impl Mistakes {
 
     /// Whether something within that place was found wrong.
     pub(crate) fn any_within(&self, place: &Span) -> bool {
-        let within = |one: &Span, other: &Span| other.start <= one.start && one.end <= other.end;
         self.found.iter().any(|found| {
             let grafted = self
                 .grafts
@@ -92,10 +91,9 @@ impl Mistakes {
     }
 }
 
-/// All mistakes of one scenario, in the order of its text; never empty.
+/// All mistakes of one scenario, in the order of its text, then those in its bases and in settings; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
-    source: PathBuf,
     sheet: Sheet,
     list: Vec<Diagnostic>,
 }
@@ -107,14 +105,20 @@ impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.list.len();
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} mistake{plural} in {}", self.source.display())
+        write!(f, "{count} mistake{plural} in {}", self.source().display())
     }
 }
 
 impl Diagnostics {
-    pub(crate) fn new(source: &Path, sheet: Sheet, mistakes: Mistakes) -> Self {
+    pub(crate) fn new(sheet: Sheet, mistakes: Mistakes) -> Self {
         let text = &sheet.text;
-        let mut list = mistakes.found;
+        let mut list: Vec<Diagnostic> = Vec::new();
+        for diagnostic in mistakes.found {
+            // An entry for several nodes is read once for each.
+            if !list.contains(&diagnostic) {
+                list.push(diagnostic);
+            }
+        }
         for diagnostic in &mut list {
             settle(&mut diagnostic.span, text);
             for (span, _) in &mut diagnostic.also {
@@ -122,22 +126,18 @@ impl Diagnostics {
             }
         }
         list.sort_by_key(|diagnostic| diagnostic.span.start);
-        Self {
-            source: source.to_owned(),
-            sheet,
-            list,
-        }
+        Self { sheet, list }
     }
 
-    /// Each mistake, in the order of the text. Spans lie within the text, on character boundaries; those of settings beyond
-    /// its end.
+    /// Each mistake, in the order of the text. Spans lie within the text, on character boundaries; those of bases and
+    /// settings beyond its end.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
 
-    /// The file that the text came from.
+    /// The scenario's file.
     pub fn source(&self) -> &Path {
-        &self.source
+        self.sheet.path(0)
     }
 
     /// For people: file, line, column, the offending text, a label under it and a help line, for each mistake.
@@ -148,15 +148,24 @@ impl Diagnostics {
             Renderer::plain()
         };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
-        let path = self.source.to_string_lossy();
+        let files = self.sheet.files.iter();
+        let files = files.map(|(path, part)| (path.to_string_lossy(), part));
+        let settings = self.sheet.settings.iter();
+        let parts: Vec<_> = files
+            .chain(settings.map(|part| (SETTING.into(), part)))
+            .collect();
         let mut shown = String::new();
         for diagnostic in &self.list {
             let mut report = Group::with_title(Level::ERROR.primary_title(&diagnostic.title));
-            for (number, part) in self.sheet.parts.iter().enumerate() {
+            // The file of the mistake itself comes first.
+            let (own, others): (Vec<_>, Vec<_>) = parts
+                .iter()
+                .partition(|(_, part)| within(&diagnostic.span, part));
+            for (path, part) in own.into_iter().chain(others) {
                 let marks = marks(diagnostic, part);
                 if !marks.is_empty() {
-                    let path = if number == 0 { &path } else { SETTING };
-                    let snippet = Snippet::source(&self.sheet.text[part.clone()]).path(path);
+                    let text = &self.sheet.text[Span::clone(part)];
+                    let snippet = Snippet::source(text).path(path.as_ref());
                     report = report.element(snippet.annotations(marks));
                 }
             }
@@ -170,6 +179,10 @@ impl Diagnostics {
     }
 }
 
+fn within(one: &Span, other: &Span) -> bool {
+    other.start <= one.start && one.end <= other.end
+}
+
 /// What a mistake marks in a part of the sheet.
 fn marks<'d>(diagnostic: &'d Diagnostic, part: &Span) -> Vec<Annotation<'d>> {
     let primary = (AnnotationKind::Primary, &diagnostic.span, &diagnostic.label);
@@ -177,7 +190,7 @@ fn marks<'d>(diagnostic: &'d Diagnostic, part: &Span) -> Vec<Annotation<'d>> {
     let others = others.map(|(span, label)| (AnnotationKind::Context, span, label));
     std::iter::once(primary)
         .chain(others)
-        .filter(|(_, span, _)| part.start <= span.start && span.end <= part.end)
+        .filter(|(_, span, _)| within(span, part))
         .map(|(kind, span, label)| {
             kind.span(span.start - part.start..span.end - part.start)
                 .label(label)

@@ -44,6 +44,9 @@ table! {
         mistimed: String, optional;
         /// The manifest under `images/`, without `.toml`, that the guests boot.
         image: ImageName, default default_image();
+        /// A file in a folder `base`, relative to this one, whose nodes, network, layers and image the scenario has; what it
+        /// says of them itself is laid over that.
+        base: String, optional;
         /// The network of the nodes.
         network: Network, optional;
         /// Every node that will ever take part, in the order of their numbers.

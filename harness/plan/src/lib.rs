@@ -1,6 +1,7 @@
 //! Scenario text to a checked [`Plan`]: the first stage of the pipeline. Pure: no I/O, no tokio.
 //!
-//! What was written is read key by key into a document (`document.rs`), which is then lowered: nodes into a roster,
+//! What was written is laid over its base, if it has one (`base.rs`), with settings over both (`overlay.rs`). The whole is
+//! read key by key into a document (`document.rs`), which is then lowered: nodes into a roster,
 //! layers into a tower that stands on a ground of devices, steps along a topology that knows who is there and who has
 //! mounted. All mistakes are collected on the way and given back together.
 //!
@@ -20,6 +21,7 @@
 //! # Ok::<(), sanlab_plan::Diagnostics>(())
 //! ```
 
+mod base;
 mod checkpoints;
 mod diagnostic;
 mod document;
@@ -35,6 +37,7 @@ mod read;
 mod roster;
 mod schema;
 mod setting;
+mod sources;
 mod steps;
 mod suggest;
 mod table;
@@ -46,6 +49,7 @@ mod value;
 mod word;
 mod writes;
 
+pub use base::BASE_FOLDER;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use lower::{parse, parse_with};
 pub use names::{

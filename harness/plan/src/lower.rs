@@ -1,11 +1,13 @@
 //! From text to a [`Plan`], or to everything that is wrong with it.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::base::{self, BASE_FOLDER};
 use crate::diagnostic::{Diagnostic, Diagnostics, Mistakes, Span};
 use crate::document::Document;
 use crate::overlay::{self, Sheet};
@@ -13,6 +15,7 @@ use crate::plan::{Network, Plan, Tier};
 use crate::read::Value;
 use crate::roster::Roster;
 use crate::setting::Setting;
+use crate::sources::{self, ReadFile};
 use crate::steps;
 use crate::tower::Tower;
 use crate::word::TierWord;
@@ -21,60 +24,69 @@ use crate::word::TierWord;
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
 
 /// Reads and checks a scenario. `source` names the file in messages, and its stem becomes the plan's
-/// [`id`](Plan::id); nothing is read from it.
+/// [`id`](Plan::id); nothing is read from it, and a scenario with a base is refused.
 ///
 /// # Errors
 ///
 /// All mistakes of the file at once. A file that is not TOML gets those of syntax alone.
 pub fn parse(source: &Path, text: &str) -> Result<Plan, Diagnostics> {
-    parse_with(source, text, &[])
+    let no_files = |_: &Path| Err(io::Error::other("no other file is read here"));
+    parse_with(source, text, &[], &no_files)
 }
 
-/// [`parse`] with some values replaced or added, in the order given: of two settings of one key the last counts.
+/// [`parse`] with bases, whose text `read` gives, and with some values replaced or added by settings, in the order given:
+/// of two settings of one key the last counts.
 ///
 /// # Errors
 ///
-/// As of [`parse`]; what is wrong with a setting is shown with its own text.
-pub fn parse_with(source: &Path, text: &str, settings: &[Setting]) -> Result<Plan, Diagnostics> {
-    let sheet = Sheet::new(text, settings);
-    let values = sheet.values(settings);
+/// As of [`parse`]; what is wrong in a base or with a setting is shown with its own text. Where a base is missing or not
+/// TOML, the scenario's nodes, layers and settings cannot be judged.
+pub fn parse_with(
+    source: &Path,
+    text: &str,
+    settings: &[Setting],
+    read: ReadFile<'_>,
+) -> Result<Plan, Diagnostics> {
+    let mut sheet = Sheet::new(source, text);
     let mut mistakes = Mistakes::default();
-    let plan = read_table(text, &mut mistakes).and_then(|mut table| {
-        overlay::lay(&mut table, settings, &sheet, &values, &mut mistakes);
+    let texts = sources::gather(&mut sheet, read, &mut mistakes).unwrap_or_default();
+    sheet.add_settings(settings);
+    let values = sheet.values(settings);
+    let mut tables = texts.iter().map(|text| {
+        let (table, _) = DeTable::parse_recoverable(text);
+        table.into_inner()
+    });
+    let plan = tables.next().and_then(|scenario| {
+        let whole = mistakes.is_empty();
+        let table = if whole {
+            let mut table = base::merge(scenario, tables.collect(), &mut mistakes);
+            overlay::lay(&mut table, settings, &sheet, &values, &mut mistakes);
+            table
+        } else {
+            without_base(scenario)
+        };
         // A key that is missing from the whole file is shown at its first line.
         let first_line: Span = 0..text.lines().next().map_or(0, str::len);
         let table = Spanned::new(first_line, DeValue::Table(table));
         let document = Document::read(&table, &mut mistakes)?;
-        lower(&document, source, &mut mistakes)
+        if whole {
+            lower(&document, source, &mut mistakes)
+        } else {
+            None
+        }
     });
     match plan {
         Some(plan) if mistakes.is_empty() => Ok(plan),
-        _ => Err(Diagnostics::new(source, sheet, mistakes)),
+        _ => Err(Diagnostics::new(sheet, mistakes)),
     }
 }
 
-fn read_table<'a>(text: &'a str, mistakes: &mut Mistakes) -> Option<DeTable<'a>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        mistakes.note(
-            Diagnostic::at(&span, format!("not TOML: {}", error.message()))
-                .label("here")
-                .help(syntax_help(error.message())),
-        );
-    }
-    // What was recovered is a guess.
-    errors.is_empty().then(|| table.into_inner())
-}
-
-fn syntax_help(message: &str) -> &'static str {
-    if message.contains("duplicate key") {
-        "keep one of them; a list of tables has `[[layer]]` or `[[step]]` before each"
-    } else if message.contains("string") || message.contains("quote") {
-        "put text between two `\"` on one line"
-    } else {
-        "a line is `key = value`, `[table]` or `[[list]]`; text, sizes and times stand in quotes: see https://toml.io"
-    }
+/// A scenario of which only that part is left that means something without the base.
+fn without_base(mut scenario: DeTable<'_>) -> DeTable<'_> {
+    scenario.remove("layer");
+    let nodes = Spanned::new(0..0, DeValue::Table(DeTable::new()));
+    scenario.insert(Spanned::new(0..0, "nodes".into()), nodes);
+    scenario
 }
 
 fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<Plan> {
@@ -83,6 +95,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     let steps = steps::lower(document, &roster, &tower, mistakes);
     let tier = lower_tier(document, mistakes);
     let network = lower_network(document, &roster, mistakes);
+    check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
         id: identifier(source),
@@ -96,6 +109,23 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         steps,
         warnings: tower.warnings,
     })
+}
+
+fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {
+    let Some(base) = &document.base else {
+        return;
+    };
+    let path = sources::beside(source, base);
+    let folder = path.parent().and_then(Path::file_name);
+    if folder.is_none_or(|folder| folder != BASE_FOLDER) {
+        mistakes.note(
+            Diagnostic::at(&base.span, "a base among the scenarios")
+                .label(format!("not in a folder called `{BASE_FOLDER}`"))
+                .help(format!(
+                    "move it into a folder `{BASE_FOLDER}` beside the scenario: files there are not taken for scenarios"
+                )),
+        );
+    }
 }
 
 fn lower_tier(document: &Document, mistakes: &mut Mistakes) -> Option<Tier> {

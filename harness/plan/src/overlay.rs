@@ -4,10 +4,12 @@ mod nodes;
 mod way;
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+pub(crate) use self::nodes::split;
 use self::way::{Part, Way};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::{Action, Document};
@@ -22,32 +24,64 @@ const OF_STEPS: [&str; 3] = ["label", "deadline", "checkpoint"];
 /// Keys that tell layers of one kind from one another.
 const NAMES: [&str; 3] = ["name", "resource", "cluster"];
 
-/// The file's text and each setting on a line after it: one text that all spans refer to.
+/// The scenario's text, then that of each of its bases and each setting, one after another: one text that all spans refer
+/// to, so that a span tells where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sheet {
     pub(crate) text: String,
-    /// Of the file, and of each setting.
-    pub(crate) parts: Vec<Span>,
+    /// Of the scenario, and of each base: path, and place in the text.
+    pub(crate) files: Vec<(PathBuf, Span)>,
+    pub(crate) settings: Vec<Span>,
 }
 
 impl Sheet {
-    pub(crate) fn new(text: &str, settings: &[Setting]) -> Self {
-        let mut sheet = Self {
+    pub(crate) fn new(path: &Path, text: &str) -> Self {
+        Self {
             text: text.to_owned(),
-            parts: std::iter::once(0..text.len()).collect(),
-        };
-        for setting in settings {
-            sheet.text.push('\n');
-            let start = sheet.text.len();
-            sheet.text += &setting.to_string();
-            sheet.parts.push(start..sheet.text.len());
+            files: vec![(path.to_owned(), 0..text.len())],
+            settings: Vec::new(),
         }
-        sheet
+    }
+
+    fn add(&mut self, text: &str) -> Span {
+        self.text.push('\n');
+        let start = self.text.len();
+        self.text += text;
+        start..self.text.len()
+    }
+
+    pub(crate) fn add_file(&mut self, path: &Path, text: &str) {
+        // TOML knows this mark at the begin of a text only.
+        let span = self.add(text.trim_start_matches('\u{feff}'));
+        self.files.push((path.to_owned(), span));
+    }
+
+    pub(crate) fn add_settings(&mut self, settings: &[Setting]) {
+        for setting in settings {
+            let span = self.add(&setting.to_string());
+            self.settings.push(span);
+        }
+    }
+
+    pub(crate) fn has_file(&self, path: &Path) -> bool {
+        self.files.iter().any(|(other, _)| other == path)
+    }
+
+    /// The path of a file, by its place in [`Sheet::files`].
+    pub(crate) fn path(&self, file: usize) -> &Path {
+        &self.files[file].0
+    }
+
+    /// The text of a file, at the place where the sheet has it.
+    pub(crate) fn padded(&self, file: usize) -> String {
+        let span = self.files[file].1.clone();
+        let start = span.start;
+        format!("{:start$}{}", "", &self.text[span])
     }
 
     /// Each setting as a text of TOML whose one value stands where the sheet has it.
     pub(crate) fn values(&self, settings: &[Setting]) -> Vec<String> {
-        let values = settings.iter().zip(&self.parts[1..]);
+        let values = settings.iter().zip(&self.settings);
         values
             .map(|(setting, line)| {
                 let before = line.start + setting.key.len() + 1 - KEY.len();
@@ -83,7 +117,7 @@ pub(crate) fn lay<'a>(
     values: &'a [String],
     mistakes: &mut Mistakes,
 ) {
-    for ((setting, line), value) in settings.iter().zip(&sheet.parts[1..]).zip(values) {
+    for ((setting, line), value) in settings.iter().zip(&sheet.settings).zip(values) {
         let way = Way::new(setting, line, read_value(setting, value));
         match way.parts.as_slice() {
             [only] if only.word == "mtu" => {
@@ -121,9 +155,18 @@ fn set_top<'a>(table: &mut DeTable<'a>, way: &Way<'a>, first: &Part<'a>, mistake
         );
         return;
     }
+    if first.word == "base" {
+        mistakes.note(
+            Diagnostic::at(&way.key, "`base` is no key to set")
+                .label("has been read already")
+                .help("set what another base would say, such as `layer.striped.chunk=64KiB`"),
+        );
+        return;
+    }
     let schema = Document::schema();
     let keys = schema["properties"].as_object();
     let known = keys.into_iter().flatten().map(|(key, _)| key.as_str());
+    let known = known.filter(|key| *key != "base");
     let known: Vec<&str> = known.chain(["mtu", "node"]).collect();
     if first.word == "mtu" || !known.contains(&first.word) {
         mistakes.note(

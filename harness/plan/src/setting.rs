@@ -7,7 +7,7 @@ use std::fmt;
 /// | key | what it sets |
 /// | --- | --- |
 /// | `mtu` | the same as `network.mtu` |
-/// | `image`, `fresh`, ... | a key at the top of the file |
+/// | `image`, `fresh`, ... | a key at the top of the file, but for `base` |
 /// | `network.KEY` | a key of `[network]` |
 /// | `node.NAME.KEY`, or `nodes` | a key of a node, or of a range of nodes; a node is taken out of its range for it |
 /// | `layer.KIND.KEY` | a key of every layer of that kind |

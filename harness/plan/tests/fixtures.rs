@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sanlab_plan::{Action, Diagnostics, Plan, parse, schema};
+use sanlab_plan::{Action, Diagnostics, Plan, parse_with, schema};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -38,6 +38,12 @@ fn beside(source: &Path, check: impl FnOnce(&str)) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| check(&source.file_stem().expect("a name").to_string_lossy()));
+}
+
+/// The bases are those of the checkout.
+fn parse(source: &Path, text: &str) -> Result<Plan, Diagnostics> {
+    let read_base = |base: &Path| fs_err::read_to_string(root().join(base));
+    parse_with(source, text, &[], &read_base)
 }
 
 fn parsed(source: &Path, text: &str) -> Plan {
@@ -150,5 +156,29 @@ fn the_authors_guide_begins_with_an_example_that_works() {
             .steps
             .len(),
         2
+    );
+}
+
+#[test]
+fn the_authors_guide_shows_a_base_that_works() {
+    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let example = |path: &str| -> String {
+        let begin = format!("    # {path}");
+        let lines = guide.lines().skip_while(|line| *line != begin);
+        let lines = lines.take_while(|line| line.starts_with("    "));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let scenario = Path::new("scenarios/san/third-node.toml");
+    let read_base = |path: &Path| Ok(example(&path.to_string_lossy()));
+    let plan = parse_with(
+        scenario,
+        &example("scenarios/san/third-node.toml"),
+        &[],
+        &read_base,
+    );
+    let plan = plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    assert_eq!(
+        (plan.nodes.len(), plan.layers.len(), plan.steps.len()),
+        (3, 4, 2)
     );
 }

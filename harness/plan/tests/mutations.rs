@@ -11,8 +11,8 @@ const SOUND: [&str; 6] = [
     include_str!("../../../fixtures/accepted/every-layer.toml"),
     include_str!("../../../fixtures/accepted/second-article.toml"),
     include_str!("../../../fixtures/accepted/throughput.toml"),
-    include_str!("../../../scenarios/nbd-striped-ocfs2/hot-node-addition.toml"),
-    include_str!("../../../scenarios/nbd-striped-ocfs2/slots-exhausted.toml"),
+    include_str!("../../../scenarios/nbd-striped-ocfs2/linear.toml"),
+    include_str!("../../../scenarios/gnbd-drbd-multipath/membership.toml"),
 ];
 
 /// Pieces that mean something at the wrong place, and some that mean nothing anywhere.

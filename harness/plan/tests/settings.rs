@@ -46,7 +46,11 @@ fn with(text: &str, settings: &[&str]) -> Result<Plan, Diagnostics> {
         .iter()
         .map(|setting| Setting::parse(setting).expect("KEY=VALUE"))
         .collect();
-    parse_with(Path::new("folder/file.toml"), text, &settings)
+    parse_with(Path::new("folder/file.toml"), text, &settings, &no_files)
+}
+
+fn no_files(_: &Path) -> std::io::Result<String> {
+    Err(std::io::ErrorKind::NotFound.into())
 }
 
 fn set(settings: &[&str]) -> Plan {
@@ -388,7 +392,7 @@ proptest! {
         value in select(&["", "1", "64KiB", "\"", "[", "{}", "{ a = 1 }", "é", "1\nx = 2", "99999999999999999999", "\u{feff}"]),
     ) {
         let setting = Setting { key: words.join("."), value: value.to_owned() };
-        if let Err(mistakes) = parse_with(Path::new("any.toml"), text, &[setting.clone(), setting]) {
+        if let Err(mistakes) = parse_with(Path::new("any.toml"), text, &[setting.clone(), setting], &no_files) {
             prop_assert!(mistakes.iter().next().is_some(), "rejected without a reason");
             for mistake in mistakes.iter() {
                 prop_assert!(!mistake.help.is_empty(), "no way out of: {}", mistake.title);

@@ -62,7 +62,7 @@ pub(super) fn set<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mis
 }
 
 /// Writes a range that contains `node` name by name: the order of nodes, which is their number, stays.
-fn split(nodes: &mut DeTable<'_>, node: &NodeName) {
+pub(crate) fn split(nodes: &mut DeTable<'_>, node: &NodeName) {
     let range = |key: &str| {
         let pattern = Pattern::parse(key).ok()?;
         let names = pattern.names().to_vec();
