@@ -312,7 +312,7 @@ fn node(number: u8, name: &str, arch: Arch, nic: NicModel) -> NodeSpec {
 fn answered(mut told: UnboundedReceiver<FleetEvent>) -> Vec<f64> {
     let mut seconds = Vec::new();
     while let Ok(event) = told.try_recv() {
-        if let FleetEvent::Answered { seconds: after, .. } = event {
+        if let EventKind::Answered { seconds: after } = event.kind {
             seconds.push(after);
         }
     }
