@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use fs_err::OpenOptions;
 use sanlab_image::copy_sparse;
 use sanlab_plan::Arch;
+use sanlab_record::EventKind;
 use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, Ram};
 
 use crate::emulator::Emulator;
 use crate::error::FleetError;
-use crate::event::FleetEvent;
 use crate::run_dir::RunDir;
 use crate::spec::{FleetSpec, NodeSpec};
 
@@ -83,7 +83,7 @@ pub(crate) struct Stay {
 pub(crate) fn check_folder(
     spec: &FleetSpec,
     run_dir: &RunDir,
-    tell: impl Fn(FleetEvent),
+    tell: impl Fn(EventKind),
 ) -> Result<(), FleetError> {
     for member in &spec.members {
         run_dir.socket(&format!("{}/{LONGEST_SOCKET}", member.name))?;
@@ -97,8 +97,8 @@ pub(crate) fn check_folder(
         .sum::<u64>()
         >> 20;
     if disks_mib > free_mib {
-        let folder = run_dir.path().to_owned();
-        tell(FleetEvent::LittleSpace {
+        let folder = run_dir.path().display().to_string();
+        tell(EventKind::LittleSpace {
             folder,
             free_mib,
             disks_mib,

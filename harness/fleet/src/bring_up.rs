@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
+use sanlab_record::EventKind;
 use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output};
 use tokio::task::spawn_blocking;
 
@@ -63,15 +64,13 @@ impl Fleet {
         let nodes = try_join_all(loads).await?;
         try_join_all(nodes.iter().map(|node| node.go_on())).await?;
         let seconds = started.elapsed().as_secs_f64();
-        self.tell(FleetEvent::Resumed { seconds });
+        self.tell(EventKind::Resumed { seconds });
         self.admit(&nodes)?;
         try_join_all(nodes.iter().map(|node| async move {
             let clock = identity::clock_script(now());
             self.make_ready(node, clock).await?;
-            self.tell(FleetEvent::Answered {
-                node: node.name().to_owned(),
-                seconds: started.elapsed().as_secs_f64(),
-            });
+            let seconds = started.elapsed().as_secs_f64();
+            self.tell_of(node.name(), EventKind::Answered { seconds });
             Ok::<_, FleetError>(())
         }))
         .await?;
@@ -89,7 +88,7 @@ impl Fleet {
         let template = self.templates.get(name);
         let started = Instant::now();
         let node = if let Some(template) = template {
-            self.tell(FleetEvent::Cloning { node: name.clone() });
+            self.tell_of(name, EventKind::Cloning);
             let ram = Some(template.ram());
             let machine = self.furnish(member, Content { ram, disk }).await?;
             let disk = boot::data_disk(&machine);
@@ -107,7 +106,7 @@ impl Fleet {
             node.go_on().await?;
             node
         } else {
-            self.tell(FleetEvent::Booting { node: name.clone() });
+            self.tell_of(name, EventKind::Booting);
             let machine = self.furnish(member, Content { ram: None, disk }).await?;
             let disk = boot::data_disk(&machine);
             let machine = Machine::start(machine, &self.group).await;
@@ -118,10 +117,7 @@ impl Fleet {
             .await
             .map_err(failed("boot"))?;
         let seconds = started.elapsed().as_secs_f64();
-        self.tell(FleetEvent::Answered {
-            node: name.clone(),
-            seconds,
-        });
+        self.tell_of(name, EventKind::Answered { seconds });
         let identity = identity::script(member, &self.spec, Some(now()));
         self.make_ready(&node, identity).await?;
         Ok((node, started))
@@ -136,9 +132,7 @@ impl Fleet {
         if member.disk_bytes > 0 {
             saved::verify_length(&files.disk(), node.disk_bytes)?;
         }
-        self.tell(FleetEvent::Forking {
-            node: node.name.clone(),
-        });
+        self.tell_of(&node.name, EventKind::Forking);
         let content = Content {
             ram: Some(files.ram()),
             disk: Disk::Saved(files.disk()),
@@ -231,16 +225,18 @@ impl Fleet {
             node.wait_for(&condition).await?;
         }
         let seconds = started.elapsed().as_secs_f64();
-        self.tell(FleetEvent::Ready {
-            node: node.name().to_owned(),
-            seconds,
-        });
+        self.tell_of(node.name(), EventKind::Ready { seconds });
         Ok(())
     }
 
     /// Nobody need listen.
-    pub(crate) fn tell(&self, event: FleetEvent) {
-        let _ = self.events.send(event);
+    pub(crate) fn tell(&self, kind: EventKind) {
+        let _ = self.events.send(kind.into());
+    }
+
+    /// The same of a node.
+    pub(crate) fn tell_of(&self, node: &str, kind: EventKind) {
+        let _ = self.events.send(FleetEvent::of(node, kind));
     }
 }
 

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sanlab_record::EventKind;
 use sanlab_vm::{Access, Drive};
 
 use crate::boot::Disk;
 use crate::error::FleetError;
-use crate::event::FleetEvent;
 use crate::fleet::Fleet;
 
 /// In what way a member crashes.
@@ -40,7 +40,7 @@ pub struct Crashed {
 
 impl Fleet {
     /// Has a member crash: when this returns, it is gone, and no node any more ([`Fleet::node`]). It can be brought back by
-    /// [`Fleet::restart`]. Its end, its panic and its silence are told as [`FleetEvent::Crashed`] and in no other way. One
+    /// [`Fleet::restart`]. Its end, its panic and its silence are told as [`EventKind::Stopped`] and in no other way. One
     /// whose QEMU has ended by itself can lose its power, too: then it only leaves.
     ///
     /// The fleet cannot be saved any more. A member that is not there is [`FleetError::NotRunning`]; one that did not panic
@@ -66,10 +66,8 @@ impl Fleet {
         // Without it, somebody else had it crash at the same time, or the fleet has ended.
         if left.is_some() {
             self.remember(name, usage, report.usage);
-            self.tell(FleetEvent::Crashed {
-                node: name.to_owned(),
-                how,
-            });
+            let how = how.to_string();
+            self.tell_of(name, EventKind::Stopped { how });
         }
         Ok(crashed)
     }

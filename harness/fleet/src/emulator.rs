@@ -97,6 +97,8 @@ pub(crate) fn not_counted(
 
 #[cfg(test)]
 mod tests {
+    use sanlab_record::EventKind;
+
     use super::*;
     use crate::identity::tests::fleet;
 
@@ -126,7 +128,7 @@ mod tests {
             let reasons = not_counted(&spec, &emulators);
             let reasons = reasons
                 .into_iter()
-                .map(|(reason, nodes)| crate::FleetEvent::NotCounted { nodes, reason }.to_string());
+                .map(|(reason, nodes)| EventKind::NotCounted { nodes, reason }.to_string());
             reasons.collect::<Vec<_>>().join("\n")
         });
         insta::assert_snapshot!(told.join("\n\n"));

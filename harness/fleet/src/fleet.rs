@@ -8,20 +8,21 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sanlab_image::Held;
 use sanlab_plan::Arch;
+use sanlab_record::EventKind;
 use sanlab_vm::{AcceleratorChoice, Drive, ProcessGroup, Usage};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
 
 use crate::birth::{Birth, SavedFleet};
 use crate::boot;
-use crate::budget::{Budget, Permit};
+use crate::budget::{Budget, Permit, WaitingFor};
 use crate::cost::NodeCost;
 use crate::emulator::{self, Emulator};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
 use crate::network::{PortCounters, Switch, SwitchEvent};
 use crate::node::Node;
-use crate::registry::Registry;
+use crate::registry::{Registry, Swept};
 use crate::run_dir::RunDir;
 use crate::spec::{FleetSpec, NodeSpec};
 use crate::template::TemplateUse;
@@ -149,11 +150,14 @@ impl Fleet {
             .await
             .map_err(std::io::Error::from)??;
         // Nobody need listen to events, here as below.
-        let tell = |event| drop(events.send(event));
-        swept.into_iter().map(FleetEvent::Swept).for_each(tell);
+        let tell = |kind: EventKind| drop(events.send(kind.into()));
+        for Swept { run, killed } in swept {
+            let run = run.display().to_string();
+            tell(EventKind::Swept { run, killed });
+        }
         let emulators = emulator::find(&spec).await?;
         for (reason, nodes) in emulator::not_counted(&spec, &emulators) {
-            tell(FleetEvent::NotCounted { nodes, reason });
+            tell(EventKind::NotCounted { nodes, reason });
         }
         let templates = match &spec.birth {
             Birth::Boot => Templates::new(),
@@ -175,7 +179,10 @@ impl Fleet {
         let run_dir = run_dir.await.map_err(std::io::Error::from)??;
         boot::check_folder(&spec, &run_dir, tell)?;
         let need = spec.need(budget.capacity()?.cpus);
-        let waiting = |waiting: &_| tell(FleetEvent::Waiting(Clone::clone(waiting)));
+        let waiting = |waiting: &WaitingFor| {
+            let what = waiting.to_string();
+            tell(EventKind::Waiting { what });
+        };
         let permit = budget
             .acquire(&run_dir, need, ROOM_DEADLINE, waiting)
             .await?;
@@ -305,8 +312,8 @@ impl Fleet {
         let (mut usage, errors) = self.end_nodes().await;
         teardown.errors = errors;
         for node in usage.keys() {
-            let node = node.clone();
-            self.tell(FleetEvent::Stopped { node });
+            let how = "ended".to_owned();
+            self.tell_of(node, EventKind::Stopped { how });
         }
         for (name, past) in std::mem::take(&mut *self.lock_past()) {
             let now = usage.get(&name).copied();
@@ -431,7 +438,8 @@ fn network_events(events: UnboundedSender<FleetEvent>) -> UnboundedSender<Switch
                 event,
                 SwitchEvent::Connected { .. } | SwitchEvent::Disconnected { .. }
             ) {
-                let _ = events.send(FleetEvent::Network(event));
+                let reason = event.to_string();
+                let _ = events.send(EventKind::NetworkFailed { reason }.into());
             }
         }
     });

@@ -74,5 +74,5 @@ pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine, ExecError,
     JOURNAL_PATH, JournalLine, Machine, Output, OutputLine, OutputStream, SavedState, Status,
-    Trouble, Usage, trouble,
+    Trouble, Usage, VmError, trouble,
 };

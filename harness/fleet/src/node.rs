@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sanlab_plan::Arch;
+use sanlab_record::EventKind;
 use sanlab_vm::{
     Command, Drive, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage,
 };
@@ -197,56 +198,40 @@ async fn pass_on(
     events: UnboundedSender<FleetEvent>,
 ) {
     loop {
-        let node = node.clone();
-        let event = match machine.recv().await {
-            Ok(MachineEvent::Exited(_)) | Err(RecvError::Closed)
-                if ending.load(Ordering::Relaxed) =>
-            {
-                return;
+        let event = machine.recv().await;
+        let wanted = ending.load(Ordering::Relaxed);
+        let kind = match event {
+            Ok(MachineEvent::Exited(_)) if wanted => return,
+            Ok(MachineEvent::Exited(report)) => exited(report),
+            Ok(MachineEvent::Panicked { console_tail }) if !wanted => {
+                EventKind::Panicked { console_tail }
             }
-            Ok(MachineEvent::Exited(report)) => FleetEvent::Exited {
-                node,
-                how: how(&report),
-            },
-            Ok(MachineEvent::Panicked { console_tail }) if !ending.load(Ordering::Relaxed) => {
-                FleetEvent::Panicked { node, console_tail }
-            }
-            Ok(MachineEvent::AgentLost) if !ending.load(Ordering::Relaxed) => {
-                FleetEvent::AgentLost { node }
-            }
+            Ok(MachineEvent::AgentLost) if !wanted => EventKind::AgentLost,
             Ok(MachineEvent::Qmp { name, data }) if name == "BLOCK_IO_ERROR" => {
-                let reason = data
-                    .get("reason")
-                    .and_then(serde_json::Value::as_str)
-                    .unwrap_or("no reason given");
-                FleetEvent::DiskFailed {
-                    node,
+                let reason = data["reason"].as_str().unwrap_or("no reason given");
+                EventKind::DiskFailed {
                     reason: reason.to_owned(),
+                    no_space: data["nospace"] == true,
                 }
             }
             Ok(_) | Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
-        let last = matches!(event, FleetEvent::Exited { .. });
+        let last = matches!(kind, EventKind::QemuExited { .. });
         // Nobody need listen.
-        let _ = events.send(event);
+        let _ = events.send(FleetEvent::of(&node, kind));
         if last {
             return;
         }
     }
 }
 
-fn how(report: &ExitReport) -> String {
-    let cause = report
-        .cause
-        .as_deref()
-        .map(|cause| format!(" ({cause})"))
-        .unwrap_or_default();
-    let said = report
-        .stderr_tail
-        .lines()
-        .last()
-        .map(|line| format!(": {line}"))
-        .unwrap_or_default();
-    format!("{}{cause}{said}", report.status)
+fn exited(report: ExitReport) -> EventKind {
+    let stderr = report.stderr_tail.lines().last().unwrap_or_default();
+    EventKind::QemuExited {
+        status: report.status.to_string(),
+        cause: report.cause,
+        full: report.full.map(|full| full.display().to_string()),
+        stderr: stderr.to_owned(),
+    }
 }

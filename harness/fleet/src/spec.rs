@@ -36,7 +36,7 @@ pub struct FleetSpec {
     pub qemu: Option<PathBuf>,
     /// Whether the guests' instructions shall be counted, where that is possible: under TCG, of members with one virtual
     /// CPU. It makes them a little slower, and changes nothing that a guest sees. Where it is not possible,
-    /// [`FleetEvent::NotCounted`](crate::FleetEvent::NotCounted) says why.
+    /// [`EventKind::NotCounted`](sanlab_record::EventKind::NotCounted) says why.
     pub count_instructions: bool,
     /// A folder that outlives the fleet, for `NODE.console.log` and `NODE.pcap`.
     pub logs: PathBuf,

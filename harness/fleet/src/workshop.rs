@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use sanlab_image::{Claim, Kind, Store};
 use sanlab_plan::Arch;
+use sanlab_record::EventKind;
 use sanlab_vm::{Command, Machine, Output, ProcessGroup, Ram};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
@@ -18,7 +19,7 @@ use tokio::time::sleep;
 
 use crate::boot::{self, Content, Disk, Stay};
 use crate::bring_up::machine_error;
-use crate::budget::Budget;
+use crate::budget::{Budget, WaitingFor};
 use crate::emulator::Emulator;
 use crate::error::FleetError;
 use crate::event::FleetEvent;
@@ -140,7 +141,8 @@ impl Workshop<'_> {
             }
             if !told {
                 told = true;
-                let _ = self.events.send(FleetEvent::TemplateAwaited { about });
+                let what = format!("a template of {about}, which another run makes");
+                let _ = self.events.send(EventKind::Waiting { what }.into());
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -177,8 +179,9 @@ impl Workshop<'_> {
         let registry = self.registry.clone();
         let run_dir = spawn_blocking(move || registry.create_run());
         let run_dir = run_dir.await.map_err(std::io::Error::from)??;
-        let waiting = |waiting: &_| {
-            let _ = self.events.send(FleetEvent::Waiting(Clone::clone(waiting)));
+        let waiting = |waiting: &WaitingFor| {
+            let what = waiting.to_string();
+            let _ = self.events.send(EventKind::Waiting { what }.into());
         };
         let need = need(batch.iter().map(|order| &order.member), cpus);
         let permit = Budget::new(self.registry)
@@ -249,9 +252,10 @@ impl Workshop<'_> {
         boot::make_sparse(&ram, ram_bytes)?;
         machine.ram = Ram::Kept(ram);
 
-        let _ = self.events.send(FleetEvent::TemplateMaking {
+        let starts = EventKind::TemplateStarted {
             about: about.clone(),
-        });
+        };
+        let _ = self.events.send(starts.into());
         let started = Instant::now();
         let machine = Machine::start(machine, &bench.group)
             .await
@@ -282,11 +286,12 @@ impl Workshop<'_> {
             state,
         })?;
         let template = Template::new(held)?;
-        let _ = self.events.send(FleetEvent::TemplateMade {
+        let made = EventKind::TemplateMade {
             about,
             seconds: started.elapsed().as_secs_f64(),
             bytes: template.real_bytes()?,
-        });
+        };
+        let _ = self.events.send(made.into());
         Ok((key.clone(), template))
     }
 }
@@ -297,8 +302,12 @@ fn find(
     events: &UnboundedSender<FleetEvent>,
 ) -> Result<Option<Template>, FleetError> {
     Template::find(store, key, |reason| {
-        let key = key.to_owned();
-        let _ = events.send(FleetEvent::TemplateDiscarded { key, reason });
+        let discarded = EventKind::Discarded {
+            kind: Kind::Template.to_string(),
+            key: key.to_owned(),
+            reason,
+        };
+        let _ = events.send(discarded.into());
     })
 }
 
@@ -339,7 +348,7 @@ mod tests {
         (claim, told)
     }
 
-    const AWAITED: &str = "waiting for a template of x86, 256 MiB, virtio-net, disk of 1024 MiB, \
+    const AWAITED: &str = "waits for a template of x86, 256 MiB, virtio-net, disk of 1024 MiB, \
         which another run makes";
 
     #[tokio::test]

@@ -2,8 +2,6 @@
 
 use sanlab_record::{Event, EventKind};
 
-use crate::quantity::{short, size, taken_from, took};
-
 /// What an event adds to the lines that stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -43,81 +41,36 @@ impl Progress {
     /// Takes an event in.
     pub(crate) fn apply(&mut self, event: &Event) -> Said {
         let phase = event.phase.as_deref().unwrap_or("run");
-        let node = event.node.as_deref();
-        let subject = node.map_or_else(|| phase.to_owned(), |node| format!("{phase}: {node}"));
-        let at = event.at;
+        let text = || format!("[{:6.1}] {phase}: {event}", event.at);
         match &event.kind {
             EventKind::PhaseStarted => {
                 self.open.push(Open {
                     name: phase.to_owned(),
-                    since: at,
+                    since: event.at,
                 });
                 self.note.clear();
                 Said::Nothing
             }
-            EventKind::PhaseEnded { seconds } => {
+            EventKind::PhaseEnded { .. } => {
                 self.open.retain(|open| open.name != phase);
                 self.note.clear();
-                Said::Result(line(at, &format!("{phase}: done in {}", took(*seconds))))
+                Said::Result(text())
             }
-            EventKind::Waiting { what } => {
-                self.note = format!("waits for {what}");
-                Said::Detail(line(at, &format!("{subject} waits for {what}")))
-            }
-            EventKind::Progress { text } => {
-                // Some texts name their node themselves.
-                let text = match node {
-                    Some(node) if !text.starts_with(node) => format!("{node}: {text}"),
-                    _ => text.clone(),
-                };
-                let said = line(at, &format!("{phase}: {text}"));
-                self.note = text;
-                Said::Detail(said)
-            }
-            EventKind::Answered { seconds } => {
-                self.note = format!("{} answered", node.unwrap_or("a node"));
-                Said::Detail(line(
-                    at,
-                    &format!("{subject} answered after {}", took(*seconds)),
-                ))
-            }
-            EventKind::KernelSaid { line: said } => {
-                Said::Detail(line(at, &format!("{subject}: kernel: {said}")))
-            }
-            EventKind::Measured {
-                step,
-                mib_per_second,
-            } => {
-                let node = node.unwrap_or("all");
-                Said::Result(line(
-                    at,
-                    &format!("{step}: {node} {mib_per_second:.1} MiB/s"),
-                ))
-            }
-            EventKind::Crashed { how, after_seconds } => Said::Result(line(
-                at,
-                &format!("{subject} was crashed ({how}) after {after_seconds:.2} s"),
-            )),
-            EventKind::Fenced { by } => {
-                Said::Result(line(at, &format!("{subject} was fenced by {by}")))
-            }
-            EventKind::Forked { .. }
+            EventKind::Measured { .. }
+            | EventKind::Crashed { .. }
+            | EventKind::Fenced { .. }
+            | EventKind::Panicked { .. }
+            | EventKind::QemuExited { .. }
+            | EventKind::DiskFailed { .. }
+            | EventKind::Forked { .. }
             | EventKind::Kept { .. }
             | EventKind::NotKept { .. }
-            | EventKind::Discarded { .. } => match store_news(&event.kind) {
-                Some(news) => Said::Result(line(at, &format!("{subject}: {news}"))),
-                None => Said::Nothing,
-            },
-            EventKind::Resumed { seconds } => Said::Detail(line(
-                at,
-                &format!("{subject}: all guests run after {seconds:.2} s"),
-            )),
-            EventKind::Failed { message } => {
-                Said::Result(line(at, &format!("{subject}: FAILED: {message}")))
-            }
-            EventKind::Collected { file } => {
-                self.note = format!("collected {file}");
-                Said::Detail(line(at, &format!("{subject}: collected {file}")))
+            | EventKind::Discarded { .. }
+            | EventKind::Failed { .. } => Said::Result(text()),
+            EventKind::KernelSaid { .. } => Said::Detail(text()),
+            _ => {
+                self.note = event.to_string();
+                Said::Detail(text())
             }
         }
     }
@@ -135,39 +88,6 @@ impl Progress {
         parts.retain(|part| !part.is_empty());
         parts.join(" | ")
     }
-}
-
-/// What was taken from the store, or put there, or thrown away.
-fn store_news(kind: &EventKind) -> Option<String> {
-    Some(match kind {
-        EventKind::Forked {
-            checkpoint,
-            key,
-            age_seconds,
-        } => format!("`{checkpoint}` {}", taken_from("forked", key, *age_seconds)),
-        EventKind::Kept {
-            checkpoint,
-            key,
-            seconds,
-            bytes,
-        } => format!(
-            "`{checkpoint}` kept as {} in {}, {} on disk",
-            short(key),
-            took(*seconds),
-            size(*bytes)
-        ),
-        EventKind::NotKept { checkpoint, reason } => {
-            format!("`{checkpoint}` was not kept: {reason}")
-        }
-        EventKind::Discarded { kind, key, reason } => {
-            format!("{kind} {} was discarded: {reason}", short(key))
-        }
-        _ => return None,
-    })
-}
-
-fn line(at: f64, text: &str) -> String {
-    format!("[{at:6.1}] {text}")
 }
 
 /// `1:05` for 65 seconds.
@@ -233,10 +153,10 @@ mod tests {
         insta::assert_snapshot!(story.join("\n"), @r"
         (nothing)
             mount 0:01 | boot 1 s
-        [   0.1] boot waits for 2 CPUs, held by process 77 (detail)
+        [   0.1] boot: waits for 2 CPUs, held by process 77 (detail)
             mount 0:01 | boot 1 s | waits for 2 CPUs, held by process 77
-        [   9.1] boot: vix0 answered after 8.2 s (detail)
-            mount 0:10 | boot 10 s | vix0 answered
+        [   9.1] boot: vix0: answered after 8.2 s (detail)
+            mount 0:10 | boot 10 s | vix0: answered after 8.2 s
         [   9.5] boot: done in 9.5 s
             mount 0:10
         (nothing)
@@ -302,12 +222,12 @@ mod tests {
         };
         assert_eq!(
             said(crashed),
-            "[   2.0] step crash: storage0a was crashed (power) after 1.25 s"
+            "[   2.0] step crash: storage0a: crashed (power) after 1.2 s"
         );
         let by = "client0".to_owned();
         assert_eq!(
             said(EventKind::Fenced { by }),
-            "[   2.0] step crash: storage0a was fenced by client0"
+            "[   2.0] step crash: storage0a: fenced by client0"
         );
     }
 

@@ -385,7 +385,7 @@ fn beginning(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{median, scenario_table, summary_table};
-    use sanlab_record::{Failure, Outcome, RunRecord};
+    use sanlab_record::{Failure, FailureKind, Outcome, RunRecord};
     use std::path::Path;
 
     fn kept_record() -> RunRecord {
@@ -406,11 +406,11 @@ mod tests {
         passed.outcome = Outcome::Passed;
         let mut broken = passed.clone();
         broken.scenario = "mount".to_owned();
-        broken.outcome = Outcome::Broken(Failure {
-            phase: "boot".to_owned(),
-            message: "vix0: qemu ended with exit code 1\nqemu: cannot set up guest memory"
-                .to_owned(),
-        });
+        broken.outcome = Outcome::Broken(Failure::new(
+            "boot",
+            FailureKind::FleetFailed,
+            "vix0: qemu ended with exit code 1\nqemu: cannot set up guest memory",
+        ));
         let mut skipped = passed.clone();
         skipped.outcome = Outcome::Skipped {
             reason: "interrupted".to_owned(),

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("sanlab-image", &["sanlab-plan"]),
     (
         "sanlab-fleet",
-        &["sanlab-plan", "sanlab-image", "sanlab-vm"],
+        &["sanlab-plan", "sanlab-record", "sanlab-image", "sanlab-vm"],
     ),
     ("sanlab-stack", &["sanlab-plan"]),
     (

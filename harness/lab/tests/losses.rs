@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use sanlab::{Lab, Order};
-use sanlab_record::{EventKind, Failure, Outcome, RunRecord};
+use sanlab_record::{BlockRange, EventKind, FailureKind, Outcome, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 
@@ -172,21 +172,23 @@ fn trial(
 
 async fn a_planted_loss_is_found(ground: &Ground) -> Result<(), Failed> {
     let record = ground.run("mirrored.toml", MIRRORED).await?;
-    let Outcome::Failed(Failure { phase, message }) = &record.outcome else {
+    let Outcome::Failed(failure) = &record.outcome else {
         return Err(format!("the loss was not found: {:?}", record.outcome).into());
     };
-    let lines: Vec<&str> = message.lines().collect();
-    let [_, loss] = lines[..] else {
-        return Err(format!("one loss was planted: {message}").into());
+    let [loss] = &failure.lost_blocks[..] else {
+        return Err(format!("one loss was planted: {failure:?}").into());
     };
-    let told = phase == "step find it"
-        && loss.starts_with("right, /dev/vdb at byte ")
-        && loss.contains(": block 17 of /mnt/san/left.journal (")
-        && loss.contains(" on left, acknowledged at ");
+    let told = failure.phase == "step find it"
+        && failure.kind == FailureKind::BlocksLost
+        && loss.node == "right"
+        && loss.device.as_deref() == Some("/dev/vdb")
+        && loss.file == "/mnt/san/left.journal"
+        && loss.blocks == BlockRange::of([17])
+        && loss.acknowledged_at.0 > 0.0;
     if told {
         Ok(())
     } else {
-        Err(format!("it was told otherwise, in {phase}: {message}").into())
+        Err(format!("it was told otherwise: {failure:?}").into())
     }
 }
 

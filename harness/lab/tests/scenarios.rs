@@ -101,7 +101,7 @@ fn attempt(house: &House, plan: &Plan) -> Result<Completion, Failed> {
         Outcome::Passed => Ok(Completion::Completed),
         Outcome::Skipped { reason } => Ok(Completion::ignored_with(reason)),
         Outcome::Failed(failure) | Outcome::Broken(failure) => {
-            let Failure { phase, message } = failure;
+            let Failure { phase, message, .. } = failure;
             let outcome = record.outcome.as_str();
             Err(format!(
                 "{outcome} in {phase}: {message}\nrecord: {}",

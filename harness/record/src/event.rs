@@ -1,5 +1,7 @@
 //! Things that happened, in order.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened in a run.
@@ -39,10 +41,96 @@ pub enum EventKind {
         /// One line.
         text: String,
     },
+    /// A dead run was cleared away before the start.
+    Swept {
+        /// Its folder.
+        run: String,
+        /// Processes of it that still ran, and were killed.
+        killed: Vec<u32>,
+    },
+    /// The data disks may grow to more than there is room for.
+    LittleSpace {
+        /// Where they lie.
+        folder: String,
+        /// MiB that are free.
+        free_mib: u64,
+        /// MiB that they have together when full.
+        disks_mib: u64,
+    },
+    /// Instructions were to be counted and cannot be. Told once a reason, at the start.
+    NotCounted {
+        /// Whose.
+        nodes: Vec<String>,
+        /// What prevents it.
+        reason: String,
+    },
+    /// A template is about to be made: a guest boots.
+    TemplateStarted {
+        /// What it is a template of.
+        about: String,
+    },
+    /// A template is in the store.
+    TemplateMade {
+        /// What it is a template of.
+        about: String,
+        /// Since its QEMU was started.
+        seconds: f64,
+        /// What it takes on disk.
+        bytes: u64,
+    },
+    /// A node's QEMU is about to be started.
+    Booting,
+    /// A node is about to be cloned from its template.
+    Cloning,
+    /// A node is about to go on from what was saved.
+    Forking,
     /// A node's agent answered for the first time.
     Answered {
         /// Seconds since its QEMU was started.
         seconds: f64,
+    },
+    /// A node has its name and address, and the nodes started with or before it answer it.
+    Ready {
+        /// Seconds since its QEMU was started.
+        seconds: f64,
+    },
+    /// A node ended as it was to.
+    Stopped {
+        /// In what way.
+        how: String,
+    },
+    /// A node's kernel panicked, and no step had told it to.
+    Panicked {
+        /// The end of its console.
+        console_tail: String,
+    },
+    /// A node's agent went away.
+    AgentLost,
+    /// A node's QEMU ended, and nobody had asked it to.
+    QemuExited {
+        /// Its exit code or signal.
+        status: String,
+        /// Why, in QEMU's own word, such as `guest-reset`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
+        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        full: Option<String>,
+        /// The last line of its standard error, if there is any.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        stderr: String,
+    },
+    /// A node's disk did not take a request: QEMU has halted the guest.
+    DiskFailed {
+        /// The host's reason.
+        reason: String,
+        /// There is no space left for it.
+        no_space: bool,
+    },
+    /// Something is wrong with the network.
+    NetworkFailed {
+        /// What.
+        reason: String,
     },
     /// The kernel of a node said something that tells about the cluster (a node joined, a slot was taken).
     KernelSaid {
@@ -119,4 +207,234 @@ pub enum EventKind {
         /// Path relative to the record's folder.
         file: String,
     },
+}
+
+/// With its node in front; the phase and the time are for who has room for them.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind.about(self.node.as_deref()))
+    }
+}
+
+impl EventKind {
+    /// The sentence with the node that it is about in front.
+    pub fn about(&self, node: Option<&str>) -> String {
+        match node {
+            Some(node) => format!("{node}: {self}"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// One sentence for each kind, without the node: the only one that anybody prints.
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PhaseStarted => f.write_str("begins"),
+            Self::PhaseEnded { seconds } => write!(f, "done in {}", Seconds(*seconds)),
+            Self::Waiting { what } => write!(f, "waits for {what}"),
+            Self::Progress { text } => f.write_str(text),
+            Self::Swept { run, killed } => {
+                write!(f, "cleared away the dead run {run}")?;
+                if killed.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, " and its processes {killed:?}")
+                }
+            }
+            Self::LittleSpace {
+                folder,
+                free_mib,
+                disks_mib,
+            } => write!(
+                f,
+                "{folder} has {free_mib} MiB free, the data disks may take {disks_mib} MiB"
+            ),
+            Self::NotCounted { nodes, reason } => write!(
+                f,
+                "the instructions of {} are not counted: {reason}",
+                nodes.join(", ")
+            ),
+            Self::TemplateStarted { about } => write!(f, "a template of {about} boots"),
+            Self::TemplateMade {
+                about,
+                seconds,
+                bytes,
+            } => write!(
+                f,
+                "the template of {about} was made in {} and takes {} MiB",
+                Seconds(*seconds),
+                bytes >> 20
+            ),
+            Self::Booting => f.write_str("boots"),
+            Self::Cloning => f.write_str("is cloned"),
+            Self::Forking => f.write_str("is forked"),
+            Self::Answered { seconds } => write!(f, "answered after {}", Seconds(*seconds)),
+            Self::Ready { seconds } => write!(f, "is ready after {}", Seconds(*seconds)),
+            Self::Stopped { how } => f.write_str(how),
+            Self::Panicked { console_tail } => {
+                f.write_str("the kernel panicked")?;
+                match console_tail.lines().last() {
+                    Some(line) => write!(f, ": {line}"),
+                    None => Ok(()),
+                }
+            }
+            Self::AgentLost => f.write_str("the guest agent went away"),
+            Self::QemuExited {
+                status,
+                cause,
+                full,
+                stderr,
+            } => {
+                write!(f, "QEMU {status}")?;
+                if let Some(cause) = cause {
+                    write!(f, " ({cause})")?;
+                }
+                if let Some(full) = full {
+                    write!(f, ": there is no space left in the file system of {full}")?;
+                }
+                if stderr.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {stderr}")
+                }
+            }
+            Self::DiskFailed { reason, .. } => {
+                write!(f, "was halted: its disk on the host failed: {reason}")
+            }
+            Self::NetworkFailed { reason } => f.write_str(reason),
+            Self::KernelSaid { line } => write!(f, "kernel: {line}"),
+            Self::Measured { mib_per_second, .. } => write!(f, "{mib_per_second:.1} MiB/s"),
+            Self::Crashed { how, after_seconds } => {
+                write!(f, "crashed ({how}) after {}", Seconds(*after_seconds))
+            }
+            Self::Fenced { by } => write!(f, "fenced by {by}"),
+            Self::Forked {
+                checkpoint,
+                key,
+                age_seconds,
+            } => write!(
+                f,
+                "`{checkpoint}` forked from {} of {} ago",
+                short(key),
+                Age(*age_seconds)
+            ),
+            Self::Resumed { seconds } => write!(f, "all guests run after {}", Seconds(*seconds)),
+            Self::Kept {
+                checkpoint,
+                key,
+                seconds,
+                bytes,
+            } => write!(
+                f,
+                "`{checkpoint}` kept as {} in {}, {} MiB on disk",
+                short(key),
+                Seconds(*seconds),
+                bytes >> 20
+            ),
+            Self::NotKept { checkpoint, reason } => {
+                write!(f, "`{checkpoint}` was not kept: {reason}")
+            }
+            Self::Discarded { kind, key, reason } => {
+                write!(f, "{kind} {} was discarded: {reason}", short(key))
+            }
+            Self::Failed { message } => write!(f, "FAILED: {message}"),
+            Self::Collected { file } => write!(f, "collected {file}"),
+        }
+    }
+}
+
+/// The beginning of a key in the store: enough to tell it from others.
+fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
+}
+
+/// Hundredths only where they matter.
+struct Seconds(f64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = if self.0 < 0.995 { 2 } else { 1 };
+        write!(f, "{:.places$} s", self.0)
+    }
+}
+
+/// In the largest unit of which there is at least one.
+struct Age(f64);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, f64); 3] = [("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)];
+        let seconds = self.0.max(0.0);
+        let unit = UNITS.iter().find(|(_, length)| seconds >= *length);
+        let (unit, length) = unit.unwrap_or(&("s", 1.0));
+        write!(f, "{:.0} {unit}", (seconds / length).floor())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_one_sentence() {
+        let text = |text: &str| text.to_owned();
+        let key = "3f2a91c04d5e".repeat(6);
+        let exited = |status: &str, cause: Option<&str>, full: Option<&str>, stderr: &str| {
+            EventKind::QemuExited {
+                status: text(status),
+                cause: cause.map(text),
+                full: full.map(text),
+                stderr: text(stderr),
+            }
+        };
+        let kinds = [
+            EventKind::Swept {
+                run: text("/tmp/sanlab-0/r1"),
+                killed: vec![7, 9],
+            },
+            EventKind::TemplateMade {
+                about: text("x86"),
+                seconds: 9.26,
+                bytes: 90 << 20,
+            },
+            EventKind::Booting,
+            EventKind::Answered { seconds: 0.391 },
+            EventKind::Panicked {
+                console_tail: text("one\nKernel panic - not syncing"),
+            },
+            exited("exited with 0", Some("guest-reset"), None, ""),
+            exited("was ended by SIGBUS", None, Some("/dev/shm/vix0.ram"), ""),
+            exited("exited with 1", None, None, "out of patience"),
+            EventKind::Crashed {
+                how: text("power"),
+                after_seconds: 1.25,
+            },
+            EventKind::Forked {
+                checkpoint: text("layers"),
+                key: key.clone(),
+                age_seconds: 725.0,
+            },
+            EventKind::Kept {
+                checkpoint: text("written"),
+                key,
+                seconds: 0.31,
+                bytes: 480 << 20,
+            },
+        ];
+        let told = kinds.map(|kind| kind.about(Some("vix0"))).join("\n");
+        insta::assert_snapshot!(told, @r"
+        vix0: cleared away the dead run /tmp/sanlab-0/r1 and its processes [7, 9]
+        vix0: the template of x86 was made in 9.3 s and takes 90 MiB
+        vix0: boots
+        vix0: answered after 0.39 s
+        vix0: the kernel panicked: Kernel panic - not syncing
+        vix0: QEMU exited with 0 (guest-reset)
+        vix0: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm/vix0.ram
+        vix0: QEMU exited with 1: out of patience
+        vix0: crashed (power) after 1.2 s
+        vix0: `layers` forked from 3f2a91c04d5e of 12 min ago
+        vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
+        ");
+    }
 }

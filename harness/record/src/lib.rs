@@ -4,12 +4,14 @@
 //! Times named `at` are seconds since the run began, on the host's monotonic clock.
 
 mod event;
+mod failure;
 mod measure;
 mod record;
 
 pub use event::{Event, EventKind};
+pub use failure::{BlockRange, Failure, FailureKind, Found, LostBlocks};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
 pub use record::{
-    AcceleratorUse, Acknowledged, Dip, FORMAT, Failure, HostUse, ImageUse, Latency, LayerUse,
-    NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, Dip, FORMAT, HostUse, ImageUse, Latency, LayerUse, NodeUse,
+    Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
 };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Event;
 use crate::measure::{Measurement, Rate, Timeline};
+use crate::{Event, Failure};
 
 /// Version of the record's shape, its field `format`.
 pub const FORMAT: u32 = 1;
@@ -60,7 +60,7 @@ pub struct RunRecord {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// Every step did what it must.
@@ -152,15 +152,6 @@ impl Outcome {
             Self::Skipped { .. } => "skipped",
         }
     }
-}
-
-/// What ended a run early.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The phase it happened in.
-    pub phase: String,
-    /// What happened, with node, command, what was awaited and what was seen last.
-    pub message: String,
 }
 
 /// A stretch of the run.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, Cost, Dip, Event, EventKind, FORMAT, Failure, HostUse, ImageUse,
-    Lane, Latency, LayerUse, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate,
-    ReadError, RunRecord, Sample, Timeline, Work,
+    AcceleratorUse, Acknowledged, BlockRange, Cost, Dip, Event, EventKind, FORMAT, Failure,
+    FailureKind, Found, HostUse, ImageUse, Lane, Latency, LayerUse, LostBlocks, Measurement,
+    NodeUse, Origin, Outcome, Phase, PortUse, Rate, ReadError, RunRecord, Sample, Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
@@ -29,10 +29,11 @@ fn record() -> RunRecord {
         title: "hot node addition".to_owned(),
         started: 1_180_656_000.5,
         seed: 4_711,
-        outcome: Outcome::Failed(Failure {
-            phase: step.to_owned(),
-            message: "dd on vc: exited with 1: No space left on device".to_owned(),
-        }),
+        outcome: Outcome::Failed(Failure::new(
+            step,
+            FailureKind::CommandFailed,
+            "dd on vc: exited with 1: No space left on device",
+        )),
         accelerator: BTreeMap::from([(
             "x86".to_owned(),
             AcceleratorUse {
@@ -344,14 +345,31 @@ fn the_shape_of_the_present_format_stays() {
     assert_eq!(record().to_json(), KEPT);
 }
 
+fn lost() -> LostBlocks {
+    LostBlocks {
+        file: "/mnt/san/vc.journal".to_owned(),
+        writer: "step write on vc".to_owned(),
+        acknowledged: 158,
+        node: "vd".to_owned(),
+        device: Some("/dev/vdb".to_owned()),
+        found: Found::Zeros,
+        example: "it is all zeros: never written, or lost".to_owned(),
+        first_byte: 4096,
+        blocks: BlockRange::of([0, 1, 2, 7]),
+        acknowledged_at: (30.25, 32.5),
+        earlier_run: true,
+    }
+}
+
 #[test]
 fn a_record_comes_back_as_it_was() {
     assert_eq!(RunRecord::from_json(KEPT).unwrap(), record());
     for outcome in [
         Outcome::Passed,
         Outcome::Broken(Failure {
-            phase: "boot".to_owned(),
-            message: "start qemu: no such file".to_owned(),
+            node: Some("vc".to_owned()),
+            lost_blocks: vec![lost()],
+            ..Failure::new("boot", FailureKind::QemuDead, "start qemu: no such file")
         }),
         Outcome::Skipped {
             reason: "no image".to_owned(),

@@ -68,9 +68,9 @@ async fn of_node(
         let begun = Instant::now();
         let text = match scene.site.exec(node, &script, ONE_LOOK).await {
             Ok(ended) => ended.stdout,
-            Err(fault) => {
-                let fault = fault.to_string();
-                let reason = fault.lines().next().unwrap_or_default();
+            Err(failure) => {
+                let failure = failure.to_string();
+                let reason = failure.lines().next().unwrap_or_default();
                 if begun.elapsed() < ONE_LOOK {
                     // Not a look that hangs: nobody answers there any more.
                     return remark(format!("{name} and the rest not collected: {reason}"));

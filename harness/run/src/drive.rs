@@ -8,17 +8,18 @@ use sanlab_plan::{Action, NodeName, Step};
 use sanlab_record::{EventKind, Origin};
 
 use crate::checkpoint::{Checkpoint, Story, checkpoints};
+use crate::failure::{Cause, PhaseFailure};
 use crate::journal::Scope;
-use crate::scene::{Scene, Setback};
+use crate::scene::Scene;
 use crate::site::{Beginning, Keeping, Provenance, Started};
 use crate::step::{self, Background};
-use crate::{Extent, Fault, portrait, tasks};
+use crate::{Extent, Failure, portrait, tasks};
 
 /// A script that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
 
 /// Boot and layers, or a fork that has them already; steps; and the layers down again.
-pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
+pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), PhaseFailure> {
     let checkpoints = checkpoints(&scene.plan, &scene.stack);
     let forked = begin(&scene, &checkpoints).await?;
     let steps = &scene.plan.steps;
@@ -72,7 +73,7 @@ fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
 }
 
 /// Brings the stack up, or a fork of it. `Some`: so many steps were done when the fork's origin was kept.
-async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize>, Setback> {
+async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize>, PhaseFailure> {
     loop {
         let mut beginning = Beginning::Nothing;
         in_phase(scene, "prepare", async |_| {
@@ -95,7 +96,7 @@ async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize
 }
 
 /// Boots the nodes of the start and brings every layer up.
-async fn raise(scene: &Scene) -> Result<(), Setback> {
+async fn raise(scene: &Scene) -> Result<(), PhaseFailure> {
     let site = &*scene.site;
     let at_start: Vec<NodeName> = scene
         .plan
@@ -124,7 +125,7 @@ async fn raise(scene: &Scene) -> Result<(), Setback> {
 }
 
 /// Goes on where a kept fleet stood. `false`: it is not what it was, and has been discarded.
-async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, Setback> {
+async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, PhaseFailure> {
     let Provenance {
         checkpoint,
         key,
@@ -167,12 +168,12 @@ async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, Set
 }
 
 /// Keeps the fleet, if its kernels have nothing to complain of.
-async fn keep(scene: &Scene, checkpoint: &Checkpoint) -> Result<(), Setback> {
+async fn keep(scene: &Scene, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
     let phase = format!("keep {}", checkpoint.name);
     in_phase(scene, &phase, async |scope| {
         for (node, log) in scene.consoles() {
             if let Some(finding) = scene.judge.first_finding(&log) {
-                return Err(Fault::Stack(format!("the kernel of {node} says {finding}")));
+                return Err(Cause::KernelComplaint { node, finding }.into());
             }
         }
         let story = Story {
@@ -205,23 +206,23 @@ async fn keep(scene: &Scene, checkpoint: &Checkpoint) -> Result<(), Setback> {
 async fn in_phase(
     scene: &Scene,
     name: &str,
-    work: impl AsyncFnOnce(&Scope) -> Result<(), Fault>,
-) -> Result<(), Setback> {
+    work: impl AsyncFnOnce(&Scope) -> Result<(), Failure>,
+) -> Result<(), PhaseFailure> {
     let scope = scene.journal.phase(name);
     match work(&scope).await {
         Ok(()) => {
             scope.end();
             Ok(())
         }
-        Err(fault) => Err(Setback {
+        Err(failure) => Err(PhaseFailure {
             phase: name.to_owned(),
-            fault,
+            failure,
         }),
     }
 }
 
 /// Lets the kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
-pub(crate) async fn attend_to_kernel(scene: &Scene, nodes: &[NodeName]) -> Result<(), Fault> {
+pub(crate) async fn attend_to_kernel(scene: &Scene, nodes: &[NodeName]) -> Result<(), Failure> {
     let loud = nodes
         .iter()
         .map(|node| scene.site.exec(node, "dmesg -n 6", SMALL));

@@ -7,12 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sanlab_fleet::{AcceleratorWish, Image, Store};
 use sanlab_plan::{Arch, Plan, Storey};
-use sanlab_record::{Event, FORMAT, Failure, LayerUse, Outcome, RunRecord};
+use sanlab_record::{Event, FORMAT, LayerUse, RunRecord};
 use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::Failure;
 use crate::executor::{Conducted, conduct};
+use crate::failure::PhaseFailure;
 use crate::guests::Guests;
 use crate::host::host;
 use crate::journal::Journal;
@@ -101,12 +103,12 @@ pub async fn execute(
             conduct(scene, notices, &out_dir, cancel).await
         }
         Err(error) => {
-            let failure = Failure {
+            let failure = PhaseFailure {
                 phase: "plan".to_owned(),
-                message: error.to_string(),
+                failure: Failure::internal(error.to_string()),
             };
             Conducted {
-                outcome: Outcome::Broken(failure),
+                outcome: failure.outcome(),
                 teardown: Teardown::default(),
                 timeline: None,
                 console_tail: BTreeMap::new(),

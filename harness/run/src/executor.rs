@@ -5,18 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sanlab_fleet::FleetEvent;
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, Failure, Outcome, Timeline};
+use sanlab_record::{EventKind, Outcome, Timeline};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::failure::{Cause, PhaseFailure};
 use crate::journal::Journal;
-use crate::scene::{Scene, Setback};
+use crate::scene::Scene;
 use crate::site::{Notice, Teardown};
 use crate::timeline::Sampling;
-use crate::{Fault, collect, drive::drive, kernel_log, power};
+use crate::{Failure, collect, drive::drive, kernel_log, power};
 
 /// For everything that is collected from all nodes.
 const COLLECT: Duration = Duration::from_secs(45);
@@ -51,27 +53,22 @@ pub(crate) async fn conduct(
     let sampling = Sampling::begin(Arc::clone(&site), journal.clone());
     let (mut setback, interrupted) = match fs_err::create_dir_all(out_dir) {
         Ok(()) => watch(&scene, &mut notices, &cancel).await,
-        Err(error) => (Some(broken(journal, error.to_string())), false),
+        Err(error) => {
+            let failure = Failure::host("prepare")(error);
+            (Some(now(journal, failure)), false)
+        }
     };
     // What the guests said last is on its way still.
     while let Ok(notice) = notices.try_recv() {
-        if let Some(fault) = attend(&scene, notice) {
-            setback = setback.or(Some(Setback {
-                phase: phase_now(journal),
-                fault,
-            }));
+        if let Some(failure) = attend(&scene, notice) {
+            setback = setback.or_else(|| Some(now(journal, failure)));
         }
     }
     let mut setback = testify(setback, &scene);
     collect::ledgers(&scene, out_dir).await;
-    if let Some(Setback { phase, fault }) = &setback {
-        journal.tell(
-            Some(phase.clone()),
-            None,
-            EventKind::Failed {
-                message: fault.to_string(),
-            },
-        );
+    if let Some(PhaseFailure { phase, failure }) = &setback {
+        let message = failure.to_string();
+        journal.tell(Some(phase.clone()), None, EventKind::Failed { message });
         let scope = journal.phase("collect");
         let deadline = if interrupted {
             COLLECT_INTERRUPTED
@@ -83,35 +80,24 @@ pub(crate) async fn conduct(
     }
     let timeline = sampling.end();
     let scope = journal.phase("teardown");
-    let teardown = tokio::time::timeout(END, site.end())
+    let mut teardown = tokio::time::timeout(END, site.end())
         .await
         .unwrap_or_else(|_| Teardown {
-            errors: vec![format!("end the fleet: not done after {} s", END.as_secs())],
+            errors: vec![Cause::NotEnded { after: END }.into()],
             ..Teardown::default()
         });
     for error in &teardown.errors {
-        scope.say(
-            None,
-            EventKind::Failed {
-                message: error.clone(),
-            },
-        );
+        let message = error.to_string();
+        scope.say(None, EventKind::Failed { message });
     }
-    if let Some(error) = teardown.errors.first() {
-        let fault = Fault::Lab(error.clone());
-        setback = setback.or_else(|| {
-            Some(Setback {
-                phase: scope.name().to_owned(),
-                fault,
-            })
-        });
-    } else {
+    if teardown.errors.is_empty() {
         scope.end();
+    } else {
+        let failure = teardown.errors.remove(0);
+        let phase = scope.name().to_owned();
+        setback = setback.or(Some(PhaseFailure { phase, failure }));
     }
-    let outcome = setback.map_or(Outcome::Passed, |Setback { phase, fault }| match fault {
-        Fault::Stack(message) => Outcome::Failed(Failure { phase, message }),
-        Fault::Lab(message) => Outcome::Broken(Failure { phase, message }),
-    });
+    let outcome = setback.map_or(Outcome::Passed, PhaseFailure::outcome);
     let console_tail = match outcome {
         Outcome::Passed => BTreeMap::new(),
         _ => console_tail(&scene),
@@ -142,17 +128,17 @@ async fn watch(
     scene: &Arc<Scene>,
     notices: &mut UnboundedReceiver<Notice>,
     cancel: &CancellationToken,
-) -> (Option<Setback>, bool) {
+) -> (Option<PhaseFailure>, bool) {
     let journal = &scene.journal;
     let mut driving = AbortOnDropHandle::new(tokio::spawn(drive(Arc::clone(scene))));
     let (setback, interrupted) = tokio::select! {
         biased;
         done = &mut driving => match done {
             Ok(done) => return (done.err(), false),
-            Err(error) => return (Some(broken(journal, panic_message(error))), false),
+            Err(error) => return (Some(now(journal, panicked(error))), false),
         },
-        fault = alarm(scene, notices) => {
-            let setback = Setback { phase: phase_now(journal), fault };
+        failure = alarm(scene, notices) => {
+            let setback = now(journal, failure);
             // What was being done may tell more of it, or be its very cause.
             match tokio::time::timeout(LAST_WORDS, &mut driving).await {
                 Ok(Ok(Err(told))) => return (Some(told), false),
@@ -160,7 +146,7 @@ async fn watch(
                 Err(_) => (setback, false),
             }
         }
-        () = cancel.cancelled() => (broken(journal, "interrupted".to_owned()), true),
+        () = cancel.cancelled() => (now(journal, Cause::Interrupted.into()), true),
     };
     driving.abort();
     // The task lets go of the guests at its next wait; the guests are needed afterwards.
@@ -169,24 +155,22 @@ async fn watch(
 }
 
 /// Turns what the guests do by themselves into events and does what they ask, until one of it is the end of the run.
-async fn alarm(scene: &Arc<Scene>, notices: &mut UnboundedReceiver<Notice>) -> Fault {
-    let mut answers: JoinSet<Result<(), Fault>> = JoinSet::new();
+async fn alarm(scene: &Arc<Scene>, notices: &mut UnboundedReceiver<Notice>) -> Failure {
+    let mut answers: JoinSet<Result<(), Failure>> = JoinSet::new();
     loop {
         tokio::select! {
             Some(answered) = answers.join_next() => {
-                let answered = answered.unwrap_or_else(|error| {
-                    Err(Fault::Lab(panic_message(error)))
-                });
-                if let Err(fault) = answered {
-                    return fault;
+                let answered = answered.unwrap_or_else(|error| Err(panicked(error)));
+                if let Err(failure) = answered {
+                    return failure;
                 }
             }
             Some(notice) = notices.recv() => {
                 if let Some(request) = power::request(&scene.plan, &notice) {
                     answers.spawn(power::answer(Arc::clone(scene), request));
                 }
-                if let Some(fault) = attend(scene, notice) {
-                    return fault;
+                if let Some(failure) = attend(scene, notice) {
+                    return failure;
                 }
             }
             // Nobody is left to tell anything; the drive ends by itself.
@@ -195,86 +179,74 @@ async fn alarm(scene: &Arc<Scene>, notices: &mut UnboundedReceiver<Notice>) -> F
     }
 }
 
-fn attend(scene: &Scene, notice: Notice) -> Option<Fault> {
+/// Takes a notice into the record. What it gives back is the end of the run.
+fn attend(scene: &Scene, notice: Notice) -> Option<Failure> {
     let journal = &scene.journal;
     match notice {
-        Notice::Waiting { what } => journal.note(None, EventKind::Waiting { what }),
-        Notice::Discarded { kind, key, reason } => {
-            journal.note(None, EventKind::Discarded { kind, key, reason });
-        }
-        Notice::Resumed { seconds } => journal.note(None, EventKind::Resumed { seconds }),
-        Notice::Progress { node, text } => {
-            journal.note(node.as_deref(), EventKind::Progress { text });
-        }
-        Notice::Answered { node, seconds } => {
-            journal.note(Some(&node), EventKind::Answered { seconds });
+        Notice::Event(FleetEvent { node, kind }) => {
+            let failure = Failure::of_event(node.as_deref(), &kind);
+            journal.note(node.as_deref(), kind);
+            failure
         }
         Notice::Console { node, line } => {
+            let name = NodeName::parse(&node).ok()?;
             // A panic that was made on purpose is told here too.
-            let expected = NodeName::parse(&node).is_ok_and(|node| scene.absence(&node).is_some());
+            let expected = scene.absence(&name).is_some();
             if let Some(finding) = scene.judge.judge(&line).filter(|_| !expected) {
-                return Some(Fault::Stack(format!("the kernel of {node} says {finding}")));
-            }
-            if let Some(line) = kernel_log::news(&line) {
-                journal.note(
-                    Some(&node),
-                    EventKind::KernelSaid {
-                        line: line.to_owned(),
-                    },
+                return Some(
+                    Cause::KernelComplaint {
+                        node: name,
+                        finding,
+                    }
+                    .into(),
                 );
             }
+            if let Some(line) = kernel_log::news(&line) {
+                let line = line.to_owned();
+                journal.note(Some(&node), EventKind::KernelSaid { line });
+            }
+            None
         }
-        Notice::Panicked { node } => {
-            return Some(Fault::Stack(format!("the kernel of {node} panicked")));
-        }
-        Notice::Lost { fault } => return Some(fault),
     }
-    None
 }
 
 /// The consoles have the last word: a kernel in trouble is the stack's failure, whatever else seemed to be wrong.
-fn testify(setback: Option<Setback>, scene: &Scene) -> Option<Setback> {
-    let consoles = scene.consoles();
-    let found = consoles
-        .iter()
-        .find_map(|(node, log)| Some((node, scene.judge.first_finding(log)?)));
-    let Some((node, finding)) = found else {
+fn testify(setback: Option<PhaseFailure>, scene: &Scene) -> Option<PhaseFailure> {
+    let consoles = scene.consoles().into_iter();
+    let mut found =
+        consoles.filter_map(|(node, log)| Some((node, scene.judge.first_finding(&log)?)));
+    let Some((node, finding)) = found.next() else {
         return setback;
     };
-    let says = format!("the kernel of {node} says {finding}");
     Some(match setback {
-        None => Setback {
-            phase: phase_now(&scene.journal),
-            fault: Fault::Stack(says),
-        },
-        Some(setback) if setback.fault.to_string().contains(&says) => setback,
-        Some(Setback { phase, fault }) => Setback {
+        None => now(
+            &scene.journal,
+            Cause::KernelComplaint { node, finding }.into(),
+        ),
+        Some(PhaseFailure { phase, failure }) => PhaseFailure {
             phase,
-            fault: Fault::Stack(format!("{fault}\n{says}")),
+            failure: failure.and_kernel(&node, finding),
         },
     })
 }
 
-fn broken(journal: &Journal, message: String) -> Setback {
-    Setback {
-        phase: phase_now(journal),
-        fault: Fault::Lab(message),
+/// In the phase in the foreground.
+fn now(journal: &Journal, failure: Failure) -> PhaseFailure {
+    PhaseFailure {
+        phase: journal.current().unwrap_or_else(|| "start".to_owned()),
+        failure,
     }
 }
 
-fn phase_now(journal: &Journal) -> String {
-    journal.current().unwrap_or_else(|| "start".to_owned())
-}
-
-fn panic_message(error: tokio::task::JoinError) -> String {
+fn panicked(error: tokio::task::JoinError) -> Failure {
     let Ok(payload) = error.try_into_panic() else {
-        return "the run was ended from outside".to_owned();
+        return Failure::internal("the run was ended from outside");
     };
     let text = payload
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("the lab panicked: {}", text.unwrap_or("without words"))
+    Cause::LabPanicked(text.unwrap_or("without words").to_owned()).into()
 }
 
 #[cfg(test)]

@@ -11,21 +11,18 @@ use sanlab_fleet::{
     Node, NodeSpec, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
-use sanlab_record::{AcceleratorUse, Cost, ImageUse, NodeUse, Origin, PortUse};
+use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::checkpoint::{Checkpoint, Story};
+use crate::failure::Cause;
 use crate::keeper::Keeper;
 use crate::site::{
-    Beginning, Costs, Ended, Keeping, Line, Notice, Pending, Site, Started, Status, Teardown,
+    Beginning, Costs, Ended, Keeping, Line, Notice, Pending, Site, Started, Teardown,
 };
-use crate::{Environment, Fault};
-
-mod told;
-
-use told::{begun, fault, lab, notice};
+use crate::{Environment, Failure};
 
 /// The guests of one run.
 pub(crate) struct Guests {
@@ -145,10 +142,10 @@ impl Guests {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn running(&self) -> Result<&Fleet, Fault> {
+    fn running(&self) -> Result<&Fleet, Failure> {
         self.fleet
             .get()
-            .ok_or_else(|| Fault::Lab("the fleet was not started".to_owned()))
+            .ok_or_else(|| Failure::internal("the fleet was not started"))
     }
 
     /// RAM of all who may be kept.
@@ -161,17 +158,21 @@ impl Guests {
 
     /// Passes on what the fleet tells.
     fn fleet_events(&self) -> UnboundedSender<FleetEvent> {
-        let (events, mut fleet_events) = unbounded_channel();
+        let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
         let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
         tokio::spawn(async move {
             while let Some(event) = fleet_events.recv().await {
-                if let Some(node) = begun(&event) {
+                let begins = matches!(
+                    event.kind,
+                    EventKind::Booting | EventKind::Cloning | EventKind::Forking
+                );
+                if let Some(node) = event.node.clone().filter(|_| begins) {
                     booted
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
-                        .insert(node.to_owned());
+                        .insert(node);
                 }
-                let _ = notices.send(notice(event));
+                let _ = notices.send(Notice::Event(event));
             }
         });
         events
@@ -245,7 +246,10 @@ fn crashes(plan: &Plan) -> bool {
 }
 
 impl Site for Guests {
-    fn look<'a>(&'a self, checkpoints: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Fault>> {
+    fn look<'a>(
+        &'a self,
+        checkpoints: &'a [Checkpoint],
+    ) -> Pending<'a, Result<Beginning, Failure>> {
         Box::pin(async move {
             if checkpoints.is_empty() {
                 return Ok(Beginning::Nothing);
@@ -254,19 +258,18 @@ impl Site for Guests {
             let keeper = match &mut *keeper {
                 Some(keeper) => keeper,
                 none @ None => {
-                    let fleet = sanlab_fleet::fingerprint(&self.spec)
-                        .await
-                        .map_err(|error| lab(&error))?;
+                    let fleet = sanlab_fleet::fingerprint(&self.spec).await?;
                     let (store, scenario) = (self.store.clone(), &self.scenario);
                     let new = Keeper::new(store, scenario, &fleet, self.ram_bytes(), checkpoints);
                     none.insert(new)
                 }
             };
-            keeper.look(|notice| drop(self.notices.send(notice))).await
+            let tell = |kind: EventKind| drop(self.notices.send(Notice::Event(kind.into())));
+            keeper.look(tell).await
         })
     }
 
-    fn start(&self) -> Pending<'_, Result<Started, Fault>> {
+    fn start(&self) -> Pending<'_, Result<Started, Failure>> {
         Box::pin(async {
             let mut keeper = self.keeper.lock().await;
             let keep = keeper.as_ref().and_then(Keeper::folder);
@@ -290,7 +293,7 @@ impl Site for Guests {
                     let reason = error.to_string();
                     return Ok(Started::Discarded { key, reason });
                 }
-                Err(error) => return Err(lab(&error)),
+                Err(error) => return Err(error.into()),
             };
             fleet.nodes().iter().for_each(|node| self.follow(node));
             Ok(Started::Ready {
@@ -303,7 +306,7 @@ impl Site for Guests {
         &'a self,
         checkpoint: &'a Checkpoint,
         story: &'a Story,
-    ) -> Pending<'a, Result<Keeping, Fault>> {
+    ) -> Pending<'a, Result<Keeping, Failure>> {
         Box::pin(async move {
             let not_kept = |reason: String| Ok(Keeping::NotKept { reason });
             let fleet = self.running()?;
@@ -323,21 +326,19 @@ impl Site for Guests {
             let seconds = began.elapsed().as_secs_f64();
             let key = match keeper.publish(saved, story.clone()) {
                 Ok(key) => key,
-                Err(fault) => {
-                    fleet.keep_no_longer().map_err(|error| lab(&error))?;
-                    fleet.resume().await.map_err(|error| lab(&error))?;
-                    return not_kept(fault.to_string());
+                Err(failure) => {
+                    fleet.keep_no_longer()?;
+                    fleet.resume().await?;
+                    return not_kept(failure.to_string());
                 }
             };
             let keep = keeper.folder();
             let Some((saved, folder)) = keeper.base() else {
-                return Err(Fault::Lab(format!("the checkpoint {key} is not there")));
+                let text = format!("the checkpoint {key} is not there");
+                return Err(Failure::internal(text));
             };
             let bytes = bytes_on_disk(folder)?;
-            fleet
-                .refork(saved, folder, keep.as_deref())
-                .await
-                .map_err(|error| lab(&error))?;
+            fleet.refork(saved, folder, keep.as_deref()).await?;
             fleet.nodes().iter().for_each(|node| self.follow(node));
             keeper.tidy()?;
             Ok(Keeping::Kept {
@@ -348,13 +349,10 @@ impl Site for Guests {
         })
     }
 
-    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
+    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
             let fleet = self.running()?;
-            fleet
-                .join(node.as_str())
-                .await
-                .map_err(|error| lab(&error))?;
+            fleet.join(node.as_str()).await?;
             fleet
                 .node(node.as_str())
                 .iter()
@@ -363,7 +361,7 @@ impl Site for Guests {
         })
     }
 
-    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Fault>> {
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
             let how = match how {
                 CrashKind::Power => How::Power,
@@ -371,16 +369,16 @@ impl Site for Guests {
             };
             self.down().insert(node.clone());
             let crashed = self.running()?.crash(node.as_str(), how).await;
-            crashed.map_err(|error| lab(&error))?;
+            crashed?;
             Ok(())
         })
     }
 
-    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
             let fleet = self.running()?;
             let back = fleet.restart(node.as_str()).await;
-            back.map_err(|error| lab(&error))?;
+            back?;
             self.down().remove(node);
             if let Some(node) = fleet.node(node.as_str()) {
                 self.follow(&node);
@@ -389,9 +387,9 @@ impl Site for Guests {
         })
     }
 
-    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Fault> {
+    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
         let node = self.running()?.node(node.as_str());
-        let node = node.ok_or_else(|| Fault::Lab("the node was not started".to_owned()))?;
+        let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;
         let mut lines = node.machine().journal();
         let (sender, receiver) = unbounded_channel();
         tokio::spawn(async move {
@@ -410,30 +408,33 @@ impl Site for Guests {
         node: &'a NodeName,
         script: &'a str,
         deadline: Duration,
-    ) -> Pending<'a, Result<Ended, Fault>> {
+    ) -> Pending<'a, Result<Ended, Failure>> {
         Box::pin(async move {
             let machine = self.running()?.node(node.as_str());
             let is_down = || self.down().contains(node);
+            let down = |failure| Cause::NodeDown {
+                node: node.clone(),
+                why: None,
+                failure,
+            };
             let Some(machine) = machine else {
                 return Err(if is_down() {
-                    Fault::Stack(format!("{node} is down"))
+                    down(None).into()
                 } else {
-                    Fault::Lab("the node was not started".to_owned())
+                    Failure::internal(format!("{node} was not started"))
                 });
             };
             let output = machine.exec(Command::script(script), deadline).await;
             let output = output.map_err(|error| {
                 if is_down() {
-                    Fault::Stack(error.to_string())
+                    down(Some(error.into())).into()
                 } else {
-                    fault(&error)
+                    Failure::from(error)
                 }
             })?;
             Ok(Ended {
-                status: match output.status {
-                    sanlab_fleet::Status::Exited(code) => Status::Exited(code),
-                    sanlab_fleet::Status::Signalled(signal) => Status::Signalled(signal),
-                },
+                node: node.clone(),
+                status: output.status,
                 stdout: output.text(),
                 stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             })
@@ -491,19 +492,19 @@ impl Site for Guests {
                 ))
             });
             Teardown {
-                errors: left.errors.iter().map(ToString::to_string).collect(),
                 nodes: nodes.collect(),
+                errors: left.errors.into_iter().map(Failure::from).collect(),
             }
         })
     }
 }
 
 /// What a folder's files take.
-fn bytes_on_disk(folder: &Path) -> Result<u64, Fault> {
-    let failed = |error: std::io::Error| Fault::Lab(error.to_string());
+fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
+    let failed = || Failure::host("measure what was kept");
     let mut bytes = 0;
-    for entry in fs_err::read_dir(folder).map_err(failed)? {
-        let found = entry.and_then(|entry| entry.metadata()).map_err(failed)?;
+    for entry in fs_err::read_dir(folder).map_err(failed())? {
+        let found = entry.and_then(|entry| entry.metadata()).map_err(failed())?;
         bytes += found.blocks() * 512;
     }
     Ok(bytes)

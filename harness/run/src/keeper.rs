@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sanlab_fleet::{Claim, Held, ImageError, Kind, SavedFleet, Store, Workspace};
+use sanlab_fleet::{Claim, Held, Kind, SavedFleet, Store, Workspace};
+use sanlab_record::EventKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
-use crate::Fault;
+use crate::Failure;
 use crate::checkpoint::{Checkpoint, Story};
 use crate::digest::hex;
-use crate::site::{Beginning, Notice, Provenance};
+use crate::failure::Cause;
+use crate::site::{Beginning, Provenance};
 
 /// Another run may make the checkpoint that this one needs, and wait for memory before that.
 const MAKING_DEADLINE: Duration = Duration::from_secs(3600);
@@ -96,7 +98,7 @@ impl Keeper {
 
     /// Finds the last checkpoint that is there, and takes on the making of the next. `tell` hears what it
     /// waits for, and what it found damaged.
-    pub(crate) async fn look(&mut self, tell: impl Fn(Notice)) -> Result<Beginning, Fault> {
+    pub(crate) async fn look(&mut self, tell: impl Fn(EventKind)) -> Result<Beginning, Failure> {
         let end = Instant::now() + MAKING_DEADLINE;
         let mut told = false;
         loop {
@@ -109,18 +111,19 @@ impl Keeper {
                     break;
                 }
                 None if Instant::now() >= end => {
-                    return Err(Fault::Lab(format!(
-                        "wait for checkpoint {}: another run still makes it after {} s",
-                        self.keys[next],
-                        MAKING_DEADLINE.as_secs()
-                    )));
+                    let key = &self.keys[next];
+                    let failed = Cause::CheckpointAwaited {
+                        key: key.clone(),
+                        waited: MAKING_DEADLINE,
+                    };
+                    return Err(failed.into());
                 }
                 None => {
                     if !told {
                         told = true;
                         let name = &self.checkpoints[next].name;
                         let what = format!("another run makes the checkpoint `{name}`");
-                        tell(Notice::Waiting { what });
+                        tell(EventKind::Waiting { what });
                     }
                     sleep(LOOK_AGAIN).await;
                 }
@@ -155,12 +158,12 @@ impl Keeper {
     }
 
     /// Removes what the fleet was to be forked from.
-    pub(crate) fn discard(&mut self) -> Result<String, Fault> {
+    pub(crate) fn discard(&mut self) -> Result<String, Failure> {
         self.making = Making::Nothing;
         let Some(base) = self.base.take() else {
             return Ok(String::new());
         };
-        base.held.discard().map_err(|error| lab(&error))?;
+        base.held.discard()?;
         Ok(self.keys[base.index].clone())
     }
 
@@ -176,14 +179,14 @@ impl Keeper {
     }
 
     /// Makes an entry of what lies in the folder, and takes on the next. The fleet goes on from [`Keeper::base`].
-    pub(crate) fn publish(&mut self, fleet: SavedFleet, story: Story) -> Result<String, Fault> {
+    pub(crate) fn publish(&mut self, fleet: SavedFleet, story: Story) -> Result<String, Failure> {
         let Making::Ours {
             index,
             claim,
             workspace,
         } = std::mem::replace(&mut self.making, Making::Nothing)
         else {
-            return Err(Fault::Lab("no checkpoint was to be made".to_owned()));
+            return Err(Failure::internal("no checkpoint was to be made"));
         };
         let label = Label {
             about: format!("{}: {}", self.scenario, self.checkpoints[index].name),
@@ -191,7 +194,7 @@ impl Keeper {
             fleet,
             story,
         };
-        let held = workspace.publish(&label).map_err(|error| lab(&error))?;
+        let held = workspace.publish(&label)?;
         drop(claim);
         self.base = Some(Base { index, held, label });
         // No error from here on: on one the machines would go on, and write to what is kept now.
@@ -200,35 +203,31 @@ impl Keeper {
             Ok(None) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
             },
-            Err(fault) => Making::Impossible {
-                reason: fault.to_string(),
+            Err(failure) => Making::Impossible {
+                reason: failure.to_string(),
             },
         };
         Ok(self.keys[index].clone())
     }
 
     /// Keeps the store within its limit. What a running fleet uses stays.
-    pub(crate) fn tidy(&self) -> Result<(), Fault> {
-        let limit = Store::limit().map_err(|error| lab(&error))?;
-        self.store.collect(limit).map_err(|error| lab(&error))?;
+    pub(crate) fn tidy(&self) -> Result<(), Failure> {
+        let limit = Store::limit()?;
+        self.store.collect(limit)?;
         Ok(())
     }
 
     /// The last checkpoint that is there. One whose label cannot be read is as good as none.
-    fn latest(&self, tell: impl Fn(Notice)) -> Result<Option<Base>, Fault> {
+    fn latest(&self, tell: impl Fn(EventKind)) -> Result<Option<Base>, Failure> {
         for (index, key) in self.keys.iter().enumerate().rev() {
-            let Some(held) = self
-                .store
-                .hold(Kind::Checkpoint, key)
-                .map_err(|error| lab(&error))?
-            else {
+            let Some(held) = self.store.hold(Kind::Checkpoint, key)? else {
                 continue;
             };
             match held.label() {
                 Ok(label) => return Ok(Some(Base { index, held, label })),
                 Err(error) => {
-                    held.discard().map_err(|error| lab(&error))?;
-                    tell(Notice::Discarded {
+                    held.discard()?;
+                    tell(EventKind::Discarded {
                         kind: Kind::Checkpoint.to_string(),
                         key: key.clone(),
                         reason: error.to_string(),
@@ -240,11 +239,11 @@ impl Keeper {
     }
 
     /// `None`: somebody else makes it, or has just made it.
-    fn take_on(&self, index: usize, tell: impl Fn(Notice)) -> Result<Option<Making>, Fault> {
+    fn take_on(&self, index: usize, tell: impl Fn(EventKind)) -> Result<Option<Making>, Failure> {
         let Some(key) = self.keys.get(index) else {
             return Ok(Some(Making::Nothing));
         };
-        let free = self.store.free_bytes().map_err(|error| lab(&error))?;
+        let free = self.store.free_bytes()?;
         let needed = self.ram_bytes + SPARE_BYTES;
         if free < needed {
             let reason = format!(
@@ -256,22 +255,22 @@ impl Keeper {
             return Ok(Some(Making::Impossible { reason }));
         }
         let claim = self.store.try_claim(Kind::Checkpoint, key);
-        let Some(claim) = claim.map_err(|error| lab(&error))? else {
+        let Some(claim) = claim? else {
             return Ok(None);
         };
         let there = self.store.hold(Kind::Checkpoint, key);
-        if there.map_err(|error| lab(&error))?.is_some() {
+        if there?.is_some() {
             return Ok(None);
         }
         let broken = self.store.discard(Kind::Checkpoint, key);
-        if broken.map_err(|error| lab(&error))? {
-            tell(Notice::Discarded {
+        if broken? {
+            tell(EventKind::Discarded {
                 kind: Kind::Checkpoint.to_string(),
                 key: key.clone(),
                 reason: "it is not whole, or was made before the host was last booted".to_owned(),
             });
         }
-        let workspace = claim.workspace().map_err(|error| lab(&error))?;
+        let workspace = claim.workspace()?;
         Ok(Some(Making::Ours {
             index,
             claim,
@@ -285,8 +284,4 @@ fn now() -> f64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64()
-}
-
-fn lab(error: &ImageError) -> Fault {
-    Fault::Lab(error.to_string())
 }

@@ -1,12 +1,13 @@
 //! What a writer was to write, and what of that was acknowledged when: kept on the host, so that no guest's end can
 //! lose it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sanlab_record::{Acknowledged, Rate};
+use sanlab_record::{Acknowledged, BlockRange, Found, LostBlocks, Rate};
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
+use crate::Failure;
 
 /// The stretches of a writer's rate, seconds.
 const HALF_SECOND: f64 = 0.5;
@@ -57,6 +58,34 @@ pub(crate) enum Course {
     Over,
 }
 
+/// A block that the checker did not find as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bad {
+    pub(crate) number: u64,
+    /// Bytes from the beginning of what was read.
+    pub(crate) offset: u64,
+    /// The checker's words.
+    pub(crate) reason: String,
+}
+
+impl Bad {
+    /// What was there instead. The words are those of `sanlab-witness check`.
+    pub(crate) fn found(&self) -> Found {
+        let begins = |words: &str| self.reason.starts_with(words);
+        if begins("it is all zeros") {
+            Found::Zeros
+        } else if begins("in its place stands") {
+            Found::AnotherBlock
+        } else if begins("the file ends") {
+            Found::EndOfFile
+        } else if begins("cannot be read") {
+            Found::Unreadable
+        } else {
+            Found::OtherBytes
+        }
+    }
+}
+
 /// How a writer ended by its own account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
@@ -101,8 +130,10 @@ impl Ledger {
 
     /// Takes in a line that came `at` seconds after the run began. What comes before this writer's own beginning is
     /// somebody else's.
-    pub(crate) fn hear(&mut self, at: f64, line: &str) -> Result<(), Fault> {
-        let odd = |why: &str| Fault::Lab(format!("understand `{line}` of {}: {why}", self.by));
+    pub(crate) fn hear(&mut self, at: f64, line: &str) -> Result<(), Failure> {
+        let odd = |why: &str| {
+            Failure::not_understood(format!("understand `{line}` of {}: {why}", self.by))
+        };
         let mut words = line.split_whitespace();
         match (words.next(), self.begun) {
             (Some("begin"), _) if self.is_named(words.clone()) => {
@@ -198,18 +229,30 @@ impl Ledger {
         }
     }
 
-    /// When a block was acknowledged, for messages.
-    pub(crate) fn acknowledged_at(&self, number: u64) -> String {
-        let at = usize::try_from(number).ok();
-        let Some(at) = at.and_then(|number| self.acknowledged.get(number)) else {
-            return "never acknowledged".to_owned();
+    /// Tells of blocks that one reader did not find as they must be, all in the same way. `bad` is in the blocks' order and
+    /// not empty.
+    pub(crate) fn lost(&self, node: &str, device: Option<&str>, bad: &[Bad]) -> LostBlocks {
+        let at = |bad: Option<&Bad>| {
+            let number = bad.and_then(|bad| usize::try_from(bad.number).ok());
+            let at = number.and_then(|number| self.acknowledged.get(number));
+            at.copied().unwrap_or_default()
         };
-        let of = if self.inherited {
-            " of the run that kept the checkpoint"
-        } else {
-            ""
-        };
-        format!("acknowledged at {at:.3} s{of}")
+        let first = bad.first();
+        // A block may lie in several pieces.
+        let blocks: BTreeSet<u64> = bad.iter().map(|bad| bad.number).collect();
+        LostBlocks {
+            file: self.path.clone(),
+            writer: self.by.clone(),
+            acknowledged: self.blocks(),
+            node: node.to_owned(),
+            device: device.map(str::to_owned),
+            found: first.map_or(Found::OtherBytes, Bad::found),
+            example: first.map(|bad| bad.reason.clone()).unwrap_or_default(),
+            first_byte: first.map_or(0, |bad| bad.offset),
+            blocks: BlockRange::of(blocks),
+            acknowledged_at: (at(first), at(bad.last())),
+            earlier_run: self.inherited,
+        }
     }
 
     /// Bytes that were acknowledged, and the seconds from the beginning to the last of them.
@@ -285,7 +328,7 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn heard(lines: &[(f64, &str)]) -> Result<Ledger, Fault> {
+    fn heard(lines: &[(f64, &str)]) -> Result<Ledger, Failure> {
         let mut ledger = Ledger::new("step w on vc", ("vc", 3), "/mnt/f", 4096, 5);
         for (at, line) in lines {
             ledger.hear(*at, line)?;
@@ -354,17 +397,22 @@ mod tests {
 
     #[test]
     fn times_of_another_run_are_told_apart() {
-        let ledger = heard(&[(1.0, "begin vc 4096 5 3"), (1.5, "ack 0 10")]).unwrap();
-        assert_eq!(ledger.acknowledged_at(0), "acknowledged at 1.500 s");
-        assert_eq!(ledger.acknowledged_at(1), "never acknowledged");
+        let begun = (1.0, "begin vc 4096 5 3");
+        let ledger = heard(&[begun, (1.5, "ack 0 10"), (1.75, "ack 1 20")]).unwrap();
+        let bad = |number: u64| Bad {
+            number,
+            offset: number * 4096,
+            reason: "it is all zeros: never written, or lost".to_owned(),
+        };
+        let lost = ledger.lost("vd", None, &[bad(0), bad(1)]);
+        assert_eq!((lost.acknowledged, lost.count()), (2, 2));
+        assert_eq!(lost.acknowledged_at, (1.5, 1.75));
+        assert!(!lost.earlier_run);
         let kept = serde_json::to_string(&ledger).unwrap();
         let kept: Ledger = serde_json::from_str(&kept).unwrap();
         assert_eq!(kept, ledger);
         let kept = kept.inherited();
-        assert_eq!(
-            kept.acknowledged_at(0),
-            "acknowledged at 1.500 s of the run that kept the checkpoint"
-        );
+        assert!(kept.lost("vd", Some("/dev/vdb"), &[bad(1)]).earlier_run);
         assert_eq!(kept.text(), None);
     }
 }

@@ -21,7 +21,7 @@ mod drive;
 mod execute;
 mod executor;
 mod extents;
-mod fault;
+mod failure;
 mod guests;
 mod host;
 mod journal;
@@ -41,6 +41,6 @@ mod timeline;
 mod tree;
 
 pub use execute::{Environment, Extent, execute};
-use fault::Fault;
+use failure::Failure;
 pub use host::host;
 pub use portrait::PORTRAIT;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use sanlab_fleet::{ExecError, FleetError, Status};
 use sanlab_plan::{
     AccessPattern, Action, Arch, ByteSize, Check, ClusterName, Crash, CrashKind, Dd, GuestPath,
     ImageName, Joins, Layer, Linear, Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb,
@@ -17,10 +18,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::Fault;
+use crate::Failure;
 use crate::checkpoint::{Checkpoint, Story};
 use crate::site::{
-    Beginning, Costs, Ended, Keeping, Line, Pending, Provenance, Site, Started, Status, Teardown,
+    Beginning, Costs, Ended, Keeping, Line, Pending, Provenance, Site, Started, Teardown,
 };
 
 /// What an actor does with a script on a node.
@@ -145,9 +146,15 @@ impl Playact {
         }
     }
 
-    async fn act(&self, node: &NodeName, script: &str, deadline: Duration) -> Result<Ended, Fault> {
+    async fn act(
+        &self,
+        node: &NodeName,
+        script: &str,
+        deadline: Duration,
+    ) -> Result<Ended, Failure> {
         let said = |code, stdout, stderr| {
             Ok(Ended {
+                node: node.clone(),
                 status: Status::Exited(code),
                 stdout,
                 stderr,
@@ -186,26 +193,32 @@ impl Playact {
             }
             Act::Hang => {
                 tokio::time::sleep(deadline).await;
-                Err(Fault::Stack(format!(
-                    "run it on {node} within {} s",
-                    deadline.as_secs()
-                )))
+                Err(Failure::from(ExecError::TimedOut {
+                    node: node.to_string(),
+                    command: "it".to_owned(),
+                    deadline,
+                    last_seen: "it still ran".to_owned(),
+                }))
             }
             Act::Panic => panic!("a mistake in the lab"),
-            Act::Dead => Err(Fault::Lab("the guest agent is dead".to_owned())),
+            Act::Dead => Err(Failure::from(ExecError::AgentDead {
+                node: node.to_string(),
+                command: "it".to_owned(),
+                reason: "no answer".to_owned(),
+            })),
         }
     }
 }
 
 impl Site for Playact {
-    fn look<'a>(&'a self, _: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Fault>> {
+    fn look<'a>(&'a self, _: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Failure>> {
         Box::pin(async {
             let kept = self.kept.lock().unwrap();
             Ok(kept.clone().unwrap_or(Beginning::Nothing))
         })
     }
 
-    fn start(&self) -> Pending<'_, Result<Started, Fault>> {
+    fn start(&self) -> Pending<'_, Result<Started, Failure>> {
         Box::pin(async {
             if self.damaged.swap(false, Ordering::Relaxed) {
                 *self.kept.lock().unwrap() = None;
@@ -221,7 +234,7 @@ impl Site for Playact {
         &'a self,
         checkpoint: &'a Checkpoint,
         story: &'a Story,
-    ) -> Pending<'a, Result<Keeping, Fault>> {
+    ) -> Pending<'a, Result<Keeping, Failure>> {
         Box::pin(async {
             if !self.keeps {
                 let reason = "the store is full".to_owned();
@@ -244,15 +257,16 @@ impl Site for Playact {
         })
     }
 
-    fn join<'a>(&'a self, _node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
+    fn join<'a>(&'a self, _node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async { Ok(()) })
     }
 
-    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Fault>> {
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
             self.note(node.as_str(), &format!("crash {how:?}"));
             if !self.down.lock().unwrap().insert(node.clone()) {
-                return Err(Fault::Lab(format!("{node} does not run")));
+                let node = node.to_string();
+                return Err(FleetError::NotRunning { node }.into());
             }
             if how == CrashKind::Panic {
                 let mut later = self.later.lock().unwrap();
@@ -268,17 +282,18 @@ impl Site for Playact {
         })
     }
 
-    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>> {
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
             self.note(node.as_str(), "restart");
             if !self.down.lock().unwrap().remove(node) {
-                return Err(Fault::Lab(format!("{node} was not crashed")));
+                let node = node.to_string();
+                return Err(FleetError::NotCrashed { node }.into());
             }
             Ok(())
         })
     }
 
-    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Fault> {
+    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
         let (sender, receiver) = unbounded_channel();
         self.journals.lock().unwrap().insert(node.clone(), sender);
         Ok(receiver)
@@ -289,12 +304,11 @@ impl Site for Playact {
         node: &'a NodeName,
         script: &'a str,
         deadline: Duration,
-    ) -> Pending<'a, Result<Ended, Fault>> {
+    ) -> Pending<'a, Result<Ended, Failure>> {
         Box::pin(async move {
             self.note(node.as_str(), script);
-            let ended = |fault| Err(Fault::Lab(fault));
             if self.down.lock().unwrap().contains(node) {
-                return ended("the node was not started".to_owned());
+                return Err(Failure::internal("the node was not started"));
             }
             let mut crashes = self.crashes.subscribe();
             let before = crashes.borrow().get(node).copied();
@@ -302,7 +316,14 @@ impl Site for Playact {
                 biased;
                 acted = self.act(node, script, deadline) => acted,
                 _ = crashes.wait_for(|crashes| crashes.get(node).copied() != before) => {
-                    ended(format!("the QEMU of {node} was ended by signal 9"))
+                    Err(Failure::from(ExecError::QemuDead {
+                        node: node.to_string(),
+                        command: "it".to_owned(),
+                        status: Status::Signalled(9),
+                        cause: None,
+                        full: None,
+                        stderr_tail: String::new(),
+                    }))
                 }
             }
         })
@@ -336,7 +357,7 @@ impl Site for Playact {
             self.note("", "end");
             let nodes: BTreeMap<String, NodeUse> = BTreeMap::new();
             Teardown {
-                errors: self.error_at_end.clone().into_iter().collect(),
+                errors: self.error_at_end.iter().map(Failure::internal).collect(),
                 nodes,
             }
         })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sanlab_plan::NodeName;
 
-use crate::Fault;
+use crate::Failure;
 use crate::scene::{Content, Scene};
 use crate::tree;
 
@@ -23,26 +23,27 @@ const LOOK: Duration = Duration::from_secs(600);
 type Portrait = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Draws all nodes side by side, and writes the portrait to `folder`.
-pub(crate) async fn draw(scene: &Scene, folder: &Path) -> Result<(), Fault> {
+pub(crate) async fn draw(scene: &Scene, folder: &Path) -> Result<(), Failure> {
     let there = scene.there();
     let nodes = there.iter().map(|node| of_node(scene, node, &there));
     let portrait: Portrait = try_join_all(nodes).await?.into_iter().collect();
-    let failed = |error: std::io::Error| Fault::Lab(format!("keep the portrait: {error}"));
-    let text = serde_json::to_vec_pretty(&portrait).map_err(|error| failed(error.into()))?;
-    fs_err::write(folder.join(PORTRAIT), text).map_err(failed)
+    let failed = Failure::host("keep the portrait");
+    let text = serde_json::to_vec_pretty(&portrait).map_err(std::io::Error::from);
+    text.and_then(|text| fs_err::write(folder.join(PORTRAIT), text))
+        .map_err(failed)
 }
 
 async fn of_node(
     scene: &Scene,
     node: &NodeName,
     there: &[NodeName],
-) -> Result<(String, BTreeMap<String, String>), Fault> {
+) -> Result<(String, BTreeMap<String, String>), Failure> {
     let mut seen = BTreeMap::new();
     for (what, script) in looks(scene, node, there) {
         let ended = scene.site.exec(node, &script, LOOK).await?;
         let text = ended
             .success()
-            .map_err(|fault| fault.during(format!("look at {what} on {node}")))?;
+            .map_err(|failure| failure.during(format!("look at {what} on {node}")))?;
         seen.insert(what, text);
     }
     if scene.mounted().contains(node) {
@@ -90,8 +91,9 @@ fn looks(scene: &Scene, node: &NodeName, there: &[NodeName]) -> Vec<(String, Str
 
 /// The files under `at`. Random bytes differ from run to run: it is said of them only whether they are those that were
 /// acknowledged.
-fn files(scene: &Scene, at: &str, listed: &str) -> Result<String, Fault> {
-    let tree = tree::parse(listed).map_err(|odd| Fault::Lab(format!("read {at}: {odd}")))?;
+fn files(scene: &Scene, at: &str, listed: &str) -> Result<String, Failure> {
+    let tree =
+        tree::parse(listed).map_err(|odd| Failure::not_understood(format!("read {at}: {odd}")))?;
     let acknowledged = scene.acknowledged();
     let mut text = String::new();
     for (path, entry) in tree {

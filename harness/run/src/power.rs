@@ -12,7 +12,7 @@ use std::time::Duration;
 use sanlab_plan::{CrashKind, Layer, NodeName, Plan};
 use sanlab_record::EventKind;
 
-use crate::Fault;
+use crate::Failure;
 use crate::scene::{Cause, Scene};
 use crate::site::Notice;
 use crate::tasks::quote;
@@ -52,7 +52,7 @@ pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
 }
 
 /// Cuts the node's power unless it is off, and tells the asker. That the asker is itself gone meanwhile is no fault.
-pub(crate) async fn answer(scene: Arc<Scene>, request: Request) -> Result<(), Fault> {
+pub(crate) async fn answer(scene: Arc<Scene>, request: Request) -> Result<(), Failure> {
     let Request { by, node, id } = request;
     let target = scene.plan.nodes.iter().map(|one| &one.name);
     let said = match target.clone().find(|name| name.as_str() == node) {
@@ -71,18 +71,18 @@ pub(crate) async fn answer(scene: Arc<Scene>, request: Request) -> Result<(), Fa
     );
     let told = match scene.site.exec(&by, &script, TELL).await {
         Ok(ended) => ended.success(),
-        Err(fault) => Err(fault),
+        Err(failure) => Err(failure),
     };
     match told {
-        Err(fault) if scene.absence(&by).is_none() => {
-            Err(fault.during(format!("tell {by} that {node} is {said}")))
+        Err(failure) if scene.absence(&by).is_none() => {
+            Err(failure.during(format!("tell {by} that {node} is {said}")))
         }
         _ => Ok(()),
     }
 }
 
 /// Returns when the node is off.
-async fn cut(scene: &Scene, node: &NodeName, by: &NodeName) -> Result<(), Fault> {
+async fn cut(scene: &Scene, node: &NodeName, by: &NodeName) -> Result<(), Failure> {
     // Whoever ends it already must have done so.
     let _switch = scene.power.lock().await;
     if !scene.there().contains(node) {
@@ -106,7 +106,7 @@ async fn cut(scene: &Scene, node: &NodeName, by: &NodeName) -> Result<(), Fault>
     let kind = EventKind::Fenced { by: by.to_string() };
     scene.journal.note(Some(node.as_str()), kind);
     let off = scene.site.crash(node, CrashKind::Power).await;
-    off.map_err(|fault| fault.during(format!("cut the power of {node}, as {by} asked")))
+    off.map_err(|failure| failure.during(format!("cut the power of {node}, as {by} asked")))
 }
 
 /// How long a node has been missed at least when somebody asks for its power.

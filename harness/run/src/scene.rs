@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::kernel_log::Judge;
 use crate::ledger::{Course, Ledger};
 use crate::site::Site;
-use crate::{Extent, Fault};
+use crate::{Extent, Failure};
 
 /// One run's world.
 pub(crate) struct Scene {
@@ -84,13 +84,6 @@ pub(crate) struct Memory {
     mounted: Vec<String>,
     acknowledged: BTreeMap<String, Acknowledged>,
     ledgers: BTreeMap<String, Ledger>,
-}
-
-/// A fault and the phase it happened in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setback {
-    pub(crate) phase: String,
-    pub(crate) fault: Fault,
 }
 
 /// A write that dd reported as done: from then on every node must see it.
@@ -254,10 +247,10 @@ impl Scene {
     }
 
     /// The volume; plans whose steps need one have one.
-    pub(crate) fn volume(&self) -> Result<&Volume, Fault> {
+    pub(crate) fn volume(&self) -> Result<&Volume, Failure> {
         self.stack
             .volume()
-            .ok_or_else(|| Fault::Lab("the scenario has no file system to work on".to_owned()))
+            .ok_or_else(|| Failure::internal("the scenario has no file system to work on"))
     }
 
     /// A write to a file, by its absolute path, was reported as done; it replaces an earlier one.
@@ -283,13 +276,13 @@ impl Scene {
     }
 
     /// Takes a line of a writer in, that came `at` seconds after the run began; says where the writer is then.
-    pub(crate) fn hears(&self, path: &str, at: f64, line: &str) -> Result<Course, Fault> {
+    pub(crate) fn hears(&self, path: &str, at: f64, line: &str) -> Result<Course, Failure> {
         match self.past().ledgers.get_mut(path) {
             Some(ledger) => {
                 ledger.hear(at, line)?;
                 Ok(ledger.course())
             }
-            None => Err(Fault::Lab(format!("`{line}`: nobody writes {path}"))),
+            None => Err(Failure::internal(format!("`{line}`: nobody writes {path}"))),
         }
     }
 

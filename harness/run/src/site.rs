@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use sanlab_fleet::{FleetEvent, Status};
 use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::Fault;
+use crate::Failure;
 use crate::checkpoint::{Checkpoint, Story};
+use crate::failure::Cause;
 
 /// A future that can be kept behind `dyn Site`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,11 +25,12 @@ pub(crate) type Costs = BTreeMap<String, Cost>;
 pub(crate) trait Site: Send + Sync {
     /// Settles where to begin: at the last of the plan's checkpoints that has been kept, or from nothing. While another
     /// run makes one that this one needs, it waits.
-    fn look<'a>(&'a self, checkpoints: &'a [Checkpoint]) -> Pending<'a, Result<Beginning, Fault>>;
+    fn look<'a>(&'a self, checkpoints: &'a [Checkpoint])
+    -> Pending<'a, Result<Beginning, Failure>>;
 
     /// Brings the nodes of the start to life, side by side, until each answers and knows its name and address: where
     /// [`Site::look`] said.
-    fn start(&self) -> Pending<'_, Result<Started, Fault>>;
+    fn start(&self) -> Pending<'_, Result<Started, Failure>>;
 
     /// Keeps the whole fleet as it stands, and goes on with a fork of it. That it could not be kept is no fault: the fleet
     /// goes on then as it is.
@@ -35,20 +38,20 @@ pub(crate) trait Site: Send + Sync {
         &'a self,
         checkpoint: &'a Checkpoint,
         story: &'a Story,
-    ) -> Pending<'a, Result<Keeping, Fault>>;
+    ) -> Pending<'a, Result<Keeping, Failure>>;
 
     /// Boots a later node.
-    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>>;
+    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
 
-    /// Ends a node without warning: when it returns, the node is gone. That is no [`Notice::Lost`].
-    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Fault>>;
+    /// Ends a node without warning: when it returns, the node is gone. That is no [`Notice::Event`] of a lost node.
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>>;
 
     /// Brings a node back that was crashed, with its disk as it was left.
-    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Fault>>;
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
 
     /// What programs on the node write down for the host: what nobody has followed so far, and what comes. It ends with
     /// the node.
-    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Fault>;
+    fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure>;
 
     /// Runs a script in a guest's shell with `-e`. A code other than 0 is an answer, not an error.
     fn exec<'a>(
@@ -56,7 +59,7 @@ pub(crate) trait Site: Send + Sync {
         node: &'a NodeName,
         script: &'a str,
         deadline: Duration,
-    ) -> Pending<'a, Result<Ended, Fault>>;
+    ) -> Pending<'a, Result<Ended, Failure>>;
 
     /// What every node that is or was there has cost so far, over all of its QEMUs: counters that never fall. Asks no guest
     /// and waits for nothing.
@@ -129,59 +132,32 @@ pub(crate) enum Keeping {
 /// What the guests do by themselves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Notice {
-    /// Other runs hold what this one needs.
-    Waiting { what: String },
-    /// Something in the store was not what it was, and is gone.
-    Discarded {
-        kind: String,
-        key: String,
-        reason: String,
-    },
-    /// For people.
-    Progress { node: Option<String>, text: String },
-    /// The agent answered for the first time.
-    Answered { node: String, seconds: f64 },
-    /// All guests of a fork run.
-    Resumed { seconds: f64 },
-    /// A line on the console.
+    /// Something for the record.
+    Event(FleetEvent),
+    /// A line on a node's console, most of which are not for the record.
     Console { node: String, line: String },
-    /// The kernel panicked.
-    Panicked { node: String },
-    /// A guest is lost: QEMU is gone, or the host has no space for its disk.
-    Lost { fault: Fault },
 }
 
 /// How a script ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
+    pub(crate) node: NodeName,
     pub(crate) status: Status,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// A process's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    Exited(i32),
-    Signalled(i32),
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Exited(code) => write!(f, "exited with {code}"),
-            Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
-        }
-    }
-}
-
 impl Ended {
-    /// Standard output if it exited with 0; otherwise the stack's fault, with what it said.
-    pub(crate) fn success(self) -> Result<String, Fault> {
+    /// Standard output if it exited with 0; otherwise a failure with what it said.
+    pub(crate) fn success(self) -> Result<String, Failure> {
         if self.status == Status::Exited(0) {
             return Ok(self.stdout);
         }
-        Err(Fault::Stack(format!("{}: {}", self.status, self.said())))
+        let failed = Cause::CommandFailed {
+            status: self.status,
+            said: self.said(),
+        };
+        Err(Failure::from(failed).on(&self.node))
     }
 
     /// The end of standard error, or of standard output if that is empty, on one line.
@@ -207,7 +183,7 @@ impl Ended {
 #[derive(Debug, Default)]
 pub(crate) struct Teardown {
     /// What did not end as it must.
-    pub(crate) errors: Vec<String>,
+    pub(crate) errors: Vec<Failure>,
     /// What each node cost the host.
     pub(crate) nodes: BTreeMap<String, NodeUse>,
 }

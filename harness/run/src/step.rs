@@ -26,10 +26,11 @@ use sanlab_plan::{Action, Dd, NodeName, Step, Write};
 use sanlab_record::Work;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Fault;
+use crate::Failure;
+use crate::failure::{Cause, PhaseFailure};
 use crate::journal::Scope;
 use crate::meter::{Meter, Round};
-use crate::scene::{Scene, Setback};
+use crate::scene::Scene;
 use crate::site::Ended;
 
 /// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
@@ -37,7 +38,7 @@ use crate::site::Ended;
 const GRACE: Duration = Duration::from_secs(15);
 
 /// The steps that go on while others run, by label. Dropping it ends the waits.
-pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), Setback>>>;
+pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), PhaseFailure>>>;
 
 /// A step being done: what it may reach.
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ pub(crate) async fn perform(
     scene: &Arc<Scene>,
     step: &Step,
     background: &mut Background,
-) -> Result<(), Setback> {
+) -> Result<(), PhaseFailure> {
     let name = format!("step {}", step.label);
     let apart = match &step.action {
         Action::Dd(dd) => dd.background,
@@ -97,7 +98,7 @@ pub(crate) async fn perform(
                 return under_way(step, begun).await;
             }
             Ok((writers, _)) => doing.within(writers.write(doing)).await,
-            Err(fault) => Err(fault),
+            Err(failure) => Err(failure),
         },
     };
     settle(scope, done)
@@ -110,7 +111,7 @@ enum Writers {
 }
 
 impl Writers {
-    async fn write(self, doing: Doing<'_>) -> Result<(), Fault> {
+    async fn write(self, doing: Doing<'_>) -> Result<(), Failure> {
         match self {
             Self::Dd(dd, writers) => dd::write(doing, &dd, writers).await,
             Self::Witnesses(write, writers) => write::write(doing, &write, writers).await,
@@ -119,7 +120,7 @@ impl Writers {
 }
 
 /// Leaves the step's writers behind that wait.
-async fn prepare(doing: Doing<'_>) -> Result<(Writers, Option<write::Begun>), Fault> {
+async fn prepare(doing: Doing<'_>) -> Result<(Writers, Option<write::Begun>), Failure> {
     match &doing.step.action {
         Action::Dd(dd) => {
             let writers = dd::prepare(doing, dd).await?;
@@ -129,27 +130,28 @@ async fn prepare(doing: Doing<'_>) -> Result<(Writers, Option<write::Begun>), Fa
             let (writers, begun) = write::prepare(doing, write).await?;
             Ok((Writers::Witnesses(write.clone(), writers), Some(begun)))
         }
-        other => Err(Fault::Lab(format!("write with {other:?}"))),
+        other => Err(Failure::internal(format!("write with {other:?}"))),
     }
 }
 
 /// The steps that follow find every writer at its blocks: what happens to a file's making is another matter. A writer
 /// that ends before is found out when it is waited for.
-async fn under_way(step: &Step, begun: Option<write::Begun>) -> Result<(), Setback> {
+async fn under_way(step: &Step, begun: Option<write::Begun>) -> Result<(), PhaseFailure> {
     let Some(begun) = begun else { return Ok(()) };
     tokio::time::timeout(step.deadline, begun.come())
         .await
-        .map_err(|_| Setback {
+        .map_err(|_| PhaseFailure {
             phase: format!("step {}", step.label),
-            fault: Fault::Stack(format!(
-                "not every writer has begun after {} s",
-                step.deadline.as_secs_f64()
-            )),
+            failure: Cause::StepTimedOut {
+                after: step.deadline,
+                so_far: Some("not every writer has begun".to_owned()),
+            }
+            .into(),
         })
 }
 
 /// Joins the steps that nobody waited for.
-pub(crate) async fn join_all(background: &mut Background) -> Result<(), Setback> {
+pub(crate) async fn join_all(background: &mut Background) -> Result<(), PhaseFailure> {
     while let Some((label, work)) = background.pop_first() {
         joined(&label, work).await?;
     }
@@ -162,7 +164,7 @@ fn start(
     step: &Step,
     scope: Scope,
     writers: Writers,
-) -> AbortOnDropHandle<Result<(), Setback>> {
+) -> AbortOnDropHandle<Result<(), PhaseFailure>> {
     let (scene, step) = (Arc::clone(scene), step.clone());
     AbortOnDropHandle::new(tokio::spawn(async move {
         let doing = Doing {
@@ -176,27 +178,28 @@ fn start(
 }
 
 /// What became of a step in the background.
-async fn joined(label: &str, work: AbortOnDropHandle<Result<(), Setback>>) -> Result<(), Setback> {
+async fn joined(
+    label: &str,
+    work: AbortOnDropHandle<Result<(), PhaseFailure>>,
+) -> Result<(), PhaseFailure> {
     work.await.unwrap_or_else(|error| {
-        let fault = Fault::Lab(format!(
-            "the step in the background ended without a result: {error}"
-        ));
-        Err(Setback {
+        let text = format!("the step in the background ended without a result: {error}");
+        Err(PhaseFailure {
             phase: format!("step {label}"),
-            fault,
+            failure: Cause::LabPanicked(text).into(),
         })
     })
 }
 
-fn settle(scope: Scope, done: Result<(), Fault>) -> Result<(), Setback> {
+fn settle(scope: Scope, done: Result<(), Failure>) -> Result<(), PhaseFailure> {
     match done {
         Ok(()) => {
             scope.end();
             Ok(())
         }
-        Err(fault) => Err(Setback {
+        Err(failure) => Err(PhaseFailure {
             phase: scope.name().to_owned(),
-            fault,
+            failure,
         }),
     }
 }
@@ -217,26 +220,35 @@ impl Doing<'_> {
     }
 
     /// Ends the wait for `work` shortly after the step's deadline.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let deadline = self.step.deadline;
         tokio::time::timeout(self.left() + GRACE, work)
             .await
             .unwrap_or_else(|_| {
-                Err(Fault::Stack(format!(
-                    "not done after {} s",
-                    deadline.as_secs_f64()
-                )))
+                Err(Cause::StepTimedOut {
+                    after: deadline,
+                    so_far: None,
+                }
+                .into())
             })
     }
 
-    /// Runs a script on a node within what is left of the step's time. Its faults name the node and the command.
+    /// Runs a script on a node within what is left of the step's time. Its failures name the node and the command.
     ///
     /// Of a node that was ended on purpose they say how it was.
-    async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Fault> {
+    async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Failure> {
         let ended = self.scene.site.exec(node, script, self.left()).await;
-        ended.map_err(|fault| match self.scene.absence(node) {
-            Some(absence) => Fault::Stack(format!("{fault}: {}", absence.cause)),
-            None => fault,
+        ended.map_err(|failure| match self.scene.absence(node) {
+            Some(absence) => Cause::NodeDown {
+                node: node.clone(),
+                why: Some(absence.cause),
+                failure: Some(failure),
+            }
+            .into(),
+            None => failure,
         })
     }
 }

@@ -4,18 +4,20 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use sanlab_fleet::Status;
 use sanlab_stack::{GuestFile, Probe, Stage, Task, Work};
 use tokio::time::Instant;
 
-use crate::Fault;
+use crate::Failure;
+use crate::failure::Cause;
 use crate::journal::Scope;
-use crate::site::{Ended, Site, Status};
+use crate::site::{Ended, Site};
 
 /// The pause between two looks at a condition in a guest: each look costs the guest a process.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Does the stages one after another, the tasks of each side by side, then awaits the probes side by side.
-pub(crate) async fn carry_out(site: &dyn Site, scope: &Scope, work: &Work) -> Result<(), Fault> {
+pub(crate) async fn carry_out(site: &dyn Site, scope: &Scope, work: &Work) -> Result<(), Failure> {
     for stage in &work.stages {
         carry_out_stage(site, scope, stage).await?;
     }
@@ -23,52 +25,46 @@ pub(crate) async fn carry_out(site: &dyn Site, scope: &Scope, work: &Work) -> Re
 }
 
 /// Awaits probes side by side.
-pub(crate) async fn await_probes(site: &dyn Site, probes: &[Probe]) -> Result<(), Fault> {
+pub(crate) async fn await_probes(site: &dyn Site, probes: &[Probe]) -> Result<(), Failure> {
     try_join_all(probes.iter().map(|probe| await_probe(site, probe))).await?;
     Ok(())
 }
 
 /// Runs the tasks of a stage side by side; the first fault ends the wait for the others.
-async fn carry_out_stage(site: &dyn Site, scope: &Scope, stage: &Stage) -> Result<(), Fault> {
+async fn carry_out_stage(site: &dyn Site, scope: &Scope, stage: &Stage) -> Result<(), Failure> {
     scope.progress(None, &stage.title);
     try_join_all(stage.tasks.iter().map(|task| async move {
         let ended = attempt(site, task).await?;
         ended
             .success()
-            .map_err(|fault| fault.during(format!("{} on {}", task.title, task.node)))
+            .map_err(|failure| failure.during(format!("{} on {}", task.title, task.node)))
     }))
     .await?;
     Ok(())
 }
 
 /// Runs one task, whatever its exit code.
-pub(crate) async fn attempt(site: &dyn Site, task: &Task) -> Result<Ended, Fault> {
+pub(crate) async fn attempt(site: &dyn Site, task: &Task) -> Result<Ended, Failure> {
     let ended = site.exec(&task.node, &script_of(task), task.deadline).await;
-    ended.map_err(|fault| fault.during(&task.title))
+    ended.map_err(|failure| failure.during(&task.title))
 }
 
 /// Looks until the probe is true or its deadline is over.
-async fn await_probe(site: &dyn Site, probe: &Probe) -> Result<(), Fault> {
+async fn await_probe(site: &dyn Site, probe: &Probe) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut seen = "no look ended".to_owned();
     loop {
         let left = probe.deadline.saturating_sub(begun.elapsed());
         if left.is_zero() {
-            let Probe {
-                node,
-                title,
-                deadline,
-                ..
-            } = probe;
-            return Err(Fault::Stack(format!(
-                "{title} on {node}: not so after {} s: {seen}",
-                deadline.as_secs_f64()
-            )));
+            let Probe { node, title, .. } = probe;
+            let after = probe.deadline;
+            let failure = Failure::from(Cause::ConditionNotMet { after, seen });
+            return Err(failure.on(node).during(format!("{title} on {node}")));
         }
         let ended = site
             .exec(&probe.node, &probe.script, left)
             .await
-            .map_err(|fault| fault.during(format!("{}: {seen}", probe.title)))?;
+            .map_err(|failure| failure.during(format!("{}: {seen}", probe.title)))?;
         seen = match ended.status {
             Status::Exited(0) => match probe.expect.judge(&ended.stdout) {
                 Ok(()) => return Ok(()),

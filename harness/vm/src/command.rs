@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use crate::error::ExecError;
@@ -108,10 +109,29 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exited with {code}"),
-            Self::Signalled(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Signalled(signal) => {
+                match NAMES.iter().find(|(named, _)| named.as_raw() == *signal) {
+                    Some((_, name)) => write!(f, "was ended by {name}"),
+                    None => write!(f, "was ended by signal {signal}"),
+                }
+            }
         }
     }
 }
+
+/// The signals that end processes by themselves or by others.
+const NAMES: [(Signal, &str); 10] = [
+    (Signal::HUP, "SIGHUP"),
+    (Signal::INT, "SIGINT"),
+    (Signal::ILL, "SIGILL"),
+    (Signal::ABORT, "SIGABRT"),
+    (Signal::BUS, "SIGBUS"),
+    (Signal::FPE, "SIGFPE"),
+    (Signal::KILL, "SIGKILL"),
+    (Signal::SEGV, "SIGSEGV"),
+    (Signal::PIPE, "SIGPIPE"),
+    (Signal::TERM, "SIGTERM"),
+];
 
 /// Which of a command's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -210,7 +230,7 @@ mod tests {
         let error = output.success().expect_err("killed");
         let text = error.to_string();
         assert!(
-            text.starts_with("run `dd` on vix0: it was ended by signal 9:\nline 11\n"),
+            text.starts_with("run `dd` on vix0: it was ended by SIGKILL:\nline 11\n"),
             "{text}"
         );
     }

@@ -1,7 +1,7 @@
 //! What can go wrong with a machine. Messages finish the words "failed to".
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::command::Status;
@@ -45,7 +45,7 @@ pub enum ExecError {
         reason: String,
     },
     /// The QEMU process has ended.
-    #[error("run `{command}` on {node}: QEMU {status}{}", tail(.stderr_tail))]
+    #[error("run `{command}` on {node}: QEMU {status}{}{}{}", why(.cause.as_deref()), space(.full.as_deref()), tail(.stderr_tail))]
     QemuDead {
         /// Where it should have run.
         node: String,
@@ -53,7 +53,11 @@ pub enum ExecError {
         command: String,
         /// How QEMU ended.
         status: Status,
-        /// The end of what QEMU wrote to its standard error, and its reason for shutting down if it gave one.
+        /// Why it ended, in QEMU's own word, such as `guest-reset`.
+        cause: Option<String>,
+        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
+        full: Option<PathBuf>,
+        /// The end of what QEMU wrote to its standard error.
         stderr_tail: String,
     },
     /// The guest's kernel has panicked.
@@ -88,12 +92,14 @@ pub enum VmError {
         source: io::Error,
     },
     /// QEMU ended before its control channel was ready.
-    #[error("start {node}: QEMU {status}{}", tail(.stderr_tail))]
+    #[error("start {node}: QEMU {status}{}{}", space(.full.as_deref()), tail(.stderr_tail))]
     DiedAtStart {
         /// The machine.
         node: String,
         /// How QEMU ended.
         status: Status,
+        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
+        full: Option<PathBuf>,
         /// What it said.
         stderr_tail: String,
     },
@@ -179,6 +185,20 @@ impl VmError {
             source: source.into(),
         }
     }
+}
+
+fn why(cause: Option<&str>) -> String {
+    cause.map(|cause| format!(" ({cause})")).unwrap_or_default()
+}
+
+pub(crate) fn space(full: Option<&Path>) -> String {
+    full.map(|full| {
+        format!(
+            ": there is no space left in the file system of {}",
+            full.display()
+        )
+    })
+    .unwrap_or_default()
 }
 
 fn tail(text: &str) -> String {

@@ -56,6 +56,7 @@ mod qmp;
 mod running;
 mod said;
 mod snapshot;
+mod space;
 mod spec;
 mod usage;
 mod wire;

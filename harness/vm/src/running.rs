@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::kernel_log::Trouble;
 use crate::process::{Process, ProcessGroup};
 use crate::qmp::{Qmp, QmpEvent};
+use crate::space;
 use crate::spec::{MachineSpec, Ram};
 use crate::usage::Usage;
 use crate::wire::WireError;
@@ -66,6 +67,8 @@ pub struct ExitReport {
     pub status: Status,
     /// Why QEMU ended in its own word, such as `host-qmp-quit`, `guest-shutdown` or `guest-reset`.
     pub cause: Option<String>,
+    /// It was killed by SIGBUS because the file system of this file or folder has no space left.
+    pub full: Option<PathBuf>,
     /// What it has cost.
     pub usage: Usage,
     /// The end of its standard error.
@@ -222,17 +225,20 @@ impl Running {
                 console_tail: console_tail.clone(),
             },
             (None, Some(report)) => {
-                let cause = report
-                    .cause
-                    .as_ref()
-                    .map(|cause| format!("its reason: {cause}"));
-                let stderr = Some(report.stderr_tail.clone()).filter(|text| !text.is_empty());
-                let words = [cause, stderr].into_iter().flatten().collect::<Vec<_>>();
+                let ExitReport {
+                    status,
+                    cause,
+                    full,
+                    stderr_tail,
+                    ..
+                } = report.clone();
                 ExecError::QemuDead {
                     node,
                     command,
-                    status: report.status,
-                    stderr_tail: words.join("\n"),
+                    status,
+                    cause,
+                    full,
+                    stderr_tail,
                 }
             }
             (None, None) => ExecError::AgentDead {
@@ -352,6 +358,7 @@ impl Running {
         let report = ExitReport {
             status,
             cause,
+            full: full(status, &self.ram, &self.dir),
             usage,
             stderr_tail: stderr_tail(&stderr_path),
         };
@@ -422,10 +429,22 @@ fn stderr_tail(path: &Path) -> String {
     ))
 }
 
+/// Where there is no space left, if it died of that.
+fn full(status: Status, ram: &Ram, dir: &Path) -> Option<PathBuf> {
+    let ram = match ram {
+        Ram::Kept(file) => Some(file.as_path()),
+        // Memory of its own, or private to it.
+        Ram::Own | Ram::Forked(_) => None,
+    };
+    let places: Vec<&Path> = ram.into_iter().chain([dir]).collect();
+    space::full(status, &places, space::free_bytes)
+}
+
 fn died_at_start(spec: &MachineSpec, status: Status, stderr_path: &Path) -> VmError {
     VmError::DiedAtStart {
         node: spec.name.clone(),
         status,
+        full: full(status, &spec.ram, &spec.dir),
         stderr_tail: stderr_tail(stderr_path),
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::argv::Way;
-use crate::error::{ExecError, VmError};
+use crate::error::{ExecError, VmError, space};
 use crate::machine::{Machine, QMP_DEADLINE};
 use crate::process::ProcessGroup;
 use crate::running::{Listener, MachineEvent, Running};
@@ -233,10 +233,12 @@ fn last_words(error: ExecError) -> Result<String, ExecError> {
     match error {
         ExecError::QemuDead {
             status,
+            full,
             stderr_tail,
             ..
         } => Ok(format!(
-            "QEMU {status}: {}",
+            "QEMU {status}{}: {}",
+            space(full.as_deref()),
             stderr_tail.replace('\n', "; ")
         )),
         other => Err(other),

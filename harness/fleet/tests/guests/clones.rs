@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sanlab_fleet::{Fleet, FleetEvent};
+use sanlab_fleet::Fleet;
+use sanlab_record::EventKind;
 
 use crate::ground::{end, listener, names, says, spec, store};
 
@@ -57,7 +58,7 @@ pub(crate) async fn five() {
 
     let mut made = 0;
     while let Some(event) = heard.recv().await {
-        made += i32::from(matches!(event, FleetEvent::TemplateMade { .. }));
+        made += i32::from(matches!(event.kind, EventKind::TemplateMade { .. }));
     }
     // Another trial may have been first.
     assert!(made == 3 || made == 0, "{made}");
@@ -67,8 +68,8 @@ pub(crate) async fn five() {
     while let Some(event) = heard.recv().await {
         assert!(
             !matches!(
-                event,
-                FleetEvent::TemplateMaking { .. } | FleetEvent::Booting { .. }
+                event.kind,
+                EventKind::TemplateStarted { .. } | EventKind::Booting
             ),
             "{event}"
         );

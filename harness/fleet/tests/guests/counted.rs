@@ -4,7 +4,8 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use sanlab_fleet::{Fleet, FleetEvent, FleetSpec, Held, How, Kind, NodeCost, fingerprint};
+use sanlab_fleet::{Fleet, FleetSpec, Held, How, Kind, NodeCost, fingerprint};
+use sanlab_record::EventKind;
 
 use crate::ground::{
     FOUR, Label, checkpoint, den, end, expect_as_saved, listener, node_says, publish, spec, store,
@@ -149,7 +150,10 @@ async fn fork(held: &Held, count: bool, keep: Option<&Path>) -> Fleet {
     let fleet = Fleet::fork(spec, &label.fleet, held.path(), keep, events).await;
     let fleet = fleet.unwrap();
     while let Ok(event) = heard.try_recv() {
-        assert!(!matches!(event, FleetEvent::NotCounted { .. }), "{event}");
+        assert!(
+            !matches!(event.kind, EventKind::NotCounted { .. }),
+            "{event}"
+        );
     }
     let pid = fleet.node("vix0").unwrap().machine().pid();
     let line = fs_err::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();

@@ -3,6 +3,7 @@
 use sanlab_fleet::{
     Birth, Fleet, FleetError, FleetEvent, FleetSpec, How, JOURNAL_PATH, JournalLine, Kind, Node,
 };
+use sanlab_record::EventKind;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
@@ -51,13 +52,19 @@ pub(crate) async fn clones() {
 async fn told(heard: &mut UnboundedReceiver<FleetEvent>) {
     let (mut crashed, mut stopped) = (Vec::new(), Vec::new());
     while let Some(event) = heard.recv().await {
-        match event {
-            FleetEvent::Crashed { node, how } => crashed.push((node, how)),
-            FleetEvent::Stopped { node } => stopped.push(node),
-            FleetEvent::Exited { .. }
-            | FleetEvent::Panicked { .. }
-            | FleetEvent::AgentLost { .. }
-            | FleetEvent::Network(_) => panic!("{event}"),
+        match &event.kind {
+            EventKind::Stopped { how } => {
+                let node = event.node.clone().unwrap();
+                if how == "ended" {
+                    stopped.push(node);
+                } else {
+                    crashed.push((node, how.clone()));
+                }
+            }
+            EventKind::QemuExited { .. }
+            | EventKind::Panicked { .. }
+            | EventKind::AgentLost
+            | EventKind::NetworkFailed { .. } => panic!("{event}"),
             _ => {}
         }
     }
@@ -68,7 +75,7 @@ async fn told(heard: &mut UnboundedReceiver<FleetEvent>) {
         ("vix1", How::Panic),
         ("vix2", How::Power),
     ];
-    let expected = expected.map(|(node, how)| (node.to_owned(), how));
+    let expected = expected.map(|(node, how)| (node.to_owned(), how.to_string()));
     assert_eq!(crashed, expected);
     assert_eq!(stopped, names(&["vix0", "vix1"]));
 }
@@ -169,7 +176,7 @@ async fn fork(logs: &str, disks_survive: bool, keep: Option<&std::path::Path>) -
     let fleet = fleet.unwrap();
     while let Ok(event) = heard.try_recv() {
         // Nothing is made for a restart that may never be.
-        assert!(!matches!(event, FleetEvent::TemplateMaking { .. }));
+        assert!(!matches!(event.kind, EventKind::TemplateStarted { .. }));
     }
     fleet
 }
@@ -187,7 +194,7 @@ async fn crash_at_work(fleet: &Fleet, name: &str, how: How) {
     let crashed = fleet.crash(name, how).await.unwrap();
     assert!(fleet.node(name).is_none());
     let after = node.machine().kill().await.unwrap();
-    assert_eq!(after.status.to_string(), "was ended by signal 9");
+    assert_eq!(after.status.to_string(), "was ended by SIGKILL");
     while let Some(line) = next(&mut journal).await {
         told.push(line);
     }

@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use sanlab_fleet::{Fleet, FleetError, FleetEvent};
+use sanlab_fleet::{Fleet, FleetError};
+use sanlab_record::EventKind;
 
 use crate::ground::{Label, checkpoint, den, end, listener, names, says, spec, store};
 
@@ -24,9 +25,9 @@ pub(crate) async fn template() {
         end(fleet).await;
         let (mut discarded, mut made) = (Vec::new(), 0);
         while let Some(event) = heard.recv().await {
-            match event {
-                FleetEvent::TemplateDiscarded { key, reason } => discarded.push((key, reason)),
-                FleetEvent::TemplateMade { .. } => made += 1,
+            match event.kind {
+                EventKind::Discarded { key, reason, .. } => discarded.push((key, reason)),
+                EventKind::TemplateMade { .. } => made += 1,
                 _ => {}
             }
         }

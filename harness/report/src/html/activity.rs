@@ -216,7 +216,12 @@ fn bands(record: &RunRecord) -> Vec<Band> {
 fn is_grave(kind: &EventKind) -> bool {
     matches!(
         kind,
-        EventKind::Crashed { .. } | EventKind::Fenced { .. } | EventKind::Failed { .. }
+        EventKind::Crashed { .. }
+            | EventKind::Fenced { .. }
+            | EventKind::Panicked { .. }
+            | EventKind::QemuExited { .. }
+            | EventKind::DiskFailed { .. }
+            | EventKind::Failed { .. }
     )
 }
 
@@ -227,7 +232,18 @@ fn marks(record: &RunRecord, (from, to): (f64, f64)) -> Vec<Mark> {
         .events
         .iter()
         .filter(within)
-        .filter_map(|event| Some((weight(event)?, event.at, sentence(event)?)))
+        .filter_map(|event| {
+            Some((
+                weight(event)?,
+                event.at,
+                event
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ))
+        })
         .collect();
     // The gravest first; what is equally grave stays in the order of time.
     told.sort_by_key(|(weight, ..)| *weight);
@@ -256,17 +272,4 @@ fn weight(event: &Event) -> Option<u8> {
         EventKind::KernelSaid { .. } if in_step() => Some(2),
         _ => None,
     }
-}
-
-fn sentence(event: &Event) -> Option<String> {
-    let node = event.node.as_deref().unwrap_or("a node");
-    Some(match &event.kind {
-        EventKind::Crashed { how, .. } if how == "power" => format!("{node} loses its power"),
-        EventKind::Crashed { how, .. } => format!("{node} crashes ({how})"),
-        EventKind::Fenced { by } => format!("{node} is fenced by {by}"),
-        EventKind::Failed { message } => message.lines().next().unwrap_or_default().to_owned(),
-        EventKind::Answered { .. } => format!("{node} is up"),
-        EventKind::KernelSaid { line } => format!("{node}: {line}"),
-        _ => return None,
-    })
 }

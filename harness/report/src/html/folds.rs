@@ -1,6 +1,6 @@
 //! A run's raw figures and events as tables that are folded away.
 
-use sanlab_record::{Event, EventKind, RunRecord, Sample};
+use sanlab_record::{RunRecord, Sample};
 
 use super::word;
 use crate::chart::moment;
@@ -197,52 +197,8 @@ fn events(record: &RunRecord) -> Option<Fold> {
             moment(event.at),
             event.phase.clone().unwrap_or_default(),
             event.node.clone().unwrap_or_default(),
-            sentence(event),
+            event.kind.to_string(),
         ]
     });
     fold("events", &[">at", "phase", "node", "what"], rows.collect())
-}
-
-/// What happened, in the words of the record's fields.
-fn sentence(event: &Event) -> String {
-    let seconds = crate::number::seconds;
-    match &event.kind {
-        EventKind::PhaseStarted => "begins".to_owned(),
-        EventKind::PhaseEnded { seconds: took } => format!("ends after {}", seconds(*took)),
-        EventKind::Waiting { what } => format!("waits for {what}"),
-        EventKind::Progress { text } => text.clone(),
-        EventKind::Answered { seconds: took } => format!("answers after {}", seconds(*took)),
-        EventKind::KernelSaid { line } => format!("kernel: {line}"),
-        EventKind::Measured {
-            step,
-            mib_per_second,
-        } => format!("{step}: {} MiB/s", word::figure(*mib_per_second)),
-        EventKind::Crashed { how, after_seconds } => {
-            format!(
-                "crashes ({how}), {} after the step began",
-                seconds(*after_seconds)
-            )
-        }
-        EventKind::Fenced { by } => format!("is fenced by {by}"),
-        EventKind::Forked {
-            checkpoint, key, ..
-        } => format!("forked from {checkpoint}, {}", word::short(key)),
-        EventKind::Resumed { seconds: took } => format!("all run after {}", seconds(*took)),
-        EventKind::Kept {
-            checkpoint,
-            key,
-            bytes,
-            ..
-        } => format!(
-            "kept as {checkpoint}, {}, {}",
-            word::short(key),
-            word::size(*bytes)
-        ),
-        EventKind::NotKept { checkpoint, reason } => format!("{checkpoint} is not kept: {reason}"),
-        EventKind::Discarded { kind, key, reason } => {
-            format!("{kind} {} is discarded: {reason}", word::short(key))
-        }
-        EventKind::Failed { message } => format!("failed: {message}"),
-        EventKind::Collected { file } => format!("collected {file}"),
-    }
 }

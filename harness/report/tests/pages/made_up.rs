@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, Cost, Dip, Event, EventKind, FORMAT, Failure, HostUse, ImageUse,
-    Latency, LayerUse, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate, RunRecord,
-    Sample, Timeline, Work,
+    AcceleratorUse, Acknowledged, Cost, Dip, Event, EventKind, FORMAT, Failure, FailureKind,
+    HostUse, ImageUse, Latency, LayerUse, Measurement, NodeUse, Origin, Outcome, Phase, PortUse,
+    Rate, RunRecord, Sample, Timeline, Work,
 };
 
 const MIB: u64 = 1 << 20;
@@ -304,14 +304,14 @@ pub(crate) fn failed() -> RunRecord {
         "a storage is lost and comes back",
         NOON + 300.0,
     );
-    record.outcome = Outcome::Failed(Failure {
-        phase: "step its paths have failed".to_owned(),
-        message: "va: the map san still has 2 active paths after 20.0 s: multipathd did not fail \
+    record.outcome = Outcome::Failed(Failure::new(
+        "step its paths have failed",
+        FailureKind::ConditionNotMet,
+        "va: the map san still has 2 active paths after 20.0 s: multipathd did not fail \
                   the path to storage vb; it was seen last:\n\
                   san (36001405a) dm-0 LIO-ORG,disk\n\
-                  size=100M features='1 queue_if_no_path' hwhandler='0' wp=rw"
-            .to_owned(),
-    });
+                  size=100M features='1 queue_if_no_path' hwhandler='0' wp=rw",
+    ));
     record.phases = vec![
         phase("prepare", 0.0, 0.14),
         phase("boot", 0.14, 1.9),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sanlab_record::{
-    AcceleratorUse, Cost, FORMAT, Failure, HostUse, ImageUse, LayerUse, Measurement, NodeUse,
-    Outcome, Phase, PortUse, RunRecord, Sample, Work,
+    AcceleratorUse, Cost, FORMAT, Failure, FailureKind, HostUse, ImageUse, LayerUse, Measurement,
+    NodeUse, Outcome, Phase, PortUse, RunRecord, Sample, Work,
 };
 use sanlab_report::comparison::{self, Comparison, Rules, Side};
 use sanlab_report::load::{LoadedComparison, LoadedRun};
@@ -132,11 +132,11 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
 
 /// A run that did not pass, whose words mean something in every form of a report.
 pub(crate) fn hostile(number: u32, broken: bool) -> RunRecord {
-    let failure = Failure {
-        phase: "step load".to_owned(),
-        message: "dd on vb: exited with 1\n```\n</pre><script>alert(1)</script> @maintainer #1 ]]> \u{1b}[31m|"
-            .to_owned(),
-    };
+    let failure = Failure::new(
+        "step load",
+        FailureKind::CommandFailed,
+        "dd on vb: exited with 1\n```\n</pre><script>alert(1)</script> @maintainer #1 ]]> \u{1b}[31m|",
+    );
     let mut record = run(number, [100.0, 101.0]);
     record.outcome = if broken {
         Outcome::Broken(failure)

@@ -1,7 +1,7 @@
 //! The engine on a play-acted fleet: whose fault what is, and that the fleet is ended whatever happens.
 
 use sanlab_plan::{CheckpointName, Plan, Step};
-use sanlab_record::Event;
+use sanlab_record::{Event, FailureKind};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -52,9 +52,19 @@ impl Played {
     }
 
     fn failure(&self) -> (&'static str, &str, &str) {
+        let failure = self.recorded();
+        (self.outcome.as_str(), &failure.phase, &failure.message)
+    }
+
+    /// What kind it was, and where.
+    fn kind(&self) -> (FailureKind, Option<&str>) {
+        let failure = self.recorded();
+        (failure.kind, failure.node.as_deref())
+    }
+
+    fn recorded(&self) -> &sanlab_record::Failure {
         match &self.outcome {
-            Outcome::Failed(Failure { phase, message }) => ("failed", phase, message),
-            Outcome::Broken(Failure { phase, message }) => ("broken", phase, message),
+            Outcome::Failed(failure) | Outcome::Broken(failure) => failure,
             other => panic!("it {}", other.as_str()),
         }
     }
@@ -243,8 +253,13 @@ async fn a_dead_agent_is_the_labs_fault() {
     .await;
     assert_eq!(
         played.failure(),
-        ("broken", "step look", "the guest agent is dead")
+        (
+            "broken",
+            "step look",
+            "run `it` on vix1: the guest agent is dead: no answer"
+        )
     );
+    assert_eq!(played.kind(), (FailureKind::AgentDead, Some("vix1")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,9 +284,10 @@ async fn a_kernel_in_trouble_outweighs_everything() {
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "layer ocfs2"));
     assert!(
-        message.contains("agent is dead\nthe kernel of vix0 says oops"),
+        message.contains("agent is dead: no answer\nthe kernel of vix0 says oops"),
         "{message}"
     );
+    assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,8 +297,13 @@ async fn what_hangs_ends_at_its_deadline() {
     let played = play(vec![step("flush", run("vix0", "sync"))], hang).await;
     assert_eq!(
         played.failure(),
-        ("failed", "step flush", "run it on vix0 within 30 s")
+        (
+            "failed",
+            "step flush",
+            "run `it` on vix0 within 30 s: it still ran"
+        )
     );
+    assert_eq!(played.kind(), (FailureKind::CommandTimedOut, Some("vix0")));
     assert!(began.elapsed() < Duration::from_secs(40));
 }
 
@@ -345,25 +366,52 @@ async fn an_interrupt_ends_it_in_order() {
     );
 }
 
+fn lost(kind: EventKind) -> Notice {
+    Notice::Event(FleetEvent::of("vix1", kind))
+}
+
+fn exited(status: &str, cause: Option<&str>, full: Option<&str>) -> Notice {
+    lost(EventKind::QemuExited {
+        status: status.to_owned(),
+        cause: cause.map(str::to_owned),
+        full: full.map(str::to_owned),
+        stderr: String::new(),
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
     let hang = |_: &str, script: &str| (script == "sync").then_some(Act::Hang);
-    for (notice, expected) in [
+    for (notice, expected, kind) in [
         (
-            Notice::Panicked {
-                node: "vix1".to_owned(),
-            },
-            ("failed", "step flush", "the kernel of vix1 panicked"),
+            lost(EventKind::Panicked {
+                console_tail: String::new(),
+            }),
+            ("failed", "step flush", "vix1: the kernel panicked"),
+            FailureKind::GuestPanicked,
         ),
         (
-            Notice::Lost {
-                fault: Fault::Lab("the QEMU of vix1 was ended by signal 9".to_owned()),
-            },
+            exited("was ended by SIGKILL", None, None),
+            ("broken", "step flush", "vix1: QEMU was ended by SIGKILL"),
+            FailureKind::QemuDead,
+        ),
+        (
+            exited("exited with 0", Some("guest-reset"), None),
+            (
+                "failed",
+                "step flush",
+                "vix1: QEMU exited with 0 (guest-reset)",
+            ),
+            FailureKind::GuestReset,
+        ),
+        (
+            exited("was ended by SIGBUS", None, Some("/dev/shm")),
             (
                 "broken",
                 "step flush",
-                "the QEMU of vix1 was ended by signal 9",
+                "vix1: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm",
             ),
+            FailureKind::OutOfSpace,
         ),
         (
             Notice::Console {
@@ -375,6 +423,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
                 "step flush",
                 "the kernel of vix1 says bug: `kernel BUG at fs/x.c:1!`",
             ),
+            FailureKind::KernelComplaint,
         ),
     ] {
         let began = Instant::now();
@@ -393,6 +442,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
         )
         .await;
         assert_eq!(played.failure(), expected);
+        assert_eq!(played.kind(), (kind, Some("vix1")));
         assert!(
             began.elapsed() < Duration::from_secs(20),
             "{:?}",

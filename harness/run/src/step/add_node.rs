@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::Doing;
 use crate::drive::attend_to_kernel;
-use crate::{Fault, tasks};
+use crate::{Failure, tasks};
 
 /// How long the others' kernels may take to tell of the newcomer; they do so before its mount is over.
 const NEWS: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
     let (node, there, mounted) = (&add.node, scene.there(), scene.mounted());
     scope.progress(Some(node), "boot");
@@ -22,7 +22,7 @@ pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Fault
         .site
         .join(node)
         .await
-        .map_err(|fault| fault.during(format!("boot {node}")))?;
+        .map_err(|failure| failure.during(format!("boot {node}")))?;
     scene.arrived(std::slice::from_ref(node));
     attend_to_kernel(scene, std::slice::from_ref(node)).await?;
     for work in scene.stack.join(node, &there) {

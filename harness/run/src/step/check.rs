@@ -8,15 +8,13 @@ use sanlab_plan::{Check, GuestPath, NodeName};
 use sha2::{Digest as _, Sha256};
 
 use super::Doing;
-use crate::Fault;
+use crate::Failure;
 use crate::digest::hex;
+use crate::failure::Cause;
 use crate::scene::{Acknowledged, Content};
 use crate::tree::{self, Entry, Tree};
 
-/// How many differences a message names.
-const NAMED: usize = 8;
-
-pub(super) async fn perform(doing: Doing<'_>, check: &Check) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, check: &Check) -> Result<(), Failure> {
     if let Some(root) = &check.same_tree {
         same_tree(doing, &check.on, root).await?;
     }
@@ -26,20 +24,20 @@ pub(super) async fn perform(doing: Doing<'_>, check: &Check) -> Result<(), Fault
     Ok(())
 }
 
-async fn same_tree(doing: Doing<'_>, on: &[NodeName], root: &GuestPath) -> Result<(), Fault> {
+async fn same_tree(doing: Doing<'_>, on: &[NodeName], root: &GuestPath) -> Result<(), Failure> {
     let script = &tree::listing(root.as_str());
     let trees = try_join_all(on.iter().map(|node| async move {
         let what = format!("read {root}");
         let listed = doing.exec(node, script).await?.success();
-        let listed = listed.map_err(|fault| fault.during(format!("{what} on {node}")))?;
-        let tree =
-            tree::parse(&listed).map_err(|odd| Fault::Lab(format!("{what} on {node}: {odd}")))?;
+        let listed = listed.map_err(|failure| failure.during(format!("{what} on {node}")))?;
+        let tree = tree::parse(&listed)
+            .map_err(|odd| Failure::not_understood(format!("{what} on {node}: {odd}")))?;
         let bytes: u64 = tree.values().map(|entry| entry.size).sum();
         doing.scope.progress(
             Some(node),
             format!("read {} entries, {} MiB", tree.len(), bytes >> 20),
         );
-        Ok::<_, Fault>((node.as_str(), tree))
+        Ok::<_, Failure>((node.as_str(), tree))
     }))
     .await?;
     let acknowledged = expected(doing.scene.acknowledged(), root).await?;
@@ -55,35 +53,21 @@ async fn same_tree(doing: Doing<'_>, on: &[NodeName], root: &GuestPath) -> Resul
             lines.extend(tree::surplus(node, seen, reference, first));
         }
     }
-    verdict(root, &lines)
-}
-
-fn verdict(root: &GuestPath, lines: &[String]) -> Result<(), Fault> {
     if lines.is_empty() {
         return Ok(());
     }
-    let named = lines
-        .iter()
-        .take(NAMED)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join("\n");
-    let more = lines.len().saturating_sub(NAMED);
-    let more = if more > 0 {
-        format!("\nand {more} more")
-    } else {
-        String::new()
-    };
-    Err(Fault::Stack(format!(
-        "{root} is not what it must be:\n{named}{more}"
-    )))
+    Err(Cause::Differences {
+        what: format!("{root} is not what it must be"),
+        found: lines,
+    }
+    .into())
 }
 
 /// The acknowledged writes under `root`, as trees by who wrote them.
 async fn expected(
     acknowledged: BTreeMap<String, Acknowledged>,
     root: &GuestPath,
-) -> Result<BTreeMap<String, Tree>, Fault> {
+) -> Result<BTreeMap<String, Tree>, Failure> {
     let zeros = |write: &Acknowledged| (write.content == Content::Zeros).then_some(write.bytes);
     let sizes: BTreeSet<u64> = acknowledged.values().filter_map(zeros).collect();
     let hashing = tokio::task::spawn_blocking(move || {
@@ -94,7 +78,7 @@ async fn expected(
     });
     let of_zeros = hashing
         .await
-        .map_err(|error| Fault::Lab(format!("hash zeros: {error}")))?;
+        .map_err(|error| Failure::internal(format!("hash zeros: {error}")))?;
     let mut trees: BTreeMap<String, Tree> = BTreeMap::new();
     for (path, Acknowledged { by, bytes, content }) in acknowledged {
         let Some(path) = path
@@ -131,14 +115,16 @@ fn sha256_of_zeros(bytes: u64) -> String {
 }
 
 /// Every node's own kernel log; the consoles are looked at when the run ends.
-async fn kernel_logs(doing: Doing<'_>, on: &[NodeName]) -> Result<(), Fault> {
+async fn kernel_logs(doing: Doing<'_>, on: &[NodeName]) -> Result<(), Failure> {
     try_join_all(on.iter().map(|node| async move {
         let log = doing.exec(node, "dmesg").await?.success();
-        let log = log.map_err(|fault| fault.during(format!("read the kernel log on {node}")))?;
+        let log =
+            log.map_err(|failure| failure.during(format!("read the kernel log on {node}")))?;
         match doing.scene.judge.first_finding(&log) {
-            Some(finding) => Err(Fault::Stack(format!(
-                "the kernel log of {node} has a {finding}"
-            ))),
+            Some(finding) => Err(Failure::from(Cause::KernelComplaint {
+                node: node.clone(),
+                finding,
+            })),
             None => Ok(()),
         }
     }))

@@ -7,10 +7,11 @@ use sanlab_record::EventKind;
 use tokio::time::sleep;
 
 use super::Doing;
-use crate::scene::Cause;
-use crate::{Fault, chance};
+use crate::failure::Cause;
+use crate::scene::Cause as AbsenceCause;
+use crate::{Failure, chance};
 
-pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failure> {
     let Doing { scene, step, scope } = doing;
     let Crash { node, how, within } = crash;
     let moment = chance::moment(scene.seed, step.label.as_str(), *within);
@@ -28,12 +29,13 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Fault
     // Who is asked for this node's power meanwhile waits for this.
     let _switch = scene.power.lock().await;
     let said = scene.console_length(node);
-    if !scene.departs(node, Cause::Step(scope.name().to_owned())) {
-        let why = scene.absence(node).map(|absence| absence.cause.to_string());
-        let why = why.unwrap_or_default();
-        return Err(Fault::Stack(format!(
-            "crash {node}: it is not there any more: {why}"
-        )));
+    if !scene.departs(node, AbsenceCause::Step(scope.name().to_owned())) {
+        let down = Failure::from(Cause::NodeDown {
+            node: node.clone(),
+            why: scene.absence(node).map(|absence| absence.cause),
+            failure: None,
+        });
+        return Err(down.during(format!("crash {node}: it is not there any more")));
     }
     scope.say(
         Some(node),
@@ -47,7 +49,7 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Fault
         },
     );
     let gone = scene.site.crash(node, *how).await;
-    gone.map_err(|fault| fault.during(format!("crash {node}")))?;
+    gone.map_err(|failure| failure.during(format!("crash {node}")))?;
     if *how == CrashKind::Panic {
         scene.excuse(node, said);
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Doing;
 use super::gate::{self, Times};
-use crate::Fault;
+use crate::Failure;
 use crate::dd_report::{self, DdReport};
 use crate::meter::Meter;
 use crate::scene::{Acknowledged, Content};
@@ -41,7 +41,7 @@ pub(super) struct Writer {
 }
 
 /// Makes what is to be written, and a dd on each node that waits at its fifo.
-pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fault> {
+pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Failure> {
     let at = &doing.scene.volume()?.at;
     let label = doing.step.label.as_str().replace(' ', "_");
     let folder = format!("/run/sanlab/{label}");
@@ -53,7 +53,7 @@ pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fa
             let ended = doing.exec(node, &script).await?;
             let said = ended
                 .success()
-                .map_err(|fault| fault.during(format!("prepare dd on {node}")))?;
+                .map_err(|failure| failure.during(format!("prepare dd on {node}")))?;
             // Appended to or written into, the file is more than what this dd writes.
             let whole = !dd.oflag.iter().any(|flag| flag == "append")
                 && !dd.conv.iter().any(|conv| conv == "notrunc");
@@ -87,7 +87,7 @@ pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fa
 
 /// Lets all writers go at once and waits for every one. In the foreground that is a measurement too; in the background it
 /// cannot be told what is the writers' cost and what that of the steps beside them.
-pub(super) async fn write(doing: Doing<'_>, dd: &Dd, writers: Vec<Writer>) -> Result<(), Fault> {
+pub(super) async fn write(doing: Doing<'_>, dd: &Dd, writers: Vec<Writer>) -> Result<(), Failure> {
     doing
         .scope
         .progress(None, format!("{} writing", writers.len()));
@@ -103,7 +103,7 @@ pub(super) async fn write(doing: Doing<'_>, dd: &Dd, writers: Vec<Writer>) -> Re
 }
 
 /// Gives the bytes that it wrote.
-async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Result<u64, Fault> {
+async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Result<u64, Failure> {
     let what = format!("dd of={}", writer.path);
     let Released {
         ended,
@@ -120,7 +120,7 @@ async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Resul
     let stderr = ended.stderr.clone();
     ended
         .success()
-        .map_err(|fault| fault.during(format!("{what} on {node}")))?;
+        .map_err(|failure| failure.during(format!("{what} on {node}")))?;
     let report = dd_report::parse(&stderr);
     let Some(DdReport {
         bytes: written,
@@ -128,9 +128,8 @@ async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Resul
     }) = report.filter(|report| report.bytes == bytes)
     else {
         let said = stderr.trim_end();
-        return Err(Fault::Stack(format!(
-            "{what} on {node}: it must write {bytes} bytes, but said: {said}"
-        )));
+        let text = format!("{what} on {node}: it must write {bytes} bytes, but said: {said}");
+        return Err(Failure::unexpected(text).on(&node));
     };
     if let Some(content) = content {
         let by = format!("acknowledged by {} on {node}", doing.scope.name());
@@ -173,7 +172,11 @@ struct Released {
 }
 
 /// Lets a dd go and waits for its end. Where its words do not come, its script's own times count.
-async fn release(doing: Doing<'_>, meter: &Meter, writer: &mut Writer) -> Result<Released, Fault> {
+async fn release(
+    doing: Doing<'_>,
+    meter: &Meter,
+    writer: &mut Writer,
+) -> Result<Released, Failure> {
     let released = Instant::now();
     let script = gate::release(&writer.folder);
     let running = doing.exec(&writer.node, &script);

@@ -7,14 +7,16 @@ use sanlab_plan::Dip as Limits;
 use sanlab_record::{Dip, Sample};
 
 use super::Doing;
-use crate::Fault;
+use crate::Failure;
+use crate::failure::Cause;
 use crate::ledger::stretch_at;
 
-pub(super) fn perform(doing: Doing<'_>, limits: &Limits) -> Result<(), Fault> {
+pub(super) fn perform(doing: Doing<'_>, limits: &Limits) -> Result<(), Failure> {
     let journal = &doing.scene.journal;
     let around = format!("step {}", limits.around);
     let Some(span) = journal.span_of(&around) else {
-        return Err(Fault::Lab(format!("look at {around}: it has not ended")));
+        let text = format!("look at {around}: it has not ended");
+        return Err(Failure::internal(text));
     };
     let rate_of = |step: &str| Rates::of(&journal.samples_of(step));
     let newcomers = limits.newcomers.as_ref();
@@ -24,7 +26,8 @@ pub(super) fn perform(doing: Doing<'_>, limits: &Limits) -> Result<(), Fault> {
         .and_then(|writers| measure(&writers, newcomers.as_ref(), span));
     let seen = seen.map_err(|why| {
         let Limits { of, around, .. } = limits;
-        Fault::Stack(format!("compare `{of}` before and after `{around}`: {why}"))
+        let text = format!("compare `{of}` before and after `{around}`: {why}");
+        Failure::from(Cause::LimitExceeded(text))
     })?;
     let dip = Dip {
         step: doing.step.label.to_string(),
@@ -38,7 +41,7 @@ pub(super) fn perform(doing: Doing<'_>, limits: &Limits) -> Result<(), Fault> {
     if broken.is_empty() {
         return Ok(());
     }
-    Err(Fault::Stack(broken.join("; ")))
+    Err(Cause::LimitExceeded(broken.join("; ")).into())
 }
 
 /// For people.

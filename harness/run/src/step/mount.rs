@@ -2,14 +2,14 @@
 
 use futures_util::future::try_join_all;
 use regex::Regex;
+use sanlab_fleet::Status;
 use sanlab_plan::Mount;
 
 use super::Doing;
-use crate::Fault;
-use crate::site::Status;
+use crate::Failure;
 use crate::tasks;
 
-pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
     let work = scene
         .volume()?
@@ -20,7 +20,7 @@ pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Fault
         return Ok(());
     };
     let reason = Regex::new(reason)
-        .map_err(|error| Fault::Lab(format!("read the pattern `{reason}`: {error}")))?;
+        .map_err(|error| Failure::internal(format!("read the pattern `{reason}`: {error}")))?;
     let attempts = work
         .stages
         .iter()
@@ -30,17 +30,15 @@ pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Fault
             let ended = tasks::attempt(&*scene.site, task).await?;
             let said = format!("{}{}", ended.stdout, ended.stderr);
             if ended.status == Status::Exited(0) {
-                return Err(Fault::Stack(format!(
-                    "{} mounted on {node}, but must be refused with `{reason}`",
-                    work.title
-                )));
+                let title = &work.title;
+                let text =
+                    format!("{title} mounted on {node}, but must be refused with `{reason}`");
+                return Err(Failure::unexpected(text).on(node));
             }
             let Some(found) = reason.find(&said) else {
-                return Err(Fault::Stack(format!(
-                    "{} on {node} failed without `{reason}`: {}",
-                    work.title,
-                    ended.said()
-                )));
+                let (title, said) = (&work.title, ended.said());
+                let text = format!("{title} on {node} failed without `{reason}`: {said}");
+                return Err(Failure::unexpected(text).on(node));
             };
             scope.progress(
                 Some(node),

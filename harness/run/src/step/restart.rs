@@ -5,19 +5,21 @@ use sanlab_plan::Restart;
 
 use super::Doing;
 use crate::drive::attend_to_kernel;
-use crate::{Fault, tasks};
+use crate::failure::Cause;
+use crate::{Failure, tasks};
 
-pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
     let node = &restart.node;
     let Some(absence) = scene.absence(node) else {
-        return Err(Fault::Stack(format!("restart {node}: it is not down")));
+        let failure = Failure::from(Cause::WrongState("it is not down"));
+        return Err(failure.on(node).during(format!("restart {node}")));
     };
     let there = scene.there();
     scope.progress(Some(node), format!("comes back: {}", absence.cause));
     scene.powers_on(node);
     let back = scene.site.restart(node).await;
-    back.map_err(|fault| fault.during(format!("restart {node}")))?;
+    back.map_err(|failure| failure.during(format!("restart {node}")))?;
     scene.returned(node);
     let just = std::slice::from_ref(node);
     attend_to_kernel(scene, just).await?;

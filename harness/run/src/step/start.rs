@@ -4,9 +4,9 @@ use futures_util::future::try_join_all;
 use sanlab_plan::Start;
 
 use super::Doing;
-use crate::{Fault, tasks};
+use crate::{Failure, tasks};
 
-pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
     let there = scene.there();
     try_join_all(start.on.iter().map(|node| {
@@ -14,9 +14,8 @@ pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Fault
         async move {
             if work.stages.is_empty() {
                 let layer = start.layer;
-                return Err(Fault::Lab(format!(
-                    "start {layer} on {node}: it has no daemons there"
-                )));
+                let text = format!("start {layer} on {node}: it has no daemons there");
+                return Err(Failure::internal(text));
             }
             tasks::carry_out(&*scene.site, scope, &work).await
         }

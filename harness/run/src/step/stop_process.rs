@@ -5,12 +5,12 @@ use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
 use crate::tasks::quote;
-use crate::{Fault, tasks};
+use crate::{Failure, tasks};
 
 /// After these a process goes on to exist.
 const SURVIVED: [&str; 2] = ["STOP", "CONT"];
 
-pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
     let StopProcess {
         on,

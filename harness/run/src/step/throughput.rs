@@ -14,15 +14,17 @@ mod fio_report;
 mod proof;
 
 use futures_util::future::{try_join, try_join_all};
+use sanlab_fleet::Status;
 use sanlab_plan::{NodeName, Target, Throughput, Tool};
 use sanlab_record::{Latency, Sample, Work};
 
 use super::Doing;
 use super::dd::clocks;
 use super::gate::{self, Times};
+use crate::failure::Cause;
 use crate::meter::{Meter, Round};
-use crate::site::{Ended, Status};
-use crate::{Extent, Fault};
+use crate::site::Ended;
+use crate::{Extent, Failure};
 
 /// One node's share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,7 @@ struct Report {
     latency: Option<Latency>,
 }
 
-pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result<(), Failure> {
     let workers = workers(doing, throughput)?;
     if let Target::File(_) = throughput.target {
         for worker in &workers {
@@ -73,7 +75,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
     Ok(())
 }
 
-fn workers(doing: Doing<'_>, throughput: &Throughput) -> Result<Vec<Worker>, Fault> {
+fn workers(doing: Doing<'_>, throughput: &Throughput) -> Result<Vec<Worker>, Failure> {
     let label = doing.step.label.as_str().replace(' ', "_");
     let places = throughput.on.iter().enumerate();
     let worker = |(place, node): (usize, &NodeName)| {
@@ -85,7 +87,7 @@ fn workers(doing: Doing<'_>, throughput: &Throughput) -> Result<Vec<Worker>, Fau
             Target::Device => {
                 let device = doing.scene.stack.top_device(node);
                 let device = device.ok_or_else(|| {
-                    Fault::Lab(format!("the layers give {node} no device to work on"))
+                    Failure::internal(format!("the layers give {node} no device to work on"))
                 })?;
                 (device.to_owned(), place as u64 * throughput.size.bytes())
             }
@@ -117,7 +119,7 @@ async fn prepare(
     throughput: &Throughput,
     worker: &Worker,
     rounds: usize,
-) -> Result<(), Fault> {
+) -> Result<(), Failure> {
     let Worker { node, path, .. } = worker;
     let script = match throughput.tool {
         Tool::Dd => dd::preparation(throughput, worker, rounds),
@@ -126,12 +128,13 @@ async fn prepare(
     let ended = doing.exec(node, &script).await?;
     if throughput.tool == Tool::Fio && ended.status == Status::Exited(fio::MISSING) {
         let image = &doing.scene.plan.image;
-        return Err(Fault::Lab(format!(
+        let text = format!(
             "{node} has no /usr/bin/fio: the image {image} needs the package fio in its manifest and lock"
-        )));
+        );
+        return Err(Failure::from(Cause::ProgramMissing(text)).on(node));
     }
     let said = ended.success();
-    said.map_err(|fault| fault.during(format!("prepare for {path} on {node}")))?;
+    said.map_err(|failure| failure.during(format!("prepare for {path} on {node}")))?;
     Ok(())
 }
 
@@ -141,11 +144,11 @@ async fn done(
     worker: &Worker,
     what: &str,
     script: &str,
-) -> Result<String, Fault> {
+) -> Result<String, Failure> {
     let Worker { node, path, .. } = worker;
     let ended = doing.exec(node, script).await;
     let said = ended.and_then(Ended::success);
-    said.map_err(|fault| fault.during(format!("{what} for {path} on {node}")))
+    said.map_err(|failure| failure.during(format!("{what} for {path} on {node}")))
 }
 
 /// One round on all nodes; `number` counts warm-ups too, from 0.
@@ -155,7 +158,7 @@ async fn repetition(
     workers: &[Worker],
     number: usize,
     round: Round,
-) -> Result<(), Fault> {
+) -> Result<(), Failure> {
     let id = format!("{}/{number}", doing.step.label);
     let gates = workers.iter().map(|worker| {
         let script = gate(throughput, worker, number, &id);
@@ -177,7 +180,8 @@ async fn repetition(
     }
     let (journal, step) = (&doing.scene.journal, doing.step.label.as_str());
     let measured = meter.measured(journal, step, round, work(throughput), bytes);
-    let measured = measured.ok_or_else(|| Fault::Lab(format!("measure {id}: nobody ended")))?;
+    let measured =
+        measured.ok_or_else(|| Failure::not_understood(format!("measure {id}: nobody ended")))?;
     let (kind, of) = if round.warm_up {
         ("warm-up", throughput.warm_up)
     } else {
@@ -226,7 +230,7 @@ async fn run(
     meter: &Meter,
     worker: &Worker,
     mut times: Times,
-) -> Result<Times, Fault> {
+) -> Result<Times, Failure> {
     let Worker { node, path, .. } = worker;
     let script = gate::let_go(&gate_of(worker));
     let released = async {
@@ -238,19 +242,24 @@ async fn run(
         match heard {
             Ok(true) => Ok(()),
             Ok(false) => Err(match doing.scene.absence(node) {
-                Some(absence) => Fault::Stack(absence.cause.to_string()),
-                None => Fault::Lab("its journal ended".to_owned()),
+                Some(absence) => Cause::NodeDown {
+                    node: node.clone(),
+                    why: Some(absence.cause),
+                    failure: None,
+                }
+                .into(),
+                None => Failure::not_understood("its journal ended"),
             }),
-            Err(_) => Err(Fault::Stack(format!(
-                "not done after {} s: {}",
-                doing.step.deadline.as_secs_f64(),
-                times.progress()
-            ))),
+            Err(_) => Err(Failure::from(Cause::StepTimedOut {
+                after: doing.step.deadline,
+                so_far: Some(times.progress().to_owned()),
+            })
+            .on(node)),
         }
     };
     try_join(released, listening)
         .await
-        .map_err(|fault| fault.during(format!("work on {path} on {node}")))?;
+        .map_err(|failure| failure.during(format!("work on {path} on {node}")))?;
     Ok(times)
 }
 
@@ -261,7 +270,7 @@ async fn sample(
     worker: &Worker,
     round: Round,
     times: &Times,
-) -> Result<u64, Fault> {
+) -> Result<u64, Failure> {
     let Worker { node, path, .. } = worker;
     let what = || format!("{} {path} on {node}", throughput.tool.as_str());
     let script = match throughput.tool {
@@ -270,14 +279,15 @@ async fn sample(
     };
     let ended = doing.exec(node, &script).await?;
     let (stdout, stderr) = (ended.stdout.clone(), ended.stderr.clone());
-    ended.success().map_err(|fault| fault.during(what()))?;
+    ended.success().map_err(|failure| failure.during(what()))?;
     let report = match throughput.tool {
         Tool::Dd => dd::report(throughput, &stderr),
         Tool::Fio => fio_report::parse(throughput, &stdout),
     };
-    let report = report.map_err(|odd| Fault::Stack(odd).during(what()))?;
+    let report = report.map_err(|odd| Failure::unexpected(odd).on(node).during(what()))?;
     let (Some(begun), Some(over)) = (times.begun, times.over) else {
-        return Err(Fault::Lab(format!("{}: {}", what(), times.progress())));
+        let text = format!("{}: {}", what(), times.progress());
+        return Err(Failure::not_understood(text));
     };
     let host_seconds = over.saturating_duration_since(begun).as_secs_f64();
     clocks(doing, node, report.seconds, host_seconds);

@@ -3,10 +3,10 @@
 use sanlab_plan::Unmount;
 
 use super::Doing;
-use crate::Fault;
+use crate::Failure;
 use crate::tasks;
 
-pub(super) async fn perform(doing: Doing<'_>, unmount: &Unmount) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, unmount: &Unmount) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
     let work = scene
         .volume()?

@@ -5,28 +5,25 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
+use sanlab_fleet::Status;
 use sanlab_plan::{NodeName, Verify};
+use sanlab_record::{Found, LostBlocks};
 use sanlab_stack::Legs;
 
 use super::Doing;
-use crate::Fault;
+use crate::Failure;
 use crate::extents::{self, Piece};
-use crate::ledger::Ledger;
-use crate::site::Status;
+use crate::failure::Cause;
+use crate::ledger::{Bad, Ledger};
 use crate::tasks::quote;
 
-/// How many losses a message names.
-const NAMED: usize = 8;
 /// Pieces in one list: a script must stay below the 128 KiB that Linux takes as one argument.
 const PIECES: usize = 1500;
-
-/// A block that is not what it must be, in words.
-type Loss = String;
 
 /// The number of a ledger, and what of its blocks lies on a disk.
 type Share = (usize, Vec<Piece>);
 
-pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Failure> {
     let scene = doing.scene;
     let ledgers: Vec<Ledger> = scene
         .ledgers()
@@ -34,12 +31,10 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fau
         .filter(|ledger| ledger.blocks() > 0)
         .collect();
     if ledgers.is_empty() {
-        return Err(Fault::Stack(
-            "verify: no block was ever acknowledged".to_owned(),
-        ));
+        return Err(Failure::from(Cause::NothingAcknowledged).during("verify"));
     }
     let readers = verify.on.iter().map(|node| read(doing, node, &ledgers));
-    let mut losses: Vec<Loss> = try_join_all(readers).await?.concat();
+    let mut losses = try_join_all(readers).await?.concat();
     if verify.legs {
         match scene.stack.legs() {
             Some(legs) => losses.extend(on_legs(doing, verify, &legs, &ledgers).await?),
@@ -48,26 +43,18 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fau
                 .progress(None, "where copies lie cannot be told of these layers"),
         }
     }
-    verdict(&losses)
-}
-
-fn verdict(losses: &[Loss]) -> Result<(), Fault> {
     if losses.is_empty() {
         return Ok(());
     }
-    let named = losses.iter().take(NAMED).map(String::as_str);
-    let named = named.collect::<Vec<_>>().join("\n");
-    let more = match losses.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!("\nand {more} more"),
-    };
-    Err(Fault::Stack(format!(
-        "acknowledged blocks are lost:\n{named}{more}"
-    )))
+    Err(Cause::BlocksLost(losses).into())
 }
 
 /// Reads all files on one node, one after another.
-async fn read(doing: Doing<'_>, node: &NodeName, ledgers: &[Ledger]) -> Result<Vec<Loss>, Fault> {
+async fn read(
+    doing: Doing<'_>,
+    node: &NodeName,
+    ledgers: &[Ledger],
+) -> Result<Vec<LostBlocks>, Failure> {
     let mut losses = Vec::new();
     for ledger in ledgers {
         let script = format!(
@@ -77,14 +64,10 @@ async fn read(doing: Doing<'_>, node: &NodeName, ledgers: &[Ledger]) -> Result<V
             ledger.blocks()
         );
         let found = check(doing, node, &script, ledger.blocks()).await;
-        let found = found.map_err(|fault| {
-            fault.during(format!("read the blocks of {} on {node}", ledger.path))
+        let found = found.map_err(|failure| {
+            failure.during(format!("read the blocks of {} on {node}", ledger.path))
         })?;
-        losses.extend(
-            found
-                .iter()
-                .map(|bad| told(node, &ledger.path, bad, ledger)),
-        );
+        losses.extend(told(node, None, found, ledger));
     }
     let blocks: u64 = ledgers.iter().map(Ledger::blocks).sum();
     let files = ledgers.len();
@@ -101,7 +84,7 @@ async fn on_legs(
     verify: &Verify,
     legs: &Legs,
     ledgers: &[Ledger],
-) -> Result<Vec<Loss>, Fault> {
+) -> Result<Vec<LostBlocks>, Failure> {
     let Some(reader) = verify.on.first() else {
         return Ok(Vec::new());
     };
@@ -111,12 +94,13 @@ async fn on_legs(
         let script = format!("exec /usr/sbin/filefrag -v {}\n", quote(&ledger.path));
         let ended = doing.exec(reader, &script).await?;
         let what = || format!("find the extents of {} on {reader}", ledger.path);
-        let said = ended.success().map_err(|fault| fault.during(what()))?;
-        let extents = extents::parse(&said).map_err(|odd| Fault::Lab(odd).during(what()))?;
+        let said = ended.success().map_err(|failure| failure.during(what()))?;
+        let extents = extents::parse(&said);
+        let extents = extents.map_err(|odd| Failure::not_understood(odd).during(what()))?;
         let pieces = extents::pieces(&extents, ledger.block, ledger.blocks(), |offset, length| {
             legs.locate(offset, length)
         });
-        for (place, pieces) in pieces.map_err(|odd| Fault::Stack(odd).during(what()))? {
+        for (place, pieces) in pieces.map_err(|odd| Failure::unexpected(odd).during(what()))? {
             places.entry(place).or_default().push((which, pieces));
         }
     }
@@ -142,21 +126,21 @@ async fn leg(
     (node, device): &(NodeName, String),
     pieces: &[Share],
     ledgers: &[Ledger],
-) -> Result<Vec<Loss>, Fault> {
+) -> Result<Vec<LostBlocks>, Failure> {
     let mut losses = Vec::new();
     let mut looked = 0;
     for (which, pieces) in pieces {
         let ledger = &ledgers[*which];
+        let mut bad = Vec::new();
         for pieces in pieces.chunks(PIECES) {
             let script = listed(ledger, device, pieces);
             let found = check(doing, node, &script, pieces.len() as u64).await;
-            let found = found.map_err(|fault| fault.during(format!("read {device} on {node}")))?;
-            losses.extend(found.iter().map(|bad| {
-                let place = format!("{device} at byte {}", bad.offset);
-                told(node, &place, bad, ledger)
-            }));
+            let found =
+                found.map_err(|failure| failure.during(format!("read {device} on {node}")))?;
+            bad.extend(found);
             looked += pieces.len();
         }
+        losses.extend(told(node, Some(device), bad, ledger));
     }
     doing.scope.progress(
         Some(node),
@@ -187,22 +171,17 @@ fn listed(ledger: &Ledger, device: &str, pieces: &[Piece]) -> String {
     )
 }
 
-/// A block that the checker did not find as it must be.
-#[derive(Debug, PartialEq, Eq)]
-struct Bad {
-    number: u64,
-    /// Bytes from the beginning of what was read.
-    offset: u64,
-    reason: String,
-}
-
-fn told(node: &NodeName, place: &str, bad: &Bad, ledger: &Ledger) -> Loss {
-    let Bad { number, reason, .. } = bad;
-    let when = ledger.acknowledged_at(*number);
-    format!(
-        "{node}, {place}: block {number} of {} ({}, {when}): {reason}",
-        ledger.path, ledger.by
-    )
+/// One loss for each way in which blocks of a file are not as they must be.
+fn told(node: &NodeName, device: Option<&str>, bad: Vec<Bad>, ledger: &Ledger) -> Vec<LostBlocks> {
+    let mut ways: BTreeMap<Found, Vec<Bad>> = BTreeMap::new();
+    for bad in bad {
+        ways.entry(bad.found()).or_default().push(bad);
+    }
+    let losses = ways.into_values().map(|mut bad| {
+        bad.sort_by_key(|bad| bad.number);
+        ledger.lost(node.as_str(), device, &bad)
+    });
+    losses.collect()
 }
 
 /// Runs a checker that must look at so many blocks or pieces.
@@ -211,9 +190,9 @@ async fn check(
     node: &NodeName,
     script: &str,
     count: u64,
-) -> Result<Vec<Bad>, Fault> {
+) -> Result<Vec<Bad>, Failure> {
     let ended = doing.exec(node, script).await?;
-    let (bad, checked) = understand(&ended.stdout).map_err(Fault::Lab)?;
+    let (bad, checked) = understand(&ended.stdout).map_err(Failure::not_understood)?;
     match ended.status {
         Status::Exited(0) if bad.is_empty() => {}
         Status::Exited(1) if !bad.is_empty() => {}
@@ -221,9 +200,8 @@ async fn check(
     }
     if checked != Some(count) {
         let said = ended.said();
-        return Err(Fault::Lab(format!(
-            "it must look at {count} blocks, but said: {said}"
-        )));
+        let text = format!("it must look at {count} blocks, but said: {said}");
+        return Err(Failure::not_understood(text).on(node));
     }
     Ok(bad)
 }

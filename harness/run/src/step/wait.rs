@@ -3,29 +3,29 @@
 use sanlab_plan::Wait;
 
 use super::{Background, Doing};
-use crate::Fault;
-use crate::scene::Setback;
+use crate::Failure;
+use crate::failure::{Cause, PhaseFailure};
 
 pub(super) async fn perform(
     doing: Doing<'_>,
     wait: &Wait,
     background: &mut Background,
-) -> Result<(), Setback> {
+) -> Result<(), PhaseFailure> {
     let label = wait.step.as_str();
-    let here = |fault| Setback {
+    let here = |failure| PhaseFailure {
         phase: doing.scope.name().to_owned(),
-        fault,
+        failure,
     };
     let Some(work) = background.remove(label) else {
-        return Err(here(Fault::Lab(format!(
-            "wait for `{label}`: it is not running in the background"
-        ))));
+        let text = format!("wait for `{label}`: it is not running in the background");
+        return Err(here(Failure::internal(text)));
     };
     let joined = tokio::time::timeout(doing.left(), super::joined(label, work)).await;
     joined.unwrap_or_else(|_| {
-        let seconds = doing.step.deadline.as_secs_f64();
-        Err(here(Fault::Stack(format!(
-            "wait for `{label}`: it still runs after {seconds} s"
-        ))))
+        let failure = Failure::from(Cause::StepTimedOut {
+            after: doing.step.deadline,
+            so_far: Some("it still runs".to_owned()),
+        });
+        Err(here(failure.during(format!("wait for `{label}`"))))
     })
 }

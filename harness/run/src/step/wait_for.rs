@@ -3,16 +3,14 @@
 use sanlab_plan::WaitFor;
 
 use super::Doing;
-use crate::{Fault, tasks};
+use crate::{Failure, tasks};
 
-pub(super) async fn perform(doing: Doing<'_>, wait: &WaitFor) -> Result<(), Fault> {
+pub(super) async fn perform(doing: Doing<'_>, wait: &WaitFor) -> Result<(), Failure> {
     let scene = doing.scene;
     let probes = scene.stack.state_probe(wait, doing.left());
     if probes.is_empty() {
-        return Err(Fault::Lab(format!(
-            "wait for {:?}: no layer knows that state",
-            wait.state
-        )));
+        let text = format!("wait for {:?}: no layer knows that state", wait.state);
+        return Err(Failure::internal(text));
     }
     tasks::await_probes(&*scene.site, &probes).await
 }

@@ -11,10 +11,11 @@ use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
 use tokio::time::timeout;
 
 use super::{Doing, gate};
-use crate::Fault;
+use crate::Failure;
+use crate::failure::Cause;
 use crate::ledger::{Course, Ending, Ledger};
 use crate::meter::Meter;
-use crate::scene::Cause;
+use crate::scene::Cause as AbsenceCause;
 use crate::site::{Ended, Line};
 use crate::tasks::quote;
 
@@ -47,7 +48,7 @@ impl Begun {
 pub(super) async fn prepare(
     doing: Doing<'_>,
     write: &Write,
-) -> Result<(Vec<Writer>, Begun), Fault> {
+) -> Result<(Vec<Writer>, Begun), Failure> {
     let (ahead, begun) = channel(1);
     let at = &doing.scene.volume()?.at;
     let label = doing.step.label.as_str().replace(' ', "_");
@@ -64,9 +65,9 @@ pub(super) async fn prepare(
             let ended = doing.exec(node, &script).await?;
             ended
                 .success()
-                .map_err(|fault| fault.during(format!("prepare the writer on {node}")))?;
+                .map_err(|failure| failure.during(format!("prepare the writer on {node}")))?;
             doing.scene.opens(ledger);
-            Ok(Writer {
+            Ok::<_, Failure>(Writer {
                 node: node.clone(),
                 path,
                 folder,
@@ -92,7 +93,7 @@ pub(super) async fn write(
     doing: Doing<'_>,
     write: &Write,
     writers: Vec<Writer>,
-) -> Result<(), Fault> {
+) -> Result<(), Failure> {
     doing
         .scope
         .progress(None, format!("{} writing", writers.len()));
@@ -123,7 +124,7 @@ fn work(write: &Write) -> Work {
 }
 
 /// Gives the bytes that were acknowledged.
-async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Result<u64, Fault> {
+async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Result<u64, Failure> {
     let scene = doing.scene;
     let (ended, heard) = {
         let (node, release) = (writer.node.clone(), gate::release(&writer.folder));
@@ -148,13 +149,13 @@ async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Resul
                     break;
                 }
             }
-            Ok(())
+            Ok::<_, Failure>(())
         };
         timeout(LAST_LINE, rest).await.unwrap_or(Ok(()))?;
     }
     let Some(ledger) = scene.ledgers().remove(&writer.path) else {
         let path = &writer.path;
-        return Err(Fault::Lab(format!("the account of {path} is gone")));
+        return Err(Failure::internal(format!("the account of {path} is gone")));
     };
     sample(doing, &writer.node, &ledger);
     verdict(doing, &writer.node, &ledger, ended)?;
@@ -166,38 +167,55 @@ fn verdict(
     doing: Doing<'_>,
     node: &NodeName,
     ledger: &Ledger,
-    ended: Result<Ended, Fault>,
-) -> Result<(), Fault> {
+    ended: Result<Ended, Failure>,
+) -> Result<(), Failure> {
     let what = format!("write {} on {node}", ledger.path);
     let progress = ledger.progress();
     if let Some(absence) = doing.scene.absence(node) {
-        return match absence.cause {
-            cause @ Cause::Step(_) => {
+        return match &absence.cause {
+            AbsenceCause::Step(_) => {
+                let cause = absence.cause;
                 doing
                     .scope
                     .progress(Some(node), format!("{cause}; {progress}"));
                 Ok(())
             }
-            cause @ Cause::Fenced(_) => Err(Fault::Stack(format!("{what}: {cause}; {progress}"))),
+            AbsenceCause::Fenced(_) => {
+                let down = Failure::from(Cause::NodeDown {
+                    node: node.clone(),
+                    why: Some(absence.cause),
+                    failure: None,
+                });
+                Err(down.during(format!("{what}: {progress}")))
+            }
         };
     }
-    let ended = ended.map_err(|fault| fault.during(format!("{what}: {progress}")))?;
+    let ended = ended.map_err(|failure| failure.during(format!("{what}: {progress}")))?;
     if let Some(Ending::Error(said)) = ledger.ended() {
-        return Err(Fault::Stack(format!("{what}: error {said}; {progress}")));
+        let failed = Failure::from(Cause::WriteFailed {
+            what,
+            said: said.clone(),
+            progress,
+        });
+        return Err(failed.on(node));
     }
     ended
         .success()
-        .map_err(|fault| fault.during(format!("{what}: {progress}")))?;
+        .map_err(|failure| failure.during(format!("{what}: {progress}")))?;
     if ledger.ended() != Some(&Ending::Complete) || !ledger.is_complete() {
-        return Err(Fault::Lab(format!(
-            "{what}: it ended well, but by its journal {progress}"
-        )));
+        let text = format!("{what}: it ended well, but by its journal {progress}");
+        return Err(Failure::not_understood(text).on(node));
     }
     Ok(())
 }
 
 /// Takes a line in; `true`: it was the last.
-fn take(doing: Doing<'_>, meter: &Meter, writer: &mut Writer, line: &Line) -> Result<bool, Fault> {
+fn take(
+    doing: Doing<'_>,
+    meter: &Meter,
+    writer: &mut Writer,
+    line: &Line,
+) -> Result<bool, Failure> {
     let at = doing.scene.journal.seconds_at(line.at);
     let course = doing.scene.hears(&writer.path, at, &line.text)?;
     if course != Course::Ahead && writer.ahead.take().is_some() {

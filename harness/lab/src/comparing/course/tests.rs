@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use sanlab_record::{AcceleratorUse, Cost, Failure, HostUse, Measurement, Work};
+use sanlab_record::{AcceleratorUse, Cost, Failure, FailureKind, HostUse, Measurement, Work};
 use sanlab_report::comparison::Rules;
 use sanlab_report::measure::Measure;
 use sanlab_report::verdict::Verdict;
@@ -217,10 +217,11 @@ async fn no_pair_is_begun_that_the_budget_does_not_allow() {
 
 #[tokio::test]
 async fn a_run_that_does_not_pass_ends_it_and_is_named() {
-    let failure = Failure {
-        phase: "step write".to_owned(),
-        message: "dd: No space left on device".to_owned(),
-    };
+    let failure = Failure::new(
+        "step write",
+        FailureKind::CommandFailed,
+        "dd: No space left on device",
+    );
     let mut actor = Actor {
         outcomes: BTreeMap::from([(4, Outcome::Failed(failure))]),
         ..Actor::default()
@@ -238,10 +239,11 @@ async fn a_run_that_does_not_pass_ends_it_and_is_named() {
 
 #[tokio::test]
 async fn an_interruption_is_no_failure_of_a_run() {
-    let broken = Outcome::Broken(Failure {
-        phase: "step write".to_owned(),
-        message: "interrupted".to_owned(),
-    });
+    let broken = Outcome::Broken(Failure::new(
+        "step write",
+        FailureKind::Interrupted,
+        "interrupted",
+    ));
     let mut actor = Actor {
         outcomes: BTreeMap::from([(3, broken)]),
         cancel_at: Some(3),

@@ -115,8 +115,7 @@ async fn a_lost_block_is_named_with_node_leg_number_and_time() {
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "step verify"));
     insta::assert_snapshot!(message, @r"
-    acknowledged blocks are lost:
-    vix0, /dev/vdb at byte 1056768: block 2 of /mnt/nbdsan/vix1.journal (step write on vix1, acknowledged at 2.000 s): it is all zeros
+    1 of 4 acknowledged blocks of /mnt/nbdsan/vix1.journal read as zeros on vix0, /dev/vdb: 2 (the first at byte 1056768), acknowledged at 2.000 s
     ");
 }
 
@@ -136,9 +135,33 @@ async fn a_block_that_a_reader_sees_otherwise_is_named() {
     ];
     let played = play(steps, other).await;
     insta::assert_snapshot!(played.failure().2, @r"
-    acknowledged blocks are lost:
-    vix1, /mnt/nbdsan/vix0.journal: block 3 of /mnt/nbdsan/vix0.journal (step write on vix0, acknowledged at 2.500 s): in its place stands block 1 of vix0, seed 0
+    1 of 4 acknowledged blocks of /mnt/nbdsan/vix0.journal read as other blocks on vix1: 3, acknowledged at 2.500 s; the first: in its place stands block 1 of vix0, seed 0
     ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_lost_blocks_are_told_in_one_line_and_kept_in_the_record() {
+    let zeros = |node: &str, script: &str| {
+        (node == "vix1" && script.contains("--upto") && script.contains("vix0.journal"))
+            .then(|| {
+                let bad = |number: u64| format!("bad {number} {} it is all zeros\n", number * 4096);
+                let bad: String = (0..4).map(bad).collect();
+                Act::Say(1, format!("{bad}checked 4\n"), String::new())
+            })
+            .or(sound(node, script))
+    };
+    let steps = vec![
+        step("write", write(&["vix0"], false)),
+        step("verify", verify(&["vix0", "vix1"], false)),
+    ];
+    let played = play(steps, zeros).await;
+    insta::assert_snapshot!(played.failure().2, @"4 of 4 acknowledged blocks of /mnt/nbdsan/vix0.journal read as zeros on vix1: 0-3, acknowledged from 1.0 s to 2.5 s");
+    assert_eq!(played.kind(), (FailureKind::BlocksLost, None));
+    let [lost] = &played.recorded().lost_blocks[..] else {
+        panic!("{:?}", played.recorded());
+    };
+    assert_eq!((lost.node.as_str(), lost.count()), ("vix1", 4));
+    assert_eq!(lost.writer, "step write on vix0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -362,7 +385,9 @@ async fn a_writer_that_is_fenced_has_failed() {
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "step write"));
     assert!(
-        message.contains("it was fenced by vix0; 2 of 4 blocks"),
+        message.contains(
+            "2 of 4 blocks were acknowledged, the last at 1.500 s: it was fenced by vix0"
+        ),
         "{message}"
     );
 }
@@ -417,7 +442,7 @@ async fn a_fork_verifies_what_its_origin_wrote() {
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "step verify"));
     assert!(
-        message.contains("s of the run that kept the checkpoint): it is all zeros"),
+        message.ends_with(": 1, acknowledged at 1.500 s of the run that kept the checkpoint"),
         "{message}"
     );
     assert!(!played.asked.iter().any(|(_, script)| is_release(script)));

@@ -4,12 +4,10 @@ use futures_util::future::try_join_all;
 use sanlab_plan::{Action, NodeName, Target, Throughput, Tool};
 
 use super::{Worker, dd, done, fio};
-use crate::Fault;
+use crate::Failure;
+use crate::failure::Cause;
 use crate::scene::{Acknowledged, Content};
 use crate::step::Doing;
-
-/// How many differences a message names.
-const NAMED: usize = 8;
 
 /// Reads every worker's stretch back on every node that has it; `last` is the round that wrote last. Files that a later
 /// `check` reads on all nodes are left to that: it looks for the same bytes.
@@ -18,7 +16,7 @@ pub(super) async fn prove(
     throughput: &Throughput,
     workers: &[Worker],
     last: usize,
-) -> Result<(), Fault> {
+) -> Result<(), Failure> {
     doing.scope.progress(None, "read back");
     let sums = workers.iter().map(|worker| async move {
         let script = match throughput.tool {
@@ -29,7 +27,9 @@ pub(super) async fn prove(
         };
         let said = done(doing, worker, "hash what was written", &script).await?;
         let known = Known::parse(&said);
-        known.ok_or_else(|| Fault::Lab(format!("hash what {} wrote: it said {said}", worker.node)))
+        known.ok_or_else(|| {
+            Failure::not_understood(format!("hash what {} wrote: it said {said}", worker.node))
+        })
     });
     let known = try_join_all(sums).await?;
     acknowledge(doing, throughput, workers, &known);
@@ -47,11 +47,15 @@ pub(super) async fn prove(
                     different.extend(difference(reader, worker, &known.crc, &seen));
                 }
             }
-            Ok::<_, Fault>(different)
+            Ok::<_, Failure>(different)
         }
     });
-    let different = try_join_all(readers).await?.concat();
-    verdict(&different)
+    let found = try_join_all(readers).await?.concat();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what = "what was written is not there".to_owned();
+    Err(Cause::Differences { what, found }.into())
 }
 
 /// Whether a later step compares all files of the volume with what was acknowledged, on every node that has it.
@@ -103,12 +107,13 @@ async fn read(
     throughput: &Throughput,
     reader: &NodeName,
     worker: &Worker,
-) -> Result<String, Fault> {
+) -> Result<String, Failure> {
     let what = || format!("read {} on {reader}", worker.path);
     let ended = doing.exec(reader, &dd::look(throughput, worker)).await?;
-    let said = ended.success().map_err(|fault| fault.during(what()))?;
+    let said = ended.success().map_err(|failure| failure.during(what()))?;
     let known = Known::parse(&said);
-    let known = known.ok_or_else(|| Fault::Lab(format!("{}: it said {said}", what())))?;
+    let known =
+        known.ok_or_else(|| Failure::not_understood(format!("{}: it said {said}", what())))?;
     Ok(known.crc)
 }
 
@@ -151,21 +156,6 @@ fn difference(reader: &NodeName, worker: &Worker, expected: &str, seen: &str) ->
             "{reader}, {path} from byte {offset} on, the work of {node}: CRC and length {seen}, not {expected}"
         )
     })
-}
-
-fn verdict(different: &[String]) -> Result<(), Fault> {
-    if different.is_empty() {
-        return Ok(());
-    }
-    let named: Vec<&str> = different.iter().take(NAMED).map(String::as_str).collect();
-    let more = match different.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!("\nand {more} more"),
-    };
-    Err(Fault::Stack(format!(
-        "what was written is not there:\n{}{more}",
-        named.join("\n")
-    )))
 }
 
 #[cfg(test)]
