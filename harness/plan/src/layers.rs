@@ -11,6 +11,7 @@ pub(crate) mod ocfs2;
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
+use crate::ground::Ground;
 use crate::names::NodeName;
 use crate::read::At;
 use crate::roster::Roster;
@@ -26,19 +27,19 @@ fn impossible(size: &At<ByteSize>, what: &str) -> Diagnostic {
         .label("impossible size")
 }
 
-/// The size of a node's disk, if it is possible.
-fn check_disk(disk: Option<&At<ByteSize>>, mistakes: &mut Mistakes) -> Option<ByteSize> {
-    let disk = disk?;
+/// Whether a node's disk can be so large. Of one that cannot no device has a size.
+fn check_disk(disk: Option<&At<ByteSize>>, ground: &mut Ground<'_>, mistakes: &mut Mistakes) {
+    let Some(disk) = disk else { return };
     let (least, most) = DISKS;
     let help = if disk.value < least || disk.value > most {
         format!("give {least} to {most}")
     } else if !disk.bytes().is_multiple_of(PAGE) {
         "give a multiple of 4KiB, the guests' page".to_owned()
     } else {
-        return Some(disk.value);
+        return;
     };
+    ground.sized = false;
     mistakes.note(impossible(disk, "disk").help(help));
-    None
 }
 
 fn check_chunk(chunk: &At<ByteSize>, mistakes: &mut Mistakes) -> bool {

@@ -93,6 +93,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         network,
         nodes: roster.nodes,
         layers: tower.layers,
+        devices: tower.devices,
         steps,
         warnings: tower.warnings,
     })

@@ -4,6 +4,7 @@ use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::{self, Layer as Entry};
 use crate::plan::LayerKind;
 use crate::read::At;
+use crate::units::ByteSize;
 
 /// The layers as written, lowest first.
 pub(crate) struct Order<'a, 'd> {
@@ -29,6 +30,20 @@ impl<'d> Order<'_, 'd> {
             Entry::Nbd(nbd) => Some(nbd),
             _ => None,
         })
+    }
+
+    /// The largest disk that a layer asks of a node.
+    pub(crate) fn largest_disk(&self) -> Option<ByteSize> {
+        let disk = |kind: &&At<Entry>| {
+            match &kind.value {
+                Entry::Nbd(nbd) => nbd.disk.as_ref(),
+                Entry::Drbd(drbd) => drbd.disk.as_ref(),
+                Entry::Gnbd(gnbd) => gnbd.disk.as_ref(),
+                _ => None,
+            }
+            .map(|disk| disk.value)
+        };
+        self.kinds.iter().filter_map(|kind| disk(kind)).max()
     }
 
     pub(crate) fn check(&self, mistakes: &mut Mistakes) {

@@ -1,16 +1,19 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
+mod device;
 mod layer;
 mod parameters;
 mod step;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+pub use self::device::{BlockMap, DISK, Device, Leg};
 pub use self::layer::{
     Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
-    Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Storey, Striped,
-    Transport,
+    MultipathMap, Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Storey,
+    Striped, Transport,
 };
 pub use self::step::{
     AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
@@ -42,6 +45,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// The storage stack, lowest layer first.
     pub layers: Vec<Storey>,
+    /// The devices that all layers together give each node that they give something.
+    pub devices: BTreeMap<NodeName, Vec<Device>>,
     /// What is done once the layers are up.
     pub steps: Vec<Step>,
     /// What the scenario does wrong on purpose, with the numbers: time-outs that contradict each other. Empty as a rule.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::{Document, Layer as Entry};
-use crate::ground::{Device, Ground};
+use crate::ground::Ground;
 use crate::layers::membership::Clusters;
 use crate::layers::{drbd, gnbd, mapped, membership, nbd, o2cb, ocfs2};
-use crate::names::NodeName;
+use crate::names::{ClusterName, NodeName};
 use crate::order::Order;
-use crate::plan::{Layer, LayerKind, Storey};
+use crate::plan::{Device, Layer, LayerKind, Storey};
 use crate::read::At;
 use crate::roster::Roster;
 use crate::timeouts;
@@ -24,7 +24,9 @@ pub(crate) struct Tower {
     pub(crate) slots: Option<Span>,
     pub(crate) volume: Option<ByteSize>,
     /// What all layers together offer each node that they offer something.
-    devices: BTreeMap<NodeName, Vec<Device>>,
+    pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
+    /// The sizes of all devices are known.
+    sized: bool,
     /// Every layer was understood. If one was not, a layer that is missing here proves nothing.
     pub(crate) whole: bool,
     /// Time-outs that contradict each other on purpose.
@@ -51,9 +53,10 @@ impl Tower {
                 whole,
                 ..Self::default()
             },
-            ground: Ground::new(roster, whole),
+            ground: Ground::new(roster, order.largest_disk(), whole),
             clusters: Clusters::default(),
             resources: Vec::new(),
+            cluster: None,
             disk: order.find_nbd().and_then(|nbd| nbd.disk.as_ref()),
         };
         for kind in &kinds {
@@ -61,6 +64,7 @@ impl Tower {
             building.ground.sure &= built.is_some();
             building.tower.whole &= built.is_some();
         }
+        building.tower.sized = building.ground.sized;
         let holders = building.ground.holders();
         let offered = |name: &NodeName| (name.clone(), building.ground.devices(name).to_vec());
         building.tower.devices = holders.iter().map(offered).collect();
@@ -93,8 +97,8 @@ impl Tower {
     /// The size of the smallest of the devices of these nodes, if all are known.
     pub(crate) fn smallest_device(&self, on: &[NodeName]) -> Option<ByteSize> {
         let devices = on.iter().flat_map(|node| self.devices(node));
-        let sizes: Option<Vec<ByteSize>> = devices.map(|device| device.size).collect();
-        sizes.filter(|_| self.whole)?.into_iter().min()
+        let smallest = devices.map(Device::size).min();
+        smallest.filter(|_| self.whole && self.sized)
     }
 
     /// Whether a node has a layer of that kind.
@@ -111,6 +115,8 @@ struct Building<'d> {
     clusters: Clusters,
     /// Of the DRBD layers so far.
     resources: Vec<&'d At<crate::names::ResourceName>>,
+    /// Of `o2cb` below.
+    cluster: Option<ClusterName>,
     /// Of each NBD server.
     disk: Option<&'d At<ByteSize>>,
 }
@@ -147,15 +153,18 @@ impl<'d> Building<'d> {
                 (on, Layer::Md(md))
             }
             Entry::Striped(striped) => {
-                let on = ground.join(LayerKind::Striped, span, mistakes);
-                let striped = mapped::striped(striped, self.disk, mistakes)?;
+                let (on, striped) = mapped::striped(striped, span, self.disk, ground, mistakes)?;
                 (on, Layer::Striped(striped))
             }
             Entry::Linear(linear) => {
-                let on = ground.join(LayerKind::Linear, span, mistakes);
-                (on, Layer::Linear(mapped::linear(linear)?))
+                let (on, linear) = mapped::linear(linear, span, ground, mistakes)?;
+                (on, Layer::Linear(linear))
             }
-            Entry::O2cb(o2cb) => (Vec::new(), Layer::O2cb(o2cb::o2cb(o2cb, mistakes)?)),
+            Entry::O2cb(o2cb) => {
+                let o2cb = o2cb::o2cb(o2cb, mistakes)?;
+                self.cluster = Some(o2cb.cluster.clone());
+                (Vec::new(), Layer::O2cb(o2cb))
+            }
             Entry::Ocfs2(ocfs2) => {
                 let (on, ocfs2) = self.file_system(ocfs2, span, mistakes)?;
                 (on, Layer::Ocfs2(ocfs2))
@@ -173,11 +182,13 @@ impl<'d> Building<'d> {
     ) -> Option<(Vec<NodeName>, plan::Ocfs2)> {
         let on = self.ground.holders();
         self.check_device(&on, span, mistakes);
+        let device = self.ground.first_devices().first();
+        let sized = self.ground.sure && self.ground.sized;
         let size = match self.ground.first_devices() {
-            [device] if self.ground.sure => device.size,
+            [device] if sized => Some(device.size()),
             _ => None,
         };
-        let lowered = ocfs2::ocfs2(entry, size, mistakes);
+        let lowered = ocfs2::ocfs2(entry, size, device, self.cluster.as_ref(), mistakes);
         self.tower.slots = entry.slots.as_ref().map(|slots| slots.span.clone());
         self.tower.volume = size;
         self.tower.file_system = lowered.clone().map(|value| At {
@@ -190,31 +201,18 @@ impl<'d> Building<'d> {
     /// A file system is made on one device, the same on all nodes.
     fn check_device(&self, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
         let ground = &self.ground;
-        let Some((kind, place)) = ground.top.as_ref().filter(|_| ground.sure) else {
-            return;
-        };
-        let devices = ground.first_devices();
-        if !ground.check_paths(LayerKind::Ocfs2, span, mistakes) {
+        if !ground.sure || !ground.check_paths(LayerKind::Ocfs2, span, mistakes) {
             return;
         }
+        let devices = ground.first_devices();
         if devices.len() > 1 {
             mistakes.note(
                 Diagnostic::at(span, format!("`ocfs2` on {} disks", devices.len()))
                     .label("needs one device below")
                     .help(r#"join them with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#),
             );
-        } else if let Some(other) = on.iter().find(|node| {
-            ground.devices(node).first().map(|device| &device.disks)
-                != devices.first().map(|device| &device.disks)
-        }) {
-            mistakes.note(
-                Diagnostic::at(span, "`ocfs2` on different disks")
-                    .label(format!("`{}` and `{other}` would not see the same", on[0]))
-                    .also(place, format!("`{kind}` is right below"))
-                    .help(
-                        "put a layer between that gives all nodes the same disks, such as `gnbd`",
-                    ),
-            );
+        } else {
+            ground.check_same(LayerKind::Ocfs2, on, span, mistakes);
         }
     }
 }

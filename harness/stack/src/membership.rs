@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Membership, NodeName, Transport};
+use sanlab_plan::{Membership, NodeName, Storey, Transport};
 
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
@@ -69,6 +69,15 @@ pub(crate) struct Cluster {
     pub(crate) plan: Membership,
     /// Every node that is ever a member.
     pub(crate) on: Vec<NodeName>,
+}
+
+impl Cluster {
+    pub(crate) fn new(membership: &Membership, storey: &Storey) -> Self {
+        Self {
+            plan: membership.clone(),
+            on: storey.on.clone(),
+        }
+    }
 }
 
 impl Layer for Cluster {

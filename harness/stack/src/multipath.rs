@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Grouping, Multipath, NoPath, NodeName, Selector};
+use sanlab_plan::{Grouping, Layer as Planned, Multipath, NoPath, NodeName, Plan, Selector};
 
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
@@ -44,25 +44,8 @@ const PATHS: &str = "dmsetup status --target multipath | awk '\n\
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Maps {
     pub(crate) plan: Multipath,
-    /// In the order of the exports.
-    pub(crate) each: Vec<Map>,
     /// The time-out of the exports below.
     pub(crate) timeout: Duration,
-}
-
-/// A map, called like the uid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Map {
-    pub(crate) uid: u32,
-    pub(crate) sectors: u64,
-    /// The imported devices.
-    pub(crate) paths: Vec<String>,
-}
-
-impl Map {
-    pub(crate) fn device(&self) -> String {
-        format!("/dev/mapper/{}", self.uid)
-    }
 }
 
 /// That `node` has so many paths in all maps together.
@@ -77,6 +60,17 @@ pub(crate) fn sees(node: &NodeName, active: u32, failed: u32, deadline: Duration
 }
 
 impl Maps {
+    pub(crate) fn new(multipath: &Multipath, plan: &Plan) -> Self {
+        let timeout = plan.layers.iter().find_map(|storey| match &storey.layer {
+            Planned::Gnbd(gnbd) => Some(gnbd.timeout),
+            _ => None,
+        });
+        Self {
+            plan: multipath.clone(),
+            timeout: timeout.unwrap_or_default(),
+        }
+    }
+
     /// multipath.conf. Always `queue_mode bio`: the request-based kind dispatches under RCU, where nbd's driver sleeps.
     fn config(&self) -> String {
         let Multipath {
@@ -84,6 +78,7 @@ impl Maps {
             grouping,
             no_path,
             polling,
+            ..
         } = &self.plan;
         let selector = match selector {
             Selector::RoundRobin => "round-robin",
@@ -174,8 +169,11 @@ impl Layer for Maps {
     }
 
     fn title(&self) -> String {
-        let paths: usize = self.each.iter().map(|map| map.paths.len()).sum();
-        format!("multipath with {} maps of {paths} paths", self.each.len())
+        let paths: usize = self.plan.maps.iter().map(|map| map.paths.len()).sum();
+        format!(
+            "multipath with {} maps of {paths} paths",
+            self.plan.maps.len()
+        )
     }
 
     fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
@@ -201,7 +199,7 @@ impl Layer for Maps {
             paths() { dmsetup status \"$1\" | awk '{ for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+:[0-9]+$/ && $(i + 1) == \"A\") n++ } END { print n + 0 }'; }\n"
             .to_owned();
         let mut lines = Vec::new();
-        for map in &self.each {
+        for map in &self.plan.maps {
             let names: Vec<&str> = map
                 .paths
                 .iter()
@@ -218,13 +216,13 @@ impl Layer for Maps {
                  echo \"{uid} $(blockdev --getsz {device}) $active\"\n",
                 names.join(" "),
                 uid = map.uid,
-                device = map.device(),
+                device = map.device.path,
             );
-            lines.push(format!("{} {} all", map.uid, map.sectors));
+            lines.push(format!("{} {} all", map.uid, map.device.sectors));
         }
         vec![Probe {
             node: node.clone(),
-            title: format!("{} maps have all their paths", self.each.len()),
+            title: format!("{} maps have all their paths", self.plan.maps.len()),
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
@@ -241,7 +239,7 @@ impl Layer for Maps {
             done\n\
             export DM_DISABLE_UDEV=1\n"
             .to_owned();
-        for map in &self.each {
+        for map in &self.plan.maps {
             let _ = writeln!(
                 text,
                 "if dmsetup info {0} >/dev/null 2>&1; then run dmsetup remove --retry {0}; fi",

@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Nbd, NbdServer, NodeName};
+use sanlab_plan::{DISK, Nbd, NbdServer, NodeName};
 
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
-use crate::legs::DISK;
 use crate::script::script;
 use crate::topology::Topology;
 
@@ -46,8 +45,8 @@ impl Layer for Nbd {
     }
 
     fn probes(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Probe> {
-        let count = topology.exporters().count();
-        let sectors = self.disk.bytes() / 512;
+        let count = self.devices.len();
+        let sectors = self.devices.first().map_or(0, |device| device.sectors);
         let mut lines: Vec<String> = (0..count).map(|n| format!("nbd{n} {sectors}")).collect();
         let mut text = format!(
             "for n in {}; do\n\

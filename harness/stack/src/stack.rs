@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Awaited, LayerKind, NodeName, WaitFor};
+use sanlab_plan::{Awaited, BlockMap, Device, LayerKind, NodeName, WaitFor};
 
 use crate::drbd::Resource;
 use crate::layer::{Hot, Layer, Probe, Stage, Work};
-use crate::legs::{Legs, Place};
-use crate::mapping::Device;
 use crate::membership::Cluster;
 use crate::multipath;
 use crate::topology::Topology;
@@ -40,7 +38,7 @@ pub(crate) struct Watched {
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) resources: Vec<Resource>,
     /// Where the volume's bytes are.
-    pub(crate) place: Option<Place>,
+    pub(crate) blocks: Option<BlockMap>,
 }
 
 impl Placed {
@@ -266,8 +264,8 @@ impl Stack {
     }
 
     /// Where the bytes of the volume lie on the nodes' own disks, if that can be told.
-    pub fn legs(&self) -> Option<Legs> {
-        self.watched.place.clone().map(Legs)
+    pub fn legs(&self) -> Option<&BlockMap> {
+        self.watched.blocks.as_ref().filter(|it| it.is_known())
     }
 
     /// Takes everything down on `there`, topmost first: unmounts the volume on `mounted`, then each layer.

@@ -18,7 +18,7 @@ use crate::{Exit, LabError, host, scenario};
 /// Shows nodes, memory, layers, steps and the accelerator that this host would use.
 pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
     let plan = scenario::load(file)?;
-    print(&describe(&plan)?)?;
+    print(&describe(&plan))?;
     let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
     for arch in archs {
         let arch_of_vm = host::vm_arch(arch);
@@ -32,7 +32,7 @@ pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result
     Ok(Exit::Success)
 }
 
-fn describe(plan: &Plan) -> Result<String, LabError> {
+fn describe(plan: &Plan) -> String {
     let mut text = format!("{} ({})\n\n", plan.name, plan.source.display());
     let mut facts = |word: &str, fact: &str| {
         // Writing to a String cannot fail.
@@ -102,7 +102,7 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
         ]);
     }
     let mut layers = Table::new(&[">no", "layer", "what", "on"]);
-    for (number, (storey, title)) in plan.layers.iter().zip(titles(plan)?).enumerate() {
+    for (number, (storey, title)) in plan.layers.iter().zip(titles(plan)).enumerate() {
         layers.row([
             (number + 1).to_string(),
             storey.layer.kind().to_string(),
@@ -135,12 +135,12 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  wrong on purpose: {warning}");
     }
-    Ok(text)
+    text
 }
 
-fn titles(plan: &Plan) -> Result<Vec<String>, LabError> {
-    let stack = sanlab_stack::compose(plan)?;
-    Ok(stack.layers().iter().map(|layer| layer.title()).collect())
+fn titles(plan: &Plan) -> Vec<String> {
+    let stack = sanlab_stack::compose(plan);
+    stack.layers().iter().map(|layer| layer.title()).collect()
 }
 
 /// Nodes by name, unless they are all.

@@ -6,9 +6,9 @@ use super::membership::at_start;
 use super::{Limits, check_disk, plain, sorted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document;
-use crate::ground::{Device, Ground};
+use crate::ground::Ground;
 use crate::names::{NodeName, ResourceName};
-use crate::plan::{Drbd, LayerKind, Primaries};
+use crate::plan::{BlockMap, Device, Drbd, LayerKind, Primaries};
 use crate::read::At;
 
 /// The limits of `ping-timeout`, which counts tenths of seconds.
@@ -43,7 +43,7 @@ pub(crate) fn drbd<'d>(
         }
         before.push(resource);
     }
-    let size = check_disk(layer.disk.as_ref(), mistakes);
+    check_disk(layer.disk.as_ref(), ground, mistakes);
     let list = layer.on.as_ref()?;
     let on = sorted(ground.roster, ground.roster.expand(list, mistakes)?);
     if on.len() != 2 {
@@ -78,9 +78,12 @@ pub(crate) fn drbd<'d>(
         Primaries::Both => &on[..],
         Primaries::First => &on[..1],
     };
+    let disk = layer.disk.as_ref().map_or(0, |disk| disk.bytes() / 512);
     let device = Device {
-        minor: Some(minor),
-        ..Device::new(size, ground.new_disk())
+        path: format!("/dev/drbd{minor}"),
+        sectors: without_metadata(disk),
+        uid: Some(u32::from(minor)),
+        blocks: BlockMap::Copies(plain(&on).into_iter().map(BlockMap::Disk).collect()),
     };
     ground.add(
         (LayerKind::Drbd, span),
@@ -96,8 +99,16 @@ pub(crate) fn drbd<'d>(
         sync: layer.sync.as_ref()?.value,
         ping_interval: layer.ping_interval.as_ref()?.value,
         ping_timeout: layer.ping_timeout.as_ref()?.value,
+        device,
     };
     Some((plain(&on), drbd))
+}
+
+/// What DRBD 8.4 leaves of a disk of so many sectors: at its end lie the superblock (8 sectors), the activity log (64), and
+/// the bitmap, of which each sector stands for 16 MiB, in whole 4 KiB.
+fn without_metadata(disk: u64) -> u64 {
+    let bitmap = disk.div_ceil(32768).next_multiple_of(8);
+    (disk / 8 * 8).saturating_sub(bitmap + 64 + 8)
 }
 
 /// DRBD stands on the node's own disk.
@@ -117,4 +128,18 @@ fn check_bottom(node: &At<NodeName>, ground: &Ground<'_>, mistakes: &mut Mistake
         .also(place, "offers a device already")
         .help(format!("move the `drbd` layer before `{kind}`")),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_device_is_as_long_as_drbd_makes_it() {
+        // Seen in guests: 256 MiB gave 524200 sectors.
+        let mib = |mib: u64| super::without_metadata(mib << 11);
+        assert_eq!(mib(256), 524_200);
+        assert_eq!(mib(64), 131_072 - 80);
+        // A bitmap of 64 sectors, one for each 16 MiB.
+        assert_eq!(mib(1024), 2_097_152 - 64 - 72);
+        assert_eq!(super::without_metadata(8), 0);
+    }
 }

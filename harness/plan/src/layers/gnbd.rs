@@ -6,11 +6,10 @@ use super::membership::{Clusters, at_start};
 use super::{Limits, check_disk, check_port, plain, sorted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document;
-use crate::ground::{Device, Ground};
+use crate::ground::Ground;
 use crate::names::NodeName;
-use crate::plan::{Export, Gnbd, LayerKind};
+use crate::plan::{Device, Export, Gnbd, LayerKind};
 use crate::read::At;
-use crate::units::ByteSize;
 
 /// The servers' word for none given.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,24 +28,16 @@ pub(crate) fn gnbd(
     Limits::seconds(1, 3600).check("timeout", layer.timeout.as_ref(), mistakes);
     Limits::seconds(0, 3600).check("fail_fast", layer.fail_fast.as_ref(), mistakes);
     check_cached(layer, mistakes);
-    let size = check_disk(layer.disk.as_ref(), mistakes);
+    check_disk(layer.disk.as_ref(), ground, mistakes);
     let servers = servers(layer, span, ground, mistakes);
     let clients = clients(layer, span, servers.as_deref(), ground, mistakes);
     let (servers, clients) = (servers?, clients?);
-    let devices = exported(layer, size, &servers, ground, mistakes)?;
-    let exports = exports(layer, &servers, &devices, mistakes)?;
+    let devices = exported(layer, &servers, ground, mistakes)?;
+    let exports = exports(layer, &servers, devices, mistakes)?;
     check_caches(layer, &servers, &exports, mistakes);
     let membership = membership(layer, span, &servers, &clients, clusters, ground, mistakes);
 
-    let imported: Vec<Device> = devices
-        .iter()
-        .zip(&exports)
-        .map(|(device, export)| Device {
-            minor: None,
-            uid: Some(export.uid),
-            ..device.clone()
-        })
-        .collect();
+    let imported: Vec<Device> = exports.iter().map(Export::imported).collect();
     ground.replace(
         (LayerKind::Gnbd, span),
         plain(&clients)
@@ -179,7 +170,6 @@ fn clients(
 /// What each server exports.
 fn exported(
     layer: &document::Gnbd,
-    size: Option<ByteSize>,
     servers: &[At<NodeName>],
     ground: &mut Ground<'_>,
     mistakes: &mut Mistakes,
@@ -193,7 +183,7 @@ fn exported(
                 span: disk.span.clone(),
             };
             ground.take_disk(&from, LayerKind::Gnbd, mistakes);
-            devices.push(Device::new(size, ground.new_disk()));
+            devices.push(ground.own_disk(name));
             continue;
         }
         match ground.devices(name) {
@@ -225,17 +215,17 @@ fn exported(
     (devices.len() == servers.len()).then_some(devices)
 }
 
-/// Names and uids. The uid of a DRBD is its number; other disks are counted.
+/// Names and uids. The uid of a DRBD is its minor; other disks are counted.
 fn exports(
     layer: &document::Gnbd,
     servers: &[At<NodeName>],
-    devices: &[Device],
+    devices: Vec<Device>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<Export>> {
     let form = layer.export.as_ref()?;
     let mut exports: Vec<Export> = Vec::new();
     let mut right = true;
-    for (at, (server, device)) in servers.iter().zip(devices).enumerate() {
+    for (server, source) in servers.iter().zip(devices) {
         let node = server.value.as_str();
         let suffix = node.trim_start_matches(|c: char| c.is_ascii_lowercase());
         let name = form.replace("{node}", node).replace("{suffix}", suffix);
@@ -269,12 +259,12 @@ fn exports(
                     ),
             );
         }
-        let counted = devices.iter().position(|other| other.disks == device.disks);
-        let uid = device.minor.map_or_else(
-            || u32::try_from(counted.unwrap_or(at)).unwrap_or_default(),
-            u32::from,
-        );
-        exports.push(Export { name, uid });
+        let same = |export: &Export| export.source.blocks == source.blocks;
+        let counted = exports.iter().position(same).unwrap_or(exports.len());
+        let uid = source
+            .uid
+            .unwrap_or_else(|| u32::try_from(counted).unwrap_or_default());
+        exports.push(Export { name, uid, source });
     }
     right.then_some(exports)
 }

@@ -3,9 +3,9 @@
 use super::{PAGE, check_disk, check_port, impossible};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document;
-use crate::ground::{Device, Ground};
+use crate::ground::Ground;
 use crate::names::NodeName;
-use crate::plan::{Joins, LayerKind, Nbd, NbdServer};
+use crate::plan::{BlockMap, Device, Joins, LayerKind, Nbd, NbdServer};
 use crate::read::At;
 
 /// The layer, and its nodes: all.
@@ -22,18 +22,24 @@ pub(crate) fn nbd(
             mistakes.note(impossible(block, "block size").help("give 512B, 1KiB, 2KiB or 4KiB"));
         }
     }
-    let size = check_disk(disk, mistakes);
+    check_disk(disk, ground, mistakes);
     check_port(port, mistakes);
     check_filters(layer, mistakes);
     let mut devices = Vec::new();
     let exporters = ground.roster.nodes.iter();
-    for node in exporters.filter(|node| node.joins == Joins::AtStart) {
+    let exporters = exporters.filter(|node| node.joins == Joins::AtStart);
+    for (number, node) in exporters.enumerate() {
         let name = At {
             value: node.name.clone(),
             span: span.clone(),
         };
         ground.take_disk(&name, LayerKind::Nbd, mistakes);
-        devices.push(Device::new(size, ground.new_disk()));
+        devices.push(Device {
+            path: format!("/dev/nbd{number}"),
+            sectors: disk.map_or(0, |disk| disk.bytes() / 512),
+            uid: None,
+            blocks: BlockMap::Disk(node.name.clone()),
+        });
     }
     let on = ground.all();
     let offers: Vec<_> = on
@@ -48,6 +54,7 @@ pub(crate) fn nbd(
         block_size: layer.block_size.as_ref()?.value,
         filters: words(layer.filters.as_ref())?,
         options: words(layer.options.as_ref())?,
+        devices,
     };
     Some((on, nbd))
 }

@@ -3,16 +3,19 @@
 use super::impossible;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document;
-use crate::plan::Ocfs2;
+use crate::names::ClusterName;
+use crate::plan::{Device, Ocfs2};
 use crate::units::ByteSize;
 
 /// mkfs.ocfs2 refuses less.
 const LEAST_JOURNAL: ByteSize = ByteSize::from_mib(4);
 
-/// `volume`: the size of the device below, when it is known.
+/// `volume`: its size, when it is known. `device` and `cluster` are those below.
 pub(crate) fn ocfs2(
     layer: &document::Ocfs2,
     volume: Option<ByteSize>,
+    device: Option<&Device>,
+    cluster: Option<&ClusterName>,
     mistakes: &mut Mistakes,
 ) -> Option<Ocfs2> {
     if let Some(slots) = &layer.slots
@@ -83,5 +86,7 @@ pub(crate) fn ocfs2(
             .collect(),
         journal: layer.journal.as_ref()?.value,
         mount: layer.mount.as_ref()?.value,
+        device: device?.clone(),
+        cluster: cluster?.clone(),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::device::Device;
 use crate::names::{ClusterName, GuestPath, NodeName, ResourceName, VolumeName};
 use crate::units::ByteSize;
 
@@ -155,6 +156,8 @@ pub struct Drbd {
     pub ping_interval: Duration,
     /// `ping-timeout`: then it is dead when it has not answered for so long. Tenths of seconds.
     pub ping_timeout: Duration,
+    /// What both nodes make of their disks.
+    pub device: Device,
 }
 
 /// The nodes of a DRBD pair that are primary.
@@ -206,6 +209,19 @@ pub struct Export {
     pub name: String,
     /// Equal for all exports of one disk: multipath puts those together.
     pub uid: u32,
+    /// The server's device.
+    pub source: Device,
+}
+
+impl Export {
+    /// The device on clients.
+    pub fn imported(&self) -> Device {
+        Device {
+            path: format!("/dev/gnbd/{}", self.name),
+            uid: Some(self.uid),
+            ..self.source.clone()
+        }
+    }
 }
 
 /// dm-multipath, run by multipathd: one map for each uid of the GNBD exports below, named after it.
@@ -219,6 +235,19 @@ pub struct Multipath {
     pub no_path: NoPath,
     /// The time between looks at a path, whole seconds.
     pub polling: Duration,
+    /// In the order of the exports.
+    pub maps: Vec<MultipathMap>,
+}
+
+/// All paths to one disk as one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultipathMap {
+    /// Of the exports, and the map's name.
+    pub uid: u32,
+    /// What it makes of them.
+    pub device: Device,
+    /// The imported devices.
+    pub paths: Vec<String>,
 }
 
 /// dm-multipath's path selector.
@@ -259,6 +288,16 @@ pub struct Md {
     pub level: RaidLevel,
     /// Bytes on one device before the next one's turn, for level 0.
     pub chunk: ByteSize,
+    /// What it stands on.
+    pub below: Vec<Device>,
+    /// What it makes of that.
+    pub device: Device,
+}
+
+impl Md {
+    /// Where the data begins on each device, in sectors of 512 bytes, behind the superblock: 1 MiB, mdadm's own choice for
+    /// metadata 1.2 on small disks, and said to it, so that sizes can be computed.
+    pub const DATA_OFFSET: u64 = 2048;
 }
 
 /// Levels of software RAID.
@@ -285,6 +324,8 @@ pub struct Nbd {
     pub filters: Vec<String>,
     /// `KEY=VALUE` words for nbdkit's filters: `delay-write=2ms`, `rate=80M`, ...
     pub options: Vec<String>,
+    /// What every node imports: one of each node that is there from the start, in the order of their numbers.
+    pub devices: Vec<Device>,
 }
 
 /// NBD server program.
@@ -303,6 +344,10 @@ pub struct Striped {
     pub name: VolumeName,
     /// Bytes on one device before the next one's turn; a power of two, at least 4 KiB.
     pub chunk: ByteSize,
+    /// What it stands on.
+    pub below: Vec<Device>,
+    /// What it makes of that.
+    pub device: Device,
 }
 
 /// `dmsetup create` with the `linear` target.
@@ -310,6 +355,10 @@ pub struct Striped {
 pub struct Linear {
     /// Name under `/dev/mapper`.
     pub name: VolumeName,
+    /// What it stands on.
+    pub below: Vec<Device>,
+    /// What it makes of that.
+    pub device: Device,
 }
 
 /// OCFS2's in-kernel membership: cluster.conf and the o2cb service.
@@ -342,4 +391,8 @@ pub struct Ocfs2 {
     pub journal: ByteSize,
     /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
     pub mount: bool,
+    /// The device that it is made on.
+    pub device: Device,
+    /// The cluster of `o2cb` that guards it.
+    pub cluster: ClusterName,
 }

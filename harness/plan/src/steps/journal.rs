@@ -4,7 +4,7 @@ use super::Walk;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document;
 use crate::names::StepLabel;
-use crate::plan::{LayerKind, Verify, Write};
+use crate::plan::{Verify, Write};
 use crate::topology::{Background, Must};
 use crate::writes;
 
@@ -41,7 +41,8 @@ impl Walk<'_> {
                     .help(r#"put a step `write = { of = "{node}.journal", bs = "64KiB", count = 500 }` before it"#),
             );
         }
-        let mirrored = self.topology.tower.storey(LayerKind::Md).is_some();
+        let volume = self.topology.tower.file_system.as_ref();
+        let mirrored = volume.is_some_and(|volume| !volume.device.blocks.is_known());
         if let Some(legs) = entry.legs.as_ref().filter(|legs| legs.value && mirrored) {
             self.mistakes.note(
                 Diagnostic::at(&legs.span, "copies below `md` cannot be found")

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::{NodeName, Verify};
-use sanlab_stack::Legs;
+use sanlab_plan::{BlockMap, NodeName, Verify};
 
 use super::Doing;
 use crate::Fault;
@@ -42,7 +41,7 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fau
     let mut losses: Vec<Loss> = try_join_all(readers).await?.concat();
     if verify.legs {
         match scene.stack.legs() {
-            Some(legs) => losses.extend(on_legs(doing, verify, &legs, &ledgers).await?),
+            Some(legs) => losses.extend(on_legs(doing, verify, legs, &ledgers).await?),
             None => doing
                 .scope
                 .progress(None, "where copies lie cannot be told of these layers"),
@@ -99,7 +98,7 @@ async fn read(doing: Doing<'_>, node: &NodeName, ledgers: &[Ledger]) -> Result<V
 async fn on_legs(
     doing: Doing<'_>,
     verify: &Verify,
-    legs: &Legs,
+    legs: &BlockMap,
     ledgers: &[Ledger],
 ) -> Result<Vec<Loss>, Fault> {
     let Some(reader) = verify.on.first() else {

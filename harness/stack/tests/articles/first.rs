@@ -1,63 +1,37 @@
 //! What the stack would do in the article's fleet: vix0 to vix3, and vc that joins later.
 
-use std::time::Duration;
+use sanlab_plan::NodeName;
+use sanlab_stack::{Stack, compose};
 
-use sanlab_plan::{
-    ByteSize, ClusterName, GuestPath, Layer, Linear, Nbd, NbdServer, NodeName, O2cb, Ocfs2,
-    Striped, VolumeName,
-};
-use sanlab_stack::{Stack, StackError, compose};
+use crate::ground::{name, planned, show, show_all};
 
-use crate::ground::{name, plan, show, show_all};
+const NODES: &str = r#"
+[nodes]
+vix0 = { arch = "x86_64" }
+"vix[1-3]" = { arch = "x86" }
+vc = { arch = "x86", joins = "later" }
+"#;
 
-fn nbd(server: NbdServer) -> Layer {
-    Layer::Nbd(Nbd {
-        disk: ByteSize::from_mib(1024),
-        port: 4300,
-        server,
-        block_size: ByteSize::from_bytes(4096),
-        filters: Vec::new(),
-        options: Vec::new(),
-    })
-}
+const STEPS: &str = r#"
+[[step]]
+add_node = { node = "vc", mount = false }
+"#;
 
-fn striped() -> Layer {
-    let name = VolumeName::parse("nbdsan").expect("valid");
-    Layer::Striped(Striped {
-        name,
-        chunk: ByteSize::from_bytes(16 << 10),
-    })
-}
+const NBD: &str = r#"nbd = { disk = "1GiB" }"#;
+const STRIPED: &str = r#"striped = { name = "nbdsan" }"#;
+const O2CB: &str = r#"o2cb = { cluster = "nbdsan" }"#;
+const OCFS2: &str = r#"ocfs2 = { slots = 5, at = "/mnt/nbdsan" }"#;
 
-fn o2cb() -> Layer {
-    Layer::O2cb(O2cb {
-        cluster: ClusterName::parse("nbdsan").expect("valid"),
-        port: 7777,
-        heartbeat_threshold: 31,
-        idle_timeout: Duration::from_secs(30),
-        keepalive_delay: Duration::from_secs(2),
-        reconnect_delay: Duration::from_secs(2),
-    })
-}
-
-fn ocfs2(mount: bool) -> Layer {
-    Layer::Ocfs2(Ocfs2 {
-        slots: 5,
-        at: GuestPath::parse("/mnt/nbdsan").expect("valid"),
-        features: Vec::new(),
-        journal: ByteSize::from_mib(8),
-        mount,
-    })
+fn stack(layers: &[&str]) -> Stack {
+    let layers: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("[[layer]]\n{layer}"))
+        .collect();
+    compose(&planned(NODES, &layers.join("\n"), STEPS))
 }
 
 fn article() -> Stack {
-    compose(&plan(vec![
-        nbd(NbdServer::Nbdkit),
-        striped(),
-        o2cb(),
-        ocfs2(true),
-    ]))
-    .expect("fits")
+    stack(&[NBD, STRIPED, O2CB, OCFS2])
 }
 
 fn old_nodes() -> [NodeName; 4] {
@@ -111,30 +85,21 @@ fn state() {
 
 #[test]
 fn the_articles_own_server() {
-    let stack = compose(&plan(vec![nbd(NbdServer::NbdServer)])).expect("fits");
+    let stack = stack(&[r#"nbd = { disk = "1GiB", server = "nbd-server" }"#]);
     insta::assert_snapshot!("up_nbd_server", show(&stack.up()[0]));
 }
 
 #[test]
 fn filters_stand_before_the_plugin_and_options_after_its_file() {
-    let Layer::Nbd(plain) = nbd(NbdServer::Nbdkit) else {
-        unreachable!()
-    };
-    let slow = Layer::Nbd(Nbd {
-        filters: vec!["log".to_owned(), "delay".to_owned()],
-        options: vec!["logfile=/tmp/log".to_owned(), "delay-write=2ms".to_owned()],
-        ..plain
-    });
-    let stack = compose(&plan(vec![slow])).expect("fits");
-    insta::assert_snapshot!("up_nbd_filters", show(&stack.up()[0]));
+    let filters =
+        r#"filters = ["log", "delay"], options = ["logfile=/tmp/log", "delay-write=2ms"]"#;
+    let slow = format!(r#"nbd = {{ disk = "1GiB", {filters} }}"#);
+    insta::assert_snapshot!("up_nbd_filters", show(&stack(&[&slow]).up()[0]));
 }
 
 #[test]
 fn linear() {
-    let layer = Layer::Linear(Linear {
-        name: VolumeName::parse("nbdsan").expect("valid"),
-    });
-    let stack = compose(&plan(vec![nbd(NbdServer::Nbdkit), layer])).expect("fits");
+    let stack = stack(&[NBD, r#"linear = { name = "nbdsan" }"#]);
     insta::assert_snapshot!("up_linear", show(&stack.up()[1]));
 }
 
@@ -144,46 +109,17 @@ fn the_topmost_device_is_the_one_below_the_file_system() {
     assert_eq!(stack.top_device(&there[0]), Some("/dev/mapper/nbdsan"));
     assert_eq!(stack.top_device(&name("vc")), Some("/dev/mapper/nbdsan"));
     assert!(stack.share_device(&there[0], &name("vc")));
-    let several = compose(&plan(vec![nbd(NbdServer::Nbdkit)])).expect("fits");
+    let several = self::stack(&[NBD]);
     assert_eq!(several.top_device(&there[0]), None);
     assert!(!several.share_device(&there[0], &there[1]));
-    let none = compose(&plan(Vec::new())).expect("fits");
+    let none = self::stack(&[]);
     assert_eq!(none.top_device(&there[0]), None);
 }
 
 #[test]
 fn a_volume_left_to_mount_steps_is_not_mounted() {
-    let stack = compose(&plan(vec![
-        nbd(NbdServer::Nbdkit),
-        striped(),
-        o2cb(),
-        ocfs2(false),
-    ]))
-    .expect("fits");
+    let ocfs2 = OCFS2.replace(" }", ", mount = false }");
+    let stack = stack(&[NBD, STRIPED, O2CB, &ocfs2]);
     let kinds: Vec<&str> = stack.up().iter().map(|work| work.kind).collect();
     assert_eq!(kinds, ["nbd", "striped", "o2cb", "ocfs2"]);
-}
-
-#[test]
-fn layers_that_do_not_fit() {
-    let error = |layers| compose(&plan(layers)).expect_err("does not fit");
-    assert_eq!(
-        error(vec![striped()]),
-        StackError::NothingBelow { layer: "striped" }
-    );
-    assert_eq!(
-        error(vec![o2cb(), ocfs2(true)]),
-        StackError::NothingBelow { layer: "ocfs2" }
-    );
-    assert_eq!(
-        error(vec![nbd(NbdServer::Nbdkit), o2cb(), ocfs2(true)]),
-        StackError::ManyBelow {
-            layer: "ocfs2",
-            count: 4
-        }
-    );
-    assert_eq!(
-        error(vec![nbd(NbdServer::Nbdkit), striped(), ocfs2(true)]),
-        StackError::NoCluster
-    );
 }

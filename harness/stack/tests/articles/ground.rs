@@ -1,58 +1,21 @@
-//! Plans made by hand, and stacks shown as text.
+//! Plans from text, and stacks shown as text.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
-use sanlab_plan::{
-    Arch, ByteSize, ImageName, Joins, Layer, Network, NicModel, Node, NodeName, Plan, Storey, Tier,
-};
+use sanlab_plan::{NodeName, Plan, parse};
 use sanlab_stack::{Stage, Work};
 
 pub(crate) fn name(text: &str) -> NodeName {
     NodeName::parse(text).expect("valid")
 }
 
-pub(crate) fn node(number: u8, text: &str, arch: Arch, joins: Joins) -> Node {
-    Node {
-        name: name(text),
-        number,
-        arch,
-        nic: NicModel::VirtioNet,
-        memory: ByteSize::from_mib(384),
-        cpus: 1,
-        joins,
-    }
-}
-
-/// The first article's fleet, with these layers on all nodes.
-pub(crate) fn plan(layers: Vec<Layer>) -> Plan {
-    let nodes = vec![
-        node(0, "vix0", Arch::X86_64, Joins::AtStart),
-        node(1, "vix1", Arch::X86, Joins::AtStart),
-        node(2, "vix2", Arch::X86, Joins::AtStart),
-        node(3, "vix3", Arch::X86, Joins::AtStart),
-        node(4, "vc", Arch::X86, Joins::Later),
-    ];
-    let on: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
-    let storey = |layer| Storey {
-        on: on.clone(),
-        layer,
-    };
-    Plan {
-        name: "article".to_owned(),
-        id: "article".to_owned(),
-        source: PathBuf::from("article.toml"),
-        tier: Tier::Default,
-        fresh: false,
-        image: ImageName::parse("debian-bookworm").expect("valid"),
-        network: Network {
-            mtu: None,
-            capture: Vec::new(),
-        },
-        nodes,
-        layers: layers.into_iter().map(storey).collect(),
-        steps: Vec::new(),
-        warnings: Vec::new(),
+/// A scenario with these nodes, layers and steps.
+pub(crate) fn planned(nodes: &str, layers: &str, steps: &str) -> Plan {
+    let text = format!("name = \"an article\"\n{nodes}\n{layers}\n{steps}");
+    match parse(Path::new("article.toml"), &text) {
+        Ok(plan) => plan,
+        Err(mistakes) => panic!("{}", mistakes.render(false)),
     }
 }
 

@@ -1,16 +1,13 @@
 //! What the stack would do in the second article's fleet: two pairs of storages, two clients, and one that joins later.
 
-use std::path::Path;
 use std::time::Duration;
 
-use sanlab_plan::{Awaited, ClusterName, LayerKind, NodeName, Plan, ResourceName, WaitFor, parse};
-use sanlab_stack::{Stack, StackError, compose};
+use sanlab_plan::{Awaited, ClusterName, LayerKind, NodeName, ResourceName, WaitFor};
+use sanlab_stack::{Stack, compose};
 
-use crate::ground::{name, show, show_all};
+use crate::ground::{name, planned, show, show_all};
 
 const NODES: &str = r#"
-name = "the second article"
-
 [nodes]
 storage0a = { arch = "x86_64" }
 storage0b = { arch = "x86_64" }
@@ -50,15 +47,8 @@ const STEPS: &str = r#"
 add_node = { node = "client2" }
 "#;
 
-fn planned(layers: &str) -> Plan {
-    match parse(Path::new("second.toml"), &format!("{NODES}{layers}{STEPS}")) {
-        Ok(plan) => plan,
-        Err(mistakes) => panic!("{mistakes:?}"),
-    }
-}
-
 fn stack(layers: &str) -> Stack {
-    compose(&planned(layers)).expect("fits")
+    compose(&planned(NODES, layers, STEPS))
 }
 
 fn article() -> Stack {
@@ -248,7 +238,8 @@ fn every_node_is_asked_for_what_it_has() {
 
 #[test]
 fn every_byte_of_the_volume_is_on_both_storages_of_a_pair() {
-    let legs = article().legs().expect("it can be told");
+    let stack = article();
+    let legs = stack.legs().expect("it can be told");
     let show = |offset, length| {
         let legs = legs.locate(offset, length);
         let show = legs.iter().map(|leg| {
@@ -321,30 +312,4 @@ fn raid_on_clients() {
     };
     insta::assert_snapshot!("md_striped", raid("0, chunk = \"64KiB\""));
     insta::assert_snapshot!("md_mirrored", raid("1"));
-}
-
-/// What the plan would refuse already, by a plan made by hand.
-#[test]
-fn layers_that_do_not_fit() {
-    let mut plan = planned(LAYERS);
-    // Without gnbd, multipath has nothing to tell paths by.
-    let gnbd = plan.layers.remove(5);
-    assert_eq!(compose(&plan).err(), Some(StackError::NoUid));
-    // Directly over DRBD every pair has a device of its own.
-    plan.layers.remove(5);
-    plan.layers[5].on = names("storage0a storage0b storage1a");
-    assert_eq!(
-        compose(&plan).err(),
-        Some(StackError::Unlike {
-            layer: "striped",
-            one: name("storage0a"),
-            other: name("storage1a"),
-        })
-    );
-    plan.layers[5] = gnbd;
-    plan.layers.drain(3..5);
-    assert_eq!(
-        compose(&plan).err(),
-        Some(StackError::NothingBelow { layer: "gnbd" })
-    );
 }

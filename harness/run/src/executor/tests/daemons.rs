@@ -2,13 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sanlab_plan::{
-    Action, Awaited, ClusterName, Layer, LayerKind, Membership, Start, StopProcess, Storey,
-    Transport, WaitFor,
-};
+use sanlab_plan::{Action, Awaited, ClusterName, LayerKind, Start, StopProcess, WaitFor};
 
 use super::*;
-use crate::playact::node;
+use crate::playact::{LAYERS, node, planned};
 
 #[tokio::test(start_paused = true)]
 async fn a_process_is_stopped_and_its_end_awaited() {
@@ -38,16 +35,8 @@ async fn a_process_is_stopped_and_its_end_awaited() {
 
 /// The plan of all plays, with a cluster of both nodes below.
 fn with_membership(steps: Vec<Step>) -> Plan {
-    let mut plan = plan(steps);
-    let layer = Layer::Membership(Membership {
-        cluster: ClusterName::parse("san").unwrap(),
-        transport: Transport::Knet,
-        crypto: false,
-        token: Duration::from_secs(5),
-    });
-    let on = plan.nodes.iter().map(|node| node.name.clone()).collect();
-    plan.layers.insert(0, Storey { on, layer });
-    plan
+    let membership = "[[layer]]\nmembership = { cluster = \"san\" }\n";
+    planned(&format!("{membership}{LAYERS}"), steps)
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +53,7 @@ async fn daemons_are_started_again_and_a_state_is_awaited() {
         layer: LayerKind::Membership,
     });
     let steps = || vec![step("start", start.clone()), step("both", members.clone())];
-    let stack = sanlab_stack::compose(&with_membership(steps())).unwrap();
+    let stack = sanlab_stack::compose(&with_membership(steps()));
     let daemon = stack.start(
         LayerKind::Membership,
         &node("vix1"),
