@@ -56,7 +56,7 @@ pub use plan::{
     AccessPattern, Action, AddNode, Arch, Awaited, BlockMap, Check, Crash, CrashKind, DISK, Dd,
     Device, Dip, Drbd, Export, FirstSync, Gnbd, Grouping, Joins, Layer, LayerKind, Leg, Linear, Md,
     Membership, Mount, Multipath, MultipathMap, Nbd, NbdServer, Network, NicModel, NoPath, Node,
-    O2cb, Ocfs2, Plan, Primaries, RaidLevel, Restart, Run, Selector, Source, Start, Step,
+    O2cb, Ocfs2, Plan, Primaries, RaidLevel, Restart, Run, Selector, Signal, Source, Start, Step,
     StopProcess, Storey, Striped, Sync, Target, Throughput, Tier, Tool, Transport, Unmount, Verify,
     Wait, WaitFor, Write, node_address,
 };

@@ -1,8 +1,6 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
 mod device;
-mod layer;
-mod parameters;
 mod step;
 
 use std::collections::BTreeMap;
@@ -10,18 +8,19 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 pub use self::device::{BlockMap, DISK, Device, Leg};
-pub use self::layer::{
-    Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
-    MultipathMap, Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Storey,
-    Striped, Transport,
-};
 pub use self::step::{
     AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
-    Source, Start, Step, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify, Wait,
-    WaitFor, Write,
+    Signal, Source, Start, Step, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify,
+    Wait, WaitFor, Write,
+};
+pub use crate::layers::{
+    Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
+    MultipathMap, Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Striped,
+    Transport,
 };
 use crate::names::{ImageName, NodeName};
 use crate::units::ByteSize;
+use crate::word::words;
 
 /// A checked scenario. Lists keep the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +75,15 @@ impl Plan {
     }
 }
 
+/// A layer and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storey {
+    /// Every node that ever has it, those that join later too; in the order of their numbers, never empty.
+    pub on: Vec<NodeName>,
+    /// What stands there.
+    pub layer: Layer,
+}
+
 /// Whether a scenario runs by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tier {
@@ -121,26 +129,19 @@ pub const fn node_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, number.saturating_add(10))
 }
 
-/// Instruction set of a guest, in the words of scenario files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arch {
-    /// 32-bit i386, Debian's 686-pae kernel.
-    X86,
-    /// 64-bit x86, Debian's amd64 kernel.
-    X86_64,
+words! {
+    /// Instruction set of a guest, in the words of scenario files.
+    pub Arch, "architecture", "architectures", "an architecture", r#""x86""# {
+        /// 32-bit i386, Debian's 686-pae kernel.
+        X86 = "x86",
+        /// 64-bit x86, Debian's amd64 kernel.
+        X86_64 = "x86_64",
+    }
 }
 
 impl Arch {
     /// All of them, in the order of listings.
     pub const ALL: [Self; 2] = [Self::X86, Self::X86_64];
-
-    /// The word used in scenario files and records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::X86 => "x86",
-            Self::X86_64 => "x86_64",
-        }
-    }
 
     /// Debian's name of the architecture.
     pub const fn debian(self) -> &'static str {
@@ -151,26 +152,22 @@ impl Arch {
     }
 }
 
-impl std::fmt::Display for Arch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// Network card that QEMU shows to the guest.
+    pub NicModel, "network card", "network cards", "a network card", r#""virtio""# {
+        /// Paravirtual, carries MTUs up to 65535.
+        VirtioNet = "virtio",
+        /// Intel 82540EM, emulated register by register; MTU at most 16110.
+        E1000 = "e1000",
     }
 }
 
-/// Network card that QEMU shows to the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NicModel {
-    /// Paravirtual, carries MTUs up to 65535.
-    VirtioNet,
-    /// Intel 82540EM, emulated register by register; MTU at most 16110.
-    E1000,
-}
-
-/// When a node boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Joins {
-    /// Before the first layer.
-    AtStart,
-    /// In an `add_node` step.
-    Later,
+words! {
+    /// When a node boots.
+    pub Joins, "time to join", "times to join", "a time to join", r#""later""# {
+        /// Before the first layer.
+        AtStart = "start",
+        /// In an `add_node` step.
+        Later = "later",
+    }
 }

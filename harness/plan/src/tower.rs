@@ -2,25 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::{Document, Layer as Entry};
+use crate::diagnostic::{Mistakes, Span};
+use crate::document::Document;
 use crate::ground::Ground;
 use crate::layers::membership::Clusters;
-use crate::layers::{drbd, gnbd, mapped, membership, nbd, o2cb, ocfs2};
-use crate::names::{ClusterName, NodeName};
+use crate::names::{ClusterName, NodeName, ResourceName};
 use crate::order::Order;
-use crate::plan::{Device, Layer, LayerKind, Storey};
+use crate::plan::{Device, LayerKind, Ocfs2, Storey};
 use crate::read::At;
 use crate::roster::Roster;
 use crate::timeouts;
 use crate::units::ByteSize;
-use crate::{document, plan};
 
 /// The layers of a scenario, and what the steps must know of them.
 #[derive(Debug, Default)]
 pub(crate) struct Tower {
     pub(crate) layers: Vec<Storey>,
-    pub(crate) file_system: Option<At<plan::Ocfs2>>,
+    pub(crate) file_system: Option<At<Ocfs2>>,
     pub(crate) slots: Option<Span>,
     pub(crate) volume: Option<ByteSize>,
     /// What all layers together offer each node that they offer something.
@@ -57,12 +55,14 @@ impl Tower {
             clusters: Clusters::default(),
             resources: Vec::new(),
             cluster: None,
-            disk: order.find_nbd().and_then(|nbd| nbd.disk.as_ref()),
+            nbd_disk: order.nbd_disk().cloned(),
         };
         for kind in &kinds {
-            let built = building.add(kind, mistakes);
+            let built = kind.lower(&kind.span, &mut building, mistakes);
             building.ground.sure &= built.is_some();
             building.tower.whole &= built.is_some();
+            let storey = built.map(|(on, layer)| Storey { on, layer });
+            building.tower.layers.extend(storey);
         }
         building.tower.sized = building.ground.sized;
         let holders = building.ground.holders();
@@ -108,111 +108,15 @@ impl Tower {
     }
 }
 
-/// A tower halfway up.
-struct Building<'d> {
-    tower: Tower,
-    ground: Ground<'d>,
-    clusters: Clusters,
+/// A tower halfway up: what layers find below, and leave for those above.
+pub(crate) struct Building<'a> {
+    pub(crate) tower: Tower,
+    pub(crate) ground: Ground<'a>,
+    pub(crate) clusters: Clusters,
     /// Of the DRBD layers so far.
-    resources: Vec<&'d At<crate::names::ResourceName>>,
-    /// Of `o2cb` below.
-    cluster: Option<ClusterName>,
+    pub(crate) resources: Vec<At<ResourceName>>,
+    /// Of `o2cb`.
+    pub(crate) cluster: Option<ClusterName>,
     /// Of each NBD server.
-    disk: Option<&'d At<ByteSize>>,
-}
-
-impl<'d> Building<'d> {
-    /// Puts a layer on top. `None` after a noted mistake of its own.
-    fn add(&mut self, entry: &'d At<Entry>, mistakes: &mut Mistakes) -> Option<()> {
-        let (span, ground) = (&entry.span, &mut self.ground);
-        let (on, layer) = match &entry.value {
-            Entry::Nbd(nbd) => {
-                let (on, nbd) = nbd::nbd(nbd, span, ground, mistakes)?;
-                (on, Layer::Nbd(nbd))
-            }
-            Entry::Membership(membership) => {
-                let clusters = &mut self.clusters;
-                let (on, membership) =
-                    membership::membership(membership, span, ground.roster, clusters, mistakes)?;
-                (on, Layer::Membership(membership))
-            }
-            Entry::Drbd(drbd) => {
-                let (on, drbd) = drbd::drbd(drbd, span, &mut self.resources, ground, mistakes)?;
-                (on, Layer::Drbd(drbd))
-            }
-            Entry::Gnbd(gnbd) => {
-                let (on, gnbd) = gnbd::gnbd(gnbd, span, &self.clusters, ground, mistakes)?;
-                (on, Layer::Gnbd(gnbd))
-            }
-            Entry::Multipath(multipath) => {
-                let (on, multipath) = mapped::multipath(multipath, span, ground, mistakes)?;
-                (on, Layer::Multipath(multipath))
-            }
-            Entry::Md(md) => {
-                let (on, md) = mapped::md(md, span, ground, mistakes)?;
-                (on, Layer::Md(md))
-            }
-            Entry::Striped(striped) => {
-                let (on, striped) = mapped::striped(striped, span, self.disk, ground, mistakes)?;
-                (on, Layer::Striped(striped))
-            }
-            Entry::Linear(linear) => {
-                let (on, linear) = mapped::linear(linear, span, ground, mistakes)?;
-                (on, Layer::Linear(linear))
-            }
-            Entry::O2cb(o2cb) => {
-                let o2cb = o2cb::o2cb(o2cb, mistakes)?;
-                self.cluster = Some(o2cb.cluster.clone());
-                (Vec::new(), Layer::O2cb(o2cb))
-            }
-            Entry::Ocfs2(ocfs2) => {
-                let (on, ocfs2) = self.file_system(ocfs2, span, mistakes)?;
-                (on, Layer::Ocfs2(ocfs2))
-            }
-        };
-        self.tower.layers.push(Storey { on, layer });
-        Some(())
-    }
-
-    fn file_system(
-        &mut self,
-        entry: &document::Ocfs2,
-        span: &Span,
-        mistakes: &mut Mistakes,
-    ) -> Option<(Vec<NodeName>, plan::Ocfs2)> {
-        let on = self.ground.holders();
-        self.check_device(&on, span, mistakes);
-        let device = self.ground.first_devices().first();
-        let sized = self.ground.sure && self.ground.sized;
-        let size = match self.ground.first_devices() {
-            [device] if sized => Some(device.size()),
-            _ => None,
-        };
-        let lowered = ocfs2::ocfs2(entry, size, device, self.cluster.as_ref(), mistakes);
-        self.tower.slots = entry.slots.as_ref().map(|slots| slots.span.clone());
-        self.tower.volume = size;
-        self.tower.file_system = lowered.clone().map(|value| At {
-            value,
-            span: span.clone(),
-        });
-        Some((on, lowered?))
-    }
-
-    /// A file system is made on one device, the same on all nodes.
-    fn check_device(&self, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
-        let ground = &self.ground;
-        if !ground.sure || !ground.check_paths(LayerKind::Ocfs2, span, mistakes) {
-            return;
-        }
-        let devices = ground.first_devices();
-        if devices.len() > 1 {
-            mistakes.note(
-                Diagnostic::at(span, format!("`ocfs2` on {} disks", devices.len()))
-                    .label("needs one device below")
-                    .help(r#"join them with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#),
-            );
-        } else {
-            ground.check_same(LayerKind::Ocfs2, on, span, mistakes);
-        }
-    }
+    pub(crate) nbd_disk: Option<At<ByteSize>>,
 }

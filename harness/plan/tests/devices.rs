@@ -35,7 +35,7 @@ fn plan(layers: &[&str]) -> Plan {
 }
 
 fn on<'a>(plan: &'a Plan, node: &str) -> &'a [Device] {
-    let node = NodeName::parse(node).unwrap();
+    let node = NodeName::parse(node).expect("valid");
     plan.devices.get(&node).map_or(&[], Vec::as_slice)
 }
 

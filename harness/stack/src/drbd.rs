@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{DISK, Drbd, FirstSync, NodeName, Primaries, Storey};
+use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, Plan, Primaries, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const UP: Duration = Duration::from_secs(120);
@@ -29,13 +31,6 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    pub(crate) fn new(drbd: &Drbd, storey: &Storey) -> Self {
-        Self {
-            plan: drbd.clone(),
-            pair: storey.on.clone(),
-        }
-    }
-
     fn is_first(&self, node: &NodeName) -> bool {
         self.pair.first() == Some(node)
     }
@@ -253,9 +248,20 @@ impl Resource {
     }
 }
 
+impl Describe for Drbd {
+    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+        let resource = Resource {
+            plan: self.clone(),
+            pair: storey.on.clone(),
+        };
+        watched.resources.push(resource.clone());
+        Box::new(resource)
+    }
+}
+
 impl Layer for Resource {
-    fn kind(&self) -> &'static str {
-        "drbd"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Drbd
     }
 
     fn title(&self) -> String {

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Export, Gnbd, Layer as Planned, NodeName, Plan};
+use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, Plan, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::{Member, Topology};
 
 const SERVE: Duration = Duration::from_secs(90);
@@ -64,19 +66,6 @@ struct Share<'a> {
 }
 
 impl Imports {
-    pub(crate) fn new(gnbd: &Gnbd, plan: &Plan) -> Self {
-        let clustered = plan.layers.iter().filter_map(|storey| match storey.layer {
-            Planned::Membership(_) => Some(&storey.on),
-            _ => None,
-        });
-        let mut layers = plan.layers.iter();
-        Self {
-            plan: gnbd.clone(),
-            clustered: clustered.flatten().cloned().collect(),
-            multipath: layers.any(|storey| matches!(storey.layer, Planned::Multipath(_))),
-        }
-    }
-
     /// What those of `there` serve, in the servers' order.
     fn shares<'a>(
         &'a self,
@@ -262,9 +251,24 @@ impl Imports {
     }
 }
 
+impl Describe for Gnbd {
+    fn describe(&self, _storey: &Storey, plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        let clustered = plan.layers.iter().filter_map(|storey| match storey.layer {
+            Planned::Membership(_) => Some(&storey.on),
+            _ => None,
+        });
+        let mut layers = plan.layers.iter();
+        Box::new(Imports {
+            plan: self.clone(),
+            clustered: clustered.flatten().cloned().collect(),
+            multipath: layers.any(|storey| matches!(storey.layer, Planned::Multipath(_))),
+        })
+    }
+}
+
 impl Layer for Imports {
-    fn kind(&self) -> &'static str {
-        "gnbd"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Gnbd
     }
 
     fn title(&self) -> String {

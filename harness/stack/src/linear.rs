@@ -1,22 +1,26 @@
 //! Device-mapper's `linear` target: the devices below one after another.
 
-use sanlab_plan::Linear;
+use sanlab_plan::{LayerKind, Linear, Plan, Storey};
 
+use crate::compose::Describe;
+use crate::layer::Layer;
 use crate::mapping::Mapping;
+use crate::stack::Watched;
 
-/// Concatenates all that lies below.
-pub(crate) fn linear(plan: &Linear) -> Mapping {
-    let mut begin = 0;
-    let table = plan.below.iter().map(|device| {
-        let line = format!("{begin} {} linear {} 0", device.sectors, device.path);
-        begin += device.sectors;
-        line
-    });
-    Mapping {
-        kind: "linear",
-        name: plan.name.clone(),
-        table: table.collect(),
-        below: plan.below.clone(),
-        device: plan.device.clone(),
+impl Describe for Linear {
+    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        let mut begin = 0;
+        let table = self.below.iter().map(|device| {
+            let line = format!("{begin} {} linear {} 0", device.sectors, device.path);
+            begin += device.sectors;
+            line
+        });
+        Box::new(Mapping {
+            kind: LayerKind::Linear,
+            name: self.name.clone(),
+            table: table.collect(),
+            below: self.below.clone(),
+            device: self.device.clone(),
+        })
     }
 }

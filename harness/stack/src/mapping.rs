@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sanlab_plan::{Device, NodeName, VolumeName};
+use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
 use crate::script::script;
@@ -18,7 +18,7 @@ const NO_UDEV: &str = "export DM_DISABLE_UDEV=1\n";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapping {
     /// The layer's key in a scenario file.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: LayerKind,
     /// Under `/dev/mapper`.
     pub(crate) name: VolumeName,
     /// Lines of the table, in device-mapper's own words.
@@ -30,7 +30,7 @@ pub(crate) struct Mapping {
 }
 
 impl Layer for Mapping {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> LayerKind {
         self.kind
     }
 

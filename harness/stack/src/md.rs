@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use sanlab_plan::{Md, NodeName, RaidLevel};
+use sanlab_plan::{LayerKind, Md, NodeName, Plan, RaidLevel, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const CREATE: Duration = Duration::from_secs(120);
@@ -78,9 +80,15 @@ impl Array for Md {
     }
 }
 
+impl Describe for Md {
+    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        Box::new(self.clone())
+    }
+}
+
 impl Layer for Md {
-    fn kind(&self) -> &'static str {
-        "md"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Md
     }
 
     fn title(&self) -> String {

@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Grouping, Layer as Planned, Multipath, NoPath, NodeName, Plan, Selector};
+use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, Plan, Selector, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const START: Duration = Duration::from_secs(120);
@@ -60,17 +62,6 @@ pub(crate) fn sees(node: &NodeName, active: u32, failed: u32, deadline: Duration
 }
 
 impl Maps {
-    pub(crate) fn new(multipath: &Multipath, plan: &Plan) -> Self {
-        let timeout = plan.layers.iter().find_map(|storey| match &storey.layer {
-            Planned::Gnbd(gnbd) => Some(gnbd.timeout),
-            _ => None,
-        });
-        Self {
-            plan: multipath.clone(),
-            timeout: timeout.unwrap_or_default(),
-        }
-    }
-
     /// multipath.conf. Always `queue_mode bio`: the request-based kind dispatches under RCU, where nbd's driver sleeps.
     fn config(&self) -> String {
         let Multipath {
@@ -80,19 +71,6 @@ impl Maps {
             polling,
             ..
         } = &self.plan;
-        let selector = match selector {
-            Selector::RoundRobin => "round-robin",
-            Selector::ServiceTime => "service-time",
-            Selector::QueueLength => "queue-length",
-        };
-        let grouping = match grouping {
-            Grouping::Multibus => "multibus",
-            Grouping::Failover => "failover",
-        };
-        let no_path = match no_path {
-            NoPath::Queue => "queue",
-            NoPath::Fail => "fail",
-        };
         let polling = polling.as_secs();
         format!(
             "defaults {{\n\
@@ -163,9 +141,22 @@ impl Maps {
     }
 }
 
+impl Describe for Multipath {
+    fn describe(&self, _storey: &Storey, plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        let timeout = plan.layers.iter().find_map(|storey| match &storey.layer {
+            Planned::Gnbd(gnbd) => Some(gnbd.timeout),
+            _ => None,
+        });
+        Box::new(Maps {
+            plan: self.clone(),
+            timeout: timeout.unwrap_or_default(),
+        })
+    }
+}
+
 impl Layer for Maps {
-    fn kind(&self) -> &'static str {
-        "multipath"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Multipath
     }
 
     fn title(&self) -> String {

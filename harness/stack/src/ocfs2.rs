@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{NodeName, Ocfs2};
+use sanlab_plan::{LayerKind, NodeName, Ocfs2, Plan, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
 use crate::script::{quote, script};
+use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::volume::Volume;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
@@ -16,9 +19,23 @@ const PROBE: Duration = Duration::from_secs(60);
 /// Sectors below which mkfs would take blocks of less than 4 KiB, which a device with sectors of that size cannot have.
 const SMALL: u64 = 4 << (30 - 9);
 
+impl Describe for Ocfs2 {
+    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+        watched.blocks = Some(self.device.blocks.clone());
+        watched.volume = Some(Volume {
+            device: self.device.path.clone(),
+            at: self.at.clone(),
+            cluster: self.cluster.clone(),
+            on: storey.on.clone(),
+            mounted_from_start: self.mount,
+        });
+        Box::new(self.clone())
+    }
+}
+
 impl Layer for Ocfs2 {
-    fn kind(&self) -> &'static str {
-        "ocfs2"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Ocfs2
     }
 
     fn title(&self) -> String {

@@ -1,27 +1,31 @@
 //! Device-mapper's `striped` target: chunks on the devices below in turn.
 
-use sanlab_plan::Striped;
+use sanlab_plan::{LayerKind, Plan, Storey, Striped};
 
+use crate::compose::Describe;
+use crate::layer::Layer;
 use crate::mapping::Mapping;
+use crate::stack::Watched;
 
-/// Stripes over all that lies below.
-pub(crate) fn striped(plan: &Striped) -> Mapping {
-    let devices: Vec<String> = plan
-        .below
-        .iter()
-        .map(|device| format!("{} 0", device.path))
-        .collect();
-    Mapping {
-        kind: "striped",
-        name: plan.name.clone(),
-        table: vec![format!(
-            "0 {} striped {} {} {}",
-            plan.device.sectors,
-            devices.len(),
-            plan.chunk.bytes() / 512,
-            devices.join(" ")
-        )],
-        below: plan.below.clone(),
-        device: plan.device.clone(),
+impl Describe for Striped {
+    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        let devices: Vec<String> = self
+            .below
+            .iter()
+            .map(|device| format!("{} 0", device.path))
+            .collect();
+        Box::new(Mapping {
+            kind: LayerKind::Striped,
+            name: self.name.clone(),
+            table: vec![format!(
+                "0 {} striped {} {} {}",
+                self.device.sectors,
+                devices.len(),
+                self.chunk.bytes() / 512,
+                devices.join(" ")
+            )],
+            below: self.below.clone(),
+            device: self.device.clone(),
+        })
     }
 }

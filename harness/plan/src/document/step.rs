@@ -3,32 +3,31 @@
 use std::time::Duration;
 
 use crate::names::{ClusterName, GuestPath, NodeName, ResourceName, StepLabel};
-use crate::plan::{AccessPattern, CrashKind, LayerKind, Source, Sync, Tool};
+use crate::plan::{AccessPattern, CrashKind, LayerKind, Signal, Source, Sync, Tool};
 use crate::read::At;
 use crate::table::{choice, table};
 use crate::units::{ByteSize, Percent};
 use crate::value::Nodes;
-use crate::word::SignalWord;
 
 choice! {
     /// What a step can do.
     Action, "action", "actions" {
-        mount => Mount,
-        unmount => Unmount,
-        dd => Dd,
-        wait => Wait,
-        add_node => AddNode,
-        check => Check,
-        run => Run,
-        write => Write,
-        crash => Crash,
-        restart => Restart,
-        stop_process => StopProcess,
-        start => Start,
-        wait_for => WaitFor,
-        verify => Verify,
-        throughput => Throughput,
-        dip => Dip,
+        mount => Mount(Mount),
+        unmount => Unmount(Unmount),
+        dd => Dd(Dd),
+        wait => Wait(Wait),
+        add_node => AddNode(AddNode),
+        check => Check(Check),
+        run => Run(Run),
+        write => Write(Write),
+        crash => Crash(Crash),
+        restart => Restart(Restart),
+        stop_process => StopProcess(StopProcess),
+        start => Start(Start),
+        wait_for => WaitFor(WaitFor),
+        verify => Verify(Verify),
+        throughput => Throughput(Throughput),
+        dip => Dip(Dip),
     }
 }
 
@@ -160,7 +159,7 @@ table! {
         /// The program's name.
         process: String, required r#""gnbd_serv""#;
         /// `KILL`, `TERM`, `STOP` or `CONT`.
-        signal: SignalWord, default SignalWord::Kill;
+        signal: Signal, default Signal::Kill;
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::layer::LayerKind;
+use crate::layers::LayerKind;
 use crate::names::{CheckpointName, ClusterName, GuestPath, NodeName, ResourceName, StepLabel};
 use crate::units::ByteSize;
+use crate::word::words;
 
 /// One thing done to the running stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,13 +101,14 @@ impl Dd {
     }
 }
 
-/// What dd reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// `/dev/zero`, as in the article.
-    Zero,
-    /// Random bytes made in the guest's memory before the start; different on every node and each time they are made.
-    Random,
+words! {
+    /// What dd reads.
+    pub Source, "source", "sources", "a source", r#""random""# {
+        /// `/dev/zero`, as in the article.
+        Zero = "zero",
+        /// Random bytes made in the guest's memory before the start; different on every node and each time they are made.
+        Random = "random",
+    }
 }
 
 /// Waits for a background step.
@@ -175,13 +177,14 @@ pub struct Crash {
     pub within: Duration,
 }
 
-/// How a node ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CrashKind {
-    /// Its power is cut: QEMU is killed.
-    Power,
-    /// Its kernel panics, and stays so until its power is cut.
-    Panic,
+words! {
+    /// How a node ends.
+    pub CrashKind, "kind of crash", "kinds of crash", "a kind of crash", r#""power""# {
+        /// Its power is cut: QEMU is killed.
+        Power = "power",
+        /// Its kernel panics, and stays so until its power is cut.
+        Panic = "panic",
+    }
 }
 
 /// A crashed node's return: the same machine and disk; every layer comes up on it again.
@@ -198,8 +201,22 @@ pub struct StopProcess {
     pub on: Vec<NodeName>,
     /// The name of the program.
     pub process: String,
-    /// The signal, without `SIG`: `KILL`, `TERM`, `STOP`, `CONT`.
-    pub signal: String,
+    /// Which.
+    pub signal: Signal,
+}
+
+words! {
+    /// A signal, without `SIG`.
+    pub Signal, "signal", "signals", "a signal", r#""KILL""# {
+        /// The end.
+        Kill = "KILL",
+        /// The end, unless the process has other plans.
+        Term = "TERM",
+        /// It stands still.
+        Stop = "STOP",
+        /// It goes on.
+        Cont = "CONT",
+    }
 }
 
 /// A layer's daemons started again where they were stopped.
@@ -286,55 +303,35 @@ pub struct Throughput {
     pub repetitions: u32,
 }
 
-/// What does a throughput step's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// coreutils' dd, as in the articles: sequential, one request at a time.
-    Dd,
-    /// fio, with latencies.
-    Fio,
-}
-
-impl Tool {
-    /// The word used in scenario files and records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dd => "dd",
-            Self::Fio => "fio",
-        }
+words! {
+    /// What does a throughput step's work.
+    pub Tool, "tool", "tools", "a tool", r#""dd""# {
+        /// coreutils' dd, as in the articles: sequential, one request at a time.
+        Dd = "dd",
+        /// fio, with latencies.
+        Fio = "fio",
     }
 }
 
-/// Order and direction of requests, in fio's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccessPattern {
-    /// Writes, one after the other.
-    Write,
-    /// Reads, one after the other.
-    Read,
-    /// Writes in random order.
-    RandWrite,
-    /// Reads in random order.
-    RandRead,
-    /// Reads and writes, half and half, one after the other.
-    ReadWrite,
-    /// Reads and writes, half and half, in random order.
-    RandReadWrite,
+words! {
+    /// Order and direction of requests, in fio's words.
+    pub AccessPattern, "access pattern", "access patterns", "an access pattern", r#""write""# {
+        /// Writes, one after the other.
+        Write = "write",
+        /// Reads, one after the other.
+        Read = "read",
+        /// Writes in random order.
+        RandWrite = "randwrite",
+        /// Reads in random order.
+        RandRead = "randread",
+        /// Reads and writes, half and half, one after the other.
+        ReadWrite = "rw",
+        /// Reads and writes, half and half, in random order.
+        RandReadWrite = "randrw",
+    }
 }
 
 impl AccessPattern {
-    /// The word used in scenario files and records, which is fio's.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Write => "write",
-            Self::Read => "read",
-            Self::RandWrite => "randwrite",
-            Self::RandRead => "randread",
-            Self::ReadWrite => "rw",
-            Self::RandReadWrite => "randrw",
-        }
-    }
-
     /// Whether anything is written.
     pub const fn writes(self) -> bool {
         !matches!(self, Self::Read | Self::RandRead)
@@ -356,25 +353,15 @@ pub enum Target {
     Device,
 }
 
-/// When written data is forced out of caches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
-    /// Left to the kernel.
-    Never,
-    /// One fsync at the end of each repetition, inside of its time.
-    End,
-    /// Each request is a synchronous one (`O_DSYNC`).
-    Each,
-}
-
-impl Sync {
-    /// The word used in scenario files and records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Never => "never",
-            Self::End => "end",
-            Self::Each => "each",
-        }
+words! {
+    /// When written data is forced out of caches.
+    pub Sync, "time to force out", "times to force out", "a time to force out", r#""end""# {
+        /// Left to the kernel.
+        Never = "never",
+        /// One fsync at the end of each repetition, inside of its time.
+        End = "end",
+        /// Each request is a synchronous one (`O_DSYNC`).
+        Each = "each",
     }
 }
 

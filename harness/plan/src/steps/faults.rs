@@ -5,15 +5,13 @@ use std::time::Duration;
 use super::Walk;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document;
-use crate::plan::{Crash, LayerKind, Restart, Start, StopProcess};
+use crate::layers::{LayerKind, Property};
+use crate::plan::{Crash, Restart, Start, StopProcess};
 use crate::suggest::quoted;
 use crate::topology::Must;
 
 /// The longest time within which a crash may happen.
 const WITHIN: Duration = Duration::from_secs(3600);
-
-/// The layers that are processes in guests, not the kernel's alone.
-const STARTABLE: [LayerKind; 3] = [LayerKind::Membership, LayerKind::Gnbd, LayerKind::Multipath];
 
 impl Walk<'_> {
     pub(super) fn crash(&mut self, entry: &document::Crash, span: &Span) -> Option<Crash> {
@@ -79,7 +77,7 @@ impl Walk<'_> {
         Some(StopProcess {
             on,
             process: entry.process.as_ref()?.value.clone(),
-            signal: entry.signal.as_ref()?.value.as_str().to_owned(),
+            signal: entry.signal.as_ref()?.value,
         })
     }
 
@@ -89,8 +87,11 @@ impl Walk<'_> {
             .topology
             .choose(Some(list), Must::BeThere, span, self.mistakes)?;
         let (kind, tower) = (layer.value, self.topology.tower);
-        if !STARTABLE.contains(&kind) {
-            let words = quoted(&STARTABLE.map(LayerKind::as_str));
+        if !kind.has(Property::Daemons) {
+            let startable: Vec<&str> = LayerKind::with(Property::Daemons)
+                .map(LayerKind::as_str)
+                .collect();
+            let words = quoted(&startable);
             self.mistakes.note(
                 Diagnostic::at(&layer.span, format!("`{kind}` has no daemons to start"))
                     .label("not these")

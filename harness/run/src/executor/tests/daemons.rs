@@ -2,21 +2,21 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sanlab_plan::{Action, Awaited, ClusterName, LayerKind, Start, StopProcess, WaitFor};
+use sanlab_plan::{Action, Awaited, ClusterName, LayerKind, Signal, Start, StopProcess, WaitFor};
 
 use super::*;
 use crate::playact::{LAYERS, node, planned};
 
 #[tokio::test(start_paused = true)]
 async fn a_process_is_stopped_and_its_end_awaited() {
-    let stop = |signal: &str| {
+    let stop = |signal: Signal| {
         Action::StopProcess(StopProcess {
             on: vec![node("vix0"), node("vix1")],
             process: "nbdkit".to_owned(),
-            signal: signal.to_owned(),
+            signal,
         })
     };
-    let played = play(vec![step("stop", stop("KILL"))], well).await;
+    let played = play(vec![step("stop", stop(Signal::Kill))], well).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let lingers = |name: &str, script: &str| {
         script
@@ -24,12 +24,12 @@ async fn a_process_is_stopped_and_its_end_awaited() {
             .then(|| Act::Say(0, "4711\n".to_owned(), String::new()))
             .or(well(name, script))
     };
-    let played = play(vec![step("stop", stop("KILL"))], lingers).await;
+    let played = play(vec![step("stop", stop(Signal::Kill))], lingers).await;
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "step stop"));
     assert!(message.contains("no nbdkit runs on vix"), "{message}");
     assert!(message.contains("4711"), "{message}");
-    let played = play(vec![step("stop", stop("STOP"))], lingers).await;
+    let played = play(vec![step("stop", stop(Signal::Stop))], lingers).await;
     assert_eq!(played.outcome, Outcome::Passed, "what is stopped stays");
 }
 
