@@ -1,24 +1,24 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
 mod device;
-mod step;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use self::device::{BlockMap, DISK, Device, Leg};
-pub use self::step::{
-    AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
-    Signal, Source, Start, Step, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify,
-    Wait, WaitFor, Write,
-};
 pub use crate::layers::{
     Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
     MultipathMap, Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Striped,
     Transport,
 };
-use crate::names::{ImageName, NodeName};
+use crate::names::{CheckpointName, ImageName, NodeName, StepLabel};
+pub use crate::steps::{
+    AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
+    Signal, Source, Start, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify, Wait,
+    WaitFor, Write,
+};
 use crate::units::ByteSize;
 use crate::word::words;
 
@@ -82,6 +82,19 @@ pub struct Storey {
     pub on: Vec<NodeName>,
     /// What stands there.
     pub layer: Layer,
+}
+
+/// One thing done to the running stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How the record calls it; unique in a scenario.
+    pub label: StepLabel,
+    /// The host ends the wait for it after this long.
+    pub deadline: Duration,
+    /// After it the whole fleet is kept under this name; nothing runs in the background then.
+    pub checkpoint: Option<CheckpointName>,
+    /// What is done.
+    pub action: Action,
 }
 
 /// Whether a scenario runs by default.
