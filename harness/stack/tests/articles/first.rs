@@ -1,9 +1,10 @@
-//! What the stack would do in the article's fleet: vix0 to vix3, and vc that joins later.
+//! What the stack would do in the first article's fleet: vix0 to vix3, and vc that joins later.
 
 use sanlab_plan::NodeName;
 use sanlab_stack::{Stack, compose};
 
-use crate::ground::{name, planned, show, show_all};
+use crate::book::Book;
+use crate::ground::{name, planned};
 
 const NODES: &str = r#"
 [nodes]
@@ -38,69 +39,27 @@ fn old_nodes() -> [NodeName; 4] {
     ["vix0", "vix1", "vix2", "vix3"].map(name)
 }
 
-#[test]
-fn up() {
-    for work in article().up() {
-        insta::assert_snapshot!(format!("up_{}", work.kind), show(&work));
-    }
-}
-
-#[test]
-fn join() {
-    let (stack, there) = (article(), old_nodes());
-    insta::assert_snapshot!("join", show_all(&stack.join(&name("vc"), &there)));
-    let volume = stack.volume().expect("there is one");
-    insta::assert_snapshot!(
-        "join_mount",
-        show(&volume.mount(&[name("vc")], &there, stack.topology()))
-    );
-}
-
-#[test]
-fn down() {
-    let (stack, there) = (article(), old_nodes());
-    insta::assert_snapshot!("down", show_all(&stack.down(&there, &there[..2])));
-}
-
-#[test]
-fn unmount_of_some_leaves_the_others() {
+pub(crate) fn tell(book: &mut Book) {
     let (stack, there) = (article(), old_nodes());
     let volume = stack.volume().expect("there is one");
-    insta::assert_snapshot!(
-        "unmount",
-        show(&volume.unmount(&there[1..2], &there, stack.topology()))
-    );
-}
-
-#[test]
-fn state() {
-    let state = article().state();
-    let text: Vec<String> = state
-        .iter()
-        .map(|(file, script)| format!("> {file}\n{script}"))
-        .collect();
-    insta::assert_snapshot!("state", text.join("\n"));
-    insta::assert_snapshot!("warm", article().warm());
-}
-
-#[test]
-fn the_articles_own_server() {
-    let stack = stack(&[r#"nbd = { disk = "1GiB", server = "nbd-server" }"#]);
-    insta::assert_snapshot!("up_nbd_server", show(&stack.up()[0]));
-}
-
-#[test]
-fn filters_stand_before_the_plugin_and_options_after_its_file() {
+    let vc = name("vc");
+    book.add("up", &stack.up());
+    book.add("vc joins", &stack.join(&vc, &there));
+    let mount = volume.mount(&[vc], &there, stack.topology());
+    book.add("vc mounts", &[mount]);
+    book.add("down, mounted on two", &stack.down(&there, &there[..2]));
+    let unmount = volume.unmount(&there[1..2], &there, stack.topology());
+    book.add("one unmounts", &[unmount]);
+    book.add_looks(&stack);
+    let own = self::stack(&[r#"nbd = { disk = "1GiB", server = "nbd-server" }"#]);
+    book.add("the article's own server", &own.up());
+    // Filters stand before the plugin, and options after its file.
     let filters =
         r#"filters = ["log", "delay"], options = ["logfile=/tmp/log", "delay-write=2ms"]"#;
-    let slow = format!(r#"nbd = {{ disk = "1GiB", {filters} }}"#);
-    insta::assert_snapshot!("up_nbd_filters", show(&stack(&[&slow]).up()[0]));
-}
-
-#[test]
-fn linear() {
-    let stack = stack(&[NBD, r#"linear = { name = "nbdsan" }"#]);
-    insta::assert_snapshot!("up_linear", show(&stack.up()[1]));
+    let slow = self::stack(&[&format!(r#"nbd = {{ disk = "1GiB", {filters} }}"#)]);
+    book.add("filters", &slow.up());
+    let linear = self::stack(&[NBD, r#"linear = { name = "nbdsan" }"#]);
+    book.add("linear", &linear.up()[1..]);
 }
 
 #[test]
