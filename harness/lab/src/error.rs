@@ -96,9 +96,6 @@ pub enum LabError {
     /// Fleets.
     #[error("failed to {0}")]
     Fleet(Box<FleetError>),
-    /// Layers that do not fit on one another.
-    #[error("failed to {0}")]
-    Stack(#[from] sanlab_stack::StackError),
     /// A signal came.
     #[error("interrupted")]
     Interrupted,
@@ -116,7 +113,6 @@ impl LabError {
         match self {
             Self::Rejected(_)
             | Self::Unreadable(_)
-            | Self::Stack(_)
             | Self::NoProject(_)
             | Self::NoManifest { .. }
             | Self::Seed { .. }

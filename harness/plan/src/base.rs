@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::{Document, Layer};
+use crate::document::Document;
+use crate::layers::WrittenLayer;
 use crate::names::NodeName;
 use crate::overlay::split;
 use crate::pattern::Pattern;
@@ -340,7 +341,7 @@ fn layer<'v, 'a>(
     entry: &'v Spanned<DeValue<'a>>,
 ) -> Option<(&'static str, &'v Spanned<DeValue<'a>>)> {
     let table = entry.get_ref().as_table()?;
-    let mut kinds = Layer::KEYS
+    let mut kinds = WrittenLayer::KEYS
         .iter()
         .filter_map(|kind| Some((*kind, table.get(*kind)?)));
     kinds.next().filter(|_| kinds.next().is_none())

@@ -3,31 +3,23 @@
 //! Every struct mirrors a table of the file, every field a key: its type, and whether it is required, optional or has
 //! a default; an example follows `required`. See [`crate::table`] for the notation.
 
-mod layer;
-mod step;
-
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
-pub(crate) use self::layer::{
-    Drbd, Gnbd, Layer, Linear, Md, Membership, Multipath, Nbd, O2cb, Ocfs2, Striped,
-};
-pub(crate) use self::step::{
-    Action, AddNode, Check, Crash, Dd, Dip, Mount, Restart, Run, Start, StopProcess, Throughput,
-    Unmount, Verify, Wait, WaitFor, Write,
-};
 use crate::diagnostic::Mistakes;
+use crate::layers::WrittenLayer;
+use crate::lower::TierWord;
 use crate::names::{CheckpointName, ImageName, StepLabel};
 use crate::pattern::Pattern;
 use crate::plan::{Arch, Joins, NicModel};
 use crate::read::{At, Field, Table, Value, read};
+pub(crate) use crate::steps::WrittenAction as Action;
 use crate::table::table;
 use crate::units::ByteSize;
 use crate::value::Nodes;
-use crate::word::TierWord;
 
 table! {
     /// A scenario: nodes, the storage layers on them, and the steps to take.
@@ -96,7 +88,7 @@ table! {
     /// One storey of the storage stack.
     LayerEntry, "a `[[layer]]`", r#"{ nbd = { disk = "1GiB" } }"# {
         /// Which.
-        kind: Layer, one_of;
+        kind: WrittenLayer, one_of;
     }
 }
 

@@ -2,52 +2,10 @@
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::names::NodeName;
-use crate::plan::LayerKind;
+use crate::plan::{BlockMap, DISK, Device, LayerKind};
 use crate::read::At;
 use crate::roster::Roster;
 use crate::units::ByteSize;
-
-/// A block device as one node sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Device {
-    /// `None`: not known.
-    pub(crate) size: Option<ByteSize>,
-    /// The disks that its bytes are on; two devices with the same disks have the same bytes.
-    pub(crate) disks: Vec<usize>,
-    /// The number of a DRBD device.
-    pub(crate) minor: Option<u8>,
-    /// The uid of a GNBD export.
-    pub(crate) uid: Option<u32>,
-}
-
-impl Device {
-    pub(crate) fn new(size: Option<ByteSize>, disk: usize) -> Self {
-        Self {
-            size,
-            disks: vec![disk],
-            minor: None,
-            uid: None,
-        }
-    }
-
-    /// All of them as one.
-    fn joined(devices: &[Self]) -> Self {
-        let sizes: Option<Vec<u64>> = devices
-            .iter()
-            .map(|device| device.size.map(ByteSize::bytes))
-            .collect();
-        let total = sizes.map(|sizes| sizes.into_iter().fold(0, u64::saturating_add));
-        Self {
-            size: total.map(ByteSize::from_bytes),
-            disks: devices
-                .iter()
-                .flat_map(|device| device.disks.iter().copied())
-                .collect(),
-            minor: None,
-            uid: None,
-        }
-    }
-}
 
 /// The devices that the layers so far offer.
 #[derive(Debug)]
@@ -59,19 +17,24 @@ pub(crate) struct Ground<'a> {
     pub(crate) top: Option<(LayerKind, Span)>,
     /// Which layer gave a node its disk.
     owners: Vec<Option<(LayerKind, Span)>>,
-    disks: usize,
+    /// The size of every node's disk: the largest that a layer asks for.
+    disk: Option<ByteSize>,
+    /// The sizes of all devices are known: no disk so far was of an impossible one.
+    pub(crate) sized: bool,
     /// Every layer so far was understood. If one was not, a device that is missing here proves nothing.
     pub(crate) sure: bool,
 }
 
 impl<'a> Ground<'a> {
-    pub(crate) fn new(roster: &'a Roster, sure: bool) -> Self {
+    /// `disk`: the largest that a layer asks for.
+    pub(crate) fn new(roster: &'a Roster, disk: Option<ByteSize>, sure: bool) -> Self {
         Self {
             roster,
             offers: vec![Vec::new(); roster.nodes.len()],
             top: None,
             owners: vec![None; roster.nodes.len()],
-            disks: 0,
+            disk,
+            sized: true,
             sure: sure && roster.is_whole(),
         }
     }
@@ -109,9 +72,14 @@ impl<'a> Ground<'a> {
             .map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn new_disk(&mut self) -> usize {
-        self.disks += 1;
-        self.disks
+    /// A node's own disk, as a layer above sees it.
+    pub(crate) fn own_disk(&self, node: &NodeName) -> Device {
+        Device {
+            path: DISK.to_owned(),
+            sectors: self.disk.map_or(0, |disk| disk.bytes() / 512),
+            uid: None,
+            blocks: BlockMap::Disk(node.clone()),
+        }
     }
 
     /// A layer gives a node a disk of its own: nodes have one.
@@ -177,20 +145,49 @@ impl<'a> Ground<'a> {
         self.top = Some((kind, span.clone()));
     }
 
-    /// A layer makes one device of all that a node has; gives the nodes.
+    /// A layer makes one device of all that a node has; gives the nodes, and what they have.
     pub(crate) fn join(
-        &mut self,
+        &self,
         kind: LayerKind,
         span: &Span,
         mistakes: &mut Mistakes,
-    ) -> Vec<NodeName> {
-        self.check_paths(kind, span, mistakes);
+    ) -> (Vec<NodeName>, Vec<Device>) {
         let on = self.holders();
+        if self.check_paths(kind, span, mistakes) {
+            self.check_same(kind, &on, span, mistakes);
+        }
+        (on, self.first_devices().to_vec())
+    }
+
+    /// The device that a layer makes of all that a node has.
+    pub(crate) fn joined(&mut self, kind: LayerKind, span: &Span, device: &Device) {
         self.transform((kind, span), |devices| match devices {
             [] => Vec::new(),
-            several => vec![Device::joined(several)],
+            _ => vec![device.clone()],
         });
-        on
+    }
+
+    /// A layer that looks the same on all of its nodes needs the same devices there.
+    pub(crate) fn check_same(
+        &self,
+        kind: LayerKind,
+        on: &[NodeName],
+        span: &Span,
+        mistakes: &mut Mistakes,
+    ) {
+        let devices = self.first_devices();
+        let other = on.iter().find(|node| self.devices(node) != devices);
+        let top = self.top.as_ref().filter(|_| self.sure);
+        if let (Some(other), Some((below, place))) = (other, top) {
+            mistakes.note(
+                Diagnostic::at(span, format!("`{kind}` on different disks"))
+                    .label(format!("`{}` and `{other}` would not see the same", on[0]))
+                    .also(place, format!("`{below}` is right below"))
+                    .help(
+                        "put a layer between that gives all nodes the same disks, such as `gnbd`",
+                    ),
+            );
+        }
     }
 
     /// Two paths to one disk look like two disks.
@@ -205,7 +202,7 @@ impl<'a> Ground<'a> {
         let twice = devices.iter().enumerate().any(|(at, device)| {
             devices[..at]
                 .iter()
-                .any(|other| other.disks == device.disks)
+                .any(|other| other.blocks == device.blocks)
         });
         let Some((below, place)) = self.top.as_ref().filter(|_| twice && self.sure) else {
             return true;

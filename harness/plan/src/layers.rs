@@ -1,21 +1,55 @@
-//! `[[layer]]` lowered: each layer's own limits, and what they have in common.
+//! The storage layers. A layer is one file here (its keys, what is planned of it, its checks, what it gives), one in the stack
+//! crate, and one row in the table below.
 
+mod catalog;
 pub(crate) mod drbd;
 pub(crate) mod gnbd;
-pub(crate) mod mapped;
+mod linear;
+mod md;
 pub(crate) mod membership;
-pub(crate) mod nbd;
+mod multipath;
+mod nbd;
 pub(crate) mod o2cb;
-pub(crate) mod ocfs2;
+mod ocfs2;
+mod striped;
 
 use std::time::Duration;
 
+use self::catalog::catalog;
+pub(crate) use self::catalog::{LayerTable, Planned, Property};
 use crate::diagnostic::{Diagnostic, Mistakes};
+use crate::ground::Ground;
 use crate::names::NodeName;
-use crate::read::At;
+use crate::plan::{BlockMap, Device};
+use crate::read::{At, Value};
 use crate::roster::Roster;
+use crate::tower::Building;
 use crate::units::ByteSize;
 use crate::value::show_duration;
+
+catalog! {
+    ($)
+    /// Every node that boots at the start exports its disk; every node imports all of them.
+    nbd => Nbd, NbdServer;
+    /// A cluster of corosync: who is a member.
+    membership => Membership, Transport;
+    /// A disk that two nodes hold a copy of each.
+    drbd => Drbd, FirstSync, Primaries;
+    /// Network block devices of GNBD, from servers to clients.
+    gnbd => Gnbd, Export;
+    /// One device for all paths to the same disk.
+    multipath => Multipath, Grouping, MultipathMap, NoPath, Selector;
+    /// Linux software RAID over what the layer below offers.
+    md => Md, RaidLevel;
+    /// Device-mapper stripe over what the layer below offers.
+    striped => Striped;
+    /// Device-mapper concatenation of what the layer below offers.
+    linear => Linear;
+    /// OCFS2's own cluster stack.
+    o2cb => O2cb;
+    /// The cluster file system.
+    ocfs2 => Ocfs2;
+}
 
 const DISKS: (ByteSize, ByteSize) = (ByteSize::from_mib(1), ByteSize::from_mib(1 << 20));
 /// The guests' page.
@@ -26,19 +60,19 @@ fn impossible(size: &At<ByteSize>, what: &str) -> Diagnostic {
         .label("impossible size")
 }
 
-/// The size of a node's disk, if it is possible.
-fn check_disk(disk: Option<&At<ByteSize>>, mistakes: &mut Mistakes) -> Option<ByteSize> {
-    let disk = disk?;
+/// Whether a node's disk can be so large. Of one that cannot no device has a size.
+fn check_disk(disk: Option<&At<ByteSize>>, ground: &mut Ground<'_>, mistakes: &mut Mistakes) {
+    let Some(disk) = disk else { return };
     let (least, most) = DISKS;
     let help = if disk.value < least || disk.value > most {
         format!("give {least} to {most}")
     } else if !disk.bytes().is_multiple_of(PAGE) {
         "give a multiple of 4KiB, the guests' page".to_owned()
     } else {
-        return Some(disk.value);
+        return;
     };
+    ground.sized = false;
     mistakes.note(impossible(disk, "disk").help(help));
-    None
 }
 
 fn check_chunk(chunk: &At<ByteSize>, mistakes: &mut Mistakes) -> bool {
@@ -112,4 +146,25 @@ fn sorted(roster: &Roster, mut names: Vec<At<NodeName>>) -> Vec<At<NodeName>> {
 
 fn plain(names: &[At<NodeName>]) -> Vec<NodeName> {
     names.iter().map(|name| name.value.clone()).collect()
+}
+
+/// Never 0.
+fn sectors_of(size: ByteSize) -> u64 {
+    (size.bytes() / 512).max(1)
+}
+
+fn blocks_of(devices: &[Device]) -> Vec<BlockMap> {
+    devices.iter().map(|device| device.blocks.clone()).collect()
+}
+
+fn show<T: Value>(value: &T) -> String {
+    match value.written() {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn names(nodes: &[NodeName]) -> String {
+    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    names.join(",")
 }

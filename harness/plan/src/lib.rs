@@ -57,11 +57,12 @@ pub use names::{
     StepLabel, VolumeName,
 };
 pub use plan::{
-    AccessPattern, Action, AddNode, Arch, Awaited, Check, Crash, CrashKind, Dd, Dip, Drbd, Export,
-    FirstSync, Gnbd, Grouping, Joins, Layer, LayerKind, Linear, Md, Membership, Mount, Multipath,
-    Nbd, NbdServer, Network, NicModel, NoPath, Node, O2cb, Ocfs2, Plan, Primaries, RaidLevel,
-    Restart, Run, Selector, Source, Start, Step, StopProcess, Storey, Striped, Sync, Target,
-    Throughput, Tier, Tool, Transport, Unmount, Verify, Wait, WaitFor, Write, node_address,
+    AccessPattern, Action, AddNode, Arch, Awaited, BlockMap, Check, Crash, CrashKind, DISK, Dd,
+    Device, Dip, Drbd, Export, FirstSync, Gnbd, Grouping, Joins, Layer, LayerKind, Leg, Linear, Md,
+    Membership, Mount, Multipath, MultipathMap, Nbd, NbdServer, Network, NicModel, NoPath, Node,
+    O2cb, Ocfs2, Plan, Primaries, RaidLevel, Restart, Run, Selector, Signal, Source, Start, Step,
+    StopProcess, Storey, Striped, Sync, Target, Throughput, Tier, Tool, Transport, Unmount, Verify,
+    Wait, WaitFor, Write, node_address,
 };
 pub use schema::schema;
 pub use setting::{Setting, SettingError};

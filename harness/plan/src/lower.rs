@@ -18,7 +18,15 @@ use crate::setting::Setting;
 use crate::sources::{self, ReadFile};
 use crate::steps;
 use crate::tower::Tower;
-use crate::word::TierWord;
+use crate::word::words;
+
+words! {
+    /// A scenario's tier before its reason is known.
+    pub(crate) TierWord, "tier", "tiers", "a tier", r#""long""# {
+        Default = "default",
+        Long = "long",
+    }
+}
 
 /// The limits of IPv4's minimum and of the virtio network card.
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
@@ -106,6 +114,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         network,
         nodes: roster.nodes,
         layers: tower.layers,
+        devices: tower.devices,
         steps,
         warnings: tower.warnings,
     })

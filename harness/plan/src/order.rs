@@ -1,9 +1,9 @@
 //! The layers as written: what must stand below what, and what cannot stand side by side.
 
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::document::{self, Layer as Entry};
-use crate::plan::LayerKind;
+use crate::layers::{LayerKind, Property, WrittenLayer as Entry};
 use crate::read::At;
+use crate::units::ByteSize;
 
 /// The layers as written, lowest first.
 pub(crate) struct Order<'a, 'd> {
@@ -11,46 +11,44 @@ pub(crate) struct Order<'a, 'd> {
     pub(crate) whole: bool,
 }
 
-/// Those that offer devices to whatever stands on them.
-const DEVICES: &[LayerKind] = &[LayerKind::Nbd, LayerKind::Drbd, LayerKind::Gnbd];
-
-/// Kind, and what must stand somewhere below: one of each list.
-const NEEDS: [(LayerKind, &[&[LayerKind]]); 5] = [
-    (LayerKind::Striped, &[DEVICES]),
-    (LayerKind::Linear, &[DEVICES]),
-    (LayerKind::Md, &[DEVICES]),
-    (LayerKind::Multipath, &[&[LayerKind::Gnbd]]),
-    (LayerKind::Ocfs2, &[DEVICES, &[LayerKind::O2cb]]),
-];
-
 impl<'d> Order<'_, 'd> {
-    pub(crate) fn find_nbd(&self) -> Option<&'d document::Nbd> {
-        self.kinds.iter().find_map(|kind| match &kind.value {
-            Entry::Nbd(nbd) => Some(nbd),
-            _ => None,
-        })
+    /// The disk of each NBD server.
+    pub(crate) fn nbd_disk(&self) -> Option<&'d At<ByteSize>> {
+        let mut kinds = self.kinds.iter();
+        kinds
+            .find(|entry| entry.kind() == LayerKind::Nbd)
+            .and_then(|entry| entry.disk())
+    }
+
+    /// The largest disk that a layer asks of a node.
+    pub(crate) fn largest_disk(&self) -> Option<ByteSize> {
+        let disks = self.kinds.iter().filter_map(|entry| entry.disk());
+        disks.map(|disk| disk.value).max()
     }
 
     pub(crate) fn check(&self, mistakes: &mut Mistakes) {
         for (at, entry) in self.kinds.iter().enumerate() {
-            let word = kind(entry);
+            let word = entry.kind();
             if let Some(first) = self.kinds[..at]
                 .iter()
-                .find(|other| same_storey(kind(other), word))
+                .find(|other| same_storey(other.kind(), word))
             {
                 mistakes.note(
-                    Diagnostic::at(&entry.span, format!("`{word}` on top of `{}`", kind(first)))
-                        .label("a second layer of its sort")
-                        .also(&first.span, "the first one")
-                        .help("keep one of them"),
+                    Diagnostic::at(
+                        &entry.span,
+                        format!("`{word}` on top of `{}`", first.kind()),
+                    )
+                    .label("a second layer of its sort")
+                    .also(&first.span, "the first one")
+                    .help("keep one of them"),
                 );
             }
-            for needs in NEEDS
-                .iter()
-                .filter(|(kind, _)| *kind == word)
-                .flat_map(|(_, needs)| *needs)
-            {
-                self.check_need(at, needs, mistakes);
+            for property in word.properties() {
+                match property {
+                    Property::NeedsDevice => self.check_need(at, &sources(), mistakes),
+                    Property::Needs(kind) => self.check_need(at, &[*kind], mistakes),
+                    _ => {}
+                }
             }
         }
         self.check_nothing_above(mistakes);
@@ -59,20 +57,20 @@ impl<'d> Order<'_, 'd> {
 
     fn check_need(&self, at: usize, needs: &[LayerKind], mistakes: &mut Mistakes) {
         let entry = self.kinds[at];
-        let word = kind(entry);
+        let word = entry.kind();
         // What stands on devices without a uid is told so, not that they are missing.
         let below = |needs: &[LayerKind]| {
             let mut others = self.kinds[..at].iter();
-            others.any(|other| needs.contains(&kind(other)))
+            others.any(|other| needs.contains(&other.kind()))
         };
-        if below(needs) || word == LayerKind::Multipath && below(DEVICES) {
+        if below(needs) || word == LayerKind::Multipath && below(&sources()) {
             return;
         }
         if let Some(above) = self.kinds[at..]
             .iter()
-            .find(|other| needs.contains(&kind(other)))
+            .find(|other| needs.contains(&other.kind()))
         {
-            let need = kind(above);
+            let need = above.kind();
             mistakes.note(
                 Diagnostic::at(
                     &entry.span,
@@ -89,15 +87,16 @@ impl<'d> Order<'_, 'd> {
                 [need] => (format!("`{need}`"), format!("needs `{need}` below")),
                 _ => (
                     "a device".to_owned(),
-                    "needs `nbd`, `drbd` or `gnbd` below".to_owned(),
+                    format!("needs {} below", one_of(needs)),
                 ),
             };
             mistakes.note(
                 Diagnostic::at(&entry.span, format!("`{word}` without {missing}"))
                     .label(label)
                     .help(format!(
-                        "add a `[[layer]]` with `{}` before it",
-                        example(needs[0])
+                        "add a `[[layer]]` with `{} = {}` before it",
+                        needs[0],
+                        needs[0].example()
                     )),
             );
         }
@@ -107,20 +106,18 @@ impl<'d> Order<'_, 'd> {
         let Some(at) = self
             .kinds
             .iter()
-            .position(|entry| kind(entry) == LayerKind::Ocfs2)
+            .position(|entry| entry.kind() == LayerKind::Ocfs2)
         else {
             return;
         };
         let misplaced = |entry: &&&At<Entry>| {
-            let word = kind(entry);
+            let word = entry.kind();
             let before = self.kinds[..at].iter();
-            let twice = before.clone().any(|other| same_storey(kind(other), word));
-            let on_devices =
-                is_joining(word) || matches!(word, LayerKind::Gnbd | LayerKind::Multipath);
-            on_devices && !twice // a second one is told as such
+            let twice = before.clone().any(|other| same_storey(other.kind(), word));
+            word.has(Property::OnDevices) && !twice // a second one is told as such
         };
         if let Some(above) = self.kinds[at..].iter().find(misplaced) {
-            let word = kind(above);
+            let word = above.kind();
             mistakes.note(
                 Diagnostic::at(&above.span, format!("`{word}` on top of `ocfs2`"))
                     .label("nothing stands on a file system")
@@ -136,14 +133,8 @@ impl<'d> Order<'_, 'd> {
     fn check_ports(&self, mistakes: &mut Mistakes) {
         let mut taken: Vec<(&At<u16>, LayerKind)> = Vec::new();
         for entry in self.kinds {
-            let port = match &entry.value {
-                Entry::Nbd(nbd) => &nbd.port,
-                Entry::Gnbd(gnbd) => &gnbd.port,
-                Entry::O2cb(o2cb) => &o2cb.port,
-                _ => continue,
-            };
-            let Some(port) = port else { continue };
-            let word = kind(entry);
+            let Some(port) = entry.port() else { continue };
+            let word = entry.kind();
             let other = taken
                 .iter()
                 .find(|(other, kind)| other.value == port.value && *kind != word);
@@ -160,37 +151,22 @@ impl<'d> Order<'_, 'd> {
     }
 }
 
-pub(crate) fn kind(entry: &Entry) -> LayerKind {
-    match entry {
-        Entry::Nbd(_) => LayerKind::Nbd,
-        Entry::Membership(_) => LayerKind::Membership,
-        Entry::Drbd(_) => LayerKind::Drbd,
-        Entry::Gnbd(_) => LayerKind::Gnbd,
-        Entry::Multipath(_) => LayerKind::Multipath,
-        Entry::Md(_) => LayerKind::Md,
-        Entry::Striped(_) => LayerKind::Striped,
-        Entry::Linear(_) => LayerKind::Linear,
-        Entry::O2cb(_) => LayerKind::O2cb,
-        Entry::Ocfs2(_) => LayerKind::Ocfs2,
-    }
+/// The layers that give devices, be there any below or not.
+fn sources() -> Vec<LayerKind> {
+    LayerKind::with(Property::Source).collect()
 }
 
-/// `striped`, `linear` and `md` do the same job.
-fn is_joining(kind: LayerKind) -> bool {
-    matches!(kind, LayerKind::Striped | LayerKind::Linear | LayerKind::Md)
+/// "`nbd`, `drbd` or `gnbd`"
+fn one_of(kinds: &[LayerKind]) -> String {
+    let words: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 fn same_storey(one: LayerKind, other: LayerKind) -> bool {
-    let several = matches!(one, LayerKind::Membership | LayerKind::Drbd);
-    one == other && !several || is_joining(one) && is_joining(other)
-}
-
-fn example(kind: LayerKind) -> &'static str {
-    match kind {
-        LayerKind::Nbd => r#"nbd = { disk = "1GiB" }"#,
-        LayerKind::Gnbd => {
-            r#"gnbd = { on = "storage", clients = "client", disk = "1GiB", cached = true }"#
-        }
-        _ => r#"o2cb = { cluster = "san" }"#,
-    }
+    let joins = |kind: LayerKind| kind.has(Property::Joins);
+    one == other && !one.has(Property::Several) || joins(one) && joins(other)
 }

@@ -1,24 +1,26 @@
 //! What is decided: a scenario after every check, with no choice left open.
 
-mod layer;
-mod parameters;
-mod step;
+mod device;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-pub use self::layer::{
+pub use self::device::{BlockMap, DISK, Device, Leg};
+pub use crate::layers::{
     Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
-    Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Storey, Striped,
+    MultipathMap, Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Striped,
     Transport,
 };
-pub use self::step::{
+use crate::names::{CheckpointName, ImageName, NodeName, StepLabel};
+pub use crate::steps::{
     AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
-    Source, Start, Step, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify, Wait,
+    Signal, Source, Start, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify, Wait,
     WaitFor, Write,
 };
-use crate::names::{ImageName, NodeName};
 use crate::units::ByteSize;
+use crate::word::words;
 
 /// A checked scenario. Lists keep the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// The storage stack, lowest layer first.
     pub layers: Vec<Storey>,
+    /// The devices that all layers together give each node that they give something.
+    pub devices: BTreeMap<NodeName, Vec<Device>>,
     /// What is done once the layers are up.
     pub steps: Vec<Step>,
     /// What the scenario does wrong on purpose, with the numbers: time-outs that contradict each other. Empty as a rule.
@@ -69,6 +73,28 @@ impl Plan {
             .filter_map(|storey| storey.layer.disk())
             .max()
     }
+}
+
+/// A layer and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storey {
+    /// Every node that ever has it, those that join later too; in the order of their numbers, never empty.
+    pub on: Vec<NodeName>,
+    /// What stands there.
+    pub layer: Layer,
+}
+
+/// One thing done to the running stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How the record calls it; unique in a scenario.
+    pub label: StepLabel,
+    /// The host ends the wait for it after this long.
+    pub deadline: Duration,
+    /// After it the whole fleet is kept under this name; nothing runs in the background then.
+    pub checkpoint: Option<CheckpointName>,
+    /// What is done.
+    pub action: Action,
 }
 
 /// Whether a scenario runs by default.
@@ -116,26 +142,19 @@ pub const fn node_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, number.saturating_add(10))
 }
 
-/// Instruction set of a guest, in the words of scenario files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arch {
-    /// 32-bit i386, Debian's 686-pae kernel.
-    X86,
-    /// 64-bit x86, Debian's amd64 kernel.
-    X86_64,
+words! {
+    /// Instruction set of a guest, in the words of scenario files.
+    pub Arch, "architecture", "architectures", "an architecture", r#""x86""# {
+        /// 32-bit i386, Debian's 686-pae kernel.
+        X86 = "x86",
+        /// 64-bit x86, Debian's amd64 kernel.
+        X86_64 = "x86_64",
+    }
 }
 
 impl Arch {
     /// All of them, in the order of listings.
     pub const ALL: [Self; 2] = [Self::X86, Self::X86_64];
-
-    /// The word used in scenario files and records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::X86 => "x86",
-            Self::X86_64 => "x86_64",
-        }
-    }
 
     /// Debian's name of the architecture.
     pub const fn debian(self) -> &'static str {
@@ -146,26 +165,22 @@ impl Arch {
     }
 }
 
-impl std::fmt::Display for Arch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// Network card that QEMU shows to the guest.
+    pub NicModel, "network card", "network cards", "a network card", r#""virtio""# {
+        /// Paravirtual, carries MTUs up to 65535.
+        VirtioNet = "virtio",
+        /// Intel 82540EM, emulated register by register; MTU at most 16110.
+        E1000 = "e1000",
     }
 }
 
-/// Network card that QEMU shows to the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NicModel {
-    /// Paravirtual, carries MTUs up to 65535.
-    VirtioNet,
-    /// Intel 82540EM, emulated register by register; MTU at most 16110.
-    E1000,
-}
-
-/// When a node boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Joins {
-    /// Before the first layer.
-    AtStart,
-    /// In an `add_node` step.
-    Later,
+words! {
+    /// When a node boots.
+    pub Joins, "time to join", "times to join", "a time to join", r#""later""# {
+        /// Before the first layer.
+        AtStart = "start",
+        /// In an `add_node` step.
+        Later = "later",
+    }
 }

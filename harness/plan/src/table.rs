@@ -79,11 +79,11 @@ macro_rules! field {
 
 /// An enum of tables, each under its own key: exactly one stands in an entry.
 macro_rules! choice {
-    ($(#[doc = $doc:literal])+ $name:ident, $what:literal, $plural:literal { $($key:ident => $table:ident,)+ }) => {
-        $(#[doc = $doc])+
+    ($(#[$doc:meta])+ $name:ident, $what:literal, $plural:literal { $($key:ident => $variant:ident($table:ty),)+ }) => {
+        $(#[$doc])+
         #[derive(Debug, Clone)]
         pub(crate) enum $name {
-            $($table($table),)+
+            $($variant($table),)+
         }
 
         impl $crate::read::Choice for $name {
@@ -97,7 +97,7 @@ macro_rules! choice {
                 let key = table.chosen::<Self>(mistakes)?;
                 $(if key == stringify!($key) {
                     let found: $crate::read::Field<$table> = table.optional(key, mistakes);
-                    return found.map(|found| $crate::read::At { value: Self::$table(found.value), span: found.span });
+                    return found.map(|found| $crate::read::At { value: Self::$variant(found.value), span: found.span });
                 })+
                 None
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::{self, Layer as Entry};
+use crate::layers::{WrittenLayer as Entry, drbd, gnbd, o2cb};
 use crate::read::At;
 use crate::value::show_duration;
 
@@ -72,7 +72,7 @@ struct Pair<'d> {
 }
 
 impl<'d> Pair<'d> {
-    fn of(drbd: &'d document::Drbd) -> Option<Self> {
+    fn of(drbd: &'d drbd::Written) -> Option<Self> {
         Some(Self {
             interval: drbd.ping_interval.as_ref()?,
             timeout: drbd.ping_timeout.as_ref()?,
@@ -110,7 +110,7 @@ struct Patience<'d> {
 
 impl<'d> Patience<'d> {
     /// `None`: for ever, or until the link is lost.
-    fn of(gnbd: &'d document::Gnbd, span: &'d Span) -> Option<Self> {
+    fn of(gnbd: &'d gnbd::Written, span: &'d Span) -> Option<Self> {
         if gnbd.cached.as_ref()?.value {
             return None;
         }
@@ -127,7 +127,7 @@ impl<'d> Patience<'d> {
             },
             (None, None) => Self {
                 key: "timeout",
-                value: crate::layers::gnbd::TIMEOUT,
+                value: gnbd::TIMEOUT,
                 span,
             },
         };
@@ -189,7 +189,7 @@ struct Stall {
 
 impl Stall {
     /// Nodes that cannot write their heartbeats, or are busy waiting, must not be taken for dead.
-    fn against(&self, o2cb: &document::O2cb) -> Vec<Diagnostic> {
+    fn against(&self, o2cb: &o2cb::Written) -> Vec<Diagnostic> {
         let heartbeat = o2cb.heartbeat_threshold.as_ref().map(|threshold| {
             let dead = Duration::from_secs(2 * u64::from(threshold.value.saturating_sub(1)));
             let enough = self.length.as_secs() / 2 + 2;

@@ -2,29 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::{Document, Layer as Entry};
-use crate::ground::{Device, Ground};
+use crate::diagnostic::{Mistakes, Span};
+use crate::document::Document;
+use crate::ground::Ground;
 use crate::layers::membership::Clusters;
-use crate::layers::{drbd, gnbd, mapped, membership, nbd, o2cb, ocfs2};
-use crate::names::NodeName;
+use crate::names::{ClusterName, NodeName, ResourceName};
 use crate::order::Order;
-use crate::plan::{Layer, LayerKind, Storey};
+use crate::plan::{Device, LayerKind, Ocfs2, Storey};
 use crate::read::At;
 use crate::roster::Roster;
 use crate::timeouts;
 use crate::units::ByteSize;
-use crate::{document, plan};
 
 /// The layers of a scenario, and what the steps must know of them.
 #[derive(Debug, Default)]
 pub(crate) struct Tower {
     pub(crate) layers: Vec<Storey>,
-    pub(crate) file_system: Option<At<plan::Ocfs2>>,
+    pub(crate) file_system: Option<At<Ocfs2>>,
     pub(crate) slots: Option<Span>,
     pub(crate) volume: Option<ByteSize>,
     /// What all layers together offer each node that they offer something.
-    devices: BTreeMap<NodeName, Vec<Device>>,
+    pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
+    /// The sizes of all devices are known.
+    sized: bool,
     /// Every layer was understood. If one was not, a layer that is missing here proves nothing.
     pub(crate) whole: bool,
     /// Time-outs that contradict each other on purpose.
@@ -51,16 +51,20 @@ impl Tower {
                 whole,
                 ..Self::default()
             },
-            ground: Ground::new(roster, whole),
+            ground: Ground::new(roster, order.largest_disk(), whole),
             clusters: Clusters::default(),
             resources: Vec::new(),
-            disk: order.find_nbd().and_then(|nbd| nbd.disk.as_ref()),
+            cluster: None,
+            nbd_disk: order.nbd_disk().cloned(),
         };
         for kind in &kinds {
-            let built = building.add(kind, mistakes);
+            let built = kind.lower(&kind.span, &mut building, mistakes);
             building.ground.sure &= built.is_some();
             building.tower.whole &= built.is_some();
+            let storey = built.map(|(on, layer)| Storey { on, layer });
+            building.tower.layers.extend(storey);
         }
+        building.tower.sized = building.ground.sized;
         let holders = building.ground.holders();
         let offered = |name: &NodeName| (name.clone(), building.ground.devices(name).to_vec());
         building.tower.devices = holders.iter().map(offered).collect();
@@ -93,8 +97,8 @@ impl Tower {
     /// The size of the smallest of the devices of these nodes, if all are known.
     pub(crate) fn smallest_device(&self, on: &[NodeName]) -> Option<ByteSize> {
         let devices = on.iter().flat_map(|node| self.devices(node));
-        let sizes: Option<Vec<ByteSize>> = devices.map(|device| device.size).collect();
-        sizes.filter(|_| self.whole)?.into_iter().min()
+        let smallest = devices.map(Device::size).min();
+        smallest.filter(|_| self.whole && self.sized)
     }
 
     /// Whether a node has a layer of that kind.
@@ -104,117 +108,15 @@ impl Tower {
     }
 }
 
-/// A tower halfway up.
-struct Building<'d> {
-    tower: Tower,
-    ground: Ground<'d>,
-    clusters: Clusters,
+/// A tower halfway up: what layers find below, and leave for those above.
+pub(crate) struct Building<'a> {
+    pub(crate) tower: Tower,
+    pub(crate) ground: Ground<'a>,
+    pub(crate) clusters: Clusters,
     /// Of the DRBD layers so far.
-    resources: Vec<&'d At<crate::names::ResourceName>>,
+    pub(crate) resources: Vec<At<ResourceName>>,
+    /// Of `o2cb`.
+    pub(crate) cluster: Option<ClusterName>,
     /// Of each NBD server.
-    disk: Option<&'d At<ByteSize>>,
-}
-
-impl<'d> Building<'d> {
-    /// Puts a layer on top. `None` after a noted mistake of its own.
-    fn add(&mut self, entry: &'d At<Entry>, mistakes: &mut Mistakes) -> Option<()> {
-        let (span, ground) = (&entry.span, &mut self.ground);
-        let (on, layer) = match &entry.value {
-            Entry::Nbd(nbd) => {
-                let (on, nbd) = nbd::nbd(nbd, span, ground, mistakes)?;
-                (on, Layer::Nbd(nbd))
-            }
-            Entry::Membership(membership) => {
-                let clusters = &mut self.clusters;
-                let (on, membership) =
-                    membership::membership(membership, span, ground.roster, clusters, mistakes)?;
-                (on, Layer::Membership(membership))
-            }
-            Entry::Drbd(drbd) => {
-                let (on, drbd) = drbd::drbd(drbd, span, &mut self.resources, ground, mistakes)?;
-                (on, Layer::Drbd(drbd))
-            }
-            Entry::Gnbd(gnbd) => {
-                let (on, gnbd) = gnbd::gnbd(gnbd, span, &self.clusters, ground, mistakes)?;
-                (on, Layer::Gnbd(gnbd))
-            }
-            Entry::Multipath(multipath) => {
-                let (on, multipath) = mapped::multipath(multipath, span, ground, mistakes)?;
-                (on, Layer::Multipath(multipath))
-            }
-            Entry::Md(md) => {
-                let (on, md) = mapped::md(md, span, ground, mistakes)?;
-                (on, Layer::Md(md))
-            }
-            Entry::Striped(striped) => {
-                let on = ground.join(LayerKind::Striped, span, mistakes);
-                let striped = mapped::striped(striped, self.disk, mistakes)?;
-                (on, Layer::Striped(striped))
-            }
-            Entry::Linear(linear) => {
-                let on = ground.join(LayerKind::Linear, span, mistakes);
-                (on, Layer::Linear(mapped::linear(linear)?))
-            }
-            Entry::O2cb(o2cb) => (Vec::new(), Layer::O2cb(o2cb::o2cb(o2cb, mistakes)?)),
-            Entry::Ocfs2(ocfs2) => {
-                let (on, ocfs2) = self.file_system(ocfs2, span, mistakes)?;
-                (on, Layer::Ocfs2(ocfs2))
-            }
-        };
-        self.tower.layers.push(Storey { on, layer });
-        Some(())
-    }
-
-    fn file_system(
-        &mut self,
-        entry: &document::Ocfs2,
-        span: &Span,
-        mistakes: &mut Mistakes,
-    ) -> Option<(Vec<NodeName>, plan::Ocfs2)> {
-        let on = self.ground.holders();
-        self.check_device(&on, span, mistakes);
-        let size = match self.ground.first_devices() {
-            [device] if self.ground.sure => device.size,
-            _ => None,
-        };
-        let lowered = ocfs2::ocfs2(entry, size, mistakes);
-        self.tower.slots = entry.slots.as_ref().map(|slots| slots.span.clone());
-        self.tower.volume = size;
-        self.tower.file_system = lowered.clone().map(|value| At {
-            value,
-            span: span.clone(),
-        });
-        Some((on, lowered?))
-    }
-
-    /// A file system is made on one device, the same on all nodes.
-    fn check_device(&self, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
-        let ground = &self.ground;
-        let Some((kind, place)) = ground.top.as_ref().filter(|_| ground.sure) else {
-            return;
-        };
-        let devices = ground.first_devices();
-        if !ground.check_paths(LayerKind::Ocfs2, span, mistakes) {
-            return;
-        }
-        if devices.len() > 1 {
-            mistakes.note(
-                Diagnostic::at(span, format!("`ocfs2` on {} disks", devices.len()))
-                    .label("needs one device below")
-                    .help(r#"join them with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#),
-            );
-        } else if let Some(other) = on.iter().find(|node| {
-            ground.devices(node).first().map(|device| &device.disks)
-                != devices.first().map(|device| &device.disks)
-        }) {
-            mistakes.note(
-                Diagnostic::at(span, "`ocfs2` on different disks")
-                    .label(format!("`{}` and `{other}` would not see the same", on[0]))
-                    .also(place, format!("`{kind}` is right below"))
-                    .help(
-                        "put a layer between that gives all nodes the same disks, such as `gnbd`",
-                    ),
-            );
-        }
-    }
+    pub(crate) nbd_disk: Option<At<ByteSize>>,
 }

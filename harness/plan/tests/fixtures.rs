@@ -182,3 +182,37 @@ fn the_authors_guide_shows_a_base_that_works() {
         (3, 4, 2)
     );
 }
+
+#[test]
+fn measuring_steps_are_told_in_a_line() {
+    let source = Path::new("fixtures/accepted/throughput.toml");
+    let plan = parsed(
+        source,
+        &fs_err::read_to_string(root().join(source)).unwrap(),
+    );
+    let lines: Vec<String> = plan
+        .steps
+        .iter()
+        .map(|step| step.action.describe())
+        .collect();
+    let at = |number: usize| lines[number].as_str();
+    assert_eq!(
+        at(0),
+        "measure dd: write 64MiB of {node}.throughput on a0, a1 by 1MiB, direct; 1 + 5 times"
+    );
+    assert_eq!(
+        at(1),
+        "measure fio: 10 s of randrw among 100MiB of deep/{node}.fio on a0 by 8KiB, direct, 16 at a time, \
+         each forced out; 0 + 1 times"
+    );
+    assert_eq!(
+        at(2),
+        "measure dd: write 1MiB of {node}.throughput on a1 by 512B, buffered, fsync at the end; 1 + 5 times"
+    );
+    assert_eq!(
+        at(9),
+        "what `add_node` did to the writers of `load`, and what `more` adds to them: at most 90 % deep, \
+         at most 5 s long, at least -10 % more in the end"
+    );
+    assert_eq!(at(10), "what `more` did to the writers of `load`");
+}

@@ -8,18 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sanlab_fleet::{AcceleratorWish, Image, Store};
 use sanlab_plan::{Arch, Plan, Storey};
 use sanlab_record::{Event, FORMAT, LayerUse, RunRecord};
-use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::Failure;
-use crate::executor::{Conducted, conduct};
-use crate::failure::PhaseFailure;
+use crate::executor::conduct;
 use crate::guests::Guests;
 use crate::host::host;
 use crate::journal::Journal;
 use crate::scene::Scene;
-use crate::site::{Site, Teardown};
+use crate::site::Site;
 
 /// How much of a plan a run does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,9 +74,8 @@ pub async fn execute(
         .as_secs_f64();
     let journal = Journal::new(events);
     let (notify, notices) = unbounded_channel();
-    let composed = sanlab_stack::compose(plan);
-    let warm = composed.as_ref().map(Stack::warm).unwrap_or_default();
-    let guests = Arc::new(Guests::new(plan, &environment, warm, notify));
+    let stack = sanlab_stack::compose(plan);
+    let guests = Arc::new(Guests::new(plan, &environment, stack.warm(), notify));
     let Environment {
         out_dir,
         cancel,
@@ -90,31 +86,15 @@ pub async fn execute(
         ..
     } = environment;
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
-    let conducted = match composed {
-        Ok(stack) => {
-            let scene = Scene::new(plan.clone(), stack, site, journal.clone())
-                .with_seed(seed)
-                .with_extent(extent);
-            let scene = if portrait {
-                scene.with_portrait(&out_dir)
-            } else {
-                scene
-            };
-            conduct(scene, notices, &out_dir, cancel).await
-        }
-        Err(error) => {
-            let failure = PhaseFailure {
-                phase: "plan".to_owned(),
-                failure: Failure::internal(error.to_string()),
-            };
-            Conducted {
-                outcome: failure.outcome(),
-                teardown: Teardown::default(),
-                timeline: None,
-                console_tail: BTreeMap::new(),
-            }
-        }
+    let scene = Scene::new(plan.clone(), stack, site, journal.clone())
+        .with_seed(seed)
+        .with_extent(extent);
+    let scene = if portrait {
+        scene.with_portrait(&out_dir)
+    } else {
+        scene
     };
+    let conducted = conduct(scene, notices, &out_dir, cancel).await;
     let told = journal.take();
     RunRecord {
         format: FORMAT,

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sanlab_plan::NodeName;
-use sanlab_stack::Leg;
+use sanlab_plan::{Leg, NodeName};
 
 /// Bytes of a file that lie in one row on the volume's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,15 @@
 //! A play-acted fleet for tests: it answers scripts without a guest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sanlab_fleet::{ExecError, FleetError, Status};
 use sanlab_plan::{
-    AccessPattern, Action, Arch, ByteSize, Check, ClusterName, Crash, CrashKind, Dd, GuestPath,
-    ImageName, Joins, Layer, Linear, Nbd, NbdServer, Network, NicModel, Node, NodeName, O2cb,
-    Ocfs2, Plan, Restart, Run, Source, Step, StepLabel, Storey, Target, Throughput, Tier, Tool,
-    Verify, VolumeName, Wait, Write,
+    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, NodeName, Plan,
+    Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
 };
 use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
@@ -460,65 +459,28 @@ pub(crate) fn same_tree(on: &[&str]) -> Action {
     })
 }
 
+/// The layers of [`plan`].
+pub(crate) const LAYERS: &str = r#"
+[[layer]]
+nbd = { disk = "1GiB" }
+[[layer]]
+linear = { name = "nbdsan" }
+[[layer]]
+o2cb = { cluster = "nbdsan" }
+[[layer]]
+ocfs2 = { slots = 2, at = "/mnt/nbdsan" }
+"#;
+
 /// Two nodes with the volume mounted.
 pub(crate) fn plan(steps: Vec<Step>) -> Plan {
-    let guest = |number: u8| Node {
-        name: node(&format!("vix{number}")),
-        number,
-        arch: Arch::X86,
-        nic: NicModel::VirtioNet,
-        memory: ByteSize::from_mib(256),
-        cpus: 1,
-        joins: Joins::AtStart,
-    };
-    let second = Duration::from_secs(1);
-    let cluster = ClusterName::parse("nbdsan").unwrap();
-    Plan {
-        name: "a play".to_owned(),
-        id: "a_play".to_owned(),
-        source: "a_play.toml".into(),
-        tier: Tier::Default,
-        fresh: false,
-        image: ImageName::parse("debian-bookworm").unwrap(),
-        network: Network {
-            mtu: None,
-            capture: Vec::new(),
-        },
-        nodes: vec![guest(0), guest(1)],
-        layers: [
-            Layer::Nbd(Nbd {
-                disk: ByteSize::from_mib(1024),
-                port: 4300,
-                server: NbdServer::Nbdkit,
-                block_size: ByteSize::from_bytes(4096),
-                filters: Vec::new(),
-                options: Vec::new(),
-            }),
-            Layer::Linear(Linear {
-                name: VolumeName::parse("nbdsan").unwrap(),
-            }),
-            Layer::O2cb(O2cb {
-                cluster,
-                port: 7777,
-                heartbeat_threshold: 31,
-                idle_timeout: 30 * second,
-                keepalive_delay: 2 * second,
-                reconnect_delay: 2 * second,
-            }),
-            Layer::Ocfs2(Ocfs2 {
-                slots: 2,
-                at: GuestPath::parse("/mnt/nbdsan").unwrap(),
-                features: Vec::new(),
-                journal: ByteSize::from_mib(8),
-                mount: true,
-            }),
-        ]
-        .map(|layer| Storey {
-            on: vec![guest(0).name, guest(1).name],
-            layer,
-        })
-        .into(),
-        steps,
-        warnings: Vec::new(),
-    }
+    planned(LAYERS, steps)
+}
+
+/// Two nodes with these layers.
+pub(crate) fn planned(layers: &str, steps: Vec<Step>) -> Plan {
+    let text =
+        format!("name = \"a play\"\nnodes = {{ \"vix[0-1]\" = {{ arch = \"x86\" }} }}\n{layers}");
+    let plan = sanlab_plan::parse(Path::new("a_play.toml"), &text);
+    let plan = plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    Plan { steps, ..plan }
 }

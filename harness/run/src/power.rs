@@ -120,36 +120,25 @@ fn missed(plan: &Plan) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use sanlab_plan::{Gnbd, Storey};
     use tokio::sync::mpsc::unbounded_channel;
     use tokio::time::advance;
 
     use super::*;
     use crate::journal::Journal;
-    use crate::playact::{Playact, node, plan};
+    use crate::playact::{Playact, node, plan, planned};
     use crate::site::Site;
 
-    fn timeout_of(timeout: Duration) -> Layer {
-        Layer::Gnbd(Gnbd {
-            servers: vec![node("vix1")],
-            clients: vec![node("vix0")],
-            disk: None,
-            exports: Vec::new(),
-            port: 14567,
-            cached: false,
-            timeout,
-            fail_fast: None,
-            membership: true,
-        })
-    }
+    const LAYERS: &str = r#"
+        [[layer]]
+        membership = { cluster = "san" }
+        [[layer]]
+        gnbd = { on = "vix1", clients = "vix0", disk = "64MiB", timeout = "10s" }
+    "#;
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_was_off_within_the_time_out_stays_on() {
-        let mut plan = plan(Vec::new());
-        let stack = sanlab_stack::compose(&plan).unwrap();
-        let on = plan.nodes.iter().map(|one| one.name.clone()).collect();
-        let layer = timeout_of(Duration::from_secs(10));
-        plan.layers.push(Storey { on, layer });
+        let plan = planned(LAYERS, Vec::new());
+        let stack = sanlab_stack::compose(&plan);
         let site = Arc::new(Playact::new(&plan, &stack, |_, _| None));
         let as_site = Arc::clone(&site) as Arc<dyn Site>;
         let journal = Journal::new(unbounded_channel().0);

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{ByteSize, Drbd, FirstSync, NodeName, Primaries};
+use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, Plan, Primaries, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
-use crate::legs::DISK;
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const UP: Duration = Duration::from_secs(120);
@@ -29,20 +30,7 @@ pub(crate) struct Resource {
     pub(crate) pair: Vec<NodeName>,
 }
 
-/// Sectors of DRBD's device on a disk of that size: at the end lie the superblock (8 sectors), the activity log (64), and
-/// the bitmap, of which each sector stands for 16 MiB, in whole 4 KiB.
-pub(crate) fn sectors(disk: ByteSize) -> u64 {
-    let disk = disk.bytes() / 512;
-    let bitmap = disk.div_ceil(32768).next_multiple_of(8);
-    (disk / 8 * 8).saturating_sub(bitmap + 64 + 8)
-}
-
 impl Resource {
-    /// The device, on both nodes.
-    pub(crate) fn device(&self) -> String {
-        format!("/dev/drbd{}", self.plan.minor)
-    }
-
     fn is_first(&self, node: &NodeName) -> bool {
         self.pair.first() == Some(node)
     }
@@ -56,7 +44,7 @@ impl Resource {
         let Drbd {
             resource,
             minor,
-            disk,
+            device,
             primaries,
             ping_interval,
             ping_timeout,
@@ -92,7 +80,7 @@ impl Resource {
              \x20   }}\n",
             ping_interval.as_secs(),
             ping_timeout.as_millis() / 100,
-            sectors(*disk) / 2,
+            device.sectors / 2,
         );
         if *primaries == Primaries::Both {
             text += "\x20   startup { become-primary-on both; }\n";
@@ -107,7 +95,7 @@ impl Resource {
                  \x20       meta-disk internal;\n\
                  \x20   }}\n",
                 member.name,
-                self.device(),
+                self.plan.device.path,
                 member.address,
                 PORT + u16::from(*minor)
             );
@@ -260,9 +248,20 @@ impl Resource {
     }
 }
 
+impl Describe for Drbd {
+    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+        let resource = Resource {
+            plan: self.clone(),
+            pair: storey.on.clone(),
+        };
+        watched.resources.push(resource.clone());
+        Box::new(resource)
+    }
+}
+
 impl Layer for Resource {
-    fn kind(&self) -> &'static str {
-        "drbd"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Drbd
     }
 
     fn title(&self) -> String {
@@ -325,7 +324,7 @@ impl Layer for Resource {
                 role(node)
             ),
         };
-        let sectors = sectors(self.plan.disk);
+        let sectors = self.plan.device.sectors;
         let text = format!(
             "{looking}see\n\
              state=${{state%% [ABC] *}}\n\
@@ -338,7 +337,10 @@ impl Layer for Resource {
         );
         vec![Probe {
             node: node.clone(),
-            title: format!("{} has {sectors} sectors and is {wanted}", self.device()),
+            title: format!(
+                "{} has {sectors} sectors and is {wanted}",
+                self.plan.device.path
+            ),
             script: text,
             expect: Expect::lines([wanted, sectors.to_string()]),
             deadline: if peer.is_some() { SYNC } else { PROBE },
@@ -375,16 +377,5 @@ impl Resource {
         let title = format!("bring {} up", self.plan.resource);
         let stage = Stage::new(std::slice::from_ref(node), &title, UP, text);
         vec![stage.with_files(&[self.config(topology)])]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sanlab_plan::ByteSize;
-
-    #[test]
-    fn the_device_is_as_long_as_drbd_makes_it() {
-        // Seen: 256 MiB gave 524200 sectors.
-        assert_eq!(super::sectors(ByteSize::from_mib(256)), 524_200);
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Export, Gnbd, NodeName};
+use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, Plan, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::{Member, Topology};
 
 const SERVE: Duration = Duration::from_secs(90);
@@ -51,31 +53,16 @@ exit 1
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Imports {
     pub(crate) plan: Gnbd,
-    /// The device behind each export, in the servers' order.
-    pub(crate) sources: Vec<Source>,
     /// The nodes that corosync runs on.
     pub(crate) clustered: Vec<NodeName>,
     /// Whether there are several paths to each disk: then a server's death is worth an error at once.
     pub(crate) multipath: bool,
 }
 
-/// What a server exports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) device: String,
-    pub(crate) sectors: u64,
-}
-
 /// A server's share.
 struct Share<'a> {
     member: &'a Member,
     export: &'a Export,
-    source: &'a Source,
-}
-
-/// Where clients find an export.
-pub(crate) fn node_of(export: &Export) -> String {
-    format!("/dev/gnbd/{}", export.name)
 }
 
 impl Imports {
@@ -86,15 +73,10 @@ impl Imports {
         topology: &'a Topology,
     ) -> impl Iterator<Item = Share<'a>> {
         let all = self.plan.servers.iter().zip(&self.plan.exports);
-        all.zip(&self.sources)
-            .filter(|((server, _), _)| there.contains(server))
-            .filter_map(|((server, export), source)| {
+        all.filter(|(server, _)| there.contains(server))
+            .filter_map(|(server, export)| {
                 let member = topology.member(server)?;
-                Some(Share {
-                    member,
-                    export,
-                    source,
-                })
+                Some(Share { member, export })
             })
     }
 
@@ -135,7 +117,7 @@ impl Imports {
             .collect();
         let mut stage = Stage::new(&servers, &format!("export on port {port}"), SERVE, "");
         for (task, share) in stage.tasks.iter_mut().zip(self.shares(there, topology)) {
-            let Share { export, source, .. } = share;
+            let export = share.export;
             let lone = !self.has_cluster(&task.node) && *cached;
             let mut text = String::new();
             if self.has_cluster(&task.node) {
@@ -152,7 +134,7 @@ impl Imports {
                 "run gnbd_serv -p {port}{}\n\
                  run gnbd_export -d {} -e {} {how}\n",
                 if lone { " -n" } else { "" },
-                source.device,
+                export.source.path,
                 export.name,
             );
             task.script = script(&text);
@@ -229,7 +211,7 @@ impl Imports {
                 "{} {} Connected {}",
                 share.export.name,
                 share.member.host(),
-                share.source.sectors
+                share.export.source.sectors
             )
         };
         Probe {
@@ -242,11 +224,7 @@ impl Imports {
     }
 
     fn exported(&self, share: &Share<'_>) -> Probe {
-        let Share {
-            member,
-            export,
-            source,
-        } = share;
+        let Share { member, export } = share;
         let text = "gnbd_export -l | while read -r one two three rest; do\n\
              \x20   case \"$one $two\" in\n\
              \x20       'Server['*) name=$three ;;\n\
@@ -266,16 +244,31 @@ impl Imports {
             script: text.to_owned(),
             expect: Expect::lines([format!(
                 "{} {} {} {timeout}",
-                export.name, source.device, source.sectors
+                export.name, export.source.path, export.source.sectors
             )]),
             deadline: PROBE,
         }
     }
 }
 
+impl Describe for Gnbd {
+    fn describe(&self, _storey: &Storey, plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        let clustered = plan.layers.iter().filter_map(|storey| match storey.layer {
+            Planned::Membership(_) => Some(&storey.on),
+            _ => None,
+        });
+        let mut layers = plan.layers.iter();
+        Box::new(Imports {
+            plan: self.clone(),
+            clustered: clustered.flatten().cloned().collect(),
+            multipath: layers.any(|storey| matches!(storey.layer, Planned::Multipath(_))),
+        })
+    }
+}
+
 impl Layer for Imports {
-    fn kind(&self) -> &'static str {
-        "gnbd"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Gnbd
     }
 
     fn title(&self) -> String {

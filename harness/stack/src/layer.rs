@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sanlab_plan::NodeName;
+use sanlab_plan::{LayerKind, NodeName};
 
 use crate::Topology;
 
@@ -127,7 +127,7 @@ pub struct Work {
 /// `there` are the running nodes in the order of their numbers.
 pub trait Layer: fmt::Debug + Send + Sync {
     /// Its key in a scenario file.
-    fn kind(&self) -> &'static str;
+    fn kind(&self) -> LayerKind;
 
     /// For people: the kind and what is particular about it.
     fn title(&self) -> String;

@@ -5,14 +5,13 @@
 //! side, the stages one after another) and the probes that must come true afterwards.
 //!
 //! ```
-//! # fn show(plan: &sanlab_plan::Plan) -> Result<(), sanlab_stack::StackError> {
-//! let stack = sanlab_stack::compose(plan)?;
+//! # fn show(plan: &sanlab_plan::Plan) {
+//! let stack = sanlab_stack::compose(plan);
 //! for work in stack.up() {
 //!     for task in work.stages.iter().flat_map(|stage| &stage.tasks) {
 //!         let _ = (&task.node, &task.script, task.deadline);
 //!     }
 //! }
-//! # Ok(())
 //! # }
 //! ```
 //!
@@ -23,7 +22,6 @@ mod compose;
 mod drbd;
 mod gnbd;
 mod layer;
-mod legs;
 mod linear;
 mod mapping;
 mod md;
@@ -38,9 +36,8 @@ mod striped;
 mod topology;
 mod volume;
 
-pub use compose::{StackError, compose};
+pub use compose::compose;
 pub use layer::{Expect, GuestFile, Hot, Layer, Probe, Stage, Task, Work};
-pub use legs::{Leg, Legs};
 pub use stack::Stack;
 pub use topology::{Member, Topology};
 pub use volume::Volume;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use sanlab_plan::{NodeName, VolumeName};
+use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
-use crate::legs::Place;
 use crate::script::script;
 use crate::topology::Topology;
 
@@ -15,47 +14,23 @@ const PROBE: Duration = Duration::from_secs(60);
 /// Most guests have no udevd: dmsetup must make the nodes under /dev/mapper itself. Where udevd runs it leaves them alone.
 const NO_UDEV: &str = "export DM_DISABLE_UDEV=1\n";
 
-/// A block device of a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Device {
-    /// Under `/dev`.
-    pub(crate) path: String,
-    /// Of 512 bytes.
-    pub(crate) sectors: u64,
-    /// Where its bytes are, if that can be told.
-    pub(crate) place: Option<Place>,
-}
-
 /// A device-mapper device that looks the same on every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapping {
     /// The layer's key in a scenario file.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: LayerKind,
     /// Under `/dev/mapper`.
     pub(crate) name: VolumeName,
     /// Lines of the table, in device-mapper's own words.
     pub(crate) table: Vec<String>,
     /// What it lies on.
     pub(crate) below: Vec<Device>,
-    /// Its own size.
-    pub(crate) sectors: u64,
-    /// Where its bytes are, if that can be told.
-    pub(crate) place: Option<Place>,
-}
-
-impl Mapping {
     /// What the next layer sees.
-    pub(crate) fn device(&self) -> Device {
-        Device {
-            path: format!("/dev/mapper/{}", self.name),
-            sectors: self.sectors,
-            place: self.place.clone(),
-        }
-    }
+    pub(crate) device: Device,
 }
 
 impl Layer for Mapping {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> LayerKind {
         self.kind
     }
 
@@ -79,7 +54,7 @@ impl Layer for Mapping {
         );
         vec![Stage::new(
             there,
-            &format!("create {}", self.device().path),
+            &format!("create {}", self.device.path),
             CREATE,
             &script(&text),
         )]
@@ -109,13 +84,16 @@ impl Layer for Mapping {
              blockdev --getsize {path}\n",
             name = self.name,
             below = below.join(" "),
-            path = self.device().path,
+            path = self.device.path,
         );
         let mut lines = self.table.clone();
-        lines.push(self.sectors.to_string());
+        lines.push(self.device.sectors.to_string());
         vec![Probe {
             node: node.clone(),
-            title: format!("{} has its table and {} sectors", self.name, self.sectors),
+            title: format!(
+                "{} has its table and {} sectors",
+                self.name, self.device.sectors
+            ),
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
@@ -125,12 +103,11 @@ impl Layer for Mapping {
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
         let text = format!(
             "{NO_UDEV}[ ! -e {} ] || run dmsetup remove --retry {}\n",
-            self.device().path,
-            self.name
+            self.device.path, self.name
         );
         vec![Stage::new(
             there,
-            &format!("remove {}", self.device().path),
+            &format!("remove {}", self.device.path),
             CREATE,
             &script(&text),
         )]

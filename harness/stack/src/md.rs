@@ -3,52 +3,28 @@
 
 use std::time::Duration;
 
-use sanlab_plan::{Md, NodeName, RaidLevel};
+use sanlab_plan::{LayerKind, Md, NodeName, Plan, RaidLevel, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
-use crate::mapping::Device;
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const CREATE: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
-/// Where the data begins on each device, in sectors, behind the superblock: said, so that sizes can be computed.
-const DATA: u64 = 2048;
-
 /// mdadm makes the nodes under /dev itself, whether udevd runs or not, and need not wait for it.
 const NO_UDEV: &str = "export MDADM_NO_UDEV=1\n";
 
-/// An array that looks the same on every node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Array {
-    pub(crate) plan: Md,
-    pub(crate) below: Vec<Device>,
+/// What is asked and done of an array, which looks the same on every node.
+trait Array {
+    fn devices(&self) -> String;
+    fn level(&self) -> &'static str;
+    fn create(&self) -> String;
+    fn assemble(&self, on: &[NodeName]) -> Stage;
 }
 
-impl Array {
-    /// What the next layer sees. Nobody can tell from outside on which copy a byte was read or written.
-    pub(crate) fn device(&self) -> Device {
-        Device {
-            path: format!("/dev/md/{}", self.plan.name),
-            sectors: self.sectors(),
-            place: None,
-        }
-    }
-
-    fn sectors(&self) -> u64 {
-        let each = self
-            .below
-            .iter()
-            .map(|device| device.sectors.saturating_sub(DATA));
-        match self.plan.level {
-            RaidLevel::Striped => {
-                let chunk = (self.plan.chunk.bytes() / 512).max(1);
-                each.map(|sectors| sectors / chunk * chunk).sum()
-            }
-            RaidLevel::Mirrored => each.min().unwrap_or(0) / 2 * 2,
-        }
-    }
-
+impl Array for Md {
     fn devices(&self) -> String {
         let paths: Vec<&str> = self
             .below
@@ -59,20 +35,20 @@ impl Array {
     }
 
     fn level(&self) -> &'static str {
-        match self.plan.level {
+        match self.level {
             RaidLevel::Striped => "0",
             RaidLevel::Mirrored => "1",
         }
     }
 
     fn create(&self) -> String {
-        let particular = match self.plan.level {
-            RaidLevel::Striped => format!("--chunk={}K", self.plan.chunk.bytes() / 1024),
+        let particular = match self.level {
+            RaidLevel::Striped => format!("--chunk={}K", self.chunk.bytes() / 1024),
             // New disks are alike.
             RaidLevel::Mirrored => {
                 format!(
                     "--size={}K --assume-clean --bitmap=none",
-                    self.sectors() / 2
+                    self.device.sectors / 2
                 )
             }
         };
@@ -82,9 +58,9 @@ impl Array {
              run mdadm --create {device} --run --quiet --homehost=any --name={name} --metadata=1.2 --data-offset={data}K \
              --level={level} --raid-devices={count} {particular} {below}\n",
             level = self.level(),
-            device = self.device().path,
-            name = self.plan.name,
-            data = DATA / 2,
+            device = self.device.path,
+            name = self.name,
+            data = Self::DATA_OFFSET / 2,
             count = self.below.len(),
             below = self.devices(),
         ))
@@ -96,23 +72,29 @@ impl Array {
              mkdir -p /dev/md\n\
              run mdadm --assemble {} --run --quiet {}\n",
             self.level(),
-            self.device().path,
+            self.device.path,
             self.devices()
         );
-        let title = format!("assemble {}", self.device().path);
+        let title = format!("assemble {}", self.device.path);
         Stage::new(on, &title, CREATE, &script(&text))
     }
 }
 
-impl Layer for Array {
-    fn kind(&self) -> &'static str {
-        "md"
+impl Describe for Md {
+    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        Box::new(self.clone())
+    }
+}
+
+impl Layer for Md {
+    fn kind(&self) -> LayerKind {
+        LayerKind::Md
     }
 
     fn title(&self) -> String {
         format!(
             "md {}, RAID {} over {} devices",
-            self.plan.name,
+            self.name,
             self.level(),
             self.below.len()
         )
@@ -120,7 +102,7 @@ impl Layer for Array {
 
     fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
         let (first, others) = there.split_at(there.len().min(1));
-        let title = format!("create {}", self.device().path);
+        let title = format!("create {}", self.device.path);
         let mut stages = vec![Stage::new(first, &title, CREATE, &self.create())];
         if !others.is_empty() {
             stages.push(self.assemble(others));
@@ -146,12 +128,12 @@ impl Layer for Array {
              done\n\
              read -r sectors <size\n\
              echo \"$level of $count disks, $active active, $sectors sectors\"\n",
-            self.device().path
+            self.device.path
         );
-        let sectors = self.sectors();
+        let sectors = self.device.sectors;
         vec![Probe {
             node: node.clone(),
-            title: format!("{} runs with {count} disks", self.plan.name),
+            title: format!("{} runs with {count} disks", self.name),
             script: text,
             expect: Expect::lines([format!(
                 "raid{level} of {count} disks, {count} active, {sectors} sectors"
@@ -161,7 +143,7 @@ impl Layer for Array {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let path = self.device().path;
+        let path = &self.device.path;
         let text = format!("{NO_UDEV}[ ! -e {path} ] || run mdadm --stop --quiet {path}\n");
         let title = format!("stop {path}");
         vec![Stage::new(there, &title, CREATE, &script(&text))]
@@ -170,15 +152,15 @@ impl Layer for Array {
     fn state(&self) -> Vec<(String, String)> {
         let text = format!(
             "cat /proc/mdstat\nmdadm --detail {}\nfor device in {}; do timeout 5 mdadm --examine $device; done\n",
-            self.device().path,
+            self.device.path,
             self.devices()
         );
-        vec![(format!("md-{}.txt", self.plan.name), text)]
+        vec![(format!("md-{}.txt", self.name), text)]
     }
 
     fn hot(&self) -> Hot {
         Hot {
-            modules: match self.plan.level {
+            modules: match self.level {
                 RaidLevel::Striped => &["raid0"],
                 RaidLevel::Mirrored => &["raid1"],
             },

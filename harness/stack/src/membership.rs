@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Membership, NodeName, Transport};
+use sanlab_plan::{LayerKind, Membership, NodeName, Plan, Storey, Transport};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::{Member, Topology};
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
@@ -71,9 +73,20 @@ pub(crate) struct Cluster {
     pub(crate) on: Vec<NodeName>,
 }
 
+impl Describe for Membership {
+    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+        let cluster = Cluster {
+            plan: self.clone(),
+            on: storey.on.clone(),
+        };
+        watched.clusters.push(cluster.clone());
+        Box::new(cluster)
+    }
+}
+
 impl Layer for Cluster {
-    fn kind(&self) -> &'static str {
-        "membership"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Membership
     }
 
     fn title(&self) -> String {

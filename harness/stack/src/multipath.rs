@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Grouping, Multipath, NoPath, NodeName, Selector};
+use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, Plan, Selector, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const START: Duration = Duration::from_secs(120);
@@ -44,25 +46,8 @@ const PATHS: &str = "dmsetup status --target multipath | awk '\n\
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Maps {
     pub(crate) plan: Multipath,
-    /// In the order of the exports.
-    pub(crate) each: Vec<Map>,
     /// The time-out of the exports below.
     pub(crate) timeout: Duration,
-}
-
-/// A map, called like the uid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Map {
-    pub(crate) uid: u32,
-    pub(crate) sectors: u64,
-    /// The imported devices.
-    pub(crate) paths: Vec<String>,
-}
-
-impl Map {
-    pub(crate) fn device(&self) -> String {
-        format!("/dev/mapper/{}", self.uid)
-    }
 }
 
 /// That `node` has so many paths in all maps together.
@@ -84,20 +69,8 @@ impl Maps {
             grouping,
             no_path,
             polling,
+            ..
         } = &self.plan;
-        let selector = match selector {
-            Selector::RoundRobin => "round-robin",
-            Selector::ServiceTime => "service-time",
-            Selector::QueueLength => "queue-length",
-        };
-        let grouping = match grouping {
-            Grouping::Multibus => "multibus",
-            Grouping::Failover => "failover",
-        };
-        let no_path = match no_path {
-            NoPath::Queue => "queue",
-            NoPath::Fail => "fail",
-        };
         let polling = polling.as_secs();
         format!(
             "defaults {{\n\
@@ -168,14 +141,30 @@ impl Maps {
     }
 }
 
+impl Describe for Multipath {
+    fn describe(&self, _storey: &Storey, plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        let timeout = plan.layers.iter().find_map(|storey| match &storey.layer {
+            Planned::Gnbd(gnbd) => Some(gnbd.timeout),
+            _ => None,
+        });
+        Box::new(Maps {
+            plan: self.clone(),
+            timeout: timeout.unwrap_or_default(),
+        })
+    }
+}
+
 impl Layer for Maps {
-    fn kind(&self) -> &'static str {
-        "multipath"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Multipath
     }
 
     fn title(&self) -> String {
-        let paths: usize = self.each.iter().map(|map| map.paths.len()).sum();
-        format!("multipath with {} maps of {paths} paths", self.each.len())
+        let paths: usize = self.plan.maps.iter().map(|map| map.paths.len()).sum();
+        format!(
+            "multipath with {} maps of {paths} paths",
+            self.plan.maps.len()
+        )
     }
 
     fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
@@ -201,7 +190,7 @@ impl Layer for Maps {
             paths() { dmsetup status \"$1\" | awk '{ for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+:[0-9]+$/ && $(i + 1) == \"A\") n++ } END { print n + 0 }'; }\n"
             .to_owned();
         let mut lines = Vec::new();
-        for map in &self.each {
+        for map in &self.plan.maps {
             let names: Vec<&str> = map
                 .paths
                 .iter()
@@ -218,13 +207,13 @@ impl Layer for Maps {
                  echo \"{uid} $(blockdev --getsz {device}) $active\"\n",
                 names.join(" "),
                 uid = map.uid,
-                device = map.device(),
+                device = map.device.path,
             );
-            lines.push(format!("{} {} all", map.uid, map.sectors));
+            lines.push(format!("{} {} all", map.uid, map.device.sectors));
         }
         vec![Probe {
             node: node.clone(),
-            title: format!("{} maps have all their paths", self.each.len()),
+            title: format!("{} maps have all their paths", self.plan.maps.len()),
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
@@ -241,7 +230,7 @@ impl Layer for Maps {
             done\n\
             export DM_DISABLE_UDEV=1\n"
             .to_owned();
-        for map in &self.each {
+        for map in &self.plan.maps {
             let _ = writeln!(
                 text,
                 "if dmsetup info {0} >/dev/null 2>&1; then run dmsetup remove --retry {0}; fi",

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Nbd, NbdServer, NodeName};
+use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, Plan, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
-use crate::legs::DISK;
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::Topology;
 
 const PID_FILE: &str = "/run/nbd-server.pid";
@@ -20,9 +21,15 @@ const IMPORT: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 
+impl Describe for Nbd {
+    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        Box::new(self.clone())
+    }
+}
+
 impl Layer for Nbd {
-    fn kind(&self) -> &'static str {
-        "nbd"
+    fn kind(&self) -> LayerKind {
+        LayerKind::Nbd
     }
 
     fn title(&self) -> String {
@@ -46,8 +53,8 @@ impl Layer for Nbd {
     }
 
     fn probes(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Probe> {
-        let count = topology.exporters().count();
-        let sectors = self.disk.bytes() / 512;
+        let count = self.devices.len();
+        let sectors = self.devices.first().map_or(0, |device| device.sectors);
         let mut lines: Vec<String> = (0..count).map(|n| format!("nbd{n} {sectors}")).collect();
         let mut text = format!(
             "for n in {}; do\n\

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{NodeName, O2cb};
+use sanlab_plan::{LayerKind, NodeName, O2cb, Plan, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
 use crate::script::script;
+use crate::stack::Watched;
 use crate::topology::{Member, Topology};
 
 const START: Duration = Duration::from_secs(120);
@@ -28,9 +30,18 @@ pub(crate) struct Service {
     pub(crate) on: Vec<NodeName>,
 }
 
+impl Describe for O2cb {
+    fn describe(&self, storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+        Box::new(Service {
+            plan: self.clone(),
+            on: storey.on.clone(),
+        })
+    }
+}
+
 impl Layer for Service {
-    fn kind(&self) -> &'static str {
-        "o2cb"
+    fn kind(&self) -> LayerKind {
+        LayerKind::O2cb
     }
 
     fn title(&self) -> String {

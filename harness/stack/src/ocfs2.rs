@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{ClusterName, NodeName, Ocfs2};
+use sanlab_plan::{LayerKind, NodeName, Ocfs2, Plan, Storey};
 
+use crate::compose::Describe;
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
 use crate::script::{quote, script};
+use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::volume::Volume;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
@@ -16,47 +19,54 @@ const PROBE: Duration = Duration::from_secs(60);
 /// Sectors below which mkfs would take blocks of less than 4 KiB, which a device with sectors of that size cannot have.
 const SMALL: u64 = 4 << (30 - 9);
 
-/// OCFS2 on a device that all nodes share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileSystem {
-    pub(crate) plan: Ocfs2,
-    /// The o2cb cluster whose members may mount it.
-    pub(crate) cluster: ClusterName,
-    /// The topmost block device.
-    pub(crate) device: String,
-    /// Its size.
-    pub(crate) sectors: u64,
+impl Describe for Ocfs2 {
+    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+        watched.blocks = Some(self.device.blocks.clone());
+        watched.volume = Some(Volume {
+            device: self.device.path.clone(),
+            at: self.at.clone(),
+            cluster: self.cluster.clone(),
+            on: storey.on.clone(),
+            mounted_from_start: self.mount,
+        });
+        Box::new(self.clone())
+    }
 }
 
-impl Layer for FileSystem {
-    fn kind(&self) -> &'static str {
-        "ocfs2"
+impl Layer for Ocfs2 {
+    fn kind(&self) -> LayerKind {
+        LayerKind::Ocfs2
     }
 
     fn title(&self) -> String {
-        format!("ocfs2 with {} slots on {}", self.plan.slots, self.device)
+        format!("ocfs2 with {} slots on {}", self.slots, self.device.path)
     }
 
     fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
         let mut command = format!(
             "mkfs.ocfs2 -N {} --cluster-stack=o2cb --cluster-name={} -J size={}",
-            self.plan.slots,
+            self.slots,
             self.cluster,
-            self.plan.journal.bytes()
+            self.journal.bytes()
         );
-        if self.sectors < SMALL {
+        if self.device.sectors < SMALL {
             command += " -b 4096 -C 4096";
         }
-        if !self.plan.features.is_empty() {
+        if !self.features.is_empty() {
             let _ = write!(
                 command,
                 " --fs-features={}",
-                quote(&self.plan.features.join(","))
+                quote(&self.features.join(","))
             );
         }
-        let text = script(&format!("run {command} {}\n", self.device));
+        let text = script(&format!("run {command} {}\n", self.device.path));
         let (first, others) = there.split_at(there.len().min(1));
-        let mut stage = Stage::new(first, &format!("format {}", self.device), FORMAT, &text);
+        let mut stage = Stage::new(
+            first,
+            &format!("format {}", self.device.path),
+            FORMAT,
+            &text,
+        );
         stage.tasks.extend(load(others).tasks);
         vec![stage]
     }
@@ -72,16 +82,16 @@ impl Layer for FileSystem {
              \x20   read -r device stack cluster rest\n\
              \x20   echo \"$device $stack $cluster\"\n\
              }}\n",
-            self.device
+            self.device.path
         );
         vec![Probe {
             node: node.clone(),
             title: format!(
                 "the superblock of cluster {} is seen on {}",
-                self.cluster, self.device
+                self.cluster, self.device.path
             ),
             script: text,
-            expect: Expect::lines([format!("{} o2cb {}", self.device, self.cluster)]),
+            expect: Expect::lines([format!("{} o2cb {}", self.device.path, self.cluster)]),
             deadline: PROBE,
         }]
     }
@@ -91,7 +101,10 @@ impl Layer for FileSystem {
     }
 
     fn state(&self) -> Vec<(String, String)> {
-        let text = format!("timeout 10 mounted.ocfs2 -f {} 2>&1 || true\n", self.device);
+        let text = format!(
+            "timeout 10 mounted.ocfs2 -f {} 2>&1 || true\n",
+            self.device.path
+        );
         vec![("ocfs2.txt".to_owned(), text)]
     }
 

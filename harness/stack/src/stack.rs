@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Awaited, LayerKind, NodeName, WaitFor};
+use sanlab_plan::{Awaited, BlockMap, Device, LayerKind, NodeName, WaitFor};
 
 use crate::drbd::Resource;
 use crate::layer::{Hot, Layer, Probe, Stage, Work};
-use crate::legs::{Legs, Place};
-use crate::mapping::Device;
 use crate::membership::Cluster;
 use crate::multipath;
 use crate::topology::Topology;
@@ -21,7 +19,6 @@ pub struct Stack {
     pub(crate) topology: Topology,
     pub(crate) at_start: Vec<NodeName>,
     pub(crate) storeys: Vec<Placed>,
-    pub(crate) volume: Option<Volume>,
     /// What the topmost layer offers on each node.
     pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
     pub(crate) watched: Watched,
@@ -34,13 +31,14 @@ pub(crate) struct Placed {
     pub(crate) layer: Box<dyn Layer>,
 }
 
-/// What `wait_for` and `verify` ask of particular layers.
+/// What `mount`, `wait_for` and `verify` ask of particular layers.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
+    pub(crate) volume: Option<Volume>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) resources: Vec<Resource>,
     /// Where the volume's bytes are.
-    pub(crate) place: Option<Place>,
+    pub(crate) blocks: Option<BlockMap>,
 }
 
 impl Placed {
@@ -70,7 +68,7 @@ impl Placed {
             .iter()
             .flat_map(|node| self.layer.probes(node, &there, topology));
         Work {
-            kind: self.layer.kind(),
+            kind: self.layer.kind().as_str(),
             title: self.layer.title(),
             stages,
             probes: probes.collect(),
@@ -118,7 +116,7 @@ impl Stack {
 
     /// The shared file system, when the stack has one.
     pub fn volume(&self) -> Option<&Volume> {
-        self.volume.as_ref()
+        self.watched.volume.as_ref()
     }
 
     /// The path of the one block device that all layers together give a node, such as `/dev/mapper/nbdsan`; with a file
@@ -165,6 +163,7 @@ impl Stack {
             }
         }
         let volume = self
+            .watched
             .volume
             .iter()
             .filter(|volume| volume.mounted_from_start);
@@ -230,7 +229,7 @@ impl Stack {
             probes: Vec::new(),
         };
         let storeys = self.storeys.iter();
-        for storey in storeys.filter(|it| it.layer.kind() == kind.as_str() && it.is_on(node)) {
+        for storey in storeys.filter(|it| it.layer.kind() == kind && it.is_on(node)) {
             let stages = storey.layer.service(node, &self.topology);
             if !stages.is_empty() {
                 let work = storey.work(stages, one, there, &self.topology);
@@ -266,8 +265,8 @@ impl Stack {
     }
 
     /// Where the bytes of the volume lie on the nodes' own disks, if that can be told.
-    pub fn legs(&self) -> Option<Legs> {
-        self.watched.place.clone().map(Legs)
+    pub fn legs(&self) -> Option<&BlockMap> {
+        self.watched.blocks.as_ref().filter(|it| it.is_known())
     }
 
     /// Takes everything down on `there`, topmost first: unmounts the volume on `mounted`, then each layer.
@@ -275,7 +274,8 @@ impl Stack {
         let mut works = Vec::new();
         if !mounted.is_empty() {
             works.extend(
-                self.volume
+                self.watched
+                    .volume
                     .iter()
                     .map(|volume| volume.unmount(mounted, mounted, &self.topology)),
             );

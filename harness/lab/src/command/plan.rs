@@ -5,10 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use sanlab_fleet::DEFAULT_MTU;
-use sanlab_plan::{
-    Action, Arch, Awaited, CrashKind, Joins, NicModel, NodeName, Plan, Step, Sync, Target,
-    Throughput, Tier,
-};
+use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
 use sanlab_vm::AcceleratorWish;
 
 use crate::table::Table;
@@ -18,7 +15,7 @@ use crate::{Exit, LabError, scenario};
 /// Shows nodes, memory, layers, steps and the accelerator that this host would use.
 pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
     let plan = scenario::load(file)?;
-    print(&describe(&plan)?)?;
+    print(&describe(&plan))?;
     let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
     for arch in archs {
         let program = sanlab_vm::qemu_binary(arch);
@@ -31,7 +28,7 @@ pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result
     Ok(Exit::Success)
 }
 
-fn describe(plan: &Plan) -> Result<String, LabError> {
+fn describe(plan: &Plan) -> String {
     let mut text = format!("{} ({})\n\n", plan.name, plan.source.display());
     let mut facts = |word: &str, fact: &str| {
         // Writing to a String cannot fail.
@@ -101,7 +98,7 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
         ]);
     }
     let mut layers = Table::new(&[">no", "layer", "what", "on"]);
-    for (number, (storey, title)) in plan.layers.iter().zip(titles(plan)?).enumerate() {
+    for (number, (storey, title)) in plan.layers.iter().zip(titles(plan)).enumerate() {
         layers.row([
             (number + 1).to_string(),
             storey.layer.kind().to_string(),
@@ -119,7 +116,7 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
             step.checkpoint
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), ToString::to_string),
-            action(step),
+            step.action.describe(),
         ]);
     }
     for table in [nodes, layers, steps]
@@ -134,12 +131,12 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  wrong on purpose: {warning}");
     }
-    Ok(text)
+    text
 }
 
-fn titles(plan: &Plan) -> Result<Vec<String>, LabError> {
-    let stack = sanlab_stack::compose(plan)?;
-    Ok(stack.layers().iter().map(|layer| layer.title()).collect())
+fn titles(plan: &Plan) -> Vec<String> {
+    let stack = sanlab_stack::compose(plan);
+    stack.layers().iter().map(|layer| layer.title()).collect()
 }
 
 /// Nodes by name, unless they are all.
@@ -150,223 +147,10 @@ fn everybody(plan: &Plan, on: &[NodeName]) -> String {
     names(on)
 }
 
-/// A step in a few words.
-fn action(step: &Step) -> String {
-    match &step.action {
-        Action::Mount(mount) => match &mount.fails {
-            Some(pattern) => format!("mount on {} must fail with `{pattern}`", names(&mount.on)),
-            None => format!("mount on {}", names(&mount.on)),
-        },
-        Action::Unmount(unmount) => format!("unmount on {}", names(&unmount.on)),
-        Action::Dd(dd) => {
-            let background = if dd.background {
-                ", in the background"
-            } else {
-                ""
-            };
-            format!(
-                "dd {} x {} to {} on {}{background}",
-                dd.count,
-                dd.bs,
-                dd.of,
-                names(&dd.on)
-            )
-        }
-        Action::Wait(wait) => format!("wait for `{}`", wait.step),
-        Action::AddNode(add) if add.mount => {
-            format!("boot {}, bring it into the cluster, mount", add.node)
-        }
-        Action::AddNode(add) => format!("boot {}, bring it into the cluster", add.node),
-        Action::Check(check) => {
-            let tree = check
-                .same_tree
-                .as_ref()
-                .map(|path| format!("the same files below {path}"));
-            let log = check
-                .kernel_log
-                .then(|| "no trouble in the kernel logs".to_owned());
-            let what: Vec<String> = tree.into_iter().chain(log).collect();
-            format!("check on {}: {}", names(&check.on), what.join(", "))
-        }
-        Action::Run(run) => format!("run `{}` on {}", run.command, names(&run.on)),
-        Action::Write(write) => {
-            let background = if write.background {
-                ", in the background"
-            } else {
-                ""
-            };
-            format!(
-                "write {} x {} with a journal to {} on {}{background}",
-                write.count,
-                write.bs,
-                write.of,
-                names(&write.on)
-            )
-        }
-        Action::Crash(crash) => {
-            let how = match crash.how {
-                CrashKind::Power => "cut the power of",
-                CrashKind::Panic => "let the kernel panic of",
-            };
-            let moment = if crash.within.is_zero() {
-                String::new()
-            } else {
-                format!(
-                    ", at a random moment within {} s",
-                    crash.within.as_secs_f32()
-                )
-            };
-            format!("{how} {}{moment}", crash.node)
-        }
-        Action::Restart(restart) => format!("boot {} again, with its disk", restart.node),
-        Action::StopProcess(signal) => format!(
-            "send {} to every {} on {}",
-            signal.signal,
-            signal.process,
-            names(&signal.on)
-        ),
-        Action::Start(start) => format!("start {} again on {}", start.layer, names(&start.on)),
-        Action::WaitFor(wait) => {
-            format!(
-                "wait for {}, seen by {}",
-                state(&wait.state),
-                names(&wait.on)
-            )
-        }
-        Action::Verify(verify) => {
-            let legs = if verify.legs {
-                ", and from every copy below"
-            } else {
-                ""
-            };
-            format!(
-                "read every acknowledged block back on {}{legs}",
-                names(&verify.on)
-            )
-        }
-        Action::Throughput(throughput) => measure(throughput),
-        Action::Dip(dip) => {
-            let newcomers = dip.newcomers.as_ref();
-            let added = newcomers.map_or_else(String::new, |step| {
-                format!(", and what `{step}` adds to them")
-            });
-            let limits = [
-                dip.depth_percent
-                    .map(|depth| format!("at most {depth} % deep")),
-                dip.length
-                    .map(|length| format!("at most {} s long", length.as_secs_f32())),
-                dip.adds_percent
-                    .map(|adds| format!("at least {adds} % more in the end")),
-            ];
-            let limits: Vec<String> = limits.into_iter().flatten().collect();
-            let must = if limits.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", limits.join(", "))
-            };
-            format!(
-                "what `{}` did to the writers of `{}`{added}{must}",
-                dip.around, dip.of
-            )
-        }
-    }
-}
-
-/// A throughput step in a few words.
-fn measure(throughput: &Throughput) -> String {
-    let tool = throughput.tool.as_str();
-    let pattern = throughput.pattern.as_str();
-    let target = match &throughput.target {
-        Target::File(of) => of.as_str(),
-        Target::Device => "the topmost device",
-    };
-    let amount = match throughput.runtime {
-        Some(runtime) => format!(
-            "{} s of {pattern} among {} of",
-            runtime.as_secs_f32(),
-            throughput.size
-        ),
-        None => format!("{pattern} {} of", throughput.size),
-    };
-    let cache = if throughput.direct {
-        "direct"
-    } else {
-        "buffered"
-    };
-    let depth = match throughput.queue_depth {
-        1 => String::new(),
-        deep => format!(", {deep} at a time"),
-    };
-    let sync = match throughput.sync {
-        Sync::Never => "",
-        Sync::End => ", fsync at the end",
-        Sync::Each => ", each forced out",
-    };
-    format!(
-        "measure {tool}: {amount} {target} on {} by {}, {cache}{depth}{sync}; {} + {} times",
-        names(&throughput.on),
-        throughput.bs,
-        throughput.warm_up,
-        throughput.repetitions
-    )
-}
-
-/// What is waited for, in a few words.
-fn state(state: &Awaited) -> String {
-    match state {
-        Awaited::Paths { active, failed } => format!("{active} active and {failed} failed paths"),
-        Awaited::Drbd {
-            resource,
-            connection,
-            disk,
-        } => {
-            let words: Vec<&str> = connection.iter().chain(disk).map(String::as_str).collect();
-            format!("{resource} {}", words.join(" "))
-        }
-        Awaited::Members { cluster, members } => {
-            format!("the members {} of {cluster}", names(members))
-        }
-    }
-}
-
 fn names(nodes: &[NodeName]) -> String {
     nodes
         .iter()
         .map(NodeName::as_str)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::action;
-
-    #[test]
-    fn measuring_steps_are_told_in_a_line() {
-        let text = include_str!("../../../../fixtures/accepted/throughput.toml");
-        let plan = sanlab_plan::parse(Path::new("throughput.toml"), text).unwrap();
-        let lines: Vec<String> = plan.steps.iter().map(action).collect();
-        let at = |number: usize| lines[number].as_str();
-        assert_eq!(
-            at(0),
-            "measure dd: write 64MiB of {node}.throughput on a0, a1 by 1MiB, direct; 1 + 5 times"
-        );
-        assert_eq!(
-            at(1),
-            "measure fio: 10 s of randrw among 100MiB of deep/{node}.fio on a0 by 8KiB, direct, 16 at a time, \
-             each forced out; 0 + 1 times"
-        );
-        assert_eq!(
-            at(2),
-            "measure dd: write 1MiB of {node}.throughput on a1 by 512B, buffered, fsync at the end; 1 + 5 times"
-        );
-        assert_eq!(
-            at(9),
-            "what `add_node` did to the writers of `load`, and what `more` adds to them: at most 90 % deep, \
-             at most 5 s long, at least -10 % more in the end"
-        );
-        assert_eq!(at(10), "what `more` did to the writers of `load`");
-    }
 }

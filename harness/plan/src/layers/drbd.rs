@@ -1,15 +1,20 @@
-//! `drbd` lowered.
+//! DRBD: a disk of which two nodes hold a copy each.
 
 use std::time::Duration;
 
 use super::membership::at_start;
-use super::{Limits, check_disk, plain, sorted};
+use super::{
+    Building, LayerKind, LayerTable, Limits, Planned, Property, check_disk, plain, show, sorted,
+};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document;
-use crate::ground::{Device, Ground};
+use crate::ground::Ground;
 use crate::names::{NodeName, ResourceName};
-use crate::plan::{Drbd, LayerKind, Primaries};
+use crate::plan::{BlockMap, Device};
 use crate::read::At;
+use crate::table::table;
+use crate::units::ByteSize;
+use crate::value::Nodes;
+use crate::word::words;
 
 /// The limits of `ping-timeout`, which counts tenths of seconds.
 const PING_TIMEOUT: Limits = Limits {
@@ -18,86 +23,187 @@ const PING_TIMEOUT: Limits = Limits {
     step: Duration::from_millis(100),
 };
 
-/// The layer, and its two nodes. `before`: the resources of the layers below.
-pub(crate) fn drbd<'d>(
-    layer: &'d document::Drbd,
-    span: &Span,
-    before: &mut Vec<&'d At<ResourceName>>,
-    ground: &mut Ground<'_>,
-    mistakes: &mut Mistakes,
-) -> Option<(Vec<NodeName>, Drbd)> {
-    Limits::seconds(1, 120).check("ping_interval", layer.ping_interval.as_ref(), mistakes);
-    PING_TIMEOUT.check("ping_timeout", layer.ping_timeout.as_ref(), mistakes);
-    let minor = u8::try_from(before.len()).ok()?;
-    if let Some(resource) = &layer.resource {
-        if let Some(first) = before.iter().find(|other| other.value == resource.value) {
-            mistakes.note(
-                Diagnostic::at(
-                    &resource.span,
-                    format!("two resources named `{}`", resource.value),
-                )
-                .label("the same name")
-                .also(&first.span, "the first one")
-                .help("give each resource a name of its own"),
-            );
-        }
-        before.push(resource);
+table! {
+    /// A disk of which two nodes hold a copy each.
+    Written, "`drbd`", r#"{ resource = "r0", on = ["storage0a", "storage0b"], disk = "256MiB" }"# {
+        /// Its name in DRBD's configuration; the first of the layers is `/dev/drbd0`.
+        resource: ResourceName, required r#""r0""#;
+        /// The two nodes.
+        on: Nodes, required r#"["storage0a", "storage0b"]"#;
+        /// Size of each node's disk, 1MiB to 1TiB; DRBD keeps its metadata at the end of it.
+        disk: ByteSize, required r#""256MiB""#;
+        /// Who may write: `both`, or the `first` alone, and then only that one offers a device.
+        primaries: Primaries, default Primaries::Both;
+        /// The first synchronisation: `skip` it, since new disks are alike, or a `full` one.
+        sync: FirstSync, default FirstSync::Skip;
+        /// Silence after which the peer is asked, 1s to 120s in whole seconds.
+        ping_interval: Duration, default Duration::from_secs(3);
+        /// How long it may take to answer, 100ms to 30s in steps of 100ms; then it is given up.
+        ping_timeout: Duration, default Duration::from_secs(3);
     }
-    let size = check_disk(layer.disk.as_ref(), mistakes);
-    let list = layer.on.as_ref()?;
-    let on = sorted(ground.roster, ground.roster.expand(list, mistakes)?);
-    if on.len() != 2 {
-        let count = match on.len() {
-            1 => "one node".to_owned(),
-            count => format!("{count} nodes"),
+}
+
+/// A DRBD resource of the storey's two nodes, each with its own disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drbd {
+    /// Its name in DRBD's configuration.
+    pub resource: ResourceName,
+    /// Number of its device, `/dev/drbd0`: the place among the DRBD layers of the scenario, from 0.
+    pub minor: u8,
+    /// Size of each node's disk; DRBD keeps its metadata at the end of it.
+    pub disk: ByteSize,
+    /// Who may write.
+    pub primaries: Primaries,
+    /// Whether the first synchronisation is done or, since new disks are alike, skipped.
+    pub sync: FirstSync,
+    /// `ping-int`: silence after which the peer is asked. Whole seconds.
+    pub ping_interval: Duration,
+    /// `ping-timeout`: then it is dead when it has not answered for so long. Tenths of seconds.
+    pub ping_timeout: Duration,
+    /// What both nodes make of their disks.
+    pub device: Device,
+}
+
+words! {
+    /// The nodes of a DRBD pair that are primary.
+    pub Primaries, "choice of primaries", "choices of primaries", "a choice of primaries", r#""both""# {
+        /// Both, as two paths to one disk need it.
+        Both = "both",
+        /// The first of the pair.
+        First = "first",
+    }
+}
+
+words! {
+    /// DRBD's first synchronisation.
+    pub FirstSync, "first synchronisation", "first synchronisations", "a first synchronisation", r#""skip""# {
+        /// New disks are alike: nothing to do.
+        Skip = "skip",
+        /// Every block is copied from the first node to the second before the next layer.
+        Full = "full",
+    }
+}
+
+impl Planned for Drbd {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("resource", show(&self.resource)),
+            ("disk", show(&self.disk)),
+            ("primaries", show(&self.primaries)),
+            ("sync", show(&self.sync)),
+            ("ping_interval", show(&self.ping_interval)),
+            ("ping_timeout", show(&self.ping_timeout)),
+        ]
+    }
+
+    fn disk(&self) -> Option<ByteSize> {
+        Some(self.disk)
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Drbd;
+    const PROPERTIES: &'static [Property] = &[Property::Source, Property::Several];
+
+    fn disk(&self) -> Option<&At<ByteSize>> {
+        self.disk.as_ref()
+    }
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Drbd)> {
+        Limits::seconds(1, 120).check("ping_interval", self.ping_interval.as_ref(), mistakes);
+        PING_TIMEOUT.check("ping_timeout", self.ping_timeout.as_ref(), mistakes);
+        let minor = u8::try_from(building.resources.len()).ok()?;
+        if let Some(resource) = &self.resource {
+            if let Some(first) = building
+                .resources
+                .iter()
+                .find(|other| other.value == resource.value)
+            {
+                mistakes.note(
+                    Diagnostic::at(
+                        &resource.span,
+                        format!("two resources named `{}`", resource.value),
+                    )
+                    .label("the same name")
+                    .also(&first.span, "the first one")
+                    .help("give each resource a name of its own"),
+                );
+            }
+            building.resources.push(resource.clone());
+        }
+        let ground = &mut building.ground;
+        check_disk(self.disk.as_ref(), ground, mistakes);
+        let list = self.on.as_ref()?;
+        let on = sorted(ground.roster, ground.roster.expand(list, mistakes)?);
+        if on.len() != 2 {
+            let count = match on.len() {
+                1 => "one node".to_owned(),
+                count => format!("{count} nodes"),
+            };
+            mistakes.note(
+                Diagnostic::at(&list.span, format!("a DRBD resource on {count}"))
+                    .label("not a pair")
+                    .help("name two nodes: each holds a copy; more disks are more `drbd` layers"),
+            );
+            return None;
+        }
+        for node in &on {
+            ground.take_disk(node, LayerKind::Drbd, mistakes);
+            check_bottom(node, ground, mistakes);
+            if ground.sure && !at_start(ground.roster, &node.value) {
+                mistakes.note(
+                    Diagnostic::at(&node.span, format!("`{}` joins later", node.value))
+                        .label("a pair is there from the start")
+                        .help(format!(
+                            r#"drop `joins = "later"` of `{}`, or name another node"#,
+                            node.value
+                        )),
+                );
+            }
+        }
+        let primaries = self.primaries.as_ref()?.value;
+        // The device of a secondary cannot be opened: it offers none.
+        let offering = match primaries {
+            Primaries::Both => &on[..],
+            Primaries::First => &on[..1],
         };
-        mistakes.note(
-            Diagnostic::at(&list.span, format!("a DRBD resource on {count}"))
-                .label("not a pair")
-                .help("name two nodes: each holds a copy; more disks are more `drbd` layers"),
+        let disk = self.disk.as_ref().map_or(0, |disk| disk.bytes() / 512);
+        let device = Device {
+            path: format!("/dev/drbd{minor}"),
+            sectors: without_metadata(disk),
+            uid: Some(u32::from(minor)),
+            blocks: BlockMap::Copies(plain(&on).into_iter().map(BlockMap::Disk).collect()),
+        };
+        ground.add(
+            (LayerKind::Drbd, span),
+            plain(offering)
+                .into_iter()
+                .map(|name| (name, vec![device.clone()])),
         );
-        return None;
+        let drbd = Drbd {
+            resource: self.resource.clone()?.value,
+            minor,
+            disk: self.disk.as_ref()?.value,
+            primaries,
+            sync: self.sync.as_ref()?.value,
+            ping_interval: self.ping_interval.as_ref()?.value,
+            ping_timeout: self.ping_timeout.as_ref()?.value,
+            device,
+        };
+        Some((plain(&on), drbd))
     }
-    for node in &on {
-        ground.take_disk(node, LayerKind::Drbd, mistakes);
-        check_bottom(node, ground, mistakes);
-        if ground.sure && !at_start(ground.roster, &node.value) {
-            mistakes.note(
-                Diagnostic::at(&node.span, format!("`{}` joins later", node.value))
-                    .label("a pair is there from the start")
-                    .help(format!(
-                        r#"drop `joins = "later"` of `{}`, or name another node"#,
-                        node.value
-                    )),
-            );
-        }
-    }
-    let primaries = layer.primaries.as_ref()?.value;
-    // The device of a secondary cannot be opened: it offers none.
-    let offering = match primaries {
-        Primaries::Both => &on[..],
-        Primaries::First => &on[..1],
-    };
-    let device = Device {
-        minor: Some(minor),
-        ..Device::new(size, ground.new_disk())
-    };
-    ground.add(
-        (LayerKind::Drbd, span),
-        plain(offering)
-            .into_iter()
-            .map(|name| (name, vec![device.clone()])),
-    );
-    let drbd = Drbd {
-        resource: layer.resource.clone()?.value,
-        minor,
-        disk: layer.disk.as_ref()?.value,
-        primaries,
-        sync: layer.sync.as_ref()?.value,
-        ping_interval: layer.ping_interval.as_ref()?.value,
-        ping_timeout: layer.ping_timeout.as_ref()?.value,
-    };
-    Some((plain(&on), drbd))
+}
+
+/// What DRBD 8.4 leaves of a disk of so many sectors: at its end lie the superblock (8 sectors), the activity log (64), and
+/// the bitmap, of which each sector stands for 16 MiB, in whole 4 KiB.
+fn without_metadata(disk: u64) -> u64 {
+    let bitmap = disk.div_ceil(32768).next_multiple_of(8);
+    (disk / 8 * 8).saturating_sub(bitmap + 64 + 8)
 }
 
 /// DRBD stands on the node's own disk.
@@ -117,4 +223,18 @@ fn check_bottom(node: &At<NodeName>, ground: &Ground<'_>, mistakes: &mut Mistake
         .also(place, "offers a device already")
         .help(format!("move the `drbd` layer before `{kind}`")),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_device_is_as_long_as_drbd_makes_it() {
+        // Seen in guests: 256 MiB gave 524200 sectors.
+        let mib = |mib: u64| super::without_metadata(mib << 11);
+        assert_eq!(mib(256), 524_200);
+        assert_eq!(mib(64), 131_072 - 80);
+        // A bitmap of 64 sectors, one for each 16 MiB.
+        assert_eq!(mib(1024), 2_097_152 - 64 - 72);
+        assert_eq!(super::without_metadata(8), 0);
+    }
 }

@@ -1,77 +1,191 @@
-//! `gnbd` lowered: who exports what, who imports it, and who makes sure that a lost server is really lost.
+//! GNBD: who exports what, who imports it, and who makes sure that a lost server is really lost.
 
 use std::time::Duration;
 
 use super::membership::{Clusters, at_start};
-use super::{Limits, check_disk, check_port, plain, sorted};
+use super::{
+    Building, LayerKind, LayerTable, Limits, Planned, Property, check_disk, check_port, names,
+    plain, show, sorted,
+};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document;
-use crate::ground::{Device, Ground};
+use crate::ground::Ground;
 use crate::names::NodeName;
-use crate::plan::{Export, Gnbd, LayerKind};
+use crate::plan::Device;
 use crate::read::At;
+use crate::table::table;
 use crate::units::ByteSize;
+use crate::value::Nodes;
 
 /// The servers' word for none given.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// A name on the wire has 32 bytes, the last of which is 0.
 const LONGEST_NAME: usize = 31;
 
-/// The layer, and its nodes: servers and clients.
-pub(crate) fn gnbd(
-    layer: &document::Gnbd,
-    span: &Span,
-    clusters: &Clusters,
-    ground: &mut Ground<'_>,
-    mistakes: &mut Mistakes,
-) -> Option<(Vec<NodeName>, Gnbd)> {
-    check_port(layer.port.as_ref(), mistakes);
-    Limits::seconds(1, 3600).check("timeout", layer.timeout.as_ref(), mistakes);
-    Limits::seconds(0, 3600).check("fail_fast", layer.fail_fast.as_ref(), mistakes);
-    check_cached(layer, mistakes);
-    let size = check_disk(layer.disk.as_ref(), mistakes);
-    let servers = servers(layer, span, ground, mistakes);
-    let clients = clients(layer, span, servers.as_deref(), ground, mistakes);
-    let (servers, clients) = (servers?, clients?);
-    let devices = exported(layer, size, &servers, ground, mistakes)?;
-    let exports = exports(layer, &servers, &devices, mistakes)?;
-    check_caches(layer, &servers, &exports, mistakes);
-    let membership = membership(layer, span, &servers, &clients, clusters, ground, mistakes);
+table! {
+    /// GNBD: servers export a device each, clients import from all of them.
+    Written, "`gnbd`", r#"{ on = "storage", clients = "client", disk = "1GiB", cached = true }"# {
+        /// The servers. Default: every node to which the layers below give a device.
+        on: Nodes, optional;
+        /// The clients, those that join later too. Default: every node that is no server.
+        clients: Nodes, optional;
+        /// Size of each server's own disk, 1MiB to 1TiB, where no layer below gives it a device.
+        disk: ByteSize, optional;
+        /// Through the server's page cache, and with clients that wait for ever for a lost server.
+        cached: bool, default false;
+        /// An uncached export's time-out, 1s to 1h in whole seconds. Default: 10s.
+        timeout: Duration, optional;
+        /// TCP port of the servers.
+        port: u16, default 14567;
+        /// Name of each export; `{node}` stands for the server's name, `{suffix}` for that without its leading letters.
+        export: String, default "gnbd{suffix}".to_owned();
+        /// Requests fail after this time, 0s to 1h in whole seconds, without fencing the server first.
+        fail_fast: Duration, optional;
+        /// Whether corosync says who is a member and who is fenced. Default: whether it can.
+        membership: bool, optional;
+    }
+}
 
-    let imported: Vec<Device> = devices
-        .iter()
-        .zip(&exports)
-        .map(|(device, export)| Device {
-            minor: None,
-            uid: Some(export.uid),
-            ..device.clone()
-        })
-        .collect();
-    ground.replace(
-        (LayerKind::Gnbd, span),
-        plain(&clients)
-            .into_iter()
-            .map(|client| (client, imported.clone())),
-    );
-    let on = sorted(
-        ground.roster,
-        servers.iter().chain(&clients).cloned().collect(),
-    );
-    let gnbd = Gnbd {
-        servers: plain(&servers),
-        clients: plain(&clients),
-        disk: layer.disk.as_ref().map(|disk| disk.value),
-        exports,
-        port: layer.port.as_ref()?.value,
-        cached: layer.cached.as_ref()?.value,
-        timeout: layer
-            .timeout
-            .as_ref()
-            .map_or(TIMEOUT, |timeout| timeout.value),
-        fail_fast: layer.fail_fast.as_ref().map(|fail_fast| fail_fast.value),
-        membership: membership?,
-    };
-    Some((plain(&on), gnbd))
+/// GNBD: servers export what the layer below offers them, or their own disk; clients import from all servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gnbd {
+    /// The servers, in the order of their numbers.
+    pub servers: Vec<NodeName>,
+    /// Those who import, some of which may join later; nobody of the servers.
+    pub clients: Vec<NodeName>,
+    /// Size of each server's own disk, when nothing below offers a device.
+    pub disk: Option<ByteSize>,
+    /// What each server exports, in the servers' order.
+    pub exports: Vec<Export>,
+    /// TCP port of every server.
+    pub port: u16,
+    /// Cached exports go through the server's page cache, and their clients wait for ever for a lost server. Uncached
+    /// ones are read and written with `O_DIRECT`, and time out.
+    pub cached: bool,
+    /// The time-out of uncached exports, whole seconds.
+    pub timeout: Duration,
+    /// Uncached devices fail their requests after this time without fencing the server first.
+    pub fail_fast: Option<Duration>,
+    /// Whether a cluster manager says who is fenced; without it the programs run with `-n`.
+    pub membership: bool,
+}
+
+/// One exported device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Its name, and that of the link under `/dev/gnbd` on clients.
+    pub name: String,
+    /// Equal for all exports of one disk: multipath puts those together.
+    pub uid: u32,
+    /// The server's device.
+    pub source: Device,
+}
+
+impl Export {
+    /// The device on clients.
+    pub fn imported(&self) -> Device {
+        Device {
+            path: format!("/dev/gnbd/{}", self.name),
+            uid: Some(self.uid),
+            ..self.source.clone()
+        }
+    }
+}
+
+impl Planned for Gnbd {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let exports: Vec<&str> = self
+            .exports
+            .iter()
+            .map(|export| export.name.as_str())
+            .collect();
+        let mut all = vec![
+            ("on", names(&self.servers)),
+            ("clients", names(&self.clients)),
+        ];
+        all.extend(self.disk.map(|disk| ("disk", show(&disk))));
+        all.push(("cached", show(&self.cached)));
+        if !self.cached {
+            all.push(("timeout", show(&self.timeout)));
+        }
+        all.push(("port", show(&self.port)));
+        all.push(("export", exports.join(",")));
+        all.extend(self.fail_fast.map(|time| ("fail_fast", show(&time))));
+        all.push(("membership", show(&self.membership)));
+        all
+    }
+
+    fn disk(&self) -> Option<ByteSize> {
+        self.disk
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Gnbd;
+    const PROPERTIES: &'static [Property] =
+        &[Property::Source, Property::OnDevices, Property::Daemons];
+
+    fn disk(&self) -> Option<&At<ByteSize>> {
+        self.disk.as_ref()
+    }
+
+    fn port(&self) -> Option<&At<u16>> {
+        self.port.as_ref()
+    }
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Gnbd)> {
+        check_port(self.port.as_ref(), mistakes);
+        Limits::seconds(1, 3600).check("timeout", self.timeout.as_ref(), mistakes);
+        Limits::seconds(0, 3600).check("fail_fast", self.fail_fast.as_ref(), mistakes);
+        check_cached(self, mistakes);
+        check_disk(self.disk.as_ref(), &mut building.ground, mistakes);
+        let servers = servers(self, span, &building.ground, mistakes);
+        let clients = clients(self, span, servers.as_deref(), &building.ground, mistakes);
+        let (servers, clients) = (servers?, clients?);
+        let devices = exported(self, &servers, &mut building.ground, mistakes)?;
+        let exports = exports(self, &servers, devices, mistakes)?;
+        check_caches(self, &servers, &exports, mistakes);
+        let membership = membership(
+            self,
+            span,
+            &servers,
+            &clients,
+            &building.clusters,
+            &building.ground,
+            mistakes,
+        );
+
+        let imported: Vec<Device> = exports.iter().map(Export::imported).collect();
+        building.ground.replace(
+            (LayerKind::Gnbd, span),
+            plain(&clients)
+                .into_iter()
+                .map(|client| (client, imported.clone())),
+        );
+        let on = sorted(
+            building.ground.roster,
+            servers.iter().chain(&clients).cloned().collect(),
+        );
+        let gnbd = Gnbd {
+            servers: plain(&servers),
+            clients: plain(&clients),
+            disk: self.disk.as_ref().map(|disk| disk.value),
+            exports,
+            port: self.port.as_ref()?.value,
+            cached: self.cached.as_ref()?.value,
+            timeout: self
+                .timeout
+                .as_ref()
+                .map_or(TIMEOUT, |timeout| timeout.value),
+            fail_fast: self.fail_fast.as_ref().map(|fail_fast| fail_fast.value),
+            membership: membership?,
+        };
+        Some((plain(&on), gnbd))
+    }
 }
 
 fn at_span(names: Vec<NodeName>, span: &Span) -> Vec<At<NodeName>> {
@@ -83,7 +197,7 @@ fn at_span(names: Vec<NodeName>, span: &Span) -> Vec<At<NodeName>> {
 }
 
 fn servers(
-    layer: &document::Gnbd,
+    layer: &Written,
     span: &Span,
     ground: &Ground<'_>,
     mistakes: &mut Mistakes,
@@ -130,7 +244,7 @@ fn servers(
 }
 
 fn clients(
-    layer: &document::Gnbd,
+    layer: &Written,
     span: &Span,
     servers: Option<&[At<NodeName>]>,
     ground: &Ground<'_>,
@@ -178,8 +292,7 @@ fn clients(
 
 /// What each server exports.
 fn exported(
-    layer: &document::Gnbd,
-    size: Option<ByteSize>,
+    layer: &Written,
     servers: &[At<NodeName>],
     ground: &mut Ground<'_>,
     mistakes: &mut Mistakes,
@@ -193,7 +306,7 @@ fn exported(
                 span: disk.span.clone(),
             };
             ground.take_disk(&from, LayerKind::Gnbd, mistakes);
-            devices.push(Device::new(size, ground.new_disk()));
+            devices.push(ground.own_disk(name));
             continue;
         }
         match ground.devices(name) {
@@ -225,17 +338,17 @@ fn exported(
     (devices.len() == servers.len()).then_some(devices)
 }
 
-/// Names and uids. The uid of a DRBD is its number; other disks are counted.
+/// Names and uids. The uid of a DRBD is its minor; other disks are counted.
 fn exports(
-    layer: &document::Gnbd,
+    layer: &Written,
     servers: &[At<NodeName>],
-    devices: &[Device],
+    devices: Vec<Device>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<Export>> {
     let form = layer.export.as_ref()?;
     let mut exports: Vec<Export> = Vec::new();
     let mut right = true;
-    for (at, (server, device)) in servers.iter().zip(devices).enumerate() {
+    for (server, source) in servers.iter().zip(devices) {
         let node = server.value.as_str();
         let suffix = node.trim_start_matches(|c: char| c.is_ascii_lowercase());
         let name = form.replace("{node}", node).replace("{suffix}", suffix);
@@ -269,18 +382,18 @@ fn exports(
                     ),
             );
         }
-        let counted = devices.iter().position(|other| other.disks == device.disks);
-        let uid = device.minor.map_or_else(
-            || u32::try_from(counted.unwrap_or(at)).unwrap_or_default(),
-            u32::from,
-        );
-        exports.push(Export { name, uid });
+        let same = |export: &Export| export.source.blocks == source.blocks;
+        let counted = exports.iter().position(same).unwrap_or(exports.len());
+        let uid = source
+            .uid
+            .unwrap_or_else(|| u32::try_from(counted).unwrap_or_default());
+        exports.push(Export { name, uid, source });
     }
     right.then_some(exports)
 }
 
 /// What cached exports do not have.
-fn check_cached(layer: &document::Gnbd, mistakes: &mut Mistakes) {
+fn check_cached(layer: &Written, mistakes: &mut Mistakes) {
     let Some(cached) = layer.cached.as_ref().filter(|cached| cached.value) else {
         return;
     };
@@ -301,7 +414,7 @@ fn check_cached(layer: &document::Gnbd, mistakes: &mut Mistakes) {
 
 /// Two servers, each with a page cache over the same disk, answer with what the other has overwritten.
 fn check_caches(
-    layer: &document::Gnbd,
+    layer: &Written,
     servers: &[At<NodeName>],
     exports: &[Export],
     mistakes: &mut Mistakes,
@@ -330,7 +443,7 @@ fn check_caches(
 
 /// Whether the programs ask corosync, and a refusal where nobody would make sure that a lost server is really lost.
 fn membership(
-    layer: &document::Gnbd,
+    layer: &Written,
     span: &Span,
     servers: &[At<NodeName>],
     clients: &[At<NodeName>],

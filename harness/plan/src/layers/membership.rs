@@ -1,12 +1,143 @@
-//! `membership` lowered.
+//! A cluster of corosync: who is a member.
 
-use super::{Limits, plain, sorted};
+use std::time::Duration;
+
+use super::{Building, LayerTable, Limits, Planned, Property, plain, show, sorted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document;
 use crate::names::{ClusterName, NodeName};
-use crate::plan::{Joins, Membership, Transport};
+use crate::plan::Joins;
 use crate::read::At;
 use crate::roster::Roster;
+use crate::table::table;
+use crate::value::Nodes;
+use crate::word::words;
+
+table! {
+    /// A cluster of corosync, cman's successor: who is a member.
+    Written, "`membership`", r#"{ cluster = "storage0" }"# {
+        /// Its name, at most 16 letters and digits.
+        cluster: ClusterName, required r#""storage0""#;
+        /// The members, those that join later too. Default: every node.
+        on: Nodes, optional;
+        /// How they talk: `knet`, corosync's own, or `udpu`, plain UDP.
+        transport: Transport, default Transport::Knet;
+        /// Whether their messages are encrypted and signed; `knet` only.
+        crypto: bool, default false;
+        /// Silence after which a member is suspected, 1s to 5m; after 2.2 times that it is declared dead.
+        token: Duration, default Duration::from_secs(5);
+    }
+}
+
+/// corosync, cman's successor. Its members are the storey's nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// `cluster_name`.
+    pub cluster: ClusterName,
+    /// How the members talk.
+    pub transport: Transport,
+    /// Whether messages are encrypted and signed (AES-256, SHA-256); needs knet.
+    pub crypto: bool,
+    /// `token`: silence after which a member is suspected. It is declared dead after 2.2 times that.
+    pub token: Duration,
+}
+
+words! {
+    /// corosync's transport.
+    pub Transport, "transport", "transports", "a transport", r#""knet""# {
+        /// Kronosnet, corosync 3's own.
+        Knet = "knet",
+        /// Plain UDP to each member.
+        Udpu = "udpu",
+    }
+}
+
+impl Planned for Membership {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("cluster", show(&self.cluster)),
+            ("transport", show(&self.transport)),
+            ("crypto", show(&self.crypto)),
+            ("token", show(&self.token)),
+        ]
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Membership;
+    const PROPERTIES: &'static [Property] = &[Property::Several, Property::Daemons];
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Membership)> {
+        let (roster, clusters) = (building.ground.roster, &mut building.clusters);
+        Limits::seconds(1, 300).check("token", self.token.as_ref(), mistakes);
+        if let (Some(crypto), Some(transport)) = (&self.crypto, &self.transport)
+            && crypto.value
+            && transport.value == Transport::Udpu
+        {
+            mistakes.note(
+                Diagnostic::at(&crypto.span, "`udpu` with `crypto`")
+                    .label("corosync encrypts over knet alone")
+                    .also(&transport.span, "plain UDP")
+                    .help(r#"drop `crypto`, or give `transport = "knet"`"#),
+            );
+        }
+        let on = if let Some(list) = &self.on {
+            sorted(roster, roster.expand(list, mistakes)?)
+        } else {
+            let all = roster.nodes.iter().map(|node| At {
+                value: node.name.clone(),
+                span: span.clone(),
+            });
+            all.collect()
+        };
+        if roster.is_whole() && !on.iter().any(|node| at_start(roster, &node.value)) {
+            mistakes.note(
+                Diagnostic::at(span, "a cluster of which no member is there from the start")
+                    .label("nobody to begin it")
+                    .help(r#"name a node without `joins = "later"`"#),
+            );
+        }
+        for node in &on {
+            if let Some((cluster, first)) = clusters.place(&node.value) {
+                mistakes.note(
+                    Diagnostic::at(&node.span, format!("`{}` in two clusters", node.value))
+                        .label("a node runs one corosync")
+                        .also(first, format!("a member of `{}`", cluster.name.value))
+                        .help("name each node in one `membership` layer"),
+                );
+            }
+        }
+        let name = self.cluster.as_ref()?;
+        if let Some(first) = clusters
+            .0
+            .iter()
+            .find(|other| other.name.value == name.value)
+        {
+            mistakes.note(
+                Diagnostic::at(&name.span, format!("two clusters named `{}`", name.value))
+                    .label("the same name")
+                    .also(&first.name.span, "the first one")
+                    .help("give each cluster a name of its own"),
+            );
+        }
+        let members = plain(&on);
+        clusters.0.push(Cluster {
+            name: name.clone(),
+            on,
+        });
+        let membership = Membership {
+            cluster: name.value.clone(),
+            transport: self.transport.as_ref()?.value,
+            crypto: self.crypto.as_ref()?.value,
+            token: self.token.as_ref()?.value,
+        };
+        Some((members, membership))
+    }
+}
 
 /// The clusters so far.
 #[derive(Debug, Default)]
@@ -45,79 +176,6 @@ impl Cluster {
             .find(|member| member.value == *node)
             .map(|member| &member.span)
     }
-}
-
-/// The layer, and its nodes.
-pub(crate) fn membership(
-    layer: &document::Membership,
-    span: &Span,
-    roster: &Roster,
-    clusters: &mut Clusters,
-    mistakes: &mut Mistakes,
-) -> Option<(Vec<NodeName>, Membership)> {
-    Limits::seconds(1, 300).check("token", layer.token.as_ref(), mistakes);
-    if let (Some(crypto), Some(transport)) = (&layer.crypto, &layer.transport)
-        && crypto.value
-        && transport.value == Transport::Udpu
-    {
-        mistakes.note(
-            Diagnostic::at(&crypto.span, "`udpu` with `crypto`")
-                .label("corosync encrypts over knet alone")
-                .also(&transport.span, "plain UDP")
-                .help(r#"drop `crypto`, or give `transport = "knet"`"#),
-        );
-    }
-    let on = if let Some(list) = &layer.on {
-        sorted(roster, roster.expand(list, mistakes)?)
-    } else {
-        let all = roster.nodes.iter().map(|node| At {
-            value: node.name.clone(),
-            span: span.clone(),
-        });
-        all.collect()
-    };
-    if roster.is_whole() && !on.iter().any(|node| at_start(roster, &node.value)) {
-        mistakes.note(
-            Diagnostic::at(span, "a cluster of which no member is there from the start")
-                .label("nobody to begin it")
-                .help(r#"name a node without `joins = "later"`"#),
-        );
-    }
-    for node in &on {
-        if let Some((cluster, first)) = clusters.place(&node.value) {
-            mistakes.note(
-                Diagnostic::at(&node.span, format!("`{}` in two clusters", node.value))
-                    .label("a node runs one corosync")
-                    .also(first, format!("a member of `{}`", cluster.name.value))
-                    .help("name each node in one `membership` layer"),
-            );
-        }
-    }
-    let name = layer.cluster.as_ref()?;
-    if let Some(first) = clusters
-        .0
-        .iter()
-        .find(|other| other.name.value == name.value)
-    {
-        mistakes.note(
-            Diagnostic::at(&name.span, format!("two clusters named `{}`", name.value))
-                .label("the same name")
-                .also(&first.name.span, "the first one")
-                .help("give each cluster a name of its own"),
-        );
-    }
-    let members = plain(&on);
-    clusters.0.push(Cluster {
-        name: name.clone(),
-        on,
-    });
-    let membership = Membership {
-        cluster: name.value.clone(),
-        transport: layer.transport.as_ref()?.value,
-        crypto: layer.crypto.as_ref()?.value,
-        token: layer.token.as_ref()?.value,
-    };
-    Some((members, membership))
 }
 
 pub(super) fn at_start(roster: &Roster, name: &NodeName) -> bool {

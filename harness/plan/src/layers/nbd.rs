@@ -1,59 +1,148 @@
-//! `nbd` lowered.
+//! Network block devices, all to all.
 
-use super::{PAGE, check_disk, check_port, impossible};
+use super::{
+    Building, LayerKind, LayerTable, PAGE, Planned, Property, check_disk, check_port, impossible,
+    show,
+};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document;
-use crate::ground::{Device, Ground};
 use crate::names::NodeName;
-use crate::plan::{Joins, LayerKind, Nbd, NbdServer};
+use crate::plan::{BlockMap, Device, Joins};
 use crate::read::At;
+use crate::table::table;
+use crate::units::ByteSize;
+use crate::word::words;
 
-/// The layer, and its nodes: all.
-pub(crate) fn nbd(
-    layer: &document::Nbd,
-    span: &Span,
-    ground: &mut Ground<'_>,
-    mistakes: &mut Mistakes,
-) -> Option<(Vec<NodeName>, Nbd)> {
-    let (disk, port) = (layer.disk.as_ref(), layer.port.as_ref());
-    if let Some(block) = &layer.block_size {
-        let bytes = block.bytes();
-        if !bytes.is_power_of_two() || !(512..=PAGE).contains(&bytes) {
-            mistakes.note(impossible(block, "block size").help("give 512B, 1KiB, 2KiB or 4KiB"));
+table! {
+    /// Network block devices: each node that is there from the start exports a disk, every node imports them all.
+    Written, "`nbd`", r#"{ disk = "1GiB" }"# {
+        /// Size of each node's disk, 1MiB to 1TiB.
+        disk: ByteSize, required r#""1GiB""#;
+        /// TCP port of the servers.
+        port: u16, default 4300;
+        /// Server program: `nbdkit`, or the article's `nbd-server`, which starts slowly.
+        server: NbdServer, default NbdServer::Nbdkit;
+        /// Block size that the client tells its kernel: 512B, 1KiB, 2KiB or 4KiB.
+        block_size: ByteSize, default ByteSize::from_bytes(4096);
+        /// nbdkit's filters, the outermost first: `delay`, `rate`, `log`, ...
+        filters: Vec<At<String>>, default Vec::new();
+        /// `KEY=VALUE` words for nbdkit's filters and its file plugin, such as `delay-write=2ms`.
+        options: Vec<At<String>>, default Vec::new();
+    }
+}
+
+/// Network block devices, all to all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nbd {
+    /// Size of each exported disk.
+    pub disk: ByteSize,
+    /// TCP port of every server.
+    pub port: u16,
+    /// Which server program exports the disks.
+    pub server: NbdServer,
+    /// Block size that the client announces to the kernel.
+    pub block_size: ByteSize,
+    /// nbdkit's filters, outermost first: `delay`, `rate`, `log`, ...
+    pub filters: Vec<String>,
+    /// `KEY=VALUE` words for nbdkit's filters: `delay-write=2ms`, `rate=80M`, ...
+    pub options: Vec<String>,
+    /// What every node imports: one of each node that is there from the start, in the order of their numbers.
+    pub devices: Vec<Device>,
+}
+
+words! {
+    /// NBD server program.
+    pub NbdServer, "NBD server", "NBD servers", "an NBD server", r#""nbdkit""# {
+        /// `nbdkit file`: accepts at once.
+        Nbdkit = "nbdkit",
+        /// The article's `nbd-server`: generates Diffie-Hellman parameters before it serves.
+        NbdServer = "nbd-server",
+    }
+}
+
+impl Planned for Nbd {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("disk", show(&self.disk)),
+            ("port", show(&self.port)),
+            ("server", show(&self.server)),
+            ("block_size", show(&self.block_size)),
+            ("filters", self.filters.join(",")),
+            ("options", self.options.join(",")),
+        ]
+    }
+
+    fn disk(&self) -> Option<ByteSize> {
+        Some(self.disk)
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Nbd;
+    const PROPERTIES: &'static [Property] = &[Property::Source];
+
+    fn disk(&self) -> Option<&At<ByteSize>> {
+        self.disk.as_ref()
+    }
+
+    fn port(&self) -> Option<&At<u16>> {
+        self.port.as_ref()
+    }
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Nbd)> {
+        let ground = &mut building.ground;
+        let (disk, port) = (self.disk.as_ref(), self.port.as_ref());
+        if let Some(block) = &self.block_size {
+            let bytes = block.bytes();
+            if !bytes.is_power_of_two() || !(512..=PAGE).contains(&bytes) {
+                mistakes
+                    .note(impossible(block, "block size").help("give 512B, 1KiB, 2KiB or 4KiB"));
+            }
         }
-    }
-    let size = check_disk(disk, mistakes);
-    check_port(port, mistakes);
-    check_filters(layer, mistakes);
-    let mut devices = Vec::new();
-    let exporters = ground.roster.nodes.iter();
-    for node in exporters.filter(|node| node.joins == Joins::AtStart) {
-        let name = At {
-            value: node.name.clone(),
-            span: span.clone(),
+        check_disk(disk, ground, mistakes);
+        check_port(port, mistakes);
+        check_filters(self, mistakes);
+        let mut devices = Vec::new();
+        let exporters = ground.roster.nodes.iter();
+        let exporters = exporters.filter(|node| node.joins == Joins::AtStart);
+        for (number, node) in exporters.enumerate() {
+            let name = At {
+                value: node.name.clone(),
+                span: span.clone(),
+            };
+            ground.take_disk(&name, LayerKind::Nbd, mistakes);
+            devices.push(Device {
+                path: format!("/dev/nbd{number}"),
+                sectors: disk.map_or(0, |disk| disk.bytes() / 512),
+                uid: None,
+                blocks: BlockMap::Disk(node.name.clone()),
+            });
+        }
+        let on = ground.all();
+        let offers: Vec<_> = on
+            .iter()
+            .map(|name| (name.clone(), devices.clone()))
+            .collect();
+        ground.replace((LayerKind::Nbd, span), offers);
+        let nbd = Nbd {
+            disk: disk?.value,
+            port: port?.value,
+            server: self.server.as_ref()?.value,
+            block_size: self.block_size.as_ref()?.value,
+            filters: words(self.filters.as_ref())?,
+            options: words(self.options.as_ref())?,
+            devices,
         };
-        ground.take_disk(&name, LayerKind::Nbd, mistakes);
-        devices.push(Device::new(size, ground.new_disk()));
+        Some((on, nbd))
     }
-    let on = ground.all();
-    let offers: Vec<_> = on
-        .iter()
-        .map(|name| (name.clone(), devices.clone()))
-        .collect();
-    ground.replace((LayerKind::Nbd, span), offers);
-    let nbd = Nbd {
-        disk: disk?.value,
-        port: port?.value,
-        server: layer.server.as_ref()?.value,
-        block_size: layer.block_size.as_ref()?.value,
-        filters: words(layer.filters.as_ref())?,
-        options: words(layer.options.as_ref())?,
-    };
-    Some((on, nbd))
 }
 
 /// What nbdkit is told beside its file; the words stand in a command line as they are.
-fn check_filters(layer: &document::Nbd, mistakes: &mut Mistakes) {
+fn check_filters(layer: &Written, mistakes: &mut Mistakes) {
     let empty = Vec::new();
     let filters = layer.filters.as_ref().map_or(&empty, |list| &list.value);
     let options = layer.options.as_ref().map_or(&empty, |list| &list.value);

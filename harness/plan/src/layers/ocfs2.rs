@@ -1,18 +1,100 @@
-//! `ocfs2` lowered.
+//! The cluster file system.
 
-use super::impossible;
-use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::document;
-use crate::plan::Ocfs2;
+use super::{Building, LayerKind, LayerTable, Planned, Property, impossible, show};
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::ground::Ground;
+use crate::names::{ClusterName, GuestPath, NodeName};
+use crate::plan::Device;
+use crate::read::At;
+use crate::table::table;
 use crate::units::ByteSize;
 
 /// mkfs.ocfs2 refuses less.
 const LEAST_JOURNAL: ByteSize = ByteSize::from_mib(4);
 
-/// `volume`: the size of the device below, when it is known.
-pub(crate) fn ocfs2(
-    layer: &document::Ocfs2,
+table! {
+    /// The cluster file system on the topmost device.
+    Written, "`ocfs2`", r#"{ slots = 4, at = "/mnt/nbdsan" }"# {
+        /// Nodes that can mount at the same time, 1 to 255.
+        slots: u8, required "4";
+        /// Where it is mounted.
+        at: GuestPath, required r#""/mnt/nbdsan""#;
+        /// `--fs-features` of mkfs.ocfs2.
+        features: Vec<At<String>>, default Vec::new();
+        /// Size of each slot's journal, at least 4MiB.
+        journal: ByteSize, default ByteSize::from_mib(8);
+        /// Whether all nodes mount it before the first step, or leave that to `mount` steps.
+        mount: bool, default true;
+    }
+}
+
+/// mkfs.ocfs2 on the topmost device, and the mount on every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ocfs2 {
+    /// Nodes that can mount at the same time.
+    pub slots: u8,
+    /// Where it is mounted.
+    pub at: GuestPath,
+    /// `--fs-features`, as mkfs.ocfs2 spells them.
+    pub features: Vec<String>,
+    /// Size of each slot's journal.
+    pub journal: ByteSize,
+    /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
+    pub mount: bool,
+    /// The device that it is made on.
+    pub device: Device,
+    /// The cluster of `o2cb` that guards it.
+    pub cluster: ClusterName,
+}
+
+impl Planned for Ocfs2 {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("slots", show(&self.slots)),
+            ("at", show(&self.at)),
+            ("features", self.features.join(",")),
+            ("journal", show(&self.journal)),
+            ("mount", show(&self.mount)),
+        ]
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Ocfs2;
+    const PROPERTIES: &'static [Property] =
+        &[Property::NeedsDevice, Property::Needs(LayerKind::O2cb)];
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Ocfs2)> {
+        let on = building.ground.holders();
+        check_device(&building.ground, &on, span, mistakes);
+        let device = building.ground.first_devices().first().cloned();
+        let sized = building.ground.sure && building.ground.sized;
+        let volume = match building.ground.first_devices() {
+            [device] if sized => Some(device.size()),
+            _ => None,
+        };
+        let lowered = planned(self, volume, device, building.cluster.clone(), mistakes);
+        building.tower.slots = self.slots.as_ref().map(|slots| slots.span.clone());
+        building.tower.volume = volume;
+        building.tower.file_system = lowered.clone().map(|value| At {
+            value,
+            span: span.clone(),
+        });
+        Some((on, lowered?))
+    }
+}
+
+/// `volume`: its size, when it is known. `device` and `cluster` are those below.
+fn planned(
+    layer: &Written,
     volume: Option<ByteSize>,
+    device: Option<Device>,
+    cluster: Option<ClusterName>,
     mistakes: &mut Mistakes,
 ) -> Option<Ocfs2> {
     if let Some(slots) = &layer.slots
@@ -83,5 +165,24 @@ pub(crate) fn ocfs2(
             .collect(),
         journal: layer.journal.as_ref()?.value,
         mount: layer.mount.as_ref()?.value,
+        device: device?,
+        cluster: cluster?,
     })
+}
+
+/// A file system is made on one device, the same on all nodes.
+fn check_device(ground: &Ground<'_>, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
+    if !ground.sure || !ground.check_paths(LayerKind::Ocfs2, span, mistakes) {
+        return;
+    }
+    let devices = ground.first_devices();
+    if devices.len() > 1 {
+        mistakes.note(
+            Diagnostic::at(span, format!("`ocfs2` on {} disks", devices.len()))
+                .label("needs one device below")
+                .help(r#"join them with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#),
+        );
+    } else {
+        ground.check_same(LayerKind::Ocfs2, on, span, mistakes);
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::Walk;
-use crate::diagnostic::Diagnostic;
-use crate::document;
+use super::{PlannedStep, StepTable, Walk};
+use crate::diagnostic::{Diagnostic, Span};
 use crate::names::StepLabel;
-use crate::plan::{Action, Dip};
+use crate::plan::Action;
 use crate::read::At;
 use crate::suggest::did_you_mean;
+use crate::table::table;
 use crate::units::Percent;
 
 /// The longest dip that can be allowed.
@@ -21,16 +21,53 @@ struct Stretch {
     to: usize,
 }
 
-impl Walk<'_> {
-    pub(super) fn dip(&mut self, entry: &document::Dip) -> Option<Dip> {
-        self.check_limits(entry);
-        let load = entry.of.as_ref().and_then(|of| self.load(of));
-        let around = entry.around.as_ref().and_then(|around| {
-            let at = self.find_before(around)?;
+table! {
+    /// Looks at what happened to the writers of a background step around another step, and sets limits to it.
+    Written, "`dip`", r#"{ of = "load", around = "add_node" }"# {
+        /// The `write` step in the background, which has been waited for.
+        of: StepLabel, required r#""load""#;
+        /// The step that happened meanwhile, such as an `add_node`.
+        around: StepLabel, required r#""add_node""#;
+        /// A `write` step of others, begun after that and before the end of `of`: what they add.
+        newcomers: StepLabel, optional;
+        /// The most that may be missing in a half second: `100%` allows a stand-still.
+        depth: Percent, optional;
+        /// The longest that the rate may stay below half of what it was before.
+        length: Duration, optional;
+        /// The least by which all together must exceed what was written before; may be negative.
+        adds: Percent, optional;
+    }
+}
+
+/// What a hot addition did to the writers of a background step; limits that are broken fail the scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dip {
+    /// A `write` step that ran in the background and has been waited for.
+    pub of: StepLabel,
+    /// The `add_node` step (or fault) that happened meanwhile.
+    pub around: StepLabel,
+    /// A `write` step of newcomers that ran, in the background too, beside `of` after `around`: what they add.
+    pub newcomers: Option<StepLabel>,
+    /// The most that may be missing in a half second, in hundredths of what was written before: 100 allows a stand-still.
+    pub depth_percent: Option<u32>,
+    /// The longest that the rate may stay below half of what it was before.
+    pub length: Option<Duration>,
+    /// The least by which all together must exceed what was written before, in hundredths; may be negative.
+    pub adds_percent: Option<i32>,
+}
+
+impl StepTable for Written {
+    type Planned = Dip;
+
+    fn lower(&self, _span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Dip> {
+        walk.check_limits(self);
+        let load = self.of.as_ref().and_then(|of| walk.load(of));
+        let around = self.around.as_ref().and_then(|around| {
+            let at = walk.find_before(around)?;
             let during = load.is_none_or(|load| load.from < at && at < load.to);
             if !during {
-                let of = entry.of.as_ref()?;
-                self.mistakes.note(
+                let of = self.of.as_ref()?;
+                walk.mistakes.note(
                     Diagnostic::at(
                         &around.span,
                         format!("`{}` was not done while `{}` wrote", around.value, of.value),
@@ -42,36 +79,69 @@ impl Walk<'_> {
             }
             during.then_some(at)
         });
-        let newcomers = entry.newcomers.as_ref().map(|newcomers| {
-            self.newcomers(newcomers, load, around)
+        let newcomers = self.newcomers.as_ref().map(|newcomers| {
+            walk.newcomers(newcomers, load, around)
                 .map(|()| newcomers.value.clone())
         });
-        if let Some(adds) = entry.adds.as_ref().filter(|_| entry.newcomers.is_none()) {
-            self.mistakes.note(
+        if let Some(adds) = self.adds.as_ref().filter(|_| self.newcomers.is_none()) {
+            walk.mistakes.note(
                 Diagnostic::at(&adds.span, "what nobody adds")
                     .label("needs `newcomers`")
                     .help("name the `write` step of those who came: `newcomers = \"...\"`, or drop `adds`"),
             );
         }
-        self.check_kept(load?, entry.of.as_ref()?);
+        walk.check_kept(load?, self.of.as_ref()?);
         around?;
         Some(Dip {
-            of: entry.of.as_ref()?.value.clone(),
-            around: entry.around.as_ref()?.value.clone(),
+            of: self.of.as_ref()?.value.clone(),
+            around: self.around.as_ref()?.value.clone(),
             newcomers: match newcomers {
                 Some(found) => Some(found?),
                 None => None,
             },
-            depth_percent: entry
+            depth_percent: self
                 .depth
                 .as_ref()
                 .and_then(|depth| u32::try_from(depth.0).ok()),
-            length: entry.length.as_ref().map(|length| length.value),
-            adds_percent: entry.adds.as_ref().map(|adds| adds.0),
+            length: self.length.as_ref().map(|length| length.value),
+            adds_percent: self.adds.as_ref().map(|adds| adds.0),
         })
     }
+}
 
-    fn check_limits(&mut self, entry: &document::Dip) {
+impl PlannedStep for Dip {
+    fn deadline(&self, _walk: &Walk<'_>) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn describe(&self) -> String {
+        let newcomers = self.newcomers.as_ref();
+        let added = newcomers.map_or_else(String::new, |step| {
+            format!(", and what `{step}` adds to them")
+        });
+        let limits = [
+            self.depth_percent
+                .map(|depth| format!("at most {depth} % deep")),
+            self.length
+                .map(|length| format!("at most {} s long", length.as_secs_f32())),
+            self.adds_percent
+                .map(|adds| format!("at least {adds} % more in the end")),
+        ];
+        let limits: Vec<String> = limits.into_iter().flatten().collect();
+        let must = if limits.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", limits.join(", "))
+        };
+        format!(
+            "what `{}` did to the writers of `{}`{added}{must}",
+            self.around, self.of
+        )
+    }
+}
+
+impl Walk<'_> {
+    fn check_limits(&mut self, entry: &Written) {
         let limits = [
             ("depth", &entry.depth, 0, 100),
             ("adds", &entry.adds, -100, 10_000),

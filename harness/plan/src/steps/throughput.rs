@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::{DEADLINES, Walk};
+use super::{DEADLINES, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::document;
-use crate::names::NodeName;
-use crate::plan::{AccessPattern, Sync, Target, Throughput, Tool};
+use crate::names::{NodeName, StepLabel};
 use crate::read::At;
+use crate::table::table;
 use crate::topology::Must;
 use crate::units::ByteSize;
-use crate::value::show_duration;
-use crate::writes::{self, PAGE, SHARE};
+use crate::value::{Nodes, show_duration};
+use crate::word::words;
+use crate::writes::{PAGE, SHARE, check_own, check_path};
 
 /// What a disk's request is a multiple of.
 const SECTOR: u64 = 512;
@@ -21,51 +21,214 @@ const RUNTIMES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 const WARM_UPS: u32 = 100;
 const REPETITIONS: std::ops::RangeInclusive<u32> = 1..=1000;
 
-impl Walk<'_> {
-    pub(super) fn throughput(
-        &mut self,
-        entry: &document::Throughput,
-        span: &Span,
-    ) -> Option<Throughput> {
-        let volume = self.topology.tower.file_system.is_some();
-        self.check_tool(entry);
-        self.check_sizes(entry);
-        self.check_repetitions(entry);
+table! {
+    /// Measures throughput: the same work several times over, each time from a common start, with what it costs.
+    Written, "`throughput`", r#"{ rw = "write", bs = "1MiB", size = "64MiB" }"# {
+        /// `dd`, as in the articles, or `fio`, which tells latencies.
+        tool: Tool, default Tool::Dd;
+        /// Who does it. Default: every node that has the volume mounted; without a file system, that has the topmost device.
+        on: Nodes, optional;
+        /// `write`, `read`; with fio also `randwrite`, `randread`, `rw` and `randrw`.
+        rw: AccessPattern, required r#""write""#;
+        /// File, relative to the mount point; `{node}` stands for the node's name. Default: `{node}.throughput`. Without a file
+        /// system the topmost device is used.
+        of: String, optional;
+        /// Bytes of a request, a multiple of 4KiB, or of 512B where it is not `direct`.
+        bs: ByteSize, required r#""1MiB""#;
+        /// Bytes that each node moves in a repetition, a multiple of `bs`; with `runtime`, those that it moves among.
+        size: ByteSize, required r#""64MiB""#;
+        /// fio only: each repetition takes so long, 1s to 1h, however often it comes round.
+        runtime: Duration, optional;
+        /// fio only: requests under way at a time, 1 to 256.
+        queue_depth: u32, default 1;
+        /// Past the page cache.
+        direct: bool, default true;
+        /// When what was written is forced out: `never`, at the `end` of each repetition, or with `each` request. Default: `never`
+        /// where it is `direct`, otherwise `end`.
+        sync: Sync, optional;
+        /// Repetitions that are done first and do not count, at most 100.
+        warm_up: u32, default 1;
+        /// Repetitions that count, 1 to 1000.
+        repetitions: u32, default 5;
+    }
+}
+
+/// The same work several times over, each repetition from a common start on all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throughput {
+    /// What does the work.
+    pub tool: Tool,
+    /// Who does it; never empty.
+    pub on: Vec<NodeName>,
+    /// The order of requests, and which way they go.
+    pub pattern: AccessPattern,
+    /// On what.
+    pub target: Target,
+    /// Bytes of a request.
+    pub bs: ByteSize,
+    /// Bytes that each node moves in a repetition, a multiple of `bs`; with `runtime`, those that it moves among.
+    pub size: ByteSize,
+    /// fio only: each node goes on so long, however often it comes round.
+    pub runtime: Option<Duration>,
+    /// Requests under way at a time; dd has 1.
+    pub queue_depth: u32,
+    /// Past the page cache (`O_DIRECT`).
+    pub direct: bool,
+    /// When what was written is forced out.
+    pub sync: Sync,
+    /// Repetitions that are done first and are no figures.
+    pub warm_up: u32,
+    /// Repetitions that count; at least 1.
+    pub repetitions: u32,
+}
+
+words! {
+    /// What does a throughput step's work.
+    pub Tool, "tool", "tools", "a tool", r#""dd""# {
+        /// coreutils' dd, as in the articles: sequential, one request at a time.
+        Dd = "dd",
+        /// fio, with latencies.
+        Fio = "fio",
+    }
+}
+
+words! {
+    /// Order and direction of requests, in fio's words.
+    pub AccessPattern, "access pattern", "access patterns", "an access pattern", r#""write""# {
+        /// Writes, one after the other.
+        Write = "write",
+        /// Reads, one after the other.
+        Read = "read",
+        /// Writes in random order.
+        RandWrite = "randwrite",
+        /// Reads in random order.
+        RandRead = "randread",
+        /// Reads and writes, half and half, one after the other.
+        ReadWrite = "rw",
+        /// Reads and writes, half and half, in random order.
+        RandReadWrite = "randrw",
+    }
+}
+
+impl AccessPattern {
+    /// Whether anything is written.
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Read | Self::RandRead)
+    }
+
+    /// Whether anything is read.
+    pub const fn reads(self) -> bool {
+        !matches!(self, Self::Write | Self::RandWrite)
+    }
+}
+
+/// What a throughput step works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A file under the mount point; `{node}` stands for the node's name.
+    File(String),
+    /// The topmost device that the layers make, without a file system: the node at place N of `on` works on the N-th stretch
+    /// of `size` bytes.
+    Device,
+}
+
+words! {
+    /// When written data is forced out of caches.
+    pub Sync, "time to force out", "times to force out", "a time to force out", r#""end""# {
+        /// Left to the kernel.
+        Never = "never",
+        /// One fsync at the end of each repetition, inside of its time.
+        End = "end",
+        /// Each request is a synchronous one (`O_DSYNC`).
+        Each = "each",
+    }
+}
+
+impl StepTable for Written {
+    type Planned = Throughput;
+
+    fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Throughput> {
+        let volume = walk.topology.tower.file_system.is_some();
+        walk.check_tool(self);
+        walk.check_sizes(self);
+        walk.check_repetitions(self);
         let must = if volume {
             Must::HaveMounted
         } else {
             Must::HaveDevice
         };
-        let on = self
+        let on = walk
             .topology
-            .choose(entry.on.as_ref(), must, span, self.mistakes);
+            .choose(self.on.as_ref(), must, span, walk.mistakes);
         if let Some(on) = &on {
             let why = "what is measured here would be shared with it";
-            self.topology.check_idle(on, span, why, self.mistakes);
+            walk.topology.check_idle(on, span, why, walk.mistakes);
         }
-        let target = self.target(entry, span, volume, on.as_deref().unwrap_or_default());
-        let pattern = entry.rw.as_ref()?.value;
+        let target = walk.target(self, span, volume, on.as_deref().unwrap_or_default());
+        let pattern = self.rw.as_ref()?.value;
         let throughput = Throughput {
-            tool: entry.tool.as_ref()?.value,
+            tool: self.tool.as_ref()?.value,
             on: on?,
             pattern,
             target: target?,
-            bs: entry.bs.as_ref()?.value,
-            size: entry.size.as_ref()?.value,
-            runtime: entry.runtime.as_ref().map(|runtime| runtime.value),
-            queue_depth: entry.queue_depth.as_ref()?.value,
-            direct: entry.direct.as_ref()?.value,
-            sync: self.sync(entry, pattern)?,
-            warm_up: entry.warm_up.as_ref()?.value,
-            repetitions: entry.repetitions.as_ref()?.value,
+            bs: self.bs.as_ref()?.value,
+            size: self.size.as_ref()?.value,
+            runtime: self.runtime.as_ref().map(|runtime| runtime.value),
+            queue_depth: self.queue_depth.as_ref()?.value,
+            direct: self.direct.as_ref()?.value,
+            sync: walk.sync(self, pattern)?,
+            warm_up: self.warm_up.as_ref()?.value,
+            repetitions: self.repetitions.as_ref()?.value,
         };
-        self.check_room(&throughput, entry.size.as_ref()?);
-        self.check_memory(&throughput, entry);
+        walk.check_room(&throughput, self.size.as_ref()?);
+        walk.check_memory(&throughput, self);
         Some(throughput)
     }
+}
 
+impl PlannedStep for Throughput {
+    fn deadline(&self, walk: &Walk<'_>) -> Duration {
+        deadline(self, walk.topology.roster.nodes.len())
+    }
+
+    fn describe(&self) -> String {
+        let tool = self.tool.as_str();
+        let pattern = self.pattern.as_str();
+        let target = match &self.target {
+            Target::File(of) => of.as_str(),
+            Target::Device => "the topmost device",
+        };
+        let amount = match self.runtime {
+            Some(runtime) => format!(
+                "{} s of {pattern} among {} of",
+                runtime.as_secs_f32(),
+                self.size
+            ),
+            None => format!("{pattern} {} of", self.size),
+        };
+        let cache = if self.direct { "direct" } else { "buffered" };
+        let depth = match self.queue_depth {
+            1 => String::new(),
+            deep => format!(", {deep} at a time"),
+        };
+        let sync = match self.sync {
+            Sync::Never => "",
+            Sync::End => ", fsync at the end",
+            Sync::Each => ", each forced out",
+        };
+        format!(
+            "measure {tool}: {amount} {target} on {} by {}, {cache}{depth}{sync}; {} + {} times",
+            names(&self.on),
+            self.bs,
+            self.warm_up,
+            self.repetitions
+        )
+    }
+}
+
+impl Walk<'_> {
     /// dd does one thing after another.
-    fn check_tool(&mut self, entry: &document::Throughput) {
+    fn check_tool(&mut self, entry: &Written) {
         let only_fio = |span: &Span, what: &str, help: &str| {
             Diagnostic::at(span, format!("`dd` cannot {what}"))
                 .label("fio can")
@@ -142,7 +305,7 @@ impl Walk<'_> {
         );
     }
 
-    fn check_sizes(&mut self, entry: &document::Throughput) {
+    fn check_sizes(&mut self, entry: &Written) {
         let (Some(bs), Some(direct)) = (&entry.bs, &entry.direct) else {
             return;
         };
@@ -176,7 +339,7 @@ impl Walk<'_> {
         }
     }
 
-    fn check_repetitions(&mut self, entry: &document::Throughput) {
+    fn check_repetitions(&mut self, entry: &Written) {
         if let Some(warm_up) = entry
             .warm_up
             .as_ref()
@@ -204,7 +367,7 @@ impl Walk<'_> {
 
     fn target(
         &mut self,
-        entry: &document::Throughput,
+        entry: &Written,
         span: &Span,
         volume: bool,
         on: &[NodeName],
@@ -223,18 +386,18 @@ impl Walk<'_> {
             value: "{node}.throughput".to_owned(),
             span: span.clone(),
         });
-        writes::check_path(&of, &self.topology, self.mistakes);
+        check_path(&of, &self.topology, self.mistakes);
         let who = if entry.rw.as_ref()?.value.writes() {
             "writers"
         } else {
             "readers"
         };
-        writes::check_own(&of, who, on, self.mistakes);
+        check_own(&of, who, on, self.mistakes);
         self.topology.write(&of, on, false, self.mistakes);
         Some(Target::File(of.value))
     }
 
-    fn sync(&mut self, entry: &document::Throughput, pattern: AccessPattern) -> Option<Sync> {
+    fn sync(&mut self, entry: &Written, pattern: AccessPattern) -> Option<Sync> {
         let direct = entry.direct.as_ref()?.value;
         let Some(sync) = &entry.sync else {
             let left = direct || !pattern.writes();
@@ -285,11 +448,7 @@ impl Walk<'_> {
     }
 
     /// dd's bytes are random ones that were made in memory before; fio keeps the requests there that are under way.
-    fn check_memory(
-        &mut self,
-        throughput: &Throughput,
-        entry: &document::Throughput,
-    ) -> Option<()> {
+    fn check_memory(&mut self, throughput: &Throughput, entry: &Written) -> Option<()> {
         let block = throughput.bs.bytes();
         let (bytes, place, what) = match throughput.tool {
             Tool::Dd => (
@@ -333,7 +492,7 @@ impl Walk<'_> {
 
 /// Generous: every pass over the data is given half a second a MiB and a fiftieth of a second a request; beside the
 /// repetitions there is one before them, and one for each of `readers` that reads everything back.
-pub(super) fn deadline(throughput: &Throughput, readers: usize) -> Duration {
+fn deadline(throughput: &Throughput, readers: usize) -> Duration {
     let writers = throughput.on.len() as u64;
     let requests = throughput.size.bytes() / throughput.bs.bytes().max(1);
     let pass = ((throughput.size.bytes() >> 20) / 2)
@@ -353,9 +512,8 @@ pub(super) fn deadline(throughput: &Throughput, readers: usize) -> Duration {
 mod tests {
     use std::time::Duration;
 
-    use super::deadline;
+    use super::{AccessPattern, Sync, Target, Throughput, Tool, deadline};
     use crate::names::NodeName;
-    use crate::plan::{AccessPattern, Sync, Target, Throughput, Tool};
     use crate::units::ByteSize;
 
     #[test]

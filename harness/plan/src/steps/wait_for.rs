@@ -1,13 +1,17 @@
 //! `wait_for`: a state that some layer of the scenario knows, seen by nodes that can see it.
 
-use super::Walk;
+use std::time::Duration;
+
+use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::document;
-use crate::names::NodeName;
-use crate::plan::{Awaited, Layer, LayerKind, Storey, WaitFor};
+use crate::layers::{Layer, LayerKind};
+use crate::names::{ClusterName, NodeName, ResourceName, StepLabel};
+use crate::plan::Storey;
 use crate::read::At;
 use crate::suggest::{did_you_mean, quoted};
+use crate::table::table;
 use crate::topology::Must;
+use crate::value::Nodes;
 
 /// DRBD 8.4's connection states.
 const CONNECTIONS: [&str; 24] = [
@@ -50,26 +54,95 @@ const DISKS: [&str; 9] = [
     "UpToDate",
 ];
 
-impl Walk<'_> {
-    pub(super) fn wait_for(&mut self, entry: &document::WaitFor, span: &Span) -> Option<WaitFor> {
-        let (storey, state) = match (&entry.paths, &entry.drbd, &entry.cluster) {
+table! {
+    /// Paths of multipath.
+    Paths, "`paths`", "{ active = 4 }" {
+        /// Those that carry requests.
+        active: u32, required "4";
+        /// Those that do not.
+        failed: u32, default 0;
+    }
+}
+
+table! {
+    /// Waits until nodes see a state: of multipath's `paths`, of a `drbd` resource, or of a `cluster`.
+    Written, "`wait_for`", "{ paths = { active = 4 } }" {
+        /// Who must see it. Default: every node that is there and can.
+        on: Nodes, optional;
+        /// So many paths, those of all maps together.
+        paths: Paths, optional;
+        /// A DRBD resource, whose `connection` or `disk` or both are given.
+        drbd: ResourceName, optional;
+        /// Its connection, in DRBD's words: `Connected`, `WFConnection`, `SyncTarget`, ...
+        connection: String, optional;
+        /// Its disks, the node's own and its peer's: `UpToDate/UpToDate`, ...
+        disk: String, optional;
+        /// A cluster of `membership`, whose `members` are given.
+        cluster: ClusterName, optional;
+        /// Exactly these.
+        members: Nodes, optional;
+    }
+}
+
+/// A state that nodes must come to see within the step's deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitFor {
+    /// Who must see it; never empty.
+    pub on: Vec<NodeName>,
+    /// What.
+    pub state: Awaited,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Awaited {
+    /// So many paths of multipath maps, all maps together.
+    Paths {
+        /// That carry requests.
+        active: u32,
+        /// That do not.
+        failed: u32,
+    },
+    /// A DRBD resource as the node sees it.
+    Drbd {
+        /// Which.
+        resource: ResourceName,
+        /// `drbdadm cstate`: `Connected`, `WFConnection`, `SyncTarget`, ...
+        connection: Option<String>,
+        /// `drbdadm dstate`: `UpToDate/UpToDate`, ...
+        disk: Option<String>,
+    },
+    /// Exactly these nodes are members of the cluster.
+    Members {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Its members, in the order of their numbers.
+        members: Vec<NodeName>,
+    },
+}
+
+impl StepTable for Written {
+    type Planned = WaitFor;
+
+    fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<WaitFor> {
+        let (storey, state) = match (&self.paths, &self.drbd, &self.cluster) {
             (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_)) => {
-                self.check_companions(entry);
-                if entry.paths.is_some() {
-                    self.paths(entry, span)?
-                } else if entry.drbd.is_some() {
-                    self.drbd(entry)?
+                walk.check_companions(self);
+                if self.paths.is_some() {
+                    walk.paths(self, span)?
+                } else if self.drbd.is_some() {
+                    walk.drbd(self)?
                 } else {
-                    self.members(entry)?
+                    walk.members(self)?
                 }
             }
             given => {
-                if !self.mistakes.any_within(span) {
+                if !walk.mistakes.any_within(span) {
                     let title = match given {
                         (None, None, None) => "`wait_for` without a state",
                         _ => "`wait_for` with several states",
                     };
-                    self.mistakes.note(
+                    walk.mistakes.note(
                         Diagnostic::at(span, title)
                             .label("needs one of `paths`, `drbd` and `cluster`")
                             .help(r#"write `paths = { active = 4 }`, `drbd = "r0", connection = "Connected"` or `cluster = "storage0", members = [...]`"#),
@@ -78,12 +151,46 @@ impl Walk<'_> {
                 return None;
             }
         };
-        let on = self.seers(entry, &storey, span)?;
+        let on = walk.seers(self, &storey, span)?;
         Some(WaitFor { on, state })
     }
+}
 
+impl PlannedStep for WaitFor {
+    fn deadline(&self, _walk: &Walk<'_>) -> Duration {
+        Duration::from_secs(120)
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "wait for {}, seen by {}",
+            shown(&self.state),
+            names(&self.on)
+        )
+    }
+}
+
+/// What is waited for, in a few words.
+fn shown(state: &Awaited) -> String {
+    match state {
+        Awaited::Paths { active, failed } => format!("{active} active and {failed} failed paths"),
+        Awaited::Drbd {
+            resource,
+            connection,
+            disk,
+        } => {
+            let words: Vec<&str> = connection.iter().chain(disk).map(String::as_str).collect();
+            format!("{resource} {}", words.join(" "))
+        }
+        Awaited::Members { cluster, members } => {
+            format!("the members {} of {cluster}", names(members))
+        }
+    }
+}
+
+impl Walk<'_> {
     /// Keys that belong to a state that is not asked for.
-    fn check_companions(&mut self, entry: &document::WaitFor) {
+    fn check_companions(&mut self, entry: &Written) {
         let keys = [
             (
                 "connection",
@@ -116,12 +223,7 @@ impl Walk<'_> {
     }
 
     /// Those of the layer's nodes that are asked, or all that are there.
-    fn seers(
-        &mut self,
-        entry: &document::WaitFor,
-        storey: &Storey,
-        span: &Span,
-    ) -> Option<Vec<NodeName>> {
+    fn seers(&mut self, entry: &Written, storey: &Storey, span: &Span) -> Option<Vec<NodeName>> {
         let mut on = self
             .topology
             .choose(entry.on.as_ref(), Must::BeThere, span, self.mistakes)?;
@@ -151,7 +253,7 @@ impl Walk<'_> {
         Some(on)
     }
 
-    fn paths(&mut self, entry: &document::WaitFor, span: &Span) -> Option<(Storey, Awaited)> {
+    fn paths(&mut self, entry: &Written, span: &Span) -> Option<(Storey, Awaited)> {
         let paths = entry.paths.as_ref()?;
         let tower = self.topology.tower;
         let Some(storey) = tower.storey(LayerKind::Multipath) else {
@@ -181,7 +283,7 @@ impl Walk<'_> {
         Some((storey.clone(), Awaited::Paths { active, failed }))
     }
 
-    fn drbd(&mut self, entry: &document::WaitFor) -> Option<(Storey, Awaited)> {
+    fn drbd(&mut self, entry: &Written) -> Option<(Storey, Awaited)> {
         let resource = entry.drbd.as_ref()?;
         self.check_states("connection", entry.connection.as_ref(), &CONNECTIONS, 1);
         self.check_states("disk", entry.disk.as_ref(), &DISKS, 2);
@@ -218,7 +320,7 @@ impl Walk<'_> {
         Some((storey.clone(), state))
     }
 
-    fn members(&mut self, entry: &document::WaitFor) -> Option<(Storey, Awaited)> {
+    fn members(&mut self, entry: &Written) -> Option<(Storey, Awaited)> {
         let cluster = entry.cluster.as_ref()?;
         let tower = self.topology.tower;
         let named = |storey: &&Storey| matches!(&storey.layer, Layer::Membership(membership) if membership.cluster == cluster.value);

@@ -113,7 +113,7 @@ async fn play_all(
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
 ) -> Played {
-    let stack = sanlab_stack::compose(&plan).unwrap();
+    let stack = sanlab_stack::compose(&plan);
     let site = Arc::new(dress(Playact::new(&plan, &stack, actor)));
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::new(unbounded_channel().0);
@@ -500,7 +500,7 @@ async fn kept(
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
 ) -> Option<Beginning> {
     let plan = plan(steps);
-    let stack = sanlab_stack::compose(&plan).unwrap();
+    let stack = sanlab_stack::compose(&plan);
     let site = Arc::new(Playact::new(&plan, &stack, actor));
     let scene = Scene::new(
         plan,

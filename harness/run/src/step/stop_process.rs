@@ -1,14 +1,11 @@
 //! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
 
-use sanlab_plan::StopProcess;
+use sanlab_plan::{Signal, StopProcess};
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
 use crate::tasks::quote;
 use crate::{Failure, tasks};
-
-/// After these a process goes on to exist.
-const SURVIVED: [&str; 2] = ["STOP", "CONT"];
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
     let Doing { scene, scope, .. } = doing;
@@ -22,7 +19,7 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         node: node.clone(),
         title: title.clone(),
         files: Vec::new(),
-        script: signalling(process, signal),
+        script: signalling(process, *signal),
         deadline: doing.left(),
     };
     let probe = |node: &sanlab_plan::NodeName| Probe {
@@ -32,7 +29,7 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         expect: Expect(Vec::new()),
         deadline: doing.left(),
     };
-    let ends = !SURVIVED.contains(&signal.as_str());
+    let ends = matches!(signal, Signal::Kill | Signal::Term);
     let work = Work {
         kind: "stop_process",
         title: title.clone(),
@@ -57,7 +54,7 @@ fn running(process: &str) -> String {
     )
 }
 
-fn signalling(process: &str, signal: &str) -> String {
+fn signalling(process: &str, signal: Signal) -> String {
     format!(
         "{}[ -n \"$pids\" ] || {{ echo no {} runs >&2; exit 1; }}\n\
          kill -{signal} $pids\n",
@@ -70,6 +67,6 @@ fn signalling(process: &str, signal: &str) -> String {
 mod tests {
     #[test]
     fn only_what_lives_is_signalled() {
-        insta::assert_snapshot!(super::signalling("gnbd_serv", "KILL"));
+        insta::assert_snapshot!(super::signalling("gnbd_serv", super::Signal::Kill));
     }
 }

@@ -6,9 +6,8 @@ use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
-use sanlab_plan::{NodeName, Verify};
+use sanlab_plan::{BlockMap, NodeName, Verify};
 use sanlab_record::{Found, LostBlocks};
-use sanlab_stack::Legs;
 
 use super::Doing;
 use crate::Failure;
@@ -37,7 +36,7 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fai
     let mut losses = try_join_all(readers).await?.concat();
     if verify.legs {
         match scene.stack.legs() {
-            Some(legs) => losses.extend(on_legs(doing, verify, &legs, &ledgers).await?),
+            Some(legs) => losses.extend(on_legs(doing, verify, legs, &ledgers).await?),
             None => doing
                 .scope
                 .progress(None, "where copies lie cannot be told of these layers"),
@@ -82,7 +81,7 @@ async fn read(
 async fn on_legs(
     doing: Doing<'_>,
     verify: &Verify,
-    legs: &Legs,
+    legs: &BlockMap,
     ledgers: &[Ledger],
 ) -> Result<Vec<LostBlocks>, Failure> {
     let Some(reader) = verify.on.first() else {

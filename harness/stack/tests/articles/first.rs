@@ -1,141 +1,65 @@
-//! What the stack would do in the article's fleet: vix0 to vix3, and vc that joins later.
+//! What the stack would do in the first article's fleet: vix0 to vix3, and vc that joins later.
 
-use std::time::Duration;
+use sanlab_plan::NodeName;
+use sanlab_stack::{Stack, compose};
 
-use sanlab_plan::{
-    ByteSize, ClusterName, GuestPath, Layer, Linear, Nbd, NbdServer, NodeName, O2cb, Ocfs2,
-    Striped, VolumeName,
-};
-use sanlab_stack::{Stack, StackError, compose};
+use crate::book::Book;
+use crate::ground::{name, planned};
 
-use crate::ground::{name, plan, show, show_all};
+const NODES: &str = r#"
+[nodes]
+vix0 = { arch = "x86_64" }
+"vix[1-3]" = { arch = "x86" }
+vc = { arch = "x86", joins = "later" }
+"#;
 
-fn nbd(server: NbdServer) -> Layer {
-    Layer::Nbd(Nbd {
-        disk: ByteSize::from_mib(1024),
-        port: 4300,
-        server,
-        block_size: ByteSize::from_bytes(4096),
-        filters: Vec::new(),
-        options: Vec::new(),
-    })
-}
+const STEPS: &str = r#"
+[[step]]
+add_node = { node = "vc", mount = false }
+"#;
 
-fn striped() -> Layer {
-    let name = VolumeName::parse("nbdsan").expect("valid");
-    Layer::Striped(Striped {
-        name,
-        chunk: ByteSize::from_bytes(16 << 10),
-    })
-}
+const NBD: &str = r#"nbd = { disk = "1GiB" }"#;
+const STRIPED: &str = r#"striped = { name = "nbdsan" }"#;
+const O2CB: &str = r#"o2cb = { cluster = "nbdsan" }"#;
+const OCFS2: &str = r#"ocfs2 = { slots = 5, at = "/mnt/nbdsan" }"#;
 
-fn o2cb() -> Layer {
-    Layer::O2cb(O2cb {
-        cluster: ClusterName::parse("nbdsan").expect("valid"),
-        port: 7777,
-        heartbeat_threshold: 31,
-        idle_timeout: Duration::from_secs(30),
-        keepalive_delay: Duration::from_secs(2),
-        reconnect_delay: Duration::from_secs(2),
-    })
-}
-
-fn ocfs2(mount: bool) -> Layer {
-    Layer::Ocfs2(Ocfs2 {
-        slots: 5,
-        at: GuestPath::parse("/mnt/nbdsan").expect("valid"),
-        features: Vec::new(),
-        journal: ByteSize::from_mib(8),
-        mount,
-    })
+fn stack(layers: &[&str]) -> Stack {
+    let layers: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("[[layer]]\n{layer}"))
+        .collect();
+    compose(&planned(NODES, &layers.join("\n"), STEPS))
 }
 
 fn article() -> Stack {
-    compose(&plan(vec![
-        nbd(NbdServer::Nbdkit),
-        striped(),
-        o2cb(),
-        ocfs2(true),
-    ]))
-    .expect("fits")
+    stack(&[NBD, STRIPED, O2CB, OCFS2])
 }
 
 fn old_nodes() -> [NodeName; 4] {
     ["vix0", "vix1", "vix2", "vix3"].map(name)
 }
 
-#[test]
-fn up() {
-    for work in article().up() {
-        insta::assert_snapshot!(format!("up_{}", work.kind), show(&work));
-    }
-}
-
-#[test]
-fn join() {
-    let (stack, there) = (article(), old_nodes());
-    insta::assert_snapshot!("join", show_all(&stack.join(&name("vc"), &there)));
-    let volume = stack.volume().expect("there is one");
-    insta::assert_snapshot!(
-        "join_mount",
-        show(&volume.mount(&[name("vc")], &there, stack.topology()))
-    );
-}
-
-#[test]
-fn down() {
-    let (stack, there) = (article(), old_nodes());
-    insta::assert_snapshot!("down", show_all(&stack.down(&there, &there[..2])));
-}
-
-#[test]
-fn unmount_of_some_leaves_the_others() {
+pub(crate) fn tell(book: &mut Book) {
     let (stack, there) = (article(), old_nodes());
     let volume = stack.volume().expect("there is one");
-    insta::assert_snapshot!(
-        "unmount",
-        show(&volume.unmount(&there[1..2], &there, stack.topology()))
-    );
-}
-
-#[test]
-fn state() {
-    let state = article().state();
-    let text: Vec<String> = state
-        .iter()
-        .map(|(file, script)| format!("> {file}\n{script}"))
-        .collect();
-    insta::assert_snapshot!("state", text.join("\n"));
-    insta::assert_snapshot!("warm", article().warm());
-}
-
-#[test]
-fn the_articles_own_server() {
-    let stack = compose(&plan(vec![nbd(NbdServer::NbdServer)])).expect("fits");
-    insta::assert_snapshot!("up_nbd_server", show(&stack.up()[0]));
-}
-
-#[test]
-fn filters_stand_before_the_plugin_and_options_after_its_file() {
-    let Layer::Nbd(plain) = nbd(NbdServer::Nbdkit) else {
-        unreachable!()
-    };
-    let slow = Layer::Nbd(Nbd {
-        filters: vec!["log".to_owned(), "delay".to_owned()],
-        options: vec!["logfile=/tmp/log".to_owned(), "delay-write=2ms".to_owned()],
-        ..plain
-    });
-    let stack = compose(&plan(vec![slow])).expect("fits");
-    insta::assert_snapshot!("up_nbd_filters", show(&stack.up()[0]));
-}
-
-#[test]
-fn linear() {
-    let layer = Layer::Linear(Linear {
-        name: VolumeName::parse("nbdsan").expect("valid"),
-    });
-    let stack = compose(&plan(vec![nbd(NbdServer::Nbdkit), layer])).expect("fits");
-    insta::assert_snapshot!("up_linear", show(&stack.up()[1]));
+    let vc = name("vc");
+    book.add("up", &stack.up());
+    book.add("vc joins", &stack.join(&vc, &there));
+    let mount = volume.mount(&[vc], &there, stack.topology());
+    book.add("vc mounts", &[mount]);
+    book.add("down, mounted on two", &stack.down(&there, &there[..2]));
+    let unmount = volume.unmount(&there[1..2], &there, stack.topology());
+    book.add("one unmounts", &[unmount]);
+    book.add_looks(&stack);
+    let own = self::stack(&[r#"nbd = { disk = "1GiB", server = "nbd-server" }"#]);
+    book.add("the article's own server", &own.up());
+    // Filters stand before the plugin, and options after its file.
+    let filters =
+        r#"filters = ["log", "delay"], options = ["logfile=/tmp/log", "delay-write=2ms"]"#;
+    let slow = self::stack(&[&format!(r#"nbd = {{ disk = "1GiB", {filters} }}"#)]);
+    book.add("filters", &slow.up());
+    let linear = self::stack(&[NBD, r#"linear = { name = "nbdsan" }"#]);
+    book.add("linear", &linear.up()[1..]);
 }
 
 #[test]
@@ -144,46 +68,17 @@ fn the_topmost_device_is_the_one_below_the_file_system() {
     assert_eq!(stack.top_device(&there[0]), Some("/dev/mapper/nbdsan"));
     assert_eq!(stack.top_device(&name("vc")), Some("/dev/mapper/nbdsan"));
     assert!(stack.share_device(&there[0], &name("vc")));
-    let several = compose(&plan(vec![nbd(NbdServer::Nbdkit)])).expect("fits");
+    let several = self::stack(&[NBD]);
     assert_eq!(several.top_device(&there[0]), None);
     assert!(!several.share_device(&there[0], &there[1]));
-    let none = compose(&plan(Vec::new())).expect("fits");
+    let none = self::stack(&[]);
     assert_eq!(none.top_device(&there[0]), None);
 }
 
 #[test]
 fn a_volume_left_to_mount_steps_is_not_mounted() {
-    let stack = compose(&plan(vec![
-        nbd(NbdServer::Nbdkit),
-        striped(),
-        o2cb(),
-        ocfs2(false),
-    ]))
-    .expect("fits");
+    let ocfs2 = OCFS2.replace(" }", ", mount = false }");
+    let stack = stack(&[NBD, STRIPED, O2CB, &ocfs2]);
     let kinds: Vec<&str> = stack.up().iter().map(|work| work.kind).collect();
     assert_eq!(kinds, ["nbd", "striped", "o2cb", "ocfs2"]);
-}
-
-#[test]
-fn layers_that_do_not_fit() {
-    let error = |layers| compose(&plan(layers)).expect_err("does not fit");
-    assert_eq!(
-        error(vec![striped()]),
-        StackError::NothingBelow { layer: "striped" }
-    );
-    assert_eq!(
-        error(vec![o2cb(), ocfs2(true)]),
-        StackError::NothingBelow { layer: "ocfs2" }
-    );
-    assert_eq!(
-        error(vec![nbd(NbdServer::Nbdkit), o2cb(), ocfs2(true)]),
-        StackError::ManyBelow {
-            layer: "ocfs2",
-            count: 4
-        }
-    );
-    assert_eq!(
-        error(vec![nbd(NbdServer::Nbdkit), striped(), ocfs2(true)]),
-        StackError::NoCluster
-    );
 }

@@ -1,5 +1,24 @@
-//! What the stack would do in the fleets of the two articles, text by text.
+//! What the stack would do in the fleets of the two articles.
 
+mod book;
 mod first;
 mod ground;
 mod second;
+
+use book::Book;
+
+/// One snapshot for what each fleet does where, and one for the scripts of each layer.
+#[test]
+fn every_script_stands_once() {
+    let mut book = Book::default();
+    for (article, tell) in [
+        ("first", first::tell as fn(&mut Book)),
+        ("second", second::tell),
+    ] {
+        tell(&mut book);
+        insta::assert_snapshot!(article, std::mem::take(&mut book.outline));
+    }
+    for (kind, scripts) in book.show() {
+        insta::assert_snapshot!(format!("scripts_{kind}"), scripts);
+    }
+}

@@ -2,24 +2,21 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sanlab_plan::{
-    Action, Awaited, ClusterName, Layer, LayerKind, Membership, Start, StopProcess, Storey,
-    Transport, WaitFor,
-};
+use sanlab_plan::{Action, Awaited, ClusterName, LayerKind, Signal, Start, StopProcess, WaitFor};
 
 use super::*;
-use crate::playact::node;
+use crate::playact::{LAYERS, node, planned};
 
 #[tokio::test(start_paused = true)]
 async fn a_process_is_stopped_and_its_end_awaited() {
-    let stop = |signal: &str| {
+    let stop = |signal: Signal| {
         Action::StopProcess(StopProcess {
             on: vec![node("vix0"), node("vix1")],
             process: "nbdkit".to_owned(),
-            signal: signal.to_owned(),
+            signal,
         })
     };
-    let played = play(vec![step("stop", stop("KILL"))], well).await;
+    let played = play(vec![step("stop", stop(Signal::Kill))], well).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let lingers = |name: &str, script: &str| {
         script
@@ -27,27 +24,19 @@ async fn a_process_is_stopped_and_its_end_awaited() {
             .then(|| Act::Say(0, "4711\n".to_owned(), String::new()))
             .or(well(name, script))
     };
-    let played = play(vec![step("stop", stop("KILL"))], lingers).await;
+    let played = play(vec![step("stop", stop(Signal::Kill))], lingers).await;
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "step stop"));
     assert!(message.contains("no nbdkit runs on vix"), "{message}");
     assert!(message.contains("4711"), "{message}");
-    let played = play(vec![step("stop", stop("STOP"))], lingers).await;
+    let played = play(vec![step("stop", stop(Signal::Stop))], lingers).await;
     assert_eq!(played.outcome, Outcome::Passed, "what is stopped stays");
 }
 
 /// The plan of all plays, with a cluster of both nodes below.
 fn with_membership(steps: Vec<Step>) -> Plan {
-    let mut plan = plan(steps);
-    let layer = Layer::Membership(Membership {
-        cluster: ClusterName::parse("san").unwrap(),
-        transport: Transport::Knet,
-        crypto: false,
-        token: Duration::from_secs(5),
-    });
-    let on = plan.nodes.iter().map(|node| node.name.clone()).collect();
-    plan.layers.insert(0, Storey { on, layer });
-    plan
+    let membership = "[[layer]]\nmembership = { cluster = \"san\" }\n";
+    planned(&format!("{membership}{LAYERS}"), steps)
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +53,7 @@ async fn daemons_are_started_again_and_a_state_is_awaited() {
         layer: LayerKind::Membership,
     });
     let steps = || vec![step("start", start.clone()), step("both", members.clone())];
-    let stack = sanlab_stack::compose(&with_membership(steps())).unwrap();
+    let stack = sanlab_stack::compose(&with_membership(steps()));
     let daemon = stack.start(
         LayerKind::Membership,
         &node("vix1"),

@@ -185,6 +185,7 @@ async fn an_image_without_fio_is_the_labs_fault() {
 async fn a_stack_without_a_device_is_no_place_to_work_on() {
     let mut bare = plan(Vec::new());
     bare.layers.clear();
+    bare.devices.clear();
     let device = Throughput {
         target: Target::Device,
         ..throughput(&["vix0"], AccessPattern::Write)

@@ -1,0 +1,190 @@
+//! What a row of the table of layers gives: the kinds and their words, what is written and what is planned of them.
+
+use crate::diagnostic::{Mistakes, Span};
+use crate::names::NodeName;
+use crate::plan::LayerKind;
+use crate::read::{At, Value};
+use crate::tower::Building;
+use crate::units::ByteSize;
+
+/// What the checks of all layers together must know of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Property {
+    /// Gives nodes devices, be there any below or not.
+    Source,
+    /// Stands on devices, and gives others: nothing of that sort stands on a file system.
+    OnDevices,
+    /// Makes one device of several. Of all layers that do, one can be there.
+    Joins,
+    /// There can be several of its kind.
+    Several,
+    /// Has daemons in guests, which a `start` step starts again.
+    Daemons,
+    /// Some layer below must be a [`Property::Source`].
+    NeedsDevice,
+    /// That layer must be below.
+    Needs(LayerKind),
+}
+
+/// A layer as written: the table under its key.
+pub(crate) trait LayerTable: Value {
+    /// What is decided of it.
+    type Planned: Planned;
+    const PROPERTIES: &'static [Property];
+
+    /// Puts the layer on those below, with its nodes. `None` after a noted mistake.
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Self::Planned)>;
+
+    /// The TCP port on which it listens.
+    fn port(&self) -> Option<&At<u16>> {
+        None
+    }
+
+    /// The disk that it asks of nodes.
+    fn disk(&self) -> Option<&At<ByteSize>> {
+        None
+    }
+}
+
+/// A layer as decided.
+pub(crate) trait Planned {
+    /// See [`crate::Layer::parameters`].
+    fn parameters(&self) -> Vec<(&'static str, String)>;
+
+    /// The disk that it asks of nodes.
+    fn disk(&self) -> Option<ByteSize> {
+        None
+    }
+}
+
+/// `key => Layer, what else its file makes public;` for each layer, in the order of the guide; before them a `$` for the
+/// macro that is made of them.
+macro_rules! catalog {
+    (($d:tt) $($(#[$doc:meta])+ $key:ident => $name:ident $(, $also:ident)*;)+) => {
+        $(pub use self::$key::{$name, $($also),*};)+
+
+        /// One storey of the storage stack.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Layer {
+            $($(#[$doc])+ $name($name),)+
+        }
+
+        impl Layer {
+            /// Its key in a scenario file.
+            pub const fn kind(&self) -> LayerKind {
+                match self {
+                    $(Self::$name(_) => LayerKind::$name,)+
+                }
+            }
+
+            /// Every key of the layer with its value as a scenario file writes it, those that were left to their defaults too; in
+            /// the order of the guide. A key without a value and without a default is left out, and so is `on`, which the
+            /// [`Storey`](crate::Storey) has: but of `gnbd`, where it means the servers. Lists are joined by commas.
+            pub fn parameters(&self) -> Vec<(&'static str, String)> {
+                match self {
+                    $(Self::$name(layer) => layer.parameters(),)+
+                }
+            }
+
+            /// The disk that it asks of the nodes that serve it.
+            pub fn disk(&self) -> Option<ByteSize> {
+                match self {
+                    $(Self::$name(layer) => Planned::disk(layer),)+
+                }
+            }
+        }
+
+        /// Does the same with whatever layer it is: `each_layer!(&storey.layer, layer => layer.parameters())`.
+        #[macro_export]
+        macro_rules! each_layer {
+            ($d layer:expr, $d it:ident => $d body:expr) => {
+                match $d layer {
+                    $($crate::Layer::$name($d it) => $d body,)+
+                }
+            };
+        }
+
+        $crate::word::words! {
+            /// The kinds of layers, in the words of scenario files.
+            pub LayerKind, "layer", "layers", "a layer", r#""gnbd""# {
+                $($(#[$doc])+ $name = stringify!($key),)+
+            }
+        }
+
+        impl LayerKind {
+            pub(crate) const fn properties(self) -> &'static [Property] {
+                match self {
+                    $(Self::$name => <self::$key::Written as LayerTable>::PROPERTIES,)+
+                }
+            }
+
+            pub(crate) fn has(self, property: Property) -> bool {
+                self.properties().contains(&property)
+            }
+
+            /// Those that are so, in the order of the guide.
+            pub(crate) fn with(property: Property) -> impl Iterator<Item = Self> {
+                let kinds = <Self as $crate::word::Word>::WORDS.iter().map(|(_, kind)| *kind);
+                kinds.filter(move |kind| kind.has(property))
+            }
+
+            /// One as it can be written.
+            pub(crate) const fn example(self) -> &'static str {
+                match self {
+                    $(Self::$name => <self::$key::Written as Value>::EXAMPLE,)+
+                }
+            }
+        }
+
+        $crate::table::choice! {
+            /// A layer as written.
+            WrittenLayer, "layer", "layers" {
+                $($key => $name(self::$key::Written),)+
+            }
+        }
+
+        impl WrittenLayer {
+            pub(crate) const fn kind(&self) -> LayerKind {
+                match self {
+                    $(Self::$name(_) => LayerKind::$name,)+
+                }
+            }
+
+            /// See [`LayerTable::lower`].
+            pub(crate) fn lower(
+                &self,
+                span: &$crate::diagnostic::Span,
+                building: &mut Building<'_>,
+                mistakes: &mut Mistakes,
+            ) -> Option<(Vec<NodeName>, Layer)> {
+                match self {
+                    $(Self::$name(layer) => {
+                        let (on, layer) = layer.lower(span, building, mistakes)?;
+                        Some((on, Layer::$name(layer)))
+                    })+
+                }
+            }
+
+            /// See [`LayerTable::port`].
+            pub(crate) fn port(&self) -> Option<&At<u16>> {
+                match self {
+                    $(Self::$name(layer) => LayerTable::port(layer),)+
+                }
+            }
+
+            /// See [`LayerTable::disk`].
+            pub(crate) fn disk(&self) -> Option<&At<ByteSize>> {
+                match self {
+                    $(Self::$name(layer) => LayerTable::disk(layer),)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use catalog;

@@ -1,0 +1,65 @@
+//! The devices below one after another.
+
+use super::{Building, LayerKind, LayerTable, Planned, Property, show};
+use crate::diagnostic::{Mistakes, Span};
+use crate::names::{NodeName, VolumeName};
+use crate::plan::{BlockMap, Device};
+use crate::table::table;
+
+table! {
+    /// The devices below one after another, by device-mapper.
+    Written, "`linear`", r#"{ name = "nbdsan" }"# {
+        /// Name under `/dev/mapper`.
+        name: VolumeName, required r#""nbdsan""#;
+    }
+}
+
+/// `dmsetup create` with the `linear` target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linear {
+    /// Name under `/dev/mapper`.
+    pub name: VolumeName,
+    /// What it stands on.
+    pub below: Vec<Device>,
+    /// What it makes of that.
+    pub device: Device,
+}
+
+impl Planned for Linear {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![("name", show(&self.name))]
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Linear;
+    const PROPERTIES: &'static [Property] =
+        &[Property::OnDevices, Property::Joins, Property::NeedsDevice];
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Linear)> {
+        let ground = &mut building.ground;
+        let (on, below) = ground.join(LayerKind::Linear, span, mistakes);
+        let name = self.name.clone()?.value;
+        let part = |device: &Device| (device.sectors * 512, device.blocks.clone());
+        let device = Device {
+            path: format!("/dev/mapper/{name}"),
+            sectors: below.iter().map(|device| device.sectors).sum(),
+            uid: None,
+            blocks: BlockMap::Linear(below.iter().map(part).collect()),
+        };
+        ground.joined(LayerKind::Linear, span, &device);
+        Some((
+            on,
+            Linear {
+                name,
+                below,
+                device,
+            },
+        ))
+    }
+}

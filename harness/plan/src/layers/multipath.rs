@@ -1,0 +1,159 @@
+//! One device for all paths to the same disk.
+
+use std::time::Duration;
+
+use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, show};
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::names::NodeName;
+use crate::plan::Device;
+use crate::table::table;
+use crate::word::words;
+
+table! {
+    /// One device for all paths to the same disk, by multipathd: those of `gnbd` with the same uid.
+    Written, "`multipath`", "{}" {
+        /// Which path of a group takes the next request: `round-robin`, `service-time` or `queue-length`.
+        selector: Selector, default Selector::RoundRobin;
+        /// `multibus`: all paths in one group; `failover`: one path a group.
+        grouping: Grouping, default Grouping::Multibus;
+        /// What becomes of requests while no path is left: `queue` or `fail`.
+        no_path: NoPath, default NoPath::Queue;
+        /// Time between looks at a path, 1s to 60s in whole seconds.
+        polling: Duration, default Duration::from_secs(2);
+    }
+}
+
+/// dm-multipath, run by multipathd: one map for each uid of the GNBD exports below, named after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Multipath {
+    /// Which path of a group takes the next request.
+    pub selector: Selector,
+    /// How paths are put into groups.
+    pub grouping: Grouping,
+    /// What becomes of requests while no path is left.
+    pub no_path: NoPath,
+    /// The time between looks at a path, whole seconds.
+    pub polling: Duration,
+    /// In the order of the exports.
+    pub maps: Vec<MultipathMap>,
+}
+
+/// All paths to one disk as one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultipathMap {
+    /// Of the exports, and the map's name.
+    pub uid: u32,
+    /// What it makes of them.
+    pub device: Device,
+    /// The imported devices.
+    pub paths: Vec<String>,
+}
+
+words! {
+    /// dm-multipath's path selector.
+    pub Selector, "path selector", "path selectors", "a path selector", r#""round-robin""# {
+        /// In turn.
+        RoundRobin = "round-robin",
+        /// Where the answer is expected first.
+        ServiceTime = "service-time",
+        /// Where the fewest requests wait.
+        QueueLength = "queue-length",
+    }
+}
+
+words! {
+    /// multipathd's `path_grouping_policy`.
+    pub Grouping, "grouping of paths", "groupings of paths", "a grouping of paths", r#""multibus""# {
+        /// All paths in one group.
+        Multibus = "multibus",
+        /// One path a group: the others stand by.
+        Failover = "failover",
+    }
+}
+
+words! {
+    /// multipathd's `no_path_retry`.
+    pub NoPath, "policy without paths", "policies without paths", "a policy without paths", r#""queue""# {
+        /// Requests wait until a path is back.
+        Queue = "queue",
+        /// They fail.
+        Fail = "fail",
+    }
+}
+
+impl Planned for Multipath {
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("selector", show(&self.selector)),
+            ("grouping", show(&self.grouping)),
+            ("no_path", show(&self.no_path)),
+            ("polling", show(&self.polling)),
+        ]
+    }
+}
+
+impl LayerTable for Written {
+    type Planned = Multipath;
+    const PROPERTIES: &'static [Property] = &[
+        Property::OnDevices,
+        Property::Daemons,
+        Property::Needs(LayerKind::Gnbd),
+    ];
+
+    fn lower(
+        &self,
+        span: &Span,
+        building: &mut Building<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(Vec<NodeName>, Multipath)> {
+        let ground = &mut building.ground;
+        Limits::seconds(1, 60).check("polling", self.polling.as_ref(), mistakes);
+        if let Some((kind, place)) = ground
+            .top
+            .as_ref()
+            .filter(|(kind, _)| *kind != LayerKind::Gnbd)
+        {
+            mistakes.note(
+                Diagnostic::at(span, format!("`multipath` on top of `{kind}`"))
+                    .label("needs devices with a uid: those of `gnbd`")
+                    .also(
+                        place,
+                        "these have no uid to tell which are paths to the same disk",
+                    )
+                    .help("put `multipath` right above `gnbd`"),
+            );
+            return None;
+        }
+        let on = ground.holders();
+        let mut maps: Vec<MultipathMap> = Vec::new();
+        for path in ground.first_devices() {
+            // A device of GNBD has one.
+            let uid = path.uid.unwrap_or_default();
+            match maps.iter_mut().find(|map| map.uid == uid) {
+                Some(map) => map.paths.push(path.path.clone()),
+                None => maps.push(MultipathMap {
+                    uid,
+                    device: Device {
+                        path: format!("/dev/mapper/{uid}"),
+                        uid: None,
+                        ..path.clone()
+                    },
+                    paths: vec![path.path.clone()],
+                }),
+            }
+        }
+        let devices: Vec<Device> = maps.iter().map(|map| map.device.clone()).collect();
+        ground.transform((LayerKind::Multipath, span), |paths| match paths {
+            [] => Vec::new(),
+            _ => devices.clone(),
+        });
+        let multipath = Multipath {
+            selector: self.selector.as_ref()?.value,
+            grouping: self.grouping.as_ref()?.value,
+            no_path: self.no_path.as_ref()?.value,
+            polling: self.polling.as_ref()?.value,
+            maps,
+        };
+        Some((on, multipath))
+    }
+}

@@ -1,0 +1,89 @@
+//! What a row of the table of steps gives: what is written and what is planned of them, and the words.
+
+use std::time::Duration;
+
+use super::Walk;
+use crate::diagnostic::Span;
+use crate::names::StepLabel;
+use crate::read::Value;
+
+/// An action as written: the table under its key.
+pub(crate) trait StepTable: Value {
+    /// What is decided of it.
+    type Planned: PlannedStep;
+
+    /// Checks it where the walk stands, and takes it. `None` after a noted mistake.
+    fn lower(&self, span: &Span, label: &StepLabel, walk: &mut Walk<'_>) -> Option<Self::Planned>;
+
+    /// Whether it goes on while the next steps are taken.
+    fn is_background(&self) -> bool {
+        false
+    }
+}
+
+/// An action as decided.
+pub(crate) trait PlannedStep {
+    /// For a step that does not give its own; generous, since guests may be emulated.
+    fn deadline(&self, walk: &Walk<'_>) -> Duration;
+
+    /// In a few words.
+    fn describe(&self) -> String;
+}
+
+/// `key => Action, what else its file makes public;` for each action, in the order of the guide.
+macro_rules! catalog {
+    ($($(#[$doc:meta])+ $key:ident => $name:ident $(, $also:ident)*;)+) => {
+        $(pub use self::$key::{$name, $($also),*};)+
+
+        /// What a step does.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Action {
+            $($(#[$doc])+ $name($name),)+
+        }
+
+        impl Action {
+            /// In a few words.
+            pub fn describe(&self) -> String {
+                match self {
+                    $(Self::$name(action) => action.describe(),)+
+                }
+            }
+
+            fn deadline(&self, walk: &Walk<'_>) -> Duration {
+                match self {
+                    $(Self::$name(action) => action.deadline(walk),)+
+                }
+            }
+        }
+
+        $crate::table::choice! {
+            /// What a step does, as written.
+            WrittenAction, "action", "actions" {
+                $($key => $name(self::$key::Written),)+
+            }
+        }
+
+        impl WrittenAction {
+            /// Its key in a scenario file.
+            pub(crate) const fn word(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($key),)+
+                }
+            }
+
+            fn lower(&self, span: &Span, label: &StepLabel, walk: &mut Walk<'_>) -> Option<Action> {
+                match self {
+                    $(Self::$name(action) => action.lower(span, label, walk).map(Action::$name),)+
+                }
+            }
+
+            fn is_background(&self) -> bool {
+                match self {
+                    $(Self::$name(action) => StepTable::is_background(action),)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use catalog;

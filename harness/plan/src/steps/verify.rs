@@ -1,0 +1,80 @@
+//! `verify`: every acknowledged block, read back.
+
+use std::time::Duration;
+
+use super::{PlannedStep, StepTable, Walk, names};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::names::{NodeName, StepLabel};
+use crate::table::table;
+use crate::topology::Must;
+use crate::value::Nodes;
+
+table! {
+    /// Reads every acknowledged block of every `write` back, past the page caches.
+    Written, "`verify`", "{}" {
+        /// The readers. Default: every node that has the volume mounted.
+        on: Nodes, optional;
+        /// Whether the blocks are looked for on every copy of the disks below as well. Default: whether the lab knows
+        /// where they are, that is, without `md`.
+        legs: bool, optional;
+    }
+}
+
+/// Every block that was acknowledged, read back with `O_DIRECT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// Nodes that read the files; never empty.
+    pub on: Vec<NodeName>,
+    /// Whether the blocks are looked for on every copy of the disks below as well.
+    pub legs: bool,
+}
+
+impl StepTable for Written {
+    type Planned = Verify;
+
+    fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Verify> {
+        walk.require_volume("read from", span)?;
+        walk.topology.check_journals(span, walk.mistakes);
+        if !walk.topology.has_journals() {
+            walk.mistakes.note(
+                Diagnostic::at(span, "nothing to verify")
+                    .label("no step before has written with a journal")
+                    .help(r#"put a step `write = { of = "{node}.journal", bs = "64KiB", count = 500 }` before it"#),
+            );
+        }
+        let volume = walk.topology.tower.file_system.as_ref();
+        let mirrored = volume.is_some_and(|volume| !volume.device.blocks.is_known());
+        if let Some(legs) = self.legs.as_ref().filter(|legs| legs.value && mirrored) {
+            walk.mistakes.note(
+                Diagnostic::at(&legs.span, "copies below `md` cannot be found")
+                    .label("the lab does not know where `md` puts blocks")
+                    .help("drop `legs`: the blocks are read through the file system then"),
+            );
+        }
+        let on = walk
+            .topology
+            .choose(self.on.as_ref(), Must::HaveMounted, span, walk.mistakes)?;
+        Some(Verify {
+            on,
+            legs: self.legs.as_ref().map_or(!mirrored, |legs| legs.value),
+        })
+    }
+}
+
+impl PlannedStep for Verify {
+    fn deadline(&self, _walk: &Walk<'_>) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    fn describe(&self) -> String {
+        let legs = if self.legs {
+            ", and from every copy below"
+        } else {
+            ""
+        };
+        format!(
+            "read every acknowledged block back on {}{legs}",
+            names(&self.on)
+        )
+    }
+}
