@@ -30,7 +30,7 @@ pub struct Plan {
     pub id: String,
     /// Where the text came from.
     pub source: PathBuf,
-    /// Whether `cargo test` runs it by default.
+    /// Which test runs take it.
     pub tier: Tier,
     /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
     pub fresh: bool,
@@ -71,16 +71,13 @@ impl Plan {
     }
 }
 
-/// Whether a scenario runs by default.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which test runs take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// In every test run.
-    Default,
-    /// Only with `--include-ignored`.
-    Long {
-        /// Why it is not run by default.
-        reason: String,
-    },
+    /// Every run with guests: `ci/test` and `ci/nightly`.
+    Test,
+    /// The long run alone, `ci/nightly`; elsewhere it is ignored.
+    Nightly,
 }
 
 /// The one layer-2 network of a fleet.

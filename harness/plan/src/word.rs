@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::plan::{
     AccessPattern, Arch, CrashKind, FirstSync, Grouping, Joins, LayerKind, NbdServer, NicModel,
-    NoPath, Primaries, Selector, Source, Sync, Tool, Transport,
+    NoPath, Primaries, Selector, Source, Sync, Tier, Tool, Transport,
 };
 use crate::read::{Value, note_wrong_type};
 use crate::suggest::did_you_mean;
@@ -94,13 +94,13 @@ words!(
     "random" = Source::Random
 );
 words!(
-    TierWord,
+    Tier,
     "tier",
     "tiers",
     "a tier",
-    r#""long""#,
-    "default" = TierWord::Default,
-    "long" = TierWord::Long
+    r#""test""#,
+    "test" = Tier::Test,
+    "nightly" = Tier::Nightly
 );
 
 words!(
@@ -246,13 +246,6 @@ impl SignalWord {
             Self::Cont => "CONT",
         }
     }
-}
-
-/// A scenario's tier before its reason is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TierWord {
-    Default,
-    Long,
 }
 
 fn read_word<T: Word + Value>(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<T> {

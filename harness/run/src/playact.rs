@@ -456,7 +456,7 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
         name: "a play".to_owned(),
         id: "a_play".to_owned(),
         source: "a_play.toml".into(),
-        tier: Tier::Default,
+        tier: Tier::Nightly,
         fresh: false,
         image: ImageName::parse("debian-bookworm").unwrap(),
         network: Network {

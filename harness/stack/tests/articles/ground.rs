@@ -42,7 +42,7 @@ pub(crate) fn plan(layers: Vec<Layer>) -> Plan {
         name: "article".to_owned(),
         id: "article".to_owned(),
         source: PathBuf::from("article.toml"),
-        tier: Tier::Default,
+        tier: Tier::Nightly,
         fresh: false,
         image: ImageName::parse("debian-bookworm").expect("valid"),
         network: Network {
