@@ -21,10 +21,14 @@ fn main() -> ExitCode {
     let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
     let ground = Arc::new(Ground::new(lab, suite.arguments.nocapture));
     let nightly = suite.is_nightly();
-    let count = if nightly { 20 } else { 3 };
-    let row = async move |ground: &Ground| row::forks(ground, count).await;
     let damage = async move |ground: &Ground| damage::is_rebuilt(ground, nightly).await;
-    add(&mut suite, &ground, "forks_in_a_row", Tier::Test, row);
+    add(
+        &mut suite,
+        &ground,
+        "twenty_forks",
+        Tier::Nightly,
+        row::twenty_forks,
+    );
     add(
         &mut suite,
         &ground,

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         &mut suite,
         &ground,
         "a_server_is_fenced_before_anything_fails",
-        Tier::Test,
+        Tier::Nightly,
         losses::of_a_server,
     );
     add(
