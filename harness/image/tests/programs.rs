@@ -3,9 +3,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Trial};
+use guest_trials::{Suite, Tier};
 use sanlab_image::{Image, Manifest, Store, ensure, missing_host_tools};
 use sanlab_plan::Arch;
 
@@ -17,17 +17,17 @@ const PROGRAMS: [&str; 5] = [
     "sanlab-witness",
 ];
 
-fn main() {
-    let arguments = Arguments::from_args();
+fn main() -> ExitCode {
     // Whoever can start guests has images, and what builds them.
-    let must_run = std::env::var("SANLAB_REQUIRE_VMS").is_ok_and(|value| value == "1");
-    let cannot_run = !missing_host_tools().is_empty() && !must_run;
-    let trial = Trial::test("run_and_understand_each_other", || {
+    let mut suite = Suite::new(|| match &missing_host_tools()[..] {
+        [] => Ok(()),
+        [tool, ..] => Err(format!("this host lacks {}", tool.program)),
+    });
+    suite.guests("run_and_understand_each_other", Tier::Test, || {
         run_and_understand_each_other();
         Ok(())
     });
-    let trials = vec![trial.with_ignored_flag(cannot_run)];
-    libtest_mimic::run(&arguments, trials).exit();
+    suite.run()
 }
 
 fn run_and_understand_each_other() {

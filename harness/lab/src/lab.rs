@@ -105,17 +105,6 @@ impl Lab {
         host::require_everything()
     }
 
-    /// For tests: why no guest can run here. Where `SANLAB_REQUIRE_VMS` is 1, that is an error.
-    pub fn cannot_run_guests(&self) -> Result<Option<LabError>, LabError> {
-        match host::require_everything() {
-            Ok(()) => Ok(None),
-            Err(lacking) if std::env::var("SANLAB_REQUIRE_VMS").is_ok_and(|value| value == "1") => {
-                Err(lacking)
-            }
-            Err(lacking) => Ok(Some(lacking)),
-        }
-    }
-
     /// The images that a plan's nodes boot, built now where the store lacks them. Blocking.
     pub fn images(
         &self,

@@ -4,11 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use guest_trials::{Failed, Suite, Tier};
 use sanlab::{Lab, Terminal};
 use sanlab_report::comparison::Comparison;
 use sanlab_report::load;
@@ -24,24 +23,14 @@ use child::ended;
 const DEADLINE: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Each needs the whole machine.
-    arguments.test_threads = Some(1);
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
-    let lab = Arc::new(lab);
-    let nocapture = arguments.nocapture;
-    let trials = vec![Trial::ignorable_test(
-        "a_cost_is_found_and_kept",
-        move || {
-            if let Some(lacking) = lab.cannot_run_guests()? {
-                return Ok(Completion::ignored_with(lacking));
-            }
-            a_cost_is_found_and_kept(&lab, nocapture)?;
-            Ok(Completion::Completed)
-        },
-    )];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
+    let nocapture = suite.arguments.nocapture;
+    suite.guests("a_cost_is_found_and_kept", Tier::Nightly, move || {
+        a_cost_is_found_and_kept(&lab, nocapture)
+    });
+    suite.run()
 }
 
 /// Small frames cost instructions whatever else the machine does: four runs of each side are enough.

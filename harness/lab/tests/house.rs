@@ -1,13 +1,15 @@
-//! The house rules that no compiler knows. `ci/check` runs this alone.
+//! The house rules that no compiler knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
+use sanlab_plan::{Arch, Plan, Tier};
 
 /// Which crates each crate may use, itself left out: the pipeline, with `record` beside it.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("sanlab-plan", &[]),
     ("sanlab-record", &[]),
     // What QEMU loads into itself.
@@ -43,7 +45,9 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "sanlab-report",
         ],
     ),
+    // Test support.
     ("fake-qemu", &[]),
+    ("guest-trials", &["sanlab-plan"]),
     // Programs that run inside guests: nothing of ours goes in.
     ("gnbd", &[]),
     ("sanlab-witness", &[]),
@@ -115,8 +119,9 @@ fn crates_use_only_what_stands_before_them() {
         };
         for dependency in package["dependencies"].as_array().unwrap() {
             let used = dependency["name"].as_str().unwrap();
-            let is_test_double = used == "fake-qemu" && dependency["kind"] == "dev";
-            if names.contains(used) && !allowed.contains(&used) && !is_test_double {
+            let is_support =
+                ["fake-qemu", "guest-trials"].contains(&used) && dependency["kind"] == "dev";
+            if names.contains(used) && !allowed.contains(&used) && !is_support {
                 wrong.push(format!("{name} must not use {used}"));
             }
         }
@@ -186,5 +191,48 @@ fn no_sleep_is_bare() {
         bare.is_empty(),
         "waits for time instead of a condition:\n{}",
         bare.join("\n")
+    );
+}
+
+/// What `ci/test` runs has every layer and every step that there is, and both architectures.
+#[test]
+fn the_test_tier_covers_every_layer_and_step() {
+    let files = sanlab::scenario::find(&project().join("scenarios")).unwrap();
+    let plans = files.iter().map(|file| {
+        let plan = sanlab::scenario::load(file);
+        plan.unwrap_or_else(|error| panic!("{}", error.show(false)))
+    });
+    let plans: Vec<Plan> = plans.filter(|plan| plan.tier == Tier::Test).collect();
+    // A variant's name is the key of the file without its underscores.
+    let variant = |value: &dyn Debug| {
+        let text = format!("{value:?}").to_lowercase();
+        text.split('(').next().unwrap_or_default().to_owned()
+    };
+    let layers = plans.iter().flat_map(|plan| &plan.layers);
+    let steps = plans.iter().flat_map(|plan| &plan.steps);
+    let used: BTreeSet<String> = layers
+        .map(|storey| variant(&storey.layer))
+        .chain(steps.map(|step| variant(&step.action)))
+        .collect();
+    let schema: serde_json::Value = serde_json::from_str(&sanlab_plan::schema()).unwrap();
+    let mut lacking = Vec::new();
+    for list in ["layer", "step"] {
+        let kinds = schema["properties"][list]["items"]["oneOf"].as_array();
+        for kind in kinds.expect("the schema lists the kinds") {
+            let kind = kind["required"][0].as_str().unwrap();
+            if !used.contains(&kind.replace('_', "")) {
+                lacking.push(format!("the {list} `{kind}`"));
+            }
+        }
+    }
+    let nodes = plans.iter().flat_map(|plan| &plan.nodes);
+    let archs: BTreeSet<Arch> = nodes.map(|node| node.arch).collect();
+    for arch in Arch::ALL.iter().filter(|arch| !archs.contains(arch)) {
+        lacking.push(format!("nodes of {arch}"));
+    }
+    assert!(
+        lacking.is_empty(),
+        "no scenario of `tier = \"test\"` has {}",
+        lacking.join(", ")
     );
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use guest_trials::{Failed, Suite, Tier};
 use sanlab::{Lab, Order};
 use sanlab_record::{BlockRange, EventKind, FailureKind, Outcome, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
@@ -128,25 +128,35 @@ run = { on = "asks", command = "ping -c 1 -W 2 fenced.local", exit = 1 }
 "#;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Each needs the whole machine.
-    arguments.test_threads = Some(1);
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
+    let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
     let ground = Arc::new(Ground {
         lab,
-        nocapture: arguments.nocapture,
+        nocapture: suite.arguments.nocapture,
     });
-    let trials = vec![
-        trial(&ground, "a_planted_loss_is_found", a_planted_loss_is_found),
-        trial(
-            &ground,
-            "a_crashed_node_comes_back",
-            a_crashed_node_comes_back,
-        ),
-        trial(&ground, "power_is_cut_on_request", power_is_cut_on_request),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    add(
+        &mut suite,
+        &ground,
+        "a_planted_loss_is_found",
+        Tier::Test,
+        a_planted_loss_is_found,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "a_crashed_node_comes_back",
+        Tier::Nightly,
+        a_crashed_node_comes_back,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "power_is_cut_on_request",
+        Tier::Nightly,
+        power_is_cut_on_request,
+    );
+    suite.run()
 }
 
 struct Ground {
@@ -154,20 +164,17 @@ struct Ground {
     nocapture: bool,
 }
 
-fn trial(
+fn add(
+    suite: &mut Suite,
     ground: &Arc<Ground>,
     name: &str,
-    attempt: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
-) -> Trial {
+    tier: Tier,
+    test: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
+) {
     let ground = Arc::clone(ground);
-    Trial::ignorable_test(name, move || {
-        if let Some(lacking) = ground.lab.cannot_run_guests()? {
-            return Ok(Completion::ignored_with(lacking));
-        }
-        let runtime = tokio::runtime::Runtime::new()?;
-        runtime.block_on(attempt(&ground))?;
-        Ok(Completion::Completed)
-    })
+    suite.guests(name, tier, move || {
+        tokio::runtime::Runtime::new()?.block_on(test(&ground))
+    });
 }
 
 async fn a_planted_loss_is_found(ground: &Ground) -> Result<(), Failed> {

@@ -11,10 +11,10 @@ use toml::de::DeValue;
 
 use crate::diagnostic::Mistakes;
 use crate::layers::WrittenLayer;
-use crate::lower::TierWord;
+
 use crate::names::{CheckpointName, ImageName, StepLabel};
 use crate::pattern::Pattern;
-use crate::plan::{Arch, Joins, NicModel};
+use crate::plan::{Arch, Joins, NicModel, Tier};
 use crate::read::{At, Field, Table, Value, read};
 pub(crate) use crate::steps::WrittenAction as Action;
 use crate::table::table;
@@ -26,10 +26,8 @@ table! {
     Document, "a scenario", "" {
         /// The scenario in a few words.
         name: String, required r#""hot node addition""#;
-        /// `long` keeps it out of `cargo test` unless `--include-ignored` is given.
-        tier: TierWord, default TierWord::Default;
-        /// Why the tier is `long`.
-        reason: String, optional;
+        /// `test`: part of every test run; `nightly`: of the long one alone, and of `--include-ignored`.
+        tier: Tier, default Tier::Nightly;
         /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
         fresh: bool, default false;
         /// Why time-outs of the layers contradict each other on purpose; without it that is refused.

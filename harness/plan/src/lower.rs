@@ -11,22 +11,13 @@ use crate::base::{self, BASE_FOLDER};
 use crate::diagnostic::{Diagnostic, Diagnostics, Mistakes, Span};
 use crate::document::Document;
 use crate::overlay::{self, Sheet};
-use crate::plan::{Network, Plan, Tier};
+use crate::plan::{Network, Plan};
 use crate::read::Value;
 use crate::roster::Roster;
 use crate::setting::Setting;
 use crate::sources::{self, ReadFile};
 use crate::steps;
 use crate::tower::Tower;
-use crate::word::words;
-
-words! {
-    /// A scenario's tier before its reason is known.
-    pub(crate) TierWord, "tier", "tiers", "a tier", r#""long""# {
-        Default = "default",
-        Long = "long",
-    }
-}
 
 /// The limits of IPv4's minimum and of the virtio network card.
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
@@ -101,14 +92,13 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     let roster = Roster::lower(document.nodes.as_ref(), mistakes);
     let tower = Tower::lower(document, &roster, mistakes);
     let steps = steps::lower(document, &roster, &tower, mistakes);
-    let tier = lower_tier(document, mistakes);
     let network = lower_network(document, &roster, mistakes);
     check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
         id: identifier(source),
         source: source.to_owned(),
-        tier: tier?,
+        tier: document.tier.as_ref()?.value,
         fresh: document.fresh.as_ref()?.value,
         image: document.image.as_ref()?.value.clone(),
         network,
@@ -134,32 +124,6 @@ fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {
                     "move it into a folder `{BASE_FOLDER}` beside the scenario: files there are not taken for scenarios"
                 )),
         );
-    }
-}
-
-fn lower_tier(document: &Document, mistakes: &mut Mistakes) -> Option<Tier> {
-    let tier = document.tier.as_ref()?;
-    match (tier.value, &document.reason) {
-        (TierWord::Default, None) => Some(Tier::Default),
-        (TierWord::Long, Some(reason)) => Some(Tier::Long {
-            reason: reason.value.clone(),
-        }),
-        (TierWord::Default, Some(reason)) => {
-            mistakes.note(
-                Diagnostic::at(&reason.span, "a reason without a tier")
-                    .label("a reason for what?")
-                    .help(r#"add `tier = "long"`, or drop the reason"#),
-            );
-            None
-        }
-        (TierWord::Long, None) => {
-            mistakes.note(
-                Diagnostic::at(&tier.span, "a long tier without a reason")
-                    .label("`reason` is missing")
-                    .help(r#"add `reason = "..."`: it is shown where the scenario is ignored"#),
-            );
-            None
-        }
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Plan {
     pub id: String,
     /// Where the text came from.
     pub source: PathBuf,
-    /// Whether `cargo test` runs it by default.
+    /// Which test runs take it.
     pub tier: Tier,
     /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
     pub fresh: bool,
@@ -97,16 +97,14 @@ pub struct Step {
     pub action: Action,
 }
 
-/// Whether a scenario runs by default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tier {
-    /// In every test run.
-    Default,
-    /// Only with `--include-ignored`.
-    Long {
-        /// Why it is not run by default.
-        reason: String,
-    },
+words! {
+    /// Which test runs take a scenario.
+    pub Tier, "tier", "tiers", "a tier", r#""test""# {
+        /// Every run with guests: `ci/test` and `ci/nightly`.
+        Test = "test",
+        /// The long run alone, `ci/nightly`; elsewhere it is ignored.
+        Nightly = "nightly",
+    }
 }
 
 /// The one layer-2 network of a fleet.

@@ -8,6 +8,7 @@ use sanlab_plan::NodeName;
 use sanlab_record::EventKind;
 use tokio::time::Instant;
 
+use crate::failure::Blame;
 use crate::journal::Scope;
 use crate::scene::Scene;
 
@@ -69,9 +70,11 @@ async fn of_node(
         let text = match scene.site.exec(node, &script, ONE_LOOK).await {
             Ok(ended) => ended.stdout,
             Err(failure) => {
+                // A look that hangs is the stack's fault.
+                let silent = failure.blame() == Blame::Infrastructure;
                 let failure = failure.to_string();
                 let reason = failure.lines().next().unwrap_or_default();
-                if begun.elapsed() < ONE_LOOK {
+                if silent || begun.elapsed() < ONE_LOOK {
                     // Not a look that hangs: nobody answers there any more.
                     return remark(format!("{name} and the rest not collected: {reason}"));
                 }

@@ -1,7 +1,7 @@
 //! The fuzz targets' functions over generated inputs: good messages, and what becomes of them when bytes are changed,
 //! lost, doubled and put together. `GNBD_INPUTS` says how many, or `GNBD_SECONDS` for how long, for each function, and
-//! `GNBD_SEED` which: without it they are the same every time. `ci/check` runs them for some seconds with a new seed; no
-//! fuzzer and no other compiler is needed.
+//! `GNBD_SEED` which: without it they are the same every time. `ci/test` has a new seed, and `ci/nightly` runs them for
+//! longer; no fuzzer and no other compiler is needed.
 
 use std::panic::{UnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};

@@ -1,51 +1,11 @@
-//! Saved files that are not what they were.
+//! Saved files that are not what they were. What becomes of them then, the tests of `lab` ask.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use sanlab_fleet::{Fleet, FleetError};
-use sanlab_record::EventKind;
 
-use crate::ground::{Label, checkpoint, den, end, listener, names, says, spec, store};
-
-/// A template that lost its end is thrown away, and another is made; so is one with a wrong bit.
-pub(crate) async fn template() {
-    let store = store();
-    let spec = spec(&store, "damaged");
-    let one = names(&["vix1"]);
-    let start = async || {
-        let (events, mut heard) = listener();
-        let fleet = Fleet::start(spec.clone(), &one, None, events)
-            .await
-            .unwrap();
-        let node = fleet.node("vix1").unwrap();
-        assert_eq!(says(&node, "hostname").await, "vix1");
-        let keys: Vec<_> = fleet.templates().into_iter().map(|used| used.key).collect();
-        drop(node);
-        end(fleet).await;
-        let (mut discarded, mut made) = (Vec::new(), 0);
-        while let Some(event) = heard.recv().await {
-            match event.kind {
-                EventKind::Discarded { key, reason, .. } => discarded.push((key, reason)),
-                EventKind::TemplateMade { .. } => made += 1,
-                _ => {}
-            }
-        }
-        (keys, discarded, made)
-    };
-    let (keys, ..) = start().await;
-    let folder = store.root().join("templates").join(&keys[0]);
-    for (file, damage, expected) in [
-        ("template.ram", truncate as fn(&Path), "bytes instead of"),
-        ("template.state", turn_a_bit, "its SHA-256 is "),
-    ] {
-        damage(&folder.join(file));
-        let (_, discarded, made) = start().await;
-        assert_eq!((discarded.len(), made), (1, 1), "{discarded:?}");
-        assert_eq!(discarded[0].0, keys[0]);
-        assert!(discarded[0].1.contains(expected), "{discarded:?}");
-    }
-}
+use crate::ground::{Label, checkpoint, den, listener, spec, store};
 
 /// A checkpoint is looked at before anything runs from it.
 pub(crate) async fn checkpoint_is_refused() {

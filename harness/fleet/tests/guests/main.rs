@@ -1,10 +1,9 @@
-//! Real guests: clones, saved fleets, forks. Without QEMU or what builds images here, they are ignored, unless
-//! `SANLAB_REQUIRE_VMS` is 1.
+//! Real guests: clones, saved fleets, forks.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use guest_trials::{Suite, Tier};
 
 mod beside;
 mod clones;
@@ -21,44 +20,100 @@ fn main() -> ExitCode {
     {
         return run(beside::second(folder.as_ref()));
     }
-    let mut arguments = Arguments::from_args();
-    // Each needs the whole machine.
-    arguments.test_threads = Some(1);
-    let trials = vec![
-        trial("five_clones_are_networked_and_named", clones::five),
-        trial("a_fleet_goes_on_after_a_save", forks::resumes),
-        trial("a_saved_fleet_is_forked_in_place", forks::in_place),
-        trial("two_forks_side_by_side_are_apart", beside::apart),
-        trial("a_fork_grows_and_is_saved_again", forks::again),
-        trial("a_damaged_template_is_made_anew", damage::template),
-        trial("clones_crash_and_come_back", crashes::clones),
-        trial("booted_members_crash_and_come_back", crashes::booted),
-        trial("forks_crash_and_come_back", crashes::forks),
-        trial("a_crash_ends_the_keeping", crashes::kept),
-        trial("forks_are_counted_or_not", counted::both_ways),
-        trial("what_a_member_costs_never_falls", counted::crashes),
-        trial("counting_is_in_no_key", counted::keys),
-        trial(
-            "a_damaged_checkpoint_is_refused",
-            damage::checkpoint_is_refused,
-        ),
-    ];
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut suite = Suite::new(|| ground::lacking().map_or(Ok(()), Err)).one_at_a_time();
+    add(
+        &mut suite,
+        "five_clones_are_networked_and_named",
+        Tier::Test,
+        clones::five,
+    );
+    add(
+        &mut suite,
+        "a_fleet_goes_on_after_a_save",
+        Tier::Nightly,
+        forks::resumes,
+    );
+    add(
+        &mut suite,
+        "a_saved_fleet_is_forked_in_place",
+        Tier::Nightly,
+        forks::in_place,
+    );
+    add(
+        &mut suite,
+        "two_forks_side_by_side_are_apart",
+        Tier::Test,
+        beside::apart,
+    );
+    add(
+        &mut suite,
+        "a_fork_grows_and_is_saved_again",
+        Tier::Nightly,
+        forks::again,
+    );
+    add(
+        &mut suite,
+        "clones_crash_and_come_back",
+        Tier::Nightly,
+        crashes::clones,
+    );
+    add(
+        &mut suite,
+        "booted_members_crash_and_come_back",
+        Tier::Nightly,
+        crashes::booted,
+    );
+    add(
+        &mut suite,
+        "forks_crash_and_come_back",
+        Tier::Nightly,
+        crashes::forks,
+    );
+    add(
+        &mut suite,
+        "a_crash_ends_the_keeping",
+        Tier::Nightly,
+        crashes::kept,
+    );
+    add(
+        &mut suite,
+        "forks_are_counted_or_not",
+        Tier::Nightly,
+        counted::both_ways,
+    );
+    add(
+        &mut suite,
+        "what_a_member_costs_never_falls",
+        Tier::Nightly,
+        counted::crashes,
+    );
+    add(
+        &mut suite,
+        "counting_is_in_no_key",
+        Tier::Nightly,
+        counted::keys,
+    );
+    add(
+        &mut suite,
+        "a_damaged_checkpoint_is_refused",
+        Tier::Test,
+        damage::checkpoint_is_refused,
+    );
+    let code = suite.run();
     ground::clear();
-    conclusion.exit_code()
+    code
 }
 
-fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) -> Trial {
-    Trial::ignorable_test(name, move || {
-        if let Some(lacking) = ground::lacking() {
-            if std::env::var("SANLAB_REQUIRE_VMS").is_ok_and(|value| value == "1") {
-                return Err(Failed::from(lacking));
-            }
-            return Ok(Completion::ignored_with(lacking));
-        }
+fn add<F: Future<Output = ()> + 'static>(
+    suite: &mut Suite,
+    name: &str,
+    tier: Tier,
+    test: fn() -> F,
+) {
+    suite.guests(name, tier, move || {
         run(test());
-        Ok(Completion::Completed)
-    })
+        Ok(())
+    });
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {

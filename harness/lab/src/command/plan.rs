@@ -72,9 +72,9 @@ fn describe(plan: &Plan) -> String {
         "forked from the longest part of it that an earlier run has kept; else built, and kept"
     };
     facts("origin", origin);
-    match &plan.tier {
-        Tier::Default => facts("tier", "default"),
-        Tier::Long { reason } => facts("tier", &format!("long: {reason}")),
+    match plan.tier {
+        Tier::Test => facts("tier", "test"),
+        Tier::Nightly => facts("tier", "nightly"),
     }
 
     let mut nodes = Table::new(&[">no", "node", "arch", "NIC", ">RAM", ">CPUs", "joins"]);

@@ -19,7 +19,7 @@ use crate::told;
 use crate::watched::watched;
 
 /// For one run; building a cluster of four takes one to two minutes on two CPUs. Other tests may come first.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(1200);
+const DEADLINE: Duration = Duration::from_secs(1200);
 
 /// Four nodes of both architectures with one volume: what the article has.
 const CLUSTER: &str = r#"
@@ -108,7 +108,7 @@ impl Ground {
         })
     }
 
-    pub(crate) async fn images(&self, plan: &Plan) -> Result<BTreeMap<Arch, Image>, Failed> {
+    async fn images(&self, plan: &Plan) -> Result<BTreeMap<Arch, Image>, Failed> {
         let (lab, plan) = (self.lab.clone(), plan.clone());
         Ok(spawn_blocking(move || lab.images(&plan, &|_| ())).await??)
     }
@@ -121,17 +121,6 @@ impl Ground {
         order: Order,
     ) -> Result<Ran, Failed> {
         let (store, images) = (place.store.clone(), place.images.clone());
-        self.run_on(store, images, plan, order).await
-    }
-
-    /// The same with a store of the caller's choice.
-    pub(crate) async fn run_on(
-        &self,
-        store: Store,
-        images: BTreeMap<Arch, Image>,
-        plan: &Plan,
-        order: Order,
-    ) -> Result<Ran, Failed> {
         let (sender, events) = unbounded_channel();
         let attempt = order.attempt;
         let work = run_on(store, images, plan, order, sender);
@@ -169,13 +158,9 @@ impl Ran {
     }
 }
 
-/// What is done with the cluster, as a scenario file.
-pub(crate) fn text(steps: &str) -> String {
-    format!("name = \"a cluster for forks\"\n{CLUSTER}{steps}")
-}
-
 pub(crate) fn on_cluster(file: &Path, steps: &str) -> Result<Plan, Failed> {
-    let plan = sanlab_plan::parse(file, &text(steps));
+    let text = format!("name = \"a cluster for forks\"\n{CLUSTER}{steps}");
+    let plan = sanlab_plan::parse(file, &text);
     plan.map_err(|mistakes| mistakes.render(false).into())
 }
 

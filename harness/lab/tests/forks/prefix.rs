@@ -6,7 +6,6 @@ use libtest_mimic::Failed;
 use sanlab_plan::Plan;
 use sanlab_record::{EventKind, Origin, RunRecord};
 
-use crate::Attempted;
 use crate::ground::{Ground, Ran, attempt};
 
 /// What may differ from run to run.
@@ -60,7 +59,7 @@ const RUNS: [(Words, Expected); 6] = [
     (FIRST, (Some("marked"), &[])),
 ];
 
-pub(crate) async fn is_shared(ground: &Ground) -> Attempted {
+pub(crate) async fn is_shared(ground: &Ground) -> Result<(), Failed> {
     let place = ground.place(&plan(FIRST)?).await?;
     let run = ground.lab.new_run()?;
     for (number, (words, expected)) in (1..).zip(RUNS) {
@@ -69,7 +68,7 @@ pub(crate) async fn is_shared(ground: &Ground) -> Attempted {
             .await?;
         expect(&ran, expected)?;
     }
-    Ok(None)
+    Ok(())
 }
 
 fn plan(words: Words) -> Result<Plan, Failed> {

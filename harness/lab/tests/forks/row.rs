@@ -5,7 +5,6 @@ use std::path::Path;
 
 use libtest_mimic::Failed;
 
-use crate::Attempted;
 use crate::ground::{Ground, Ran, attempt, on_cluster};
 
 /// All write at once; all see the same bytes, those that were acknowledged, and no kernel has anything to complain of.
@@ -27,13 +26,13 @@ const CLOCKS: f64 = 3.0;
 
 const NODES: [&str; 4] = ["vix0", "vix1", "vix2", "vix3"];
 
-/// So many forks of one checkpoint, one after another.
-pub(crate) async fn forks(ground: &Ground, count: u32) -> Attempted {
+/// Of one checkpoint, one after another.
+pub(crate) async fn twenty_forks(ground: &Ground) -> Result<(), Failed> {
     let cluster = ground.cluster().await?;
     let plan = on_cluster(Path::new("row.toml"), STEPS)?;
     let run = ground.lab.new_run()?;
     let mut lots = BTreeSet::new();
-    for number in 1..=count {
+    for number in 1..=20 {
         let order = attempt(&run, number);
         let ran = ground.run(&cluster.place, &plan, order).await?;
         ran.expect_forked(&cluster.key)?;
@@ -44,7 +43,7 @@ pub(crate) async fn forks(ground: &Ground, count: u32) -> Attempted {
             }
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// What a node said.

@@ -76,13 +76,6 @@ pub(crate) fn is_forked(record: &RunRecord, key: &str) -> Result<(), String> {
     })
 }
 
-/// What the run did, whether it did it itself or took it from a checkpoint.
-pub(crate) fn deeds(record: &RunRecord) -> Vec<&str> {
-    let own = |name: &&str| !matches!(*name, "prepare" | "fork") && !name.starts_with("keep ");
-    let names = record.phases.iter().map(|phase| phase.name.as_str());
-    names.filter(own).collect()
-}
-
 /// How long it took.
 pub(crate) fn seconds(record: &RunRecord) -> f64 {
     let ends = record.phases.iter().map(|phase| phase.at + phase.seconds);

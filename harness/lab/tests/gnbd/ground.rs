@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
-use sanlab::{Lab, LabError};
+use sanlab::Lab;
 use sanlab_fleet::{
     AcceleratorWish, Birth, Command, Condition, DEFAULT_MTU, Fleet, FleetSpec, NodeSpec,
 };
@@ -48,10 +48,6 @@ pub(crate) struct Guests {
 impl Ground {
     pub(crate) fn new(lab: Lab) -> Self {
         Self { lab }
-    }
-
-    pub(crate) fn cannot_run_guests(&self) -> Result<Option<LabError>, LabError> {
-        self.lab.cannot_run_guests()
     }
 
     /// A client of so much memory and so many servers, with nothing exported.

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use guest_trials::{Failed, Suite, Tier};
+use libtest_mimic::Trial;
 use sanlab::Lab;
 
 mod ground;
@@ -19,67 +20,77 @@ mod ratios;
 use ground::Ground;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // They wait for time-outs, and other guests would use them up.
-    arguments.test_threads = Some(1);
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
+    // They wait for time-outs, and other guests would use them up.
+    let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
     let ground = Arc::new(Ground::new(lab));
-    let trials = vec![
-        trial(
-            &ground,
-            "ten_thousand_logins_leave_nothing",
-            leaks::of_the_server,
-        ),
-        trial(
-            &ground,
-            "a_thousand_reconnections_leave_nothing",
-            leaks::of_the_relay,
-        ),
-        trial(
-            &ground,
-            "fail_fast_fails_in_time_and_comes_back",
-            losses::of_patience,
-        ),
-        trial(
-            &ground,
-            "a_dead_process_fails_at_once_if_wished",
-            losses::of_a_process,
-        ),
-        trial(
-            &ground,
-            "a_server_is_fenced_before_anything_fails",
-            losses::of_a_server,
-        ),
-        trial(&ground, "a_killed_relay_is_replaced", losses::of_a_relay),
-        trial(
-            &ground,
-            "a_client_short_of_memory_writes_out",
-            memory::is_short,
-        ),
-        // Ignored unless asked for: what else runs on the host decides how it ends.
-        trial(
-            &ground,
-            "gnbd_is_nearly_as_fast_as_nbd",
-            ratios::of_gnbd_to_nbd,
-        )
-        .with_ignored_flag(true),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    add(
+        &mut suite,
+        &ground,
+        "ten_thousand_logins_leave_nothing",
+        Tier::Nightly,
+        leaks::of_the_server,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "a_thousand_reconnections_leave_nothing",
+        Tier::Nightly,
+        leaks::of_the_relay,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "fail_fast_fails_in_time_and_comes_back",
+        Tier::Nightly,
+        losses::of_patience,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "a_dead_process_fails_at_once_if_wished",
+        Tier::Nightly,
+        losses::of_a_process,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "a_server_is_fenced_before_anything_fails",
+        Tier::Nightly,
+        losses::of_a_server,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "a_killed_relay_is_replaced",
+        Tier::Test,
+        losses::of_a_relay,
+    );
+    add(
+        &mut suite,
+        &ground,
+        "a_client_short_of_memory_writes_out",
+        Tier::Nightly,
+        memory::is_short,
+    );
+    // Ignored unless asked for: what else runs on the host decides how it ends.
+    let trial = Trial::test("gnbd_is_nearly_as_fast_as_nbd", move || {
+        tokio::runtime::Runtime::new()?.block_on(ratios::of_gnbd_to_nbd(&ground))
+    });
+    suite.add(trial.with_ignored_flag(true));
+    suite.run()
 }
 
-fn trial(
+fn add(
+    suite: &mut Suite,
     ground: &Arc<Ground>,
     name: &str,
-    attempt: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
-) -> Trial {
+    tier: Tier,
+    test: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
+) {
     let ground = Arc::clone(ground);
-    Trial::ignorable_test(name, move || {
-        if let Some(lacking) = ground.cannot_run_guests()? {
-            return Ok(Completion::ignored_with(lacking));
-        }
-        let runtime = tokio::runtime::Runtime::new()?;
-        runtime.block_on(attempt(&ground))?;
-        Ok(Completion::Completed)
-    })
+    suite.guests(name, tier, move || {
+        tokio::runtime::Runtime::new()?.block_on(test(&ground))
+    });
 }

@@ -42,11 +42,11 @@ struct Stretch {
 }
 
 /// Everything is built, nothing is kept.
-pub(crate) fn of_fresh_runs() -> Result<(), Failed> {
+pub(crate) fn of_fresh_runs(kills: u32) -> Result<(), Failed> {
     let begin = Instant::now();
     undisturbed(&Den::new()?, fresh())?;
     let length = begin.elapsed();
-    let mut dice = Dice::new()?;
+    let mut dice = Dice::new(kills)?;
     dice.tell(&format!("a whole run takes {:.1} s", length.as_secs_f64()));
     while let Some((kill, fraction)) = dice.next() {
         let moment = length.mul_f64(fraction);
@@ -58,9 +58,9 @@ pub(crate) fn of_fresh_runs() -> Result<(), Failed> {
 }
 
 /// Each makes its templates anew, in a store in which others were killed.
-pub(crate) fn of_template_makers() -> Result<(), Failed> {
+pub(crate) fn of_template_makers(kills: u32) -> Result<(), Failed> {
     let store = Larder::new()?;
-    kill_within(&store, &BOOT, || {
+    kill_within(&store, kills, &BOOT, || {
         store.discard(&[Kind::Checkpoint, Kind::Template])
     })?;
     // With whatever the last one left.
@@ -68,9 +68,9 @@ pub(crate) fn of_template_makers() -> Result<(), Failed> {
 }
 
 /// Each makes a checkpoint, in a store in which others were killed. One that was made before the kill is good.
-pub(crate) fn of_checkpoint_makers() -> Result<(), Failed> {
+pub(crate) fn of_checkpoint_makers(kills: u32) -> Result<(), Failed> {
     let store = Larder::new()?;
-    kill_within(&store, &KEEP, || {
+    kill_within(&store, kills, &KEEP, || {
         if store.holds(Kind::Checkpoint)? {
             store.fork()?;
         }
@@ -81,10 +81,10 @@ pub(crate) fn of_checkpoint_makers() -> Result<(), Failed> {
 }
 
 /// All fork one checkpoint, which stays good.
-pub(crate) fn of_forks() -> Result<(), Failed> {
+pub(crate) fn of_forks(kills: u32) -> Result<(), Failed> {
     let store = Larder::new()?;
     undisturbed(&store.den()?, sanlab())?;
-    kill_within(&store, &FORK, || Ok(()))?;
+    kill_within(&store, kills, &FORK, || Ok(()))?;
     store.fork()
 }
 
@@ -92,6 +92,7 @@ pub(crate) fn of_forks() -> Result<(), Failed> {
 /// store as `prepare` leaves it.
 fn kill_within(
     store: &Larder,
+    kills: u32,
     stretch: &Stretch,
     prepare: impl Fn() -> Result<(), Failed>,
 ) -> Result<(), Failed> {
@@ -104,7 +105,7 @@ fn kill_within(
     let mut phases = record.phases.iter();
     let usual = phases.find(|one| one.name == *phase);
     let usual = usual.ok_or_else(|| format!("a run has no phase `{phase}`"))?;
-    let mut dice = Dice::new()?;
+    let mut dice = Dice::new(kills)?;
     dice.tell(&format!("`{phase}` takes {:.2} s", usual.seconds));
     while let Some((kill, fraction)) = dice.next() {
         prepare()?;
@@ -200,15 +201,15 @@ struct Dice {
 }
 
 impl Dice {
-    /// Ten, unless `SANLAB_KILLS` says otherwise.
-    fn new() -> Result<Self, Failed> {
+    /// So many throws, unless `SANLAB_KILLS` says otherwise.
+    fn new(kills: u32) -> Result<Self, Failed> {
         let seed = match std::env::var("SANLAB_SEED") {
             Ok(seed) => seed.parse()?,
             Err(_) => u64::try_from(
                 SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() & u128::from(u64::MAX),
             )?,
         };
-        let throws = std::env::var("SANLAB_KILLS").map_or(Ok(10), |kills| kills.parse())?;
+        let throws = std::env::var("SANLAB_KILLS").map_or(Ok(kills), |kills| kills.parse())?;
         Ok(Self {
             seed,
             state: seed | 1,

@@ -2,12 +2,12 @@
 //!
 //! Real guests in a child process, which is ended by SIGKILL at random moments, by Ctrl-C, by SIGTERM and by a panic.
 //! `SANLAB_SEED` repeats a choice of moments, `SANLAB_KILLS` says how many there are of each
-//! kind (10 unless given).
+//! kind (2, in a nightly run 10, unless given).
 
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use guest_trials::{Failed, Suite, Tier};
 use rustix::process::{Pid, Signal, kill_process_group};
 use sanlab::{Lab, Order, scenario};
 use sanlab_record::EventKind;
@@ -31,57 +31,60 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(PANIC) {
         panic_in_mid_run();
     }
-    let mut arguments = Arguments::from_args();
-    // Each needs the whole machine.
-    arguments.test_threads = arguments.test_threads.or(Some(1));
+    let lab = Lab::find(&project()).expect("the tests run in a checkout");
+    let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
+    let kills = if suite.is_nightly() { 10 } else { 2 };
+    let mut add = |name: &str, tier, test: fn(u32) -> Result<(), Failed>| {
+        let lab = lab.clone();
+        suite.guests(name, tier, move || {
+            // Once, so that no moment falls into the building of images.
+            lab.images(&scenario::load(&two_nodes())?, &|_| ())?;
+            test(kills)
+        });
+    };
+    add(
+        "sigkill_at_random_moments_leaves_nothing",
+        Tier::Test,
+        kills::of_fresh_runs,
+    );
+    add(
+        "sigkill_while_templates_are_made_leaves_nothing",
+        Tier::Nightly,
+        kills::of_template_makers,
+    );
+    add(
+        "sigkill_while_a_checkpoint_is_kept_leaves_nothing",
+        Tier::Nightly,
+        kills::of_checkpoint_makers,
+    );
+    add(
+        "sigkill_while_a_fork_starts_leaves_nothing",
+        Tier::Nightly,
+        kills::of_forks,
+    );
     // A fleet that is still booting is dropped: its processes may outlive the lab by the time that dying takes. One
     // that runs is ended in order, and there is nothing to wait for.
-    let trial = |name: &str, attempt: fn() -> Result<(), Failed>| {
-        Trial::ignorable_test(name, move || real(attempt))
-    };
-    let trials = vec![
-        trial(
-            "sigkill_at_random_moments_leaves_nothing",
-            kills::of_fresh_runs,
-        ),
-        trial(
-            "sigkill_while_templates_are_made_leaves_nothing",
-            kills::of_template_makers,
-        ),
-        trial(
-            "sigkill_while_a_checkpoint_is_kept_leaves_nothing",
-            kills::of_checkpoint_makers,
-        ),
-        trial(
-            "sigkill_while_a_fork_starts_leaves_nothing",
-            kills::of_forks,
-        ),
-        trial("ctrl_c_while_templates_are_made_leaves_nothing", || {
-            interrupted(sanlab(), Signal::INT, MAKING, CLEAN_UP)
-        }),
-        trial("ctrl_c_while_booting_leaves_nothing", || {
-            interrupted(fresh(), Signal::INT, BOOTING, CLEAN_UP)
-        }),
-        trial("ctrl_c_leaves_nothing", || {
-            interrupted(fresh(), Signal::INT, WORKING, Duration::ZERO)
-        }),
-        trial("sigterm_leaves_nothing", || {
-            interrupted(fresh(), Signal::TERM, WORKING, Duration::ZERO)
-        }),
-        trial("a_second_ctrl_c_leaves_nothing", interrupted_twice),
-        trial("a_panic_leaves_nothing", panic_leaves_nothing),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn real(attempt: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, Failed> {
-    let lab = Lab::find(&project())?;
-    if let Some(lacking) = lab.cannot_run_guests()? {
-        return Ok(Completion::ignored_with(lacking));
-    }
-    // Once, so that no moment falls into the building of images.
-    lab.images(&scenario::load(&two_nodes())?, &|_| ())?;
-    attempt().map(|()| Completion::Completed)
+    add(
+        "ctrl_c_while_templates_are_made_leaves_nothing",
+        Tier::Nightly,
+        |_| interrupted(sanlab(), Signal::INT, MAKING, CLEAN_UP),
+    );
+    add("ctrl_c_while_booting_leaves_nothing", Tier::Nightly, |_| {
+        interrupted(fresh(), Signal::INT, BOOTING, CLEAN_UP)
+    });
+    add("ctrl_c_leaves_nothing", Tier::Test, |_| {
+        interrupted(fresh(), Signal::INT, WORKING, Duration::ZERO)
+    });
+    add("sigterm_leaves_nothing", Tier::Nightly, |_| {
+        interrupted(fresh(), Signal::TERM, WORKING, Duration::ZERO)
+    });
+    add("a_second_ctrl_c_leaves_nothing", Tier::Nightly, |_| {
+        interrupted_twice()
+    });
+    add("a_panic_leaves_nothing", Tier::Nightly, |_| {
+        panic_leaves_nothing()
+    });
+    suite.run()
 }
 
 /// To the whole process group, as a terminal does it, when the child has said `moment`.

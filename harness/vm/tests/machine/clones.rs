@@ -4,22 +4,20 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
+use guest_trials::Suite;
 use sanlab_vm::{Access, Arch, Machine, MachineSpec, Ram, SavedState, VmError, fingerprint};
 use sha2::{Digest as _, Sha256};
 
 use crate::bench::{Bench, SOON};
 use crate::guests::{MARK, MEMORY_MIB, files, guest, guest_trial, say};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        guest_trial("x86_guests_are_saved_and_cloned", Arch::X86, || {
-            saved_and_cloned(Arch::X86)
-        }),
-        guest_trial("x86_64_guests_are_saved_and_cloned", Arch::X86_64, || {
-            saved_and_cloned(Arch::X86_64)
-        }),
-    ]
+pub(crate) fn add_to(suite: &mut Suite) {
+    guest_trial(suite, "x86_guests_are_saved_and_cloned", || {
+        saved_and_cloned(Arch::X86)
+    });
+    guest_trial(suite, "x86_64_guests_are_saved_and_cloned", || {
+        saved_and_cloned(Arch::X86_64)
+    });
 }
 
 /// A boot under TCG on a busy host.

@@ -4,35 +4,40 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use libtest_mimic::{Failed, Trial};
+use guest_trials::{Suite, Tier};
 use sanlab_vm::{
     AcceleratorWish, Access, Arch, Command, Drive, MacAddress, Machine, MachineSpec, Nic, NicModel,
     Ram, choose_accelerator, qemu_binary,
 };
 
 use crate::bench::{Bench, SOON};
-use crate::trial;
+use crate::run;
 
 /// Enough for a guest that does nothing.
 pub(crate) const MEMORY_MIB: u32 = 256;
 /// The first bytes of a new data disk.
 pub(crate) const MARK: &[u8; 16] = b"made by the host";
 
-/// A trial with a real guest. Without an image it is ignored, or fails where guests are required.
-pub(crate) fn guest_trial<F: Future<Output = ()> + 'static>(
-    name: &'static str,
-    arch: Arch,
-    test: fn() -> F,
-) -> Trial {
-    if image(arch).is_some() {
-        return trial(name, test);
+/// Why no guest can be started.
+pub(crate) fn lacking() -> Result<(), String> {
+    match [Arch::X86, Arch::X86_64]
+        .into_iter()
+        .find(|arch| image(*arch).is_none())
+    {
+        Some(arch) => Err(format!(
+            "there is no image for {arch}: `sanlab image build` makes one"
+        )),
+        None => Ok(()),
     }
-    let required = std::env::var("SANLAB_REQUIRE_VMS").is_ok_and(|value| value == "1");
-    let missing = move || {
-        let words = format!("there is no image for {arch}: `sanlab image build` makes one");
-        Err(Failed::from(words))
-    };
-    Trial::test(name, missing).with_ignored_flag(!required)
+}
+
+/// Adds a trial with a real guest.
+pub(crate) fn guest_trial<F: Future<Output = ()> + 'static>(
+    suite: &mut Suite,
+    name: &str,
+    test: fn() -> F,
+) {
+    suite.guests(name, Tier::Nightly, move || run(test));
 }
 
 /// The newest image of the store.

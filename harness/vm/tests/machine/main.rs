@@ -6,7 +6,8 @@
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use guest_trials::{Failed, Suite};
+use libtest_mimic::Trial;
 
 mod bench;
 mod clones;
@@ -36,25 +37,27 @@ fn main() -> ExitCode {
         streams::trials(),
         leaks::trials(),
         states::trials(),
-        clones::trials(),
         crashes::trials(),
         costs::trials(),
     ];
-    libtest_mimic::run(
-        &Arguments::from_args(),
-        trials.into_iter().flatten().collect(),
-    )
-    .exit_code()
+    let mut suite = Suite::new(guests::lacking);
+    for trial in trials.into_iter().flatten() {
+        suite.add(trial);
+    }
+    clones::add_to(&mut suite);
+    suite.run()
 }
 
 /// A trial in a runtime of its own.
 fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) -> Trial {
-    Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build();
-        runtime.map_err(Failed::from)?.block_on(test());
-        Ok(())
-    })
+    Trial::test(name, move || run(test))
+}
+
+fn run<F: Future<Output = ()>>(test: fn() -> F) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(test());
+    Ok(())
 }

@@ -1,0 +1,128 @@
+//! A fork is what a fleet is that was built from nothing: the same outcome, the same deeds, the same portrait.
+
+use std::collections::BTreeMap;
+
+use guest_trials::Failed;
+use sanlab::Order;
+use sanlab_plan::{Action, Plan};
+use sanlab_record::{EventKind, RunRecord};
+
+use crate::{House, Ran};
+
+/// By node and by what was looked at, what was seen.
+type Portrait = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What a scenario does that crashes nodes hangs on the moment: its runs cannot be compared.
+pub(crate) fn applies(plan: &Plan) -> bool {
+    let mut actions = plan.steps.iter().map(|step| &step.action);
+    !actions.any(|action| matches!(action, Action::Crash(_)))
+}
+
+/// Runs the scenario from nothing and from a checkpoint.
+pub(crate) async fn compare(house: &House, plan: &Plan) -> Result<(), Failed> {
+    // Those that want to be fresh could be forked all the same.
+    let plan = Plan {
+        fresh: false,
+        ..plan.clone()
+    };
+    let folder = house.folder()?;
+    let run = async |fresh, attempt| {
+        let order = Order {
+            fresh,
+            attempt,
+            portrait: true,
+            ..Order::new(&folder)
+        };
+        house.run(&plan, order).await
+    };
+    let fresh = run(true, 1).await?;
+    if is_forked(&fresh.record) {
+        return Err(fresh.but("should be fresh, and was forked"));
+    }
+    let mut fork = run(false, 2).await?;
+    if has_kept(&fork.record) {
+        // Built, kept and gone on with: not what is compared, and yet it must be the same.
+        expect_same(&fresh, &fork)?;
+        fork = run(false, 3).await?;
+    }
+    if !is_forked(&fork.record) {
+        return Err(fork.but("was not forked"));
+    }
+    expect_same(&fresh, &fork)
+}
+
+fn is_forked(record: &RunRecord) -> bool {
+    let mut kinds = record.events.iter().map(|event| &event.kind);
+    kinds.any(|kind| matches!(kind, EventKind::Forked { .. }))
+}
+
+fn has_kept(record: &RunRecord) -> bool {
+    let mut kinds = record.events.iter().map(|event| &event.kind);
+    kinds.any(|kind| matches!(kind, EventKind::Kept { .. }))
+}
+
+/// What the run did, whether it did it itself or took it from a checkpoint.
+fn deeds(record: &RunRecord) -> Vec<&str> {
+    let own = |name: &&str| !matches!(*name, "prepare" | "fork") && !name.starts_with("keep ");
+    let names = record.phases.iter().map(|phase| phase.name.as_str());
+    names.filter(own).collect()
+}
+
+fn expect_same(fresh: &Ran, fork: &Ran) -> Result<(), Failed> {
+    let (built, forked) = (deeds(&fresh.record), deeds(&fork.record));
+    if built != forked {
+        return Err(fork.but(&format!("did {forked:?}, from nothing it was {built:?}")));
+    }
+    let (built, forked) = (portrait(fresh)?, portrait(fork)?);
+    if built.is_empty() {
+        return Err(fresh.but("has no portrait"));
+    }
+    let mut differences = differences(&built, &forked);
+    differences.extend(missing(&built, &forked));
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let differences = differences.join("\n");
+    let reference = fresh.but("from nothing");
+    Err(fork.but(&format!(
+        "is not what it is from nothing:\n{differences}\n{}",
+        reference.message().unwrap_or_default()
+    )))
+}
+
+fn portrait(ran: &Ran) -> Result<Portrait, Failed> {
+    let file = ran.path.with_file_name(sanlab_run::PORTRAIT);
+    Ok(serde_json::from_slice(&fs_err::read(file)?)?)
+}
+
+/// What is in the one and not in the other, or otherwise.
+fn differences(one: &Portrait, other: &Portrait) -> Vec<String> {
+    let mut found = Vec::new();
+    for (node, looks) in one {
+        for (what, seen) in looks {
+            let other = other.get(node).and_then(|looks| looks.get(what));
+            if other != Some(seen) {
+                let other = other.map_or("nothing", String::as_str);
+                found.push(format!("{what} on {node} was\n{seen}\nand is\n{other}"));
+            }
+        }
+    }
+    found
+}
+
+/// What is in the other alone.
+fn missing(one: &Portrait, other: &Portrait) -> Vec<String> {
+    let looks = |portrait: &Portrait| -> Vec<(String, String)> {
+        let each = portrait.iter().flat_map(|(node, looks)| {
+            let whats = looks.keys();
+            whats.map(|what| (node.clone(), what.clone()))
+        });
+        each.collect()
+    };
+    let there = looks(one);
+    let more = looks(other)
+        .into_iter()
+        .filter(|look| !there.contains(look));
+    more.map(|(node, what)| format!("{what} on {node} is new"))
+        .collect()
+}
