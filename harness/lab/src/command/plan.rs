@@ -9,9 +9,9 @@ use sanlab_plan::{
     Action, Arch, Awaited, CrashKind, Joins, NicModel, NodeName, Plan, Step, Sync, Target,
     Throughput, Tier,
 };
+use sanlab_report::table::Table;
 use sanlab_vm::AcceleratorWish;
 
-use crate::table::Table;
 use crate::terminal::print;
 use crate::{Exit, LabError, host, scenario};
 

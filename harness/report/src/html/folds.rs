@@ -2,8 +2,8 @@
 
 use sanlab_record::{Event, EventKind, RunRecord, Sample};
 
-use super::word;
 use crate::chart::moment;
+use crate::number::{figure, seconds, short, size};
 
 /// A table below a title.
 pub(super) struct Fold {
@@ -69,10 +69,10 @@ fn samples(record: &RunRecord) -> Option<Fold> {
             repetition(sample),
             sample.node.clone(),
             sample.arch.clone(),
-            word::figure(sample.bytes as f64 / MIB),
+            figure(sample.bytes as f64 / MIB),
             format!("{:.3}", sample.seconds),
             format!("{:.3}", sample.host_seconds),
-            word::figure(sample.mib_per_second),
+            figure(sample.mib_per_second),
         ]
     });
     let heads = [
@@ -104,7 +104,7 @@ fn latencies(record: &RunRecord) -> Option<Fold> {
             sample.node.clone(),
             latency.requests.to_string(),
         ];
-        row.extend(figures.map(word::figure));
+        row.extend(figures.map(figure));
         Some(row)
     });
     let heads = [
@@ -139,15 +139,15 @@ fn acknowledged(record: &RunRecord) -> Option<Fold> {
 fn costs(record: &RunRecord) -> Option<Fold> {
     let rows = record.measurements.iter().flat_map(|one| {
         one.nodes.iter().map(|(node, cost)| {
-            let counted = cost.instructions.map(|count| word::figure(count as f64));
+            let counted = cost.instructions.map(|count| figure(count as f64));
             vec![
                 one.step.clone(),
                 numbered(one.repetition, one.warm_up),
                 node.clone(),
                 counted.unwrap_or_else(|| "-".to_owned()),
-                word::figure(cost.host_cpu_seconds),
-                word::figure(cost.sent_bytes as f64 / MIB),
-                word::figure(cost.received_bytes as f64 / MIB),
+                figure(cost.host_cpu_seconds),
+                figure(cost.sent_bytes as f64 / MIB),
+                figure(cost.received_bytes as f64 / MIB),
             ]
         })
     });
@@ -169,11 +169,11 @@ fn nodes(record: &RunRecord) -> Option<Fold> {
             name.clone(),
             node.arch.clone(),
             node.memory_mib.to_string(),
-            word::figure(node.pss_bytes as f64 / MIB),
-            word::figure(node.peak_rss_bytes as f64 / MIB),
+            figure(node.pss_bytes as f64 / MIB),
+            figure(node.peak_rss_bytes as f64 / MIB),
             format!("{:.1}", node.host_cpu_seconds),
-            word::figure(node.port.sent_bytes as f64 / MIB),
-            word::figure(node.port.received_bytes as f64 / MIB),
+            figure(node.port.sent_bytes as f64 / MIB),
+            figure(node.port.received_bytes as f64 / MIB),
             node.port.dropped_frames.to_string(),
         ]
     });
@@ -205,7 +205,6 @@ fn events(record: &RunRecord) -> Option<Fold> {
 
 /// What happened, in the words of the record's fields.
 fn sentence(event: &Event) -> String {
-    let seconds = crate::number::seconds;
     match &event.kind {
         EventKind::PhaseStarted => "begins".to_owned(),
         EventKind::PhaseEnded { seconds: took } => format!("ends after {}", seconds(*took)),
@@ -216,7 +215,7 @@ fn sentence(event: &Event) -> String {
         EventKind::Measured {
             step,
             mib_per_second,
-        } => format!("{step}: {} MiB/s", word::figure(*mib_per_second)),
+        } => format!("{step}: {} MiB/s", figure(*mib_per_second)),
         EventKind::Crashed { how, after_seconds } => {
             format!(
                 "crashes ({how}), {} after the step began",
@@ -226,21 +225,17 @@ fn sentence(event: &Event) -> String {
         EventKind::Fenced { by } => format!("is fenced by {by}"),
         EventKind::Forked {
             checkpoint, key, ..
-        } => format!("forked from {checkpoint}, {}", word::short(key)),
+        } => format!("forked from {checkpoint}, {}", short(key)),
         EventKind::Resumed { seconds: took } => format!("all run after {}", seconds(*took)),
         EventKind::Kept {
             checkpoint,
             key,
             bytes,
             ..
-        } => format!(
-            "kept as {checkpoint}, {}, {}",
-            word::short(key),
-            word::size(*bytes)
-        ),
+        } => format!("kept as {checkpoint}, {}, {}", short(key), size(*bytes)),
         EventKind::NotKept { checkpoint, reason } => format!("{checkpoint} is not kept: {reason}"),
         EventKind::Discarded { kind, key, reason } => {
-            format!("{kind} {} is discarded: {reason}", word::short(key))
+            format!("{kind} {} is discarded: {reason}", short(key))
         }
         EventKind::Failed { message } => format!("failed: {message}"),
         EventKind::Collected { file } => format!("collected {file}"),

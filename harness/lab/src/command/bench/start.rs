@@ -10,10 +10,10 @@ use sanlab_fleet::{
 use sanlab_image::{Kind, Store};
 use sanlab_plan::{Arch, NicModel, Plan};
 use sanlab_record::{EventKind, Outcome, RunRecord};
+use sanlab_report::table::Table;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::table::Table;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError, Order, RunFolder, interrupt, watch};
 

@@ -1,7 +1,8 @@
 //! The table.
 
+use sanlab_report::table::Table;
+
 use super::super::median;
-use crate::table::Table;
 
 /// What one side has to be.
 #[derive(Debug, Clone, Copy, PartialEq)]

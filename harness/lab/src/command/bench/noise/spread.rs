@@ -3,9 +3,9 @@
 use sanlab_report::measure::Measure;
 use sanlab_report::series::Figures;
 use sanlab_report::statistics::coefficient_of_variation;
+use sanlab_report::table::Table;
 
 use super::super::median;
-use crate::table::Table;
 
 /// By step and measure: the coefficient of variation between the means of runs, and the median of those between the
 /// repetitions of one run.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sanlab_report::measure::Measure;
+use sanlab_report::table::Table;
 use sanlab_report::verdict::{Judgement, Verdict};
 
 use super::super::median;
 use super::groups::Groups;
 use crate::quantity::took;
-use crate::table::Table;
 
 /// A comparison that was done.
 #[derive(Debug, Clone)]
