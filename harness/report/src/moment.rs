@@ -12,7 +12,8 @@ pub fn utc(seconds: f64) -> String {
 pub fn iso(seconds: f64) -> String {
     // A record is not to be trusted: what lies before 1970 or beyond the year 9999 is drawn to the nearest end; what is no number
     // is 1970.
-    let seconds = Duration::from_secs_f64(seconds.max(0.0).min(253_402_300_799.0));
+    let seconds = Duration::try_from_secs_f64(seconds.clamp(0.0, 253_402_300_799.0));
+    let seconds = seconds.unwrap_or_default();
     humantime::format_rfc3339_seconds(UNIX_EPOCH + seconds).to_string()
 }
 

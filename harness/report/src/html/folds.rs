@@ -33,8 +33,8 @@ pub(super) fn of(record: &RunRecord) -> Vec<Fold> {
     .collect()
 }
 
-/// `heads`: one that starts with `>` has its column on the right-hand side.
-fn fold(title: &str, heads: &[&'static str], rows: Vec<Vec<String>>) -> Option<Fold> {
+/// `heads`: between bars; one that starts with `>` has its column on the right-hand side.
+fn fold(title: &str, heads: &'static str, rows: Vec<Vec<String>>) -> Option<Fold> {
     let count = rows.len();
     let title = if count > MOST {
         format!("{title}: the first {MOST} of {count}; the record has all of them")
@@ -42,7 +42,7 @@ fn fold(title: &str, heads: &[&'static str], rows: Vec<Vec<String>>) -> Option<F
         format!("{title}: {count}")
     };
     let heads: Vec<_> = heads
-        .iter()
+        .split('|')
         .map(|head| (head.starts_with('>'), head.trim_start_matches('>')))
         .collect();
     let sided = |row: Vec<String>| heads.iter().map(|head| head.0).zip(row).collect();
@@ -75,17 +75,8 @@ fn samples(record: &RunRecord) -> Option<Fold> {
             figure(sample.mib_per_second),
         ]
     });
-    let heads = [
-        "step",
-        "repetition",
-        "node",
-        "arch",
-        ">MiB",
-        ">s",
-        ">s by the host",
-        ">MiB/s",
-    ];
-    fold("samples", &heads, rows.collect())
+    let heads = "step|repetition|node|arch|>MiB|>s|>s by the host|>MiB/s";
+    fold("samples", heads, rows.collect())
 }
 
 fn latencies(record: &RunRecord) -> Option<Fold> {
@@ -107,18 +98,8 @@ fn latencies(record: &RunRecord) -> Option<Fold> {
         row.extend(figures.map(figure));
         Some(row)
     });
-    let heads = [
-        "step",
-        "repetition",
-        "node",
-        ">requests",
-        ">median µs",
-        ">95 %",
-        ">99 %",
-        ">99.9 %",
-        ">most",
-    ];
-    fold("latencies", &heads, rows.collect())
+    let heads = "step|repetition|node|>requests|>median µs|>95 %|>99 %|>99.9 %|>most";
+    fold("latencies", heads, rows.collect())
 }
 
 fn acknowledged(record: &RunRecord) -> Option<Fold> {
@@ -132,8 +113,8 @@ fn acknowledged(record: &RunRecord) -> Option<Fold> {
             moment(told.longest_gap_at),
         ])
     });
-    let heads = ["step", "node", ">blocks", ">longest gap, s", ">from"];
-    fold("acknowledged", &heads, rows.collect())
+    let heads = "step|node|>blocks|>longest gap, s|>from";
+    fold("acknowledged", heads, rows.collect())
 }
 
 fn costs(record: &RunRecord) -> Option<Fold> {
@@ -151,16 +132,8 @@ fn costs(record: &RunRecord) -> Option<Fold> {
             ]
         })
     });
-    let heads = [
-        "step",
-        "repetition",
-        "node",
-        ">instructions",
-        ">CPU s",
-        ">sent MiB",
-        ">received MiB",
-    ];
-    fold("costs of repetitions", &heads, rows.collect())
+    let heads = "step|repetition|node|>instructions|>CPU s|>sent MiB|>received MiB";
+    fold("costs of repetitions", heads, rows.collect())
 }
 
 fn nodes(record: &RunRecord) -> Option<Fold> {
@@ -177,18 +150,9 @@ fn nodes(record: &RunRecord) -> Option<Fold> {
             node.port.dropped_frames.to_string(),
         ]
     });
-    let heads = [
-        "node",
-        "arch",
-        ">RAM MiB",
-        ">PSS MiB",
-        ">peak RSS MiB",
-        ">CPU s",
-        ">sent MiB",
-        ">received MiB",
-        ">dropped frames",
-    ];
-    fold("nodes", &heads, rows.collect())
+    let heads =
+        "node|arch|>RAM MiB|>PSS MiB|>peak RSS MiB|>CPU s|>sent MiB|>received MiB|>dropped frames";
+    fold("nodes", heads, rows.collect())
 }
 
 fn events(record: &RunRecord) -> Option<Fold> {
@@ -200,7 +164,7 @@ fn events(record: &RunRecord) -> Option<Fold> {
             sentence(event),
         ]
     });
-    fold("events", &[">at", "phase", "node", "what"], rows.collect())
+    fold("events", ">at|phase|node|what", rows.collect())
 }
 
 /// What happened, in the words of the record's fields.

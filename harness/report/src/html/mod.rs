@@ -50,7 +50,7 @@ struct Page<'a> {
     counts: String,
     made: String,
     style: &'static str,
-    sections: Vec<(String, String)>,
+    sections: Vec<(&'static str, &'static str)>,
     cards: Vec<Card>,
     comparisons: Vec<ComparisonSection<'a>>,
     baseline: Option<BaselineSection<'a>>,
@@ -184,26 +184,23 @@ fn counts(report: &Report) -> String {
     }
 }
 
-fn sections(report: &Report, trends: bool) -> Vec<(String, String)> {
-    let mut sections = Vec::new();
-    if !report.comparisons.is_empty() {
-        sections.push(("comparisons", "Comparisons"));
-    }
-    if report.baseline.is_some() {
-        sections.push(("baseline", "Baseline"));
-    }
-    if trends {
-        sections.push(("trends", "Trends"));
-    }
-    if !report.runs.is_empty() {
-        sections.push(("runs", "Runs"));
-    }
+fn sections(report: &Report, trends: bool) -> Vec<(&'static str, &'static str)> {
+    let all = [
+        (!report.comparisons.is_empty(), "comparisons", "Comparisons"),
+        (report.baseline.is_some(), "baseline", "Baseline"),
+        (trends, "trends", "Trends"),
+        (!report.runs.is_empty(), "runs", "Runs"),
+    ];
+    let mut sections: Vec<_> = all
+        .into_iter()
+        .filter(|(is_there, ..)| *is_there)
+        .map(|(_, anchor, name)| (anchor, name))
+        .collect();
     // One place needs no signs.
     if sections.len() < 2 {
         sections.clear();
     }
-    let owned = |(anchor, name): (&str, &str)| (anchor.to_owned(), name.to_owned());
-    sections.into_iter().map(owned).collect()
+    sections
 }
 
 /// Comparisons from the gravest to the mildest, with their numbers in the report.
