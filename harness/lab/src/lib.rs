@@ -29,7 +29,6 @@ mod runs;
 pub mod scenario;
 mod seed;
 mod summary;
-mod table;
 mod terminal;
 mod watch;
 

@@ -8,6 +8,7 @@ use fs_err as fs;
 use sanlab_plan::Plan;
 use sanlab_record::{FORMAT, Outcome, RunRecord};
 use sanlab_report::comparison::Comparison;
+use sanlab_report::moment;
 use serde::Serialize;
 
 use crate::LabError;
@@ -30,7 +31,7 @@ impl RunFolder {
     pub fn create_in(runs: &Path) -> Result<Self, LabError> {
         fs::create_dir_all(runs)?;
         let path = tempfile::Builder::new()
-            .prefix(&format!("{}-", utc(since_1970().as_secs())))
+            .prefix(&format!("{}-", moment::compact(since_1970().as_secs_f64())))
             .rand_bytes(4)
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .tempdir_in(runs)
@@ -146,39 +147,9 @@ pub(crate) fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// `20261122T020304Z` for seconds since 1970.
-fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from a day count: years begin in March, so that the leap day is a year's last day.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{RunFolder, utc};
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(utc(0), "19700101T000000Z");
-        assert_eq!(utc(951_782_399), "20000228T235959Z");
-        assert_eq!(utc(951_782_400), "20000229T000000Z");
-        assert_eq!(utc(1_735_689_599), "20241231T235959Z");
-        assert_eq!(utc(1_735_689_600), "20250101T000000Z");
-    }
+    use super::RunFolder;
 
     #[test]
     fn two_runs_of_one_second_have_different_folders() {

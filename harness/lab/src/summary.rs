@@ -7,18 +7,20 @@ use std::fmt::Write;
 use std::path::Path;
 
 use sanlab_record::{Event, EventKind, Origin, Outcome, RunRecord, Sample};
+use sanlab_report::report::Outcomes;
+use sanlab_report::statistics::median;
+use sanlab_report::table::Table;
 
-use crate::quantity::taken_from;
+use crate::quantity::{taken_from, took};
 use crate::runs::attempt_name;
-use crate::table::Table;
 
 /// What one run did: outcome, phases, samples, what the nodes cost, and where the record is.
 pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
-    let seconds = seconds(record);
     let mut text = format!(
-        "\n{}: {} in {seconds:.1} s\n",
+        "\n{}: {} in {}\n",
         record.scenario,
-        record.outcome.as_str()
+        record.outcome.as_str(),
+        took(record.seconds())
     );
     // Writing to a String cannot fail.
     for (arch, accelerator) in &record.accelerator {
@@ -37,7 +39,11 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
             format!("{:.2}", phase.seconds),
             match &phase.origin {
                 Origin::Forked { built_seconds, .. } => {
-                    format!("{}, built in {built_seconds:.1} s", origin(&phase.origin))
+                    format!(
+                        "{}, built in {}",
+                        origin(&phase.origin),
+                        took(*built_seconds)
+                    )
                 }
                 Origin::Built | Origin::Cloned { .. } => origin(&phase.origin),
             },
@@ -169,7 +175,7 @@ pub fn summary_table(records: &[RunRecord]) -> String {
         table.row([
             name.clone(),
             record.outcome.as_str().to_owned(),
-            format!("{:.1}", seconds(record)),
+            format!("{:.1}", record.seconds()),
             rates.len().to_string(),
             figure(median(&rates)),
             figure(rates.last().copied()),
@@ -180,28 +186,14 @@ pub fn summary_table(records: &[RunRecord]) -> String {
             let _ = write!(reasons, "\n{name}:\n{}", indented(&why));
         }
     }
-    let count = |word: &str| {
-        records
-            .iter()
-            .filter(|record| record.outcome.as_str() == word)
-            .count()
-    };
-    let mut text = format!(
-        "\n{}{}{}{}{reasons}\n{} passed, {} failed",
+    format!(
+        "\n{}{}{}{}{reasons}\n{}\n",
         table.render(0),
         repeated(records),
         starts(records),
         gaps(records),
-        count("passed"),
-        count("failed")
-    );
-    for word in ["broken", "skipped"] {
-        if count(word) > 0 {
-            let _ = write!(text, ", {} {word}", count(word));
-        }
-    }
-    text.push('\n');
-    text
+        Outcomes::of(records)
+    )
 }
 
 /// One line for every scenario that was run more than once: how many passed, and what those took. What was left out
@@ -214,7 +206,7 @@ fn repeated(records: &[RunRecord]) -> String {
         let (runs, took) = scenarios.entry(&record.scenario).or_default();
         *runs += 1;
         if record.outcome == Outcome::Passed {
-            took.push(seconds(record));
+            took.push(record.seconds());
         }
     }
     for (scenario, (runs, mut took)) in scenarios {
@@ -351,23 +343,6 @@ fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
-/// From the run's begin to the end of its last phase or event.
-fn seconds(record: &RunRecord) -> f64 {
-    let phases = record.phases.iter().map(|phase| phase.at + phase.seconds);
-    phases
-        .chain(record.events.iter().map(|event| event.at))
-        .fold(0.0, f64::max)
-}
-
-/// Of figures in ascending order.
-fn median(sorted: &[f64]) -> Option<f64> {
-    let (low, high) = (
-        sorted.get(sorted.len().checked_sub(1)? / 2)?,
-        sorted.get(sorted.len() / 2)?,
-    );
-    Some(f64::midpoint(*low, *high))
-}
-
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
@@ -384,7 +359,7 @@ fn beginning(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{median, scenario_table, summary_table};
+    use super::{scenario_table, summary_table};
     use sanlab_record::{Failure, FailureKind, Outcome, RunRecord};
     use std::path::Path;
 
@@ -436,12 +411,5 @@ mod tests {
             reason: "interrupted".to_owned(),
         };
         insta::assert_snapshot!(summary_table(&[passed, slow, failed, skipped, once]));
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_middle_two() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
     }
 }

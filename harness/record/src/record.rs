@@ -99,6 +99,13 @@ impl RunRecord {
         text
     }
 
+    /// How long it took: until the last of its phases or events.
+    pub fn seconds(&self) -> f64 {
+        let phases = self.phases.iter().map(|phase| phase.at + phase.seconds);
+        let events = self.events.iter().map(|event| event.at);
+        phases.chain(events).fold(0.0, f64::max)
+    }
+
     /// Reads `record.json`; the format is looked at before the rest.
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
         #[derive(Deserialize)]
@@ -143,6 +150,14 @@ impl Sample {
 }
 
 impl Outcome {
+    /// Of a run that failed or was broken, why.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) | Self::Broken(failure) => Some(failure),
+            Self::Passed | Self::Skipped { .. } => None,
+        }
+    }
+
     /// The word in the record and in tables.
     pub const fn as_str(&self) -> &'static str {
         match self {

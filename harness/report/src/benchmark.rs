@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use sanlab_record::RunRecord;
 
+use crate::apart::apart;
 use crate::load::counted;
 use crate::measure::Measure;
 use crate::report::Report;
 use crate::series::{Figures, Series, figures};
+use crate::view::{joined, settings};
 
 /// One series under a name that stays the same from report to report.
 pub(crate) struct Benchmark {
@@ -53,10 +55,7 @@ pub(crate) fn benchmarks(report: &Report) -> Vec<Benchmark> {
 
 fn short_name(record: &RunRecord, figures: &Figures) -> String {
     let name = format!("{}/{}", figures.series.scenario, figures.series.step);
-    record
-        .settings
-        .iter()
-        .fold(name, |name, (key, value)| format!("{name} {key}={value}"))
+    joined(&name, &settings(&record.settings))
 }
 
 /// Where the short name is not enough to tell the report's series apart, as with runs of two hosts, what they differ in is added.
@@ -67,26 +66,6 @@ fn name((short, series): &(String, Series), all: &[&(String, Series)]) -> String
         .fold(short.clone(), |name, (key, value)| {
             format!("{name} {key}={value}")
         })
-}
-
-/// What a series has that others of the same scenario and step have not: keys and values, in order. A key that only the others have
-/// is `none`.
-pub(crate) fn apart<'a>(
-    series: &'a Series,
-    others: impl IntoIterator<Item = &'a Series>,
-) -> BTreeMap<&'a str, &'a str> {
-    let same = |other: &&Series| other.scenario == series.scenario && other.step == series.step;
-    let others = others.into_iter().filter(same);
-    others
-        .flat_map(|other| {
-            let keys = series.dimensions.keys().chain(other.dimensions.keys());
-            keys.filter(|key| series.dimensions.get(*key) != other.dimensions.get(*key))
-        })
-        .map(|key| {
-            let value = series.dimensions.get(key).map_or("none", String::as_str);
-            (key.as_str(), value)
-        })
-        .collect()
 }
 
 fn summary(runs: &[Figures], measure: Measure) -> Option<Summary> {

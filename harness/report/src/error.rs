@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::number::count;
+
 /// Why there is no report. Messages finish the words "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -20,7 +22,7 @@ pub enum ReportError {
         looked_in: Vec<PathBuf>,
     },
     /// Some files are not what their names promise. All of them are told.
-    #[error("read {}:{}", counted(.0.len()), list(.0))]
+    #[error("read {}:{}", count(.0.len(), "file"), list(.0))]
     Unreadable(Vec<FileError>),
     /// The history's file cannot be read or written.
     #[error("use the history {}: {source}", path.display())]
@@ -197,13 +199,6 @@ impl ReportError {
             path: path.to_owned(),
             source,
         }
-    }
-}
-
-fn counted(files: usize) -> String {
-    match files {
-        1 => "a file".to_owned(),
-        files => format!("{files} files"),
     }
 }
 

@@ -72,10 +72,7 @@ fn range(summary: &Summary) -> String {
 }
 
 fn extra(benchmark: &Benchmark, summary: &Summary) -> String {
-    let runs = match summary.runs {
-        1 => "1 run".to_owned(),
-        runs => format!("{runs} runs"),
-    };
+    let runs = number::count(summary.runs, "run");
     benchmark
         .series
         .dimensions

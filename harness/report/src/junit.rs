@@ -12,51 +12,40 @@ use sanlab_record::{Outcome, RunRecord};
 use crate::error::ReportError;
 use crate::load::LoadedRun;
 use crate::moment;
-use crate::number::{change, figure, probability, share};
+use crate::number::figure;
 use crate::report::Report;
-use crate::verdict::{Judgement, Verdict};
+use crate::verdict::Verdict;
+use crate::view::{BaselineView, ComparisonView, JudgementView, joined};
 
 /// The XML.
 pub fn render(report: &Report) -> Result<String, ReportError> {
     let mut xml = quick_junit::Report::new(&report.title);
     if !report.runs.is_empty() {
         let mut suite = TestSuite::new("runs");
-        suite.add_test_cases(
-            report
-                .runs
-                .iter()
-                .map(|one| run(one, &name(one, &report.runs))),
-        );
+        let cases = report.runs.iter();
+        suite.add_test_cases(cases.map(|one| run(one, &name(one, &report.runs))));
         xml.add_test_suite(suite);
     }
     for loaded in &report.comparisons {
         let comparison = &loaded.comparison;
-        let mut suite = TestSuite::new(format!("compare {}", comparison.scenario));
-        suite.set_time(Duration::try_from_secs_f64(comparison.seconds).unwrap_or_default());
+        let view = ComparisonView::new(comparison);
+        let mut suite = TestSuite::new(format!("compare {}", view.scenario));
+        suite.set_time(duration(comparison.seconds));
         for (name, side) in [("a", &comparison.a), ("b", &comparison.b)] {
             for (key, value) in &side.settings {
                 suite.add_property(Property::new(format!("{name}.{key}"), value.clone()));
             }
         }
         suite.add_property(Property::new("pairs", comparison.pairs.to_string()));
-        suite.add_property(Property::new("verdict", comparison.verdict.as_str()));
-        suite.add_test_cases(
-            comparison
-                .judgements
-                .iter()
-                .map(|judgement| judged(&comparison.scenario, judgement)),
-        );
+        suite.add_property(Property::new("verdict", view.verdict.as_str()));
+        suite.add_test_cases(view.rows.iter().map(|row| judged(view.scenario, row)));
         xml.add_test_suite(suite);
     }
-    if let Some(baseline) = &report.baseline {
+    if let Some(baseline) = report.baseline.as_ref().map(BaselineView::new) {
         let mut suite = TestSuite::new(format!("baseline {}", baseline.name));
         suite.add_property(Property::new("verdict", baseline.verdict.as_str()));
-        suite.add_test_cases(
-            baseline
-                .series
-                .iter()
-                .map(|one| judged(&one.series.scenario, &one.judgement)),
-        );
+        let rows = baseline.rows.iter();
+        suite.add_test_cases(rows.map(|row| judged(row.scenario.unwrap_or_default(), row)));
         xml.add_test_suite(suite);
     }
     Ok(xml.to_string()?)
@@ -76,34 +65,24 @@ fn name(run: &LoadedRun, all: &[LoadedRun]) -> String {
 
 fn run(run: &LoadedRun, name: &str) -> TestCase {
     let record = &run.record;
-    let status = match &record.outcome {
+    let mut status = match record.outcome {
         Outcome::Passed => TestCaseStatus::success(),
-        Outcome::Failed(failure) | Outcome::Broken(failure) => {
-            let failed = matches!(record.outcome, Outcome::Failed(_));
-            let mut status = TestCaseStatus::non_success(if failed {
-                NonSuccessKind::Failure
-            } else {
-                NonSuccessKind::Error
-            });
-            status
-                .set_type(record.outcome.as_str())
-                .set_message(format!(
-                    "{}: {}",
-                    failure.phase,
-                    first_line(&failure.message)
-                ))
-                .set_description(failure.message.as_str());
-            status
-        }
-        Outcome::Skipped { reason } => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(reason.as_str());
-            status
-        }
+        Outcome::Failed(_) => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Outcome::Broken(_) => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Outcome::Skipped { .. } => TestCaseStatus::skipped(),
     };
+    if let Some(failure) = record.outcome.failure() {
+        let first = failure.message.lines().next().unwrap_or_default();
+        status
+            .set_type(record.outcome.as_str())
+            .set_message(format!("{}: {first}", failure.phase))
+            .set_description(failure.message.as_str());
+    } else if let Outcome::Skipped { reason } = &record.outcome {
+        status.set_message(reason.as_str());
+    }
     let mut case = TestCase::new(name, status);
     case.set_classname(record.scenario.as_str())
-        .set_time(duration(record));
+        .set_time(duration(record.seconds()));
     case.add_property(Property::new("record", run.path.display().to_string()));
     case.add_property(Property::new("started", moment::iso(record.started)));
     case.add_property(Property::new("seed", record.seed.to_string()));
@@ -113,69 +92,52 @@ fn run(run: &LoadedRun, name: &str) -> TestCase {
     case
 }
 
-/// Until the end of what ended last.
-fn duration(record: &RunRecord) -> Duration {
-    let end = record
-        .phases
-        .iter()
-        .map(|phase| phase.at + phase.seconds)
-        .fold(0.0, f64::max);
-    // What an edited record may say of time is not worth an error.
-    Duration::try_from_secs_f64(end).unwrap_or_default()
+/// What an edited record may say of time is not worth an error.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 fn console_tail(record: &RunRecord) -> String {
-    record
-        .console_tail
-        .iter()
-        .fold(String::new(), |mut text, (node, lines)| {
-            let _ = writeln!(text, "the last lines of {node}'s console:");
-            for line in lines {
-                text.push_str(line);
-                text.push('\n');
-            }
-            text
-        })
+    let mut text = String::new();
+    for (node, lines) in &record.console_tail {
+        let _ = writeln!(text, "the last lines of {node}'s console:");
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
 }
 
-fn judged(scenario: &str, judgement: &Judgement) -> TestCase {
-    let measure = judgement.measure;
-    let said = format!(
-        "{} {}: {} ({} to {}, p {}, {} and {} runs); the equivalence margin is {}",
-        judgement.step,
-        measure.title(),
-        change(judgement.ratio),
-        change(judgement.interval.0),
-        change(judgement.interval.1),
-        probability(judgement.p),
-        judgement.a.len(),
-        judgement.b.len(),
-        share(judgement.margin),
-    );
-    let status = match judgement.verdict {
-        Verdict::Regressed => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status
-                .set_type(judgement.verdict.as_str())
-                .set_message(said.as_str())
-                .set_description(format!(
-                    "A, {unit}: {}\nB, {unit}: {}",
-                    figures(&judgement.a),
-                    figures(&judgement.b),
-                    unit = measure.unit(),
-                ));
-            status
-        }
-        Verdict::Undecided => {
-            let mut status = TestCaseStatus::skipped();
-            status
-                .set_type(judgement.verdict.as_str())
-                .set_message(said.as_str());
-            status
-        }
+fn judged(scenario: &str, row: &JudgementView<'_>) -> TestCase {
+    let judgement = row.judgement;
+    let name = format!("{} {}", joined(row.step, &row.apart), row.measure);
+    let mut status = match judgement.verdict {
+        Verdict::Regressed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Verdict::Undecided => TestCaseStatus::skipped(),
         Verdict::Improved | Verdict::NoChange => TestCaseStatus::success(),
     };
-    let mut case = TestCase::new(format!("{} {}", judgement.step, measure.title()), status);
+    if matches!(judgement.verdict, Verdict::Regressed | Verdict::Undecided) {
+        let JudgementView {
+            change,
+            interval,
+            p,
+            runs,
+            margin,
+            ..
+        } = row;
+        status.set_type(judgement.verdict.as_str()).set_message(format!(
+            "{name}: {change} ({interval}, p {p}, {runs} runs); the equivalence margin is {margin}"
+        ));
+    }
+    if judgement.verdict == Verdict::Regressed {
+        status.set_description(format!(
+            "A, {unit}: {}\nB, {unit}: {}",
+            figures(&judgement.a),
+            figures(&judgement.b),
+            unit = row.unit,
+        ));
+    }
+    let mut case = TestCase::new(name, status);
     case.set_classname(scenario);
     case.add_property(Property::new("verdict", judgement.verdict.as_str()));
     if let Some(within) = judgement.within {
@@ -188,8 +150,4 @@ fn judged(scenario: &str, judgement: &Judgement) -> TestCase {
 fn figures(figures: &[f64]) -> String {
     let texts: Vec<_> = figures.iter().map(|&value| figure(value)).collect();
     texts.join(", ")
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

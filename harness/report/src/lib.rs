@@ -19,6 +19,7 @@
 //! # Ok::<(), sanlab_record::ReadError>(())
 //! ```
 
+mod apart;
 pub mod baseline;
 pub mod bencher;
 mod benchmark;
@@ -40,9 +41,10 @@ pub mod report;
 pub mod series;
 pub mod sparkline;
 pub mod statistics;
-mod telling;
+pub mod table;
 pub mod terminal;
 pub mod trend;
 pub mod verdict;
+mod view;
 
 pub use error::{FileError, FileFault, ReportError};

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::comparison::{self, Comparison};
 use crate::error::{FileError, FileFault, ReportError};
+use crate::view::{joined, settings};
 
 /// What runs call their records.
 const RECORD: &str = "record.json";
@@ -58,10 +59,7 @@ impl LoadedRun {
 
     /// The scenario, and what it was given instead of what it says.
     pub fn short_name(&self) -> String {
-        let settings = self.record.settings.iter();
-        settings.fold(self.record.scenario.clone(), |name, (key, value)| {
-            format!("{name} {key}={value}")
-        })
+        joined(&self.record.scenario, &settings(&self.record.settings))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Numbers as people read them: few digits, and a sign where there is a direction.
+//! Numbers as people read them: few digits, a sign where there is a direction, and plurals that fit.
 
 /// Three to four significant digits: `0.0213`, `3.42`, `97.4`, `1234`, `4.20 M`, `1.35 G`.
 pub fn figure(value: f64) -> String {
@@ -13,7 +13,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// How much a ratio is away from one: `+3.4 %`, `-12 %`, `0.0 %`. A ratio beyond ten is told as it is: `x 25`.
+/// How much a ratio is away from one: `+3.4 %`, `−12 %`, `0.0 %`. A ratio beyond ten is told as it is: `x 25`.
 pub fn change(ratio: f64) -> String {
     if !ratio.is_finite() {
         return "-".to_owned();
@@ -22,28 +22,14 @@ pub fn change(ratio: f64) -> String {
         return format!("x {}", digits(ratio));
     }
     let percent = (ratio - 1.0) * 100.0;
-    let text = if percent.abs() < 9.95 {
-        format!("{percent:+.1} %")
-    } else {
-        format!("{percent:+.0} %")
-    };
-    // What rounds to nothing has no direction.
-    if text == "+0.0 %" || text == "-0.0 %" {
-        "0.0 %".to_owned()
-    } else {
-        text
-    }
+    let digits = usize::from(percent.abs() < 9.95);
+    signed(&format!("{percent:+.digits$} %"))
 }
 
 /// A share: `5 %`, `2.5 %`, `0.4 %`.
 pub fn share(share: f64) -> String {
-    let percent = share * 100.0;
-    let whole = percent.round();
-    if (percent - whole).abs() < 0.05 {
-        format!("{whole:.0} %")
-    } else {
-        format!("{percent:.1} %")
-    }
+    let percent = format!("{:.1}", share * 100.0);
+    format!("{} %", percent.trim_end_matches(".0"))
 }
 
 /// A probability: `0.012`, `< 0.001`.
@@ -55,15 +41,17 @@ pub fn probability(p: f64) -> String {
     }
 }
 
-/// A stretch of time in seconds: `0.42 s`, `7.3 s`, `2 min 05 s`, `1 h 02 min`.
+/// A stretch of time in seconds: `0.42 s`, `7.3 s`, `41.2 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`.
 pub fn seconds(seconds: f64) -> String {
+    const UNITS: [(&str, u64, &str, u64); 3] = [
+        ("d", 86_400, "h", 3_600),
+        ("h", 3_600, "min", 60),
+        ("min", 60, "s", 1),
+    ];
     let seconds = seconds.max(0.0);
-    if seconds < 9.95 {
+    if seconds < 99.95 {
         let digits = if seconds < 0.995 { 2 } else { 1 };
         return format!("{seconds:.digits$} s");
-    }
-    if seconds < 99.5 {
-        return format!("{seconds:.0} s");
     }
     #[expect(
         clippy::cast_possible_truncation,
@@ -71,29 +59,87 @@ pub fn seconds(seconds: f64) -> String {
         reason = "positive, and no run takes years"
     )]
     let whole = seconds.round() as u64;
-    if whole < 3_600 {
-        format!("{} min {:02} s", whole / 60, whole % 60)
-    } else {
-        format!("{} h {:02} min", whole / 3_600, whole % 3_600 / 60)
+    let fits = UNITS.into_iter().find(|(_, length, ..)| whole >= *length);
+    let (unit, length, rest, part) = fits.unwrap_or(UNITS[2]);
+    format!(
+        "{} {unit} {:02} {rest}",
+        whole / length,
+        whole % length / part
+    )
+}
+
+const BYTES: [(&str, u64); 4] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
+
+/// Bytes in the largest unit of which there is at least one: `64 MiB`, `1.5 GiB`.
+pub fn size(bytes: u64) -> String {
+    let Some((unit, factor)) = BYTES.iter().find(|(_, factor)| bytes >= *factor) else {
+        return format!("{bytes} B");
+    };
+    let number = bytes as f64 / *factor as f64;
+    let digits = usize::from(number < 9.95 && !bytes.is_multiple_of(*factor));
+    format!("{number:.digits$} {unit}")
+}
+
+/// Bytes in the largest unit that leaves no rest: `64 KiB`, `1536 KiB`.
+pub fn exact_size(bytes: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
+    match BYTES.iter().find(fits) {
+        Some((unit, factor)) => format!("{} {unit}", bytes / factor),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// `1 run`, `3 runs`, `2 entries`, `5 series`.
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 || what.ends_with('s') {
+        return format!("{number} {what}");
+    }
+    match what.strip_suffix('y') {
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {what}s"),
+    }
+}
+
+/// So many characters of a text at most.
+pub fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// As far as it takes to tell a key or a digest from others.
+pub fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+/// A minus sign is as wide as a plus; a hyphen is not. What rounds to nothing has no sign.
+pub(crate) fn signed(text: &str) -> String {
+    let is_zero = !text.chars().any(|digit| ('1'..='9').contains(&digit));
+    match text.split_at_checked(1) {
+        Some(("-" | "+", size)) if is_zero => size.to_owned(),
+        Some(("-", size)) => format!("\u{2212}{size}"),
+        _ => text.to_owned(),
     }
 }
 
 fn digits(value: f64) -> String {
     let size = value.abs();
     // Half a unit below the next power: what would round up to it is written like it.
-    if size == 0.0 {
-        "0".to_owned()
-    } else if size >= 99.95 {
-        format!("{value:.0}")
-    } else if size >= 9.995 {
-        format!("{value:.1}")
-    } else if size >= 0.9995 {
-        format!("{value:.2}")
-    } else if size >= 0.0995 {
-        format!("{value:.3}")
-    } else {
-        format!("{value:.3e}")
-    }
+    let text = match size {
+        0.0 => return "0".to_owned(),
+        _ if size >= 99.95 => format!("{value:.0}"),
+        _ if size >= 9.995 => format!("{value:.1}"),
+        _ if size >= 0.9995 => format!("{value:.2}"),
+        _ if size >= 0.0995 => format!("{value:.3}"),
+        _ => format!("{value:.3e}"),
+    };
+    signed(&text)
 }
 
 #[cfg(test)]
@@ -124,7 +170,7 @@ mod tests {
             written,
             [
                 "0", "1.234e-2", "0.457", "1.00", "3.42", "97.4", "100", "1234", "999999",
-                "4.20 M", "1.35 G", "-17.2", "-"
+                "4.20 M", "1.35 G", "−17.2", "-"
             ]
         );
     }
@@ -137,7 +183,7 @@ mod tests {
             .collect();
         assert_eq!(
             written,
-            ["+3.4 %", "-12 %", "0.0 %", "0.0 %", "+10 %", "x 25.0", "-"]
+            ["+3.4 %", "−12 %", "0.0 %", "0.0 %", "+10 %", "x 25.0", "-"]
         );
     }
 
@@ -156,21 +202,49 @@ mod tests {
 
     #[test]
     fn stretches_of_time() {
-        let written: Vec<_> = [0.421, 0.996, 7.34, 42.4, 99.6, 125.0, 3_725.0]
-            .into_iter()
-            .map(seconds)
-            .collect();
+        let written = [
+            -1.0, 0.421, 0.996, 7.34, 42.4, 99.96, 125.0, 3_725.0, 273_600.0,
+        ];
         assert_eq!(
-            written,
+            written.map(seconds),
             [
+                "0.00 s",
                 "0.42 s",
                 "1.0 s",
                 "7.3 s",
-                "42 s",
+                "42.4 s",
                 "1 min 40 s",
                 "2 min 05 s",
-                "1 h 02 min"
+                "1 h 02 min",
+                "3 d 04 h"
             ]
         );
+    }
+
+    #[test]
+    fn sizes_have_one_unit() {
+        let sizes = [0, 1023, 4096, 15 << 19, 999 << 20, (3 << 30) + 1, 16 << 40];
+        assert_eq!(
+            sizes.map(size),
+            [
+                "0 B", "1023 B", "4 KiB", "7.5 MiB", "999 MiB", "3.0 GiB", "16 TiB"
+            ]
+        );
+        assert_eq!(exact_size(3 << 19), "1536 KiB");
+    }
+
+    #[test]
+    fn plurals() {
+        let told = [(1, "run"), (0, "run"), (2, "entry"), (2, "series")];
+        assert_eq!(
+            told.map(|(number, what)| count(number, what)),
+            ["1 run", "0 runs", "2 entries", "2 series"]
+        );
+    }
+
+    #[test]
+    fn a_beginning_ends_between_characters() {
+        assert_eq!(beginning("äöü", 2), "äö…");
+        assert_eq!(beginning("äöü", 3), "äöü");
     }
 }

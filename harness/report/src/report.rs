@@ -1,8 +1,9 @@
 //! What all renderers are given.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use sanlab_record::Outcome;
+use sanlab_record::{Outcome, RunRecord};
 use serde::Serialize;
 
 use crate::baseline::AgainstBaseline;
@@ -75,9 +76,16 @@ impl Report {
 
     /// How its runs ended.
     pub fn outcomes(&self) -> Outcomes {
-        let mut outcomes = Outcomes::default();
-        for run in &self.runs {
-            match run.record.outcome {
+        Outcomes::of(self.runs.iter().map(|run| &run.record))
+    }
+}
+
+impl Outcomes {
+    /// Counts.
+    pub fn of<'r>(records: impl IntoIterator<Item = &'r RunRecord>) -> Self {
+        let mut outcomes = Self::default();
+        for record in records {
+            match record.outcome {
                 Outcome::Passed => outcomes.passed += 1,
                 Outcome::Failed(_) => outcomes.failed += 1,
                 Outcome::Broken(_) => outcomes.broken += 1,
@@ -85,6 +93,25 @@ impl Report {
             }
         }
         outcomes
+    }
+}
+
+/// `3 passed, 1 failed`; of nothing, `no runs`.
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.broken, "broken"),
+            (self.skipped, "skipped"),
+        ];
+        let told: Vec<_> = counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        f.write_str(if told.is_empty() { "no runs" } else { "" })?;
+        f.write_str(&told.join(", "))
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::Measure;
 use crate::statistics;
+use crate::view::settings;
 
 /// What makes figures comparable over time. Two runs with the same circumstances are of the same series, whatever images,
 /// kernels, QEMU or lab they used: those are what may change the figures, and stand in [`Figures::origin`].
@@ -56,16 +57,23 @@ impl Figures {
     }
 }
 
+impl Series {
+    /// Its dimensions on one line.
+    pub fn circumstances(&self) -> String {
+        settings(&self.dimensions).join(", ")
+    }
+}
+
 impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.scenario, self.step)?;
-        let mut before = ": ";
-        for (key, value) in &self.dimensions {
-            write!(f, "{before}{key}={value}")?;
-            before = ", ";
-        }
-        Ok(())
+        let Self { scenario, step, .. } = self;
+        write!(f, "{scenario} {step}: {}", self.circumstances())
     }
+}
+
+/// By measure, every repetition of a step but warm-ups, whether the run passed or not.
+pub fn repetitions(record: &RunRecord, step: &str) -> BTreeMap<Measure, Vec<f64>> {
+    repetitions::of(record, step)
 }
 
 /// Everything that a record says, one entry a measuring step, in the order of the run. A run that did not pass says nothing. Of

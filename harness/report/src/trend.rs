@@ -8,6 +8,7 @@ use crate::change_point::{self, ChangePoint};
 use crate::measure::Measure;
 use crate::number;
 use crate::series::{Figures, Series};
+use crate::statistics;
 
 /// How many of the runs before the latest one it is held against.
 pub const WINDOW: usize = 20;
@@ -134,12 +135,7 @@ fn standing(means: &[f64], measure: Measure) -> Option<Standing> {
     }
     let mut sorted = window.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    let median = if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[half - 1], sorted[half])
-    } else {
-        sorted[half]
-    };
+    let median = statistics::median(window)?;
     let below = window.iter().filter(|&&mean| mean < latest).count();
     let above = window.iter().filter(|&&mean| mean > latest).count();
     let (worse_than, better_than) = if measure.higher_is_better() {
@@ -316,10 +312,10 @@ mod tests {
                 .collect();
             trends(&runs)[0].says()
         };
-        assert_eq!(said(&[10.0, 9.5]), "-5.0 % against the one run before");
+        assert_eq!(said(&[10.0, 9.5]), "−5.0 % against the one run before");
         assert_eq!(
             said(&[10.0, 10.2, 9.0]),
-            "-11 % against the median of the 2 runs before, worse than any of them"
+            "−11 % against the median of the 2 runs before, worse than any of them"
         );
         assert_eq!(
             said(&[10.0, 10.2, 10.1]),

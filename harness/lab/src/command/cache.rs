@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use sanlab_image::{Collected, Entry, Store};
 use sanlab_plan::ByteSize;
+use sanlab_report::table::Table;
 
-use crate::quantity::{age_of, short, size};
-use crate::table::Table;
+use crate::quantity::{age_of, count, short, size};
 use crate::terminal::print;
 use crate::{Exit, LabError};
 
@@ -56,7 +56,7 @@ fn table(entries: &[Entry], now: SystemTime) -> String {
         };
         table.row([
             entry.kind.to_string(),
-            short(&entry.key).to_owned(),
+            short(&entry.key),
             size(entry.apparent_bytes),
             size(entry.real_bytes),
             age_of(entry.made, now),
@@ -76,7 +76,7 @@ fn listing(entries: &[Entry], now: SystemTime) -> String {
     format!(
         "{}{}, apparent size {}, on disk {}; ",
         table(entries, now),
-        counted(entries.len()),
+        count(entries.len(), "entry"),
         sum(|entry| entry.apparent_bytes),
         sum(|entry| entry.real_bytes)
     )
@@ -93,16 +93,11 @@ fn account(collected: &Collected, limit: u64, now: SystemTime) -> String {
     format!(
         "{}removed {} of {}; {} left, {} of it in use{excess}\n",
         table(removed, now),
-        counted(removed.len()),
+        count(removed.len(), "entry"),
         size(freed),
         size(collected.real_bytes),
         size(collected.held_bytes)
     )
-}
-
-fn counted(entries: usize) -> String {
-    let plural = if entries == 1 { "y" } else { "ies" };
-    format!("{entries} entr{plural}")
 }
 
 #[cfg(test)]

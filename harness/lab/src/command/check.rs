@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::quantity::count;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, LabError, scenario};
 
@@ -15,9 +16,9 @@ pub(crate) fn execute(files: &[PathBuf]) -> Result<Exit, LabError> {
                 print(&format!(
                     "{}: ok: {}, {}, {}\n",
                     file.display(),
-                    counted(plan.nodes.len(), "node"),
-                    counted(plan.layers.len(), "layer"),
-                    counted(plan.steps.len(), "step")
+                    count(plan.nodes.len(), "node"),
+                    count(plan.layers.len(), "layer"),
+                    count(plan.steps.len(), "step")
                 ))?;
                 for warning in &plan.warnings {
                     print(&format!("  wrong on purpose: {warning}\n"))?;
@@ -34,12 +35,7 @@ pub(crate) fn execute(files: &[PathBuf]) -> Result<Exit, LabError> {
     }
     terminal.line(&format!(
         "{rejected} of {} rejected",
-        counted(files.len(), "file")
+        count(files.len(), "file")
     ));
     Ok(Exit::BadInput)
-}
-
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

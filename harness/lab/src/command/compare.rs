@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     /// Begin no pair that would end later than this, such as `20m`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<Duration>,
-    /// The equivalence margin in a measure, such as `throughput=5%`; repeatable. Measures: throughput,
+    /// The equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures: throughput,
     /// `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
     #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
     margin: Vec<(Measure, f64)>,
@@ -192,7 +192,7 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         0 => String::new(),
         pairs => {
             print(&comparison_table(comparison))?;
-            let pairs = crate::quantity::pairs(pairs);
+            let pairs = crate::quantity::count(pairs, "pair");
             format!("\nwhat {pairs} before it told stands above, and is not kept")
         }
     };
@@ -206,7 +206,7 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
 }
 
 fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
-    let pairs = crate::quantity::pairs(course.pairs());
+    let pairs = crate::quantity::count(course.pairs(), "pair");
     match &course.end {
         End::Firm => format!("the verdict stands after {pairs}"),
         End::Budget => {

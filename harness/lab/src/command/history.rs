@@ -9,9 +9,10 @@ use sanlab_record::RunRecord;
 use sanlab_report::history::{History, Imported};
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
+use sanlab_report::table::Table;
 
 use crate::comparing::verdicts::HostClass;
-use crate::table::Table;
+use crate::quantity::count;
 use crate::terminal::print;
 use crate::{Exit, Lab, LabError};
 
@@ -105,12 +106,12 @@ fn import(path: &Path, paths: Vec<PathBuf>) -> Result<(), LabError> {
     }
     let sum = |of: fn(&Imported) -> usize| all.iter().map(of).sum::<usize>();
     print(&format!(
-        "{} runs taken in, {} were there already, {} had no figures; {} holds {} runs\n",
-        sum(|it| it.new),
+        "{} taken in, {} were there already, {} had no figures; {} holds {}\n",
+        count(sum(|it| it.new), "run"),
         sum(|it| it.known),
         sum(|it| it.without_figures),
         path.display(),
-        history.runs()?
+        count(history.runs()?, "run")
     ))?;
     Ok(())
 }
@@ -121,7 +122,11 @@ fn export(path: &Path, file: Option<&Path>) -> Result<(), LabError> {
         let mut out = io::BufWriter::new(fs::File::create(file)?);
         let lines = history.export(&mut out)?;
         out.flush()?;
-        print(&format!("{lines} lines written to {}\n", file.display()))?;
+        print(&format!(
+            "{} written to {}\n",
+            count(lines, "line"),
+            file.display()
+        ))?;
     } else {
         let mut lines = Vec::new();
         history.export(&mut lines)?;
@@ -134,19 +139,12 @@ fn list(path: &Path) -> Result<(), LabError> {
     let history = existing(path)?;
     let mut table = Table::new(&["scenario", "step", ">runs", "circumstances"]);
     for (series, runs) in history.series()? {
-        let circumstances: Vec<String> = series
-            .dimensions
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        table.row([
-            series.scenario.clone(),
-            series.step.clone(),
-            runs.to_string(),
-            circumstances.join(", "),
-        ]);
+        let circumstances = series.circumstances();
+        let runs = runs.to_string();
+        table.row([&series.scenario, &series.step, &runs, &circumstances]);
     }
     print(&table.render(0))?;
-    print(&format!("{} runs in {}\n", history.runs()?, path.display()))?;
+    let runs = count(history.runs()?, "run");
+    print(&format!("{runs} in {}\n", path.display()))?;
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use sanlab_plan::Arch;
+use sanlab_report::table::Table;
 
 use crate::lab::{self, Ensured};
-use crate::table::Table;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError, host, interrupt, watch};
 

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use sanlab_fleet::DEFAULT_MTU;
 use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
+use sanlab_report::table::Table;
 use sanlab_vm::AcceleratorWish;
 
-use crate::table::Table;
 use crate::terminal::print;
 use crate::{Exit, LabError, scenario};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use sanlab_report::baseline::Baseline;
+use sanlab_report::baseline::{Baseline, WINDOW};
 use sanlab_report::comparison::Rules;
 use sanlab_report::github_action_benchmark::{self, Direction};
 use sanlab_report::history::History;
@@ -19,9 +19,6 @@ use crate::comparing::verdicts::HostClass;
 use crate::runs::since_1970;
 use crate::terminal::print;
 use crate::{Exit, Lab, LabError};
-
-/// Runs of a series that a baseline keeps.
-const WINDOW: usize = 20;
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
@@ -83,13 +80,9 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         pages::write(path, &bencher::render(&report))?;
     }
     if let Some(folder) = &arguments.github_action_benchmark {
-        let files = [
-            ("bigger-is-better.json", Direction::BiggerIsBetter),
-            ("smaller-is-better.json", Direction::SmallerIsBetter),
-        ];
-        for (name, direction) in files {
+        for direction in Direction::ALL {
             let text = github_action_benchmark::render(&report, direction);
-            pages::write(&folder.join(name), &text)?;
+            pages::write(&folder.join(direction.file_name()), &text)?;
         }
     }
     if let Some(path) = &arguments.save_baseline {

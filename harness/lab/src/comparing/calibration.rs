@@ -6,11 +6,10 @@ use sanlab_report::comparison::{self, CompareError, FEWEST_PAIRS, Rules};
 use sanlab_report::measure::Measure;
 use sanlab_report::number;
 use sanlab_report::statistics::{coefficient_of_variation, quantile};
+use sanlab_report::table::Table;
 use sanlab_report::verdict::{Judgement, Verdict};
 
 use super::course::Sides;
-use crate::quantity::pairs;
-use crate::table::Table;
 
 /// How many comparisons are drawn from the pairs.
 const DRAWN: u32 = 100;
@@ -90,7 +89,7 @@ impl Calibration {
             "\n{}\n{DRAWN} comparisons of {FEWEST_PAIRS} pairs each were drawn from {}: {without} report a difference without noise \
              floors, {with} with these.\n",
             table.render(0),
-            pairs(sides.a.len()),
+            number::count(sides.a.len(), "pair"),
         )
     }
 }

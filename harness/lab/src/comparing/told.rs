@@ -5,11 +5,12 @@ use std::fmt::Write;
 use sanlab_record::RunRecord;
 use sanlab_report::comparison;
 use sanlab_report::measure::Measure;
+use sanlab_report::number::change;
 use sanlab_report::series::figures;
 use sanlab_report::verdict::{Judgement, Verdict};
 
 use super::course::{Letter, News, Turn};
-use crate::quantity::took;
+use crate::quantity::{count, took};
 
 /// The line that stays.
 pub(crate) fn line(news: &News<'_>) -> String {
@@ -26,9 +27,8 @@ fn ran(turn: Turn, record: &RunRecord) -> String {
         0 => format!("before the pairs, {}", side.as_str()),
         _ => format!("pair {pair}, {}", side.as_str()),
     };
-    let end = record.phases.iter().map(|phase| phase.at + phase.seconds);
-    let seconds = end.fold(0.0, f64::max);
-    let mut text = format!("{which}: {} in {}", record.outcome.as_str(), took(seconds));
+    let seconds = took(record.seconds());
+    let mut text = format!("{which}: {} in {seconds}", record.outcome.as_str());
     for figures in figures(record) {
         let mut parts = Vec::new();
         if let Some(rate) = figures.figure(Measure::Throughput) {
@@ -61,7 +61,7 @@ fn judged(pairs: usize, judgements: &[Judgement]) -> String {
     .collect();
     let mut text = format!(
         "after {}: {}",
-        crate::quantity::pairs(pairs),
+        count(pairs, "pair"),
         comparison::overall(judgements).as_str()
     );
     if !counts.is_empty() {
@@ -77,10 +77,10 @@ fn judged(pairs: usize, judgements: &[Judgement]) -> String {
     if let Some(it) = furthest {
         let _ = write!(
             text,
-            "; {}: {} {:+.1} %",
+            "; {}: {} {}",
             it.step,
             it.measure.title(),
-            (it.ratio - 1.0) * 100.0
+            change(it.ratio)
         );
     }
     text

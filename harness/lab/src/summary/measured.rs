@@ -1,10 +1,13 @@
 //! What was measured, step by step: the median of the repetitions, and the least and the most of them.
 
 use sanlab_record::{Measurement, RunRecord, Sample};
+use sanlab_report::measure::Measure;
+use sanlab_report::number::{change, figure, share};
+use sanlab_report::series;
+use sanlab_report::statistics::quantile;
+use sanlab_report::table::Table;
 
-use super::{median, mib};
 use crate::quantity::size;
-use crate::table::Table;
 
 /// One line for every measuring step.
 pub(super) fn steps(record: &RunRecord) -> Table {
@@ -13,7 +16,7 @@ pub(super) fn steps(record: &RunRecord) -> Table {
         "work",
         ">times",
         ">MiB/s",
-        ">M instructions/MiB",
+        ">instructions/MiB",
         ">CPU s/GiB",
         ">switch B/B",
     ]);
@@ -29,20 +32,16 @@ pub(super) fn steps(record: &RunRecord) -> Table {
         let Some(first) = rounds.first() else {
             continue;
         };
-        let of_each = |figure: fn(&Measurement) -> Option<f64>, digits: usize| {
-            spread(
-                rounds.iter().filter_map(|one| figure(one)).collect(),
-                digits,
-            )
-        };
+        let figures = series::repetitions(record, label);
+        let of_each = |measure| spread(figures.get(&measure).map_or(&[], Vec::as_slice));
         table.row([
             label.to_owned(),
             work(first),
             rounds.len().to_string(),
-            of_each(|one| Some(rate(one)), 1),
-            of_each(instructions, 3),
-            of_each(cpu, 1),
-            of_each(switch, 3),
+            of_each(Measure::Throughput),
+            of_each(Measure::Instructions),
+            of_each(Measure::HostCpu),
+            of_each(Measure::SwitchBytes),
         ]);
     }
     table
@@ -72,14 +71,12 @@ pub(super) fn dips(record: &RunRecord) -> Table {
             dip.step.clone(),
             dip.of.clone(),
             dip.around.clone(),
-            format!("{:.1}", dip.before_mib_per_second),
-            format!("{:.1}", dip.during_mib_per_second),
-            dip.after_mib_per_second
-                .map_or_else(|| "-".to_owned(), |after| format!("{after:.1}")),
-            format!("{:.0} %", dip.depth * 100.0),
+            figure(dip.before_mib_per_second),
+            figure(dip.during_mib_per_second),
+            figure(dip.after_mib_per_second.unwrap_or(f64::NAN)),
+            share(dip.depth),
             format!("{:.1}", dip.length_seconds),
-            dip.adds
-                .map_or_else(|| "-".to_owned(), |adds| format!("{:+.0} %", adds * 100.0)),
+            change(dip.adds.map_or(f64::NAN, |adds| 1.0 + adds)),
         ]);
     }
     table
@@ -102,37 +99,13 @@ fn work(one: &Measurement) -> String {
     )
 }
 
-fn rate(one: &Measurement) -> f64 {
-    mib(one.bytes) / one.seconds.max(1e-6)
-}
-
-/// Millions; `None` unless every node was counted.
-fn instructions(one: &Measurement) -> Option<f64> {
-    let counted = one.nodes.values().map(|cost| cost.instructions);
-    let all: u64 = counted.sum::<Option<u64>>()?;
-    (!one.nodes.is_empty()).then(|| all as f64 / 1e6 / mib(one.bytes))
-}
-
-fn cpu(one: &Measurement) -> Option<f64> {
-    let all: f64 = one.nodes.values().map(|cost| cost.host_cpu_seconds).sum();
-    (!one.nodes.is_empty()).then(|| all / (mib(one.bytes) / 1024.0))
-}
-
-fn switch(one: &Measurement) -> Option<f64> {
-    let all: u64 = one.nodes.values().map(|cost| cost.sent_bytes).sum();
-    (!one.nodes.is_empty()).then(|| all as f64 / one.bytes as f64)
-}
-
 /// The median, and in parentheses the least and the most if there are several.
-fn spread(mut figures: Vec<f64>, digits: usize) -> String {
-    figures.sort_by(f64::total_cmp);
-    let Some(middle) = median(&figures) else {
-        return "-".to_owned();
-    };
-    match &figures[..] {
-        [least, .., most] => format!("{middle:.digits$} ({least:.digits$}-{most:.digits$})"),
-        _ => format!("{middle:.digits$}"),
+fn spread(figures: &[f64]) -> String {
+    let at = |share| quantile(figures, share).map_or_else(|| "-".to_owned(), figure);
+    if figures.len() < 2 {
+        return at(0.5);
     }
+    format!("{} ({} to {})", at(0.5), at(0.0), at(1.0))
 }
 
 #[cfg(test)]
@@ -141,9 +114,9 @@ mod tests {
 
     #[test]
     fn spreads_name_the_median_the_least_and_the_most() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.25], 1), "2.2 (1.0-3.0)");
-        assert_eq!(spread(vec![1.5], 2), "1.50");
-        assert_eq!(spread(Vec::new(), 2), "-");
+        assert_eq!(spread(&[3.0, 1.0, 2.25]), "2.25 (1.00 to 3.00)");
+        assert_eq!(spread(&[1.5]), "1.50");
+        assert_eq!(spread(&[]), "-");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The labels of scales.
 
 use super::svg::whole;
-use crate::number::figure;
+use crate::number::{figure, signed};
 
 /// A moment of a run, in seconds since it began: `47.3 s`, as fine as one reads it off an axis.
 pub fn moment(seconds: f64) -> String {
@@ -34,16 +34,6 @@ pub(super) fn tick(value: f64, step: f64) -> String {
         }
     };
     signed(&text)
-}
-
-/// A minus sign is as wide as a plus; a hyphen is not. Nothing has no sign.
-pub(super) fn signed(text: &str) -> String {
-    let is_zero = !text.chars().any(|digit| ('1'..='9').contains(&digit));
-    match text.strip_prefix('-') {
-        Some(size) if is_zero => size.to_owned(),
-        Some(size) => format!("\u{2212}{size}"),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

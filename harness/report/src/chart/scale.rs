@@ -158,7 +158,7 @@ fn percent(ratio: f64) -> String {
         return format!("÷{:.0}", 1.0 / ratio);
     }
     let percent = (ratio - 1.0) * 100.0;
-    number::signed(&format!("{percent:+.0} %"))
+    crate::number::signed(&format!("{percent:+.0} %"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use sanlab_record::{Event, EventKind, Lane as NodeLane, RunRecord, Sample, Timeline};
 
-use super::run::end;
 use crate::chart::HUES;
 use crate::chart::activity::{Activity, Band, Form, Lane, Mark, Panel, Step, Stretch};
 
@@ -185,7 +184,7 @@ fn window(record: &RunRecord) -> Option<(f64, f64)> {
     let from = moments.iter().copied().reduce(f64::min)?;
     let to = moments.iter().copied().reduce(f64::max)?;
     let room = ((to - from) * 0.03).max(0.5);
-    let end = end(record).max(to);
+    let end = record.seconds().max(to);
     Some(((from - room).max(0.0), (to + room).min(end)))
 }
 

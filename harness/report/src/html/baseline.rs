@@ -2,76 +2,40 @@
 
 use askama::Template;
 
+use super::Card;
+use super::badge::Badge;
 use super::judgements::Judgements;
-use super::{Card, word};
-use crate::baseline::AgainstBaseline;
+use crate::number::count;
+use crate::view::BaselineView;
 
 #[derive(Template)]
 #[template(path = "baseline.html")]
-pub(super) struct BaselineSection {
-    class: &'static str,
-    sign: &'static str,
-    word: &'static str,
-    name: String,
-    has_rows: bool,
-    judgements: Judgements,
-    lists: [(&'static str, Vec<String>); 2],
+pub(super) struct BaselineSection<'a> {
+    badge: Badge,
+    view: &'a BaselineView<'a>,
+    judgements: Judgements<'a>,
 }
 
-impl BaselineSection {
-    pub(super) fn new(against: &AgainstBaseline) -> Self {
-        let class = word::of_verdict(against.verdict);
-        let judgements: Vec<_> = against.series.iter().map(|one| &one.judgement).collect();
-        let names: Vec<String> = against
-            .series
-            .iter()
-            .map(|one| format!("{} {}", one.series.scenario, one.series.step))
-            .collect();
-        let texts = |series: &[crate::series::Series]| series.iter().map(word::series).collect();
+impl<'a> BaselineSection<'a> {
+    pub(super) fn new(view: &'a BaselineView<'a>) -> Self {
         Self {
-            class,
-            sign: word::sign(class),
-            word: against.verdict.as_str(),
-            name: against.name.clone(),
-            has_rows: !judgements.is_empty(),
-            judgements: Judgements::new(&judgements, &names),
-            lists: [
-                (
-                    "series that the baseline does not have",
-                    texts(&against.unknown),
-                ),
-                (
-                    "series of the baseline that were not run",
-                    texts(&against.missing),
-                ),
-            ],
+            badge: view.verdict.into(),
+            view,
+            judgements: Judgements::new(&view.rows),
         }
     }
 }
 
 /// What it comes to.
-pub(super) fn card(against: &AgainstBaseline) -> Card {
-    let class = word::of_verdict(against.verdict);
-    let mut lines = vec![word::count(against.series.len(), "figure") + " compared"];
-    let told = against
-        .series
-        .iter()
-        .filter(|one| one.judgement.verdict == against.verdict)
-        .map(|one| {
-            let change = word::change(one.judgement.ratio);
-            format!(
-                "{}: {} {change}",
-                one.series.step,
-                one.judgement.measure.title()
-            )
-        });
-    lines.extend(told.take(4));
+pub(super) fn card(view: &BaselineView<'_>) -> Card {
+    let gravest = view.rows.iter().filter(|row| row.verdict() == view.verdict);
+    let told = gravest.take(4);
+    let told = told.map(|row| format!("{}: {} {}", row.step, row.measure, row.change));
+    let figures = count(view.rows.len(), "figure") + " compared";
     Card {
-        class,
-        sign: word::sign(class),
-        word: against.verdict.as_str(),
+        badge: view.verdict.into(),
         anchor: "baseline".to_owned(),
-        title: format!("against {}", against.name),
-        lines,
+        title: format!("against {}", view.name),
+        lines: std::iter::once(figures).chain(told).collect(),
     }
 }

@@ -4,69 +4,50 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
+use super::Card;
+use super::badge::Badge;
 use super::judgements::{Charts, Gallery, Judgements};
-use super::{Card, word};
-use crate::comparison::{Comparison, Side, contradictions};
 use crate::load::LoadedComparison;
 use crate::measure::Measure;
+use crate::number::{count, share};
+use crate::statistics;
 use crate::verdict::{Judgement, Verdict};
-use crate::{moment, number, statistics};
+use crate::view::{AS_IT_IS, ComparisonView, JudgementView, given};
 
 #[derive(Template)]
 #[template(path = "comparison.html")]
-pub(super) struct ComparisonSection {
+pub(super) struct ComparisonSection<'a> {
     anchor: String,
-    class: &'static str,
-    sign: &'static str,
-    word: &'static str,
-    title: String,
-    scenario: String,
-    facts: String,
-    a: Vec<String>,
-    b: Vec<String>,
-    judgements: Judgements,
-    contradictions: Vec<String>,
+    badge: Badge,
+    view: &'a ComparisonView<'a>,
+    as_it_is: &'static str,
+    judgements: Judgements<'a>,
     confidence: String,
     shown: Gallery,
     folded: Gallery,
     path: String,
 }
 
-impl ComparisonSection {
-    pub(super) fn new(number: usize, loaded: &LoadedComparison) -> Self {
-        let comparison = &loaded.comparison;
-        let class = word::of_verdict(comparison.verdict);
-        let judgements: Vec<_> = comparison.judgements.iter().collect();
-        let names: Vec<String> = judgements.iter().map(|one| one.step.clone()).collect();
-        let gallery = |is_in: &dyn Fn(&Judgement) -> bool| Gallery {
-            charts: comparison
-                .judgements
-                .iter()
-                .filter(|one| is_in(one))
-                .map(Charts::new)
-                .collect(),
+impl<'a> ComparisonSection<'a> {
+    pub(super) fn new(
+        number: usize,
+        loaded: &LoadedComparison,
+        view: &'a ComparisonView<'a>,
+    ) -> Self {
+        let (shown, folded): (Vec<_>, Vec<_>) =
+            view.rows.iter().partition(|row| is_telling(row.judgement));
+        let gallery = |rows: Vec<&JudgementView<'_>>| Gallery {
+            charts: rows.into_iter().map(Charts::new).collect(),
         };
         Self {
             anchor: format!("comparison-{number}"),
-            class,
-            sign: word::sign(class),
-            word: comparison.verdict.as_str(),
-            title: comparison.title.clone(),
-            scenario: comparison.scenario.clone(),
-            facts: format!(
-                "{} in {} · {} · seed {}",
-                word::count(comparison.pairs, "pair"),
-                number::seconds(comparison.seconds),
-                moment::utc(comparison.started),
-                comparison.rules.seed
-            ),
-            a: word::settings(&comparison.a.settings),
-            b: word::settings(&comparison.b.settings),
-            judgements: Judgements::new(&judgements, &names),
-            contradictions: contradictions(&comparison.judgements),
-            confidence: number::share(statistics::CONFIDENCE),
-            shown: gallery(&|one| is_telling(one)),
-            folded: gallery(&|one| !is_telling(one)),
+            badge: view.verdict.into(),
+            view,
+            as_it_is: AS_IT_IS,
+            judgements: Judgements::new(&view.rows),
+            confidence: share(statistics::CONFIDENCE),
+            shown: gallery(shown),
+            folded: gallery(folded),
             path: loaded.path.display().to_string(),
         }
     }
@@ -83,56 +64,41 @@ fn is_telling(judgement: &Judgement) -> bool {
 }
 
 /// What it comes to, in three lines.
-pub(super) fn card(number: usize, comparison: &Comparison) -> Card {
-    let class = word::of_verdict(comparison.verdict);
-    let side = |side: &Side| {
-        if side.settings.is_empty() {
-            "as the scenario says".to_owned()
-        } else {
-            word::settings(&side.settings).join(" ")
-        }
-    };
-    let told = match comparison.verdict {
+pub(super) fn card(number: usize, view: &ComparisonView<'_>) -> Card {
+    let told = match view.verdict {
         Verdict::NoChange => {
-            let figures = word::count(comparison.judgements.len(), "figure");
+            let figures = count(view.rows.len(), "figure");
             format!("{figures}, none beyond its equivalence margin")
         }
-        _ => greatest(comparison),
+        _ => greatest(view),
     };
-    let pairs = word::count(comparison.pairs, "pair");
     Card {
-        class,
-        sign: word::sign(class),
-        word: comparison.verdict.as_str(),
+        badge: view.verdict.into(),
         anchor: format!("comparison-{number}"),
-        title: comparison.title.clone(),
+        title: view.title.to_owned(),
         lines: vec![
-            format!("{} → {}", side(&comparison.a), side(&comparison.b)),
+            format!("{} → {}", given(&view.a), given(&view.b)),
             told,
-            format!("{pairs} in {}", number::seconds(comparison.seconds)),
+            view.took.clone(),
         ],
     }
 }
 
 /// Of each measure with the comparison's verdict the greatest change, whichever step it is of. What the guests tell of
 /// throughput is left out beside what the host saw.
-fn greatest(comparison: &Comparison) -> String {
-    let size = |judgement: &Judgement| judgement.ratio.ln().abs();
-    let mut found: BTreeMap<Measure, &Judgement> = BTreeMap::new();
-    for judgement in &comparison.judgements {
-        if judgement.verdict == comparison.verdict {
-            let greatest = found.entry(judgement.measure).or_insert(judgement);
-            if size(judgement) > size(greatest) {
-                *greatest = judgement;
-            }
+fn greatest(view: &ComparisonView<'_>) -> String {
+    let size = |row: &JudgementView<'_>| row.judgement.ratio.ln().abs();
+    let mut found: BTreeMap<Measure, &JudgementView<'_>> = BTreeMap::new();
+    for row in view.rows.iter().filter(|row| row.verdict() == view.verdict) {
+        let greatest = found.entry(row.judgement.measure).or_insert(row);
+        if size(row) > size(greatest) {
+            *greatest = row;
         }
     }
     if found.contains_key(&Measure::Throughput) {
         found.remove(&Measure::GuestThroughput);
     }
-    let told = found.values().map(|judgement| {
-        let change = word::change(judgement.ratio);
-        format!("{} {change}", judgement.measure.title())
-    });
+    let told = found.values();
+    let told = told.map(|row| format!("{} {}", row.measure, row.change));
     told.collect::<Vec<_>>().join(", ")
 }

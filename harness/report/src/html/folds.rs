@@ -2,8 +2,8 @@
 
 use sanlab_record::{RunRecord, Sample};
 
-use super::word;
 use crate::chart::moment;
+use crate::number::figure;
 
 /// A table below a title.
 pub(super) struct Fold {
@@ -33,8 +33,8 @@ pub(super) fn of(record: &RunRecord) -> Vec<Fold> {
     .collect()
 }
 
-/// `heads`: one that starts with `>` has its column on the right-hand side.
-fn fold(title: &str, heads: &[&'static str], rows: Vec<Vec<String>>) -> Option<Fold> {
+/// `heads`: between bars; one that starts with `>` has its column on the right-hand side.
+fn fold(title: &str, heads: &'static str, rows: Vec<Vec<String>>) -> Option<Fold> {
     let count = rows.len();
     let title = if count > MOST {
         format!("{title}: the first {MOST} of {count}; the record has all of them")
@@ -42,7 +42,7 @@ fn fold(title: &str, heads: &[&'static str], rows: Vec<Vec<String>>) -> Option<F
         format!("{title}: {count}")
     };
     let heads: Vec<_> = heads
-        .iter()
+        .split('|')
         .map(|head| (head.starts_with('>'), head.trim_start_matches('>')))
         .collect();
     let sided = |row: Vec<String>| heads.iter().map(|head| head.0).zip(row).collect();
@@ -69,23 +69,14 @@ fn samples(record: &RunRecord) -> Option<Fold> {
             repetition(sample),
             sample.node.clone(),
             sample.arch.clone(),
-            word::figure(sample.bytes as f64 / MIB),
+            figure(sample.bytes as f64 / MIB),
             format!("{:.3}", sample.seconds),
             format!("{:.3}", sample.host_seconds),
-            word::figure(sample.mib_per_second),
+            figure(sample.mib_per_second),
         ]
     });
-    let heads = [
-        "step",
-        "repetition",
-        "node",
-        "arch",
-        ">MiB",
-        ">s",
-        ">s by the host",
-        ">MiB/s",
-    ];
-    fold("samples", &heads, rows.collect())
+    let heads = "step|repetition|node|arch|>MiB|>s|>s by the host|>MiB/s";
+    fold("samples", heads, rows.collect())
 }
 
 fn latencies(record: &RunRecord) -> Option<Fold> {
@@ -104,21 +95,11 @@ fn latencies(record: &RunRecord) -> Option<Fold> {
             sample.node.clone(),
             latency.requests.to_string(),
         ];
-        row.extend(figures.map(word::figure));
+        row.extend(figures.map(figure));
         Some(row)
     });
-    let heads = [
-        "step",
-        "repetition",
-        "node",
-        ">requests",
-        ">median µs",
-        ">95 %",
-        ">99 %",
-        ">99.9 %",
-        ">most",
-    ];
-    fold("latencies", &heads, rows.collect())
+    let heads = "step|repetition|node|>requests|>median µs|>95 %|>99 %|>99.9 %|>most";
+    fold("latencies", heads, rows.collect())
 }
 
 fn acknowledged(record: &RunRecord) -> Option<Fold> {
@@ -132,35 +113,27 @@ fn acknowledged(record: &RunRecord) -> Option<Fold> {
             moment(told.longest_gap_at),
         ])
     });
-    let heads = ["step", "node", ">blocks", ">longest gap, s", ">from"];
-    fold("acknowledged", &heads, rows.collect())
+    let heads = "step|node|>blocks|>longest gap, s|>from";
+    fold("acknowledged", heads, rows.collect())
 }
 
 fn costs(record: &RunRecord) -> Option<Fold> {
     let rows = record.measurements.iter().flat_map(|one| {
         one.nodes.iter().map(|(node, cost)| {
-            let counted = cost.instructions.map(|count| word::figure(count as f64));
+            let counted = cost.instructions.map(|count| figure(count as f64));
             vec![
                 one.step.clone(),
                 numbered(one.repetition, one.warm_up),
                 node.clone(),
                 counted.unwrap_or_else(|| "-".to_owned()),
-                word::figure(cost.host_cpu_seconds),
-                word::figure(cost.sent_bytes as f64 / MIB),
-                word::figure(cost.received_bytes as f64 / MIB),
+                figure(cost.host_cpu_seconds),
+                figure(cost.sent_bytes as f64 / MIB),
+                figure(cost.received_bytes as f64 / MIB),
             ]
         })
     });
-    let heads = [
-        "step",
-        "repetition",
-        "node",
-        ">instructions",
-        ">CPU s",
-        ">sent MiB",
-        ">received MiB",
-    ];
-    fold("costs of repetitions", &heads, rows.collect())
+    let heads = "step|repetition|node|>instructions|>CPU s|>sent MiB|>received MiB";
+    fold("costs of repetitions", heads, rows.collect())
 }
 
 fn nodes(record: &RunRecord) -> Option<Fold> {
@@ -169,26 +142,17 @@ fn nodes(record: &RunRecord) -> Option<Fold> {
             name.clone(),
             node.arch.clone(),
             node.memory_mib.to_string(),
-            word::figure(node.pss_bytes as f64 / MIB),
-            word::figure(node.peak_rss_bytes as f64 / MIB),
+            figure(node.pss_bytes as f64 / MIB),
+            figure(node.peak_rss_bytes as f64 / MIB),
             format!("{:.1}", node.host_cpu_seconds),
-            word::figure(node.port.sent_bytes as f64 / MIB),
-            word::figure(node.port.received_bytes as f64 / MIB),
+            figure(node.port.sent_bytes as f64 / MIB),
+            figure(node.port.received_bytes as f64 / MIB),
             node.port.dropped_frames.to_string(),
         ]
     });
-    let heads = [
-        "node",
-        "arch",
-        ">RAM MiB",
-        ">PSS MiB",
-        ">peak RSS MiB",
-        ">CPU s",
-        ">sent MiB",
-        ">received MiB",
-        ">dropped frames",
-    ];
-    fold("nodes", &heads, rows.collect())
+    let heads =
+        "node|arch|>RAM MiB|>PSS MiB|>peak RSS MiB|>CPU s|>sent MiB|>received MiB|>dropped frames";
+    fold("nodes", heads, rows.collect())
 }
 
 fn events(record: &RunRecord) -> Option<Fold> {
@@ -200,5 +164,5 @@ fn events(record: &RunRecord) -> Option<Fold> {
             event.kind.to_string(),
         ]
     });
-    fold("events", &[">at", "phase", "node", "what"], rows.collect())
+    fold("events", ">at|phase|node|what", rows.collect())
 }

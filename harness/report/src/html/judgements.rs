@@ -2,38 +2,27 @@
 
 use askama::Template;
 
-use super::word;
+use super::badge::Badge;
 use crate::chart::{interval, pairs, spread};
-use crate::number;
-use crate::statistics;
-use crate::verdict::Judgement;
+use crate::view::JudgementView;
 
 #[derive(Template)]
 #[template(path = "judgements.html")]
-pub(super) struct Judgements {
+pub(super) struct Judgements<'a> {
     head: String,
-    groups: Vec<Group>,
+    groups: Vec<Group<'a>>,
 }
 
 /// The measures of one step.
-struct Group {
+struct Group<'a> {
     step: String,
-    rows: Vec<Row>,
+    rows: Vec<Row<'a>>,
 }
 
-struct Row {
-    class: &'static str,
-    sign: &'static str,
-    word: &'static str,
-    measure: &'static str,
-    unit: &'static str,
-    a: String,
-    b: String,
-    change: String,
+struct Row<'a> {
+    badge: Badge,
+    view: &'a JudgementView<'a>,
     forest: String,
-    interval: String,
-    p: String,
-    least: String,
 }
 
 /// Charts side by side.
@@ -45,104 +34,74 @@ pub(super) struct Gallery {
 
 /// The figures of one judgement.
 pub(super) struct Charts {
-    pub(super) class: &'static str,
-    pub(super) measure: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) step: String,
-    pub(super) change: String,
-    pub(super) spread: String,
+    class: &'static str,
+    measure: &'static str,
+    unit: &'static str,
+    step: String,
+    change: String,
+    spread: String,
     /// Empty where runs are not in pairs.
-    pub(super) pairs: String,
+    pairs: String,
 }
 
-impl Judgements {
-    /// `names`: what their steps are called, one a judgement; those of a step stand together.
-    pub(super) fn new(judgements: &[&Judgement], names: &[String]) -> Self {
+impl<'a> Judgements<'a> {
+    /// Those of a step stand together.
+    pub(super) fn new(views: &'a [JudgementView<'a>]) -> Self {
         const WIDTH: f64 = 240.0;
-        let of_interest = judgements.iter().flat_map(|judgement| {
+        let of_interest = views.iter().flat_map(|view| {
+            let judgement = view.judgement;
             let (low, high) = judgement.interval;
-            [
-                judgement.ratio,
-                low,
-                high,
-                1.0 - judgement.margin,
-                1.0 + judgement.margin,
-            ]
+            let margin = judgement.margin;
+            [judgement.ratio, low, high, 1.0 - margin, 1.0 + margin]
         });
         let axis = interval::Axis::new(of_interest, WIDTH);
-        let mut groups: Vec<Group> = Vec::new();
-        for (judgement, name) in judgements.iter().zip(names) {
-            let row = row(judgement, &axis);
-            match groups.last_mut().filter(|group| group.step == *name) {
-                Some(group) => group.rows.push(row),
-                None => groups.push(Group {
-                    step: name.clone(),
-                    rows: vec![row],
-                }),
-            }
-        }
+        let groups = views.chunk_by(|one, other| one.name() == other.name());
         Self {
             head: axis.head(),
-            groups,
+            groups: groups
+                .map(|group| Group {
+                    step: group[0].name(),
+                    rows: group.iter().map(|view| row(view, &axis)).collect(),
+                })
+                .collect(),
         }
     }
 }
 
-fn row(judgement: &Judgement, axis: &interval::Axis) -> Row {
-    let class = word::of_verdict(judgement.verdict);
-    let change = word::change(judgement.ratio);
-    let label = format!("{change}, within {}", between(judgement));
+fn row<'a>(view: &'a JudgementView<'a>, axis: &interval::Axis) -> Row<'a> {
+    let judgement = view.judgement;
+    let badge = Badge::from(judgement.verdict);
+    let label = format!("{}, within {}", view.change, view.interval);
     Row {
-        class,
-        sign: word::sign(class),
-        word: judgement.verdict.as_str(),
-        measure: judgement.measure.title(),
-        unit: judgement.measure.unit(),
-        a: middle(&judgement.a),
-        b: middle(&judgement.b),
+        badge,
+        view,
         forest: axis.row(
-            class,
+            badge.class,
             judgement.ratio,
             judgement.interval,
             judgement.margin,
             &label,
         ),
-        change,
-        interval: between(judgement),
-        p: number::probability(judgement.p),
-        least: least(judgement),
     }
 }
 
 impl Charts {
-    pub(super) fn new(judgement: &Judgement) -> Self {
+    pub(super) fn new(view: &JudgementView<'_>) -> Self {
         const WIDTH: f64 = 310.0;
-        let class = word::of_verdict(judgement.verdict);
-        let measure = judgement.measure;
-        let label = format!(
-            "{} of {}: every run of A and B",
-            measure.title(),
-            judgement.step
-        );
+        let judgement = view.judgement;
+        let class = Badge::from(judgement.verdict).class;
+        let name = format!("{} of {}", view.measure, view.step);
         let rows = [("A", "a", &judgement.a), ("B", "b", &judgement.b)];
         let rows = rows.map(|(name, class, values)| spread::Row {
             name,
             class,
             values,
         });
-        let is_paired = measure.is_timed() && judgement.a.len() == judgement.b.len();
-        let ratios: Vec<f64> = judgement
-            .b
-            .iter()
-            .zip(&judgement.a)
-            .map(|(b, a)| b / a)
-            .collect();
+        let is_paired = judgement.measure.is_timed() && judgement.a.len() == judgement.b.len();
+        let ratios = judgement.b.iter().zip(&judgement.a);
+        let ratios: Vec<f64> = ratios.map(|(b, a)| b / a).collect();
         let pairs = pairs::Pairs {
-            label: &format!(
-                "{} of {}: B by A in each pair",
-                measure.title(),
-                judgement.step
-            ),
+            label: &format!("{name}: B by A in each pair"),
             class,
             ratios: &ratios,
             interval: judgement.interval,
@@ -150,38 +109,21 @@ impl Charts {
         };
         Self {
             class,
-            measure: measure.title(),
-            unit: measure.unit(),
-            step: judgement.step.clone(),
-            change: word::change(judgement.ratio),
-            spread: spread::draw(&label, measure.unit(), &rows, WIDTH),
+            measure: view.measure,
+            unit: view.unit,
+            step: view.step.to_owned(),
+            change: view.change.clone(),
+            spread: spread::draw(
+                &format!("{name}: every run of A and B"),
+                view.unit,
+                &rows,
+                WIDTH,
+            ),
             pairs: if is_paired && !ratios.is_empty() {
                 pairs::draw(&pairs, WIDTH)
             } else {
                 String::new()
             },
         }
-    }
-}
-
-fn middle(values: &[f64]) -> String {
-    statistics::median(values).map_or_else(|| "-".to_owned(), word::figure)
-}
-
-/// `−41 % … −35 %`.
-fn between(judgement: &Judgement) -> String {
-    let (low, high) = judgement.interval;
-    format!("{} … {}", word::change(low), word::change(high))
-}
-
-/// Within what nothing changed, or what counts as a change, and why that.
-fn least(judgement: &Judgement) -> String {
-    let margin = number::share(judgement.margin);
-    match (judgement.within, judgement.noise_floor) {
-        (Some(within), _) => format!("within {}", number::share(within)),
-        (None, Some(floor)) if floor >= judgement.margin => {
-            format!("equivalence margin {margin}, noise floor")
-        }
-        _ => format!("equivalence margin {margin}"),
     }
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use sanlab_record::{Measurement, RunRecord};
 
-use super::word;
 use crate::chart::sparkline;
 use crate::measure::Measure;
-use crate::number;
+use crate::number::{count, figure, seconds, size};
 use crate::series;
 use crate::statistics::quantile;
 
@@ -42,13 +41,13 @@ pub(super) fn steps(record: &RunRecord) -> Vec<MeasuredStep> {
 }
 
 fn row(measure: Measure, values: &[f64]) -> Option<MeasuredRow> {
-    let at = |share| quantile(values, share).map(word::figure);
+    let at = |share| quantile(values, share).map(figure);
     let label = format!("{} in order", measure.title());
     Some(MeasuredRow {
         measure: measure.title(),
         unit: measure.unit(),
         median: at(0.5)?,
-        range: format!("{} … {}", at(0.0)?, at(1.0)?),
+        range: format!("{} to {}", at(0.0)?, at(1.0)?),
         count: values.len(),
         // One figure has no course.
         spark: if values.len() > 1 {
@@ -70,8 +69,8 @@ pub(super) fn works(record: &RunRecord) -> Vec<String> {
 fn work(measurement: &Measurement, record: &RunRecord) -> String {
     let work = &measurement.work;
     let amount = match work.runtime_seconds {
-        Some(seconds) => format!("for {}", number::seconds(seconds)),
-        None => format!("{} each", word::size(work.bytes_each)),
+        Some(time) => format!("for {}", seconds(time)),
+        None => format!("{} each", size(work.bytes_each)),
     };
     let cache = if work.direct { "O_DIRECT" } else { "buffered" };
     let mut text = format!(
@@ -80,7 +79,7 @@ fn work(measurement: &Measurement, record: &RunRecord) -> String {
         work.tool,
         work.rw,
         work.on.join(", "),
-        word::size(work.block_bytes),
+        size(work.block_bytes),
         work.queue_depth
     );
     match work.sync.as_str() {
@@ -91,7 +90,7 @@ fn work(measurement: &Measurement, record: &RunRecord) -> String {
     let is_warm_up = |one: &&Measurement| one.step == measurement.step && one.warm_up;
     let warm_ups = record.measurements.iter().filter(is_warm_up).count();
     if warm_ups > 0 {
-        let warm_ups = word::count(warm_ups, "warm-up");
+        let warm_ups = count(warm_ups, "warm-up");
         text.push_str("; ");
         text.push_str(&warm_ups);
         text.push_str(" left out");

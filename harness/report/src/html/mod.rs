@@ -9,6 +9,7 @@
 //! `runs`, `run-1`.. by the place in the report's list of runs. The page shows the latest run first.
 
 mod activity;
+mod badge;
 mod baseline;
 mod choice;
 mod comparison;
@@ -18,15 +19,17 @@ mod measured;
 mod phases;
 mod run;
 mod trends;
-mod word;
 
 use askama::Template;
 use sanlab_record::Outcome;
 
 use crate::load::{LoadedComparison, LoadedRun};
 use crate::moment;
+use crate::number::{self, beginning, count, figure, seconds};
 use crate::report::Report;
 use crate::verdict::Verdict;
+use crate::view::{BaselineView, ComparisonView, TrendView, settings};
+use badge::Badge;
 use baseline::BaselineSection;
 use comparison::ComparisonSection;
 use run::RunSection;
@@ -40,19 +43,18 @@ const WIDTHS: (f64, f64) = (1086.0, 320.0);
 
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page {
+struct Page<'a> {
     title: String,
     word: String,
-    class: &'static str,
-    sign: &'static str,
+    badge: Badge,
     counts: String,
     made: String,
     style: &'static str,
-    sections: Vec<(String, String)>,
+    sections: Vec<(&'static str, &'static str)>,
     cards: Vec<Card>,
-    comparisons: Vec<ComparisonSection>,
-    baseline: Option<BaselineSection>,
-    trends: Option<TrendsSection>,
+    comparisons: Vec<ComparisonSection<'a>>,
+    baseline: Option<BaselineSection<'a>>,
+    trends: Option<TrendsSection<'a>>,
     runs: Vec<RunRow>,
     others: Vec<RunRow>,
     most: usize,
@@ -61,9 +63,7 @@ struct Page {
 
 /// What is said before everything else, with a link to what it rests on.
 struct Card {
-    class: &'static str,
-    sign: &'static str,
-    word: &'static str,
+    badge: Badge,
     anchor: String,
     title: String,
     lines: Vec<String>,
@@ -71,9 +71,7 @@ struct Card {
 
 /// A line in the list of runs.
 struct RunRow {
-    class: &'static str,
-    sign: &'static str,
-    outcome: &'static str,
+    badge: Badge,
     /// Empty where it is not told in detail.
     anchor: String,
     scenario: String,
@@ -84,12 +82,19 @@ struct RunRow {
     path: String,
 }
 
+/// What a page without runs shows.
+const NOTHING: Outcome = Outcome::Skipped {
+    reason: String::new(),
+};
+
 /// The page's text.
 pub fn render(report: &Report) -> String {
-    let comparisons: Vec<ComparisonSection> = by_gravity(report)
+    let compared: Vec<_> = by_gravity(report)
         .into_iter()
-        .map(|(number, loaded)| ComparisonSection::new(number, loaded))
+        .map(|(number, loaded)| (number, loaded, ComparisonView::new(&loaded.comparison)))
         .collect();
+    let against = report.baseline.as_ref().map(BaselineView::new);
+    let trends = TrendView::all(&report.trends);
     let chosen = choice::in_detail(&report.runs, DETAILS);
     let anchor = |number: usize| {
         if chosen.contains(&number) {
@@ -105,25 +110,27 @@ pub fn render(report: &Report) -> String {
         .rev()
         .map(|(number, run)| row(run, anchor(number)))
         .partition(|row| !row.anchor.is_empty());
-    let trends = TrendsSection::new(&report.trends);
+    let trends = TrendsSection::new(&trends);
     let page = Page {
         title: report.title.clone(),
         word: headline(report),
-        class: class(report),
-        sign: word::sign(class(report)),
+        badge: badge(report),
         counts: counts(report),
         made: moment::utc(report.made),
         style: include_str!("../../templates/page.css"),
         sections: sections(report, trends.is_some()),
-        cards: cards(report),
-        baseline: report.baseline.as_ref().map(BaselineSection::new),
+        cards: cards(report, &compared, against.as_ref()),
+        baseline: against.as_ref().map(BaselineSection::new),
         most: DETAILS,
         details: chosen
             .iter()
             .rev()
             .map(|number| RunSection::new(anchor(*number), &report.runs[*number].record))
             .collect(),
-        comparisons,
+        comparisons: compared
+            .iter()
+            .map(|(number, loaded, view)| ComparisonSection::new(*number, loaded, view))
+            .collect(),
         trends,
         runs,
         others,
@@ -141,7 +148,7 @@ fn headline(report: &Report) -> String {
     }
     for (count, word) in [(outcomes.failed, "failed"), (outcomes.broken, "broken")] {
         if count > 0 {
-            parts.push(format!("{} {word}", word::count(count, "run")));
+            parts.push(format!("{} {word}", number::count(count, "run")));
         }
     }
     if parts.is_empty() {
@@ -155,57 +162,45 @@ fn headline(report: &Report) -> String {
 }
 
 /// The gravest of it.
-fn class(report: &Report) -> &'static str {
-    let outcomes = report.outcomes();
-    match report.verdict {
-        Some(Verdict::Regressed) => "regressed",
-        _ if outcomes.failed > 0 => "failed",
-        _ if outcomes.broken > 0 => "broken",
-        Some(verdict) => word::of_verdict(verdict),
-        None if outcomes.passed > 0 => "passed",
-        None => "skipped",
+fn badge(report: &Report) -> Badge {
+    if report.verdict == Some(Verdict::Regressed) {
+        return Verdict::Regressed.into();
     }
+    let outcomes = || report.runs.iter().map(|run| &run.record.outcome);
+    let of = |is: fn(&&Outcome) -> bool| outcomes().find(is).map(Badge::from);
+    let failed = of(|outcome| matches!(outcome, Outcome::Failed(_)));
+    failed
+        .or_else(|| of(|outcome| matches!(outcome, Outcome::Broken(_))))
+        .or_else(|| report.verdict.map(Badge::from))
+        .or_else(|| of(|outcome| matches!(outcome, Outcome::Passed)))
+        .unwrap_or_else(|| Badge::from(&NOTHING))
 }
 
 fn counts(report: &Report) -> String {
-    let outcomes = report.outcomes();
-    let mut parts = vec![word::count(report.runs.len(), "run")];
-    for (count, word) in [
-        (outcomes.passed, "passed"),
-        (outcomes.failed, "failed"),
-        (outcomes.broken, "broken"),
-        (outcomes.skipped, "skipped"),
-    ] {
-        if count > 0 {
-            parts.push(format!("{count} {word}"));
-        }
+    let runs = format!("runs: {}", report.outcomes());
+    match report.comparisons.len() {
+        0 => runs,
+        compared => format!("{} · {runs}", count(compared, "comparison")),
     }
-    if !report.comparisons.is_empty() {
-        parts.insert(0, word::count(report.comparisons.len(), "comparison"));
-    }
-    parts.join(" · ")
 }
 
-fn sections(report: &Report, trends: bool) -> Vec<(String, String)> {
-    let mut sections = Vec::new();
-    if !report.comparisons.is_empty() {
-        sections.push(("comparisons", "Comparisons"));
-    }
-    if report.baseline.is_some() {
-        sections.push(("baseline", "Baseline"));
-    }
-    if trends {
-        sections.push(("trends", "Trends"));
-    }
-    if !report.runs.is_empty() {
-        sections.push(("runs", "Runs"));
-    }
+fn sections(report: &Report, trends: bool) -> Vec<(&'static str, &'static str)> {
+    let all = [
+        (!report.comparisons.is_empty(), "comparisons", "Comparisons"),
+        (report.baseline.is_some(), "baseline", "Baseline"),
+        (trends, "trends", "Trends"),
+        (!report.runs.is_empty(), "runs", "Runs"),
+    ];
+    let mut sections: Vec<_> = all
+        .into_iter()
+        .filter(|(is_there, ..)| *is_there)
+        .map(|(_, anchor, name)| (anchor, name))
+        .collect();
     // One place needs no signs.
     if sections.len() < 2 {
         sections.clear();
     }
-    let owned = |(anchor, name): (&str, &str)| (anchor.to_owned(), name.to_owned());
-    sections.into_iter().map(owned).collect()
+    sections
 }
 
 /// Comparisons from the gravest to the mildest, with their numbers in the report.
@@ -216,31 +211,29 @@ fn by_gravity(report: &Report) -> Vec<(usize, &LoadedComparison)> {
 }
 
 /// Comparisons from the gravest to the mildest, the baseline, runs that did not pass, the latest first.
-fn cards(report: &Report) -> Vec<Card> {
-    let mut cards: Vec<Card> = by_gravity(report)
-        .into_iter()
-        .map(|(number, loaded)| comparison::card(number, &loaded.comparison))
+fn cards(
+    report: &Report,
+    compared: &[(usize, &LoadedComparison, ComparisonView<'_>)],
+    against: Option<&BaselineView<'_>>,
+) -> Vec<Card> {
+    let mut cards: Vec<Card> = compared
+        .iter()
+        .map(|(number, _, view)| comparison::card(*number, view))
         .collect();
-    cards.extend(report.baseline.as_ref().map(baseline::card));
-    let told = choice::in_detail(&report.runs, DETAILS);
-    for (number, run) in report.runs.iter().enumerate().rev() {
-        let (Outcome::Failed(failure) | Outcome::Broken(failure)) = &run.record.outcome else {
+    cards.extend(against.map(baseline::card));
+    for number in choice::in_detail(&report.runs, DETAILS).into_iter().rev() {
+        let record = &report.runs[number].record;
+        let Some(failure) = record.outcome.failure() else {
             continue;
         };
-        if !told.contains(&number) {
-            continue;
-        }
-        let class = run.record.outcome.as_str();
         // Two lines, for the first is often but the head of a list.
         let message: Vec<&str> = failure.message.lines().take(2).map(str::trim).collect();
         let message = format!("{}: {}", failure.phase, message.join(" "));
         cards.push(Card {
-            class,
-            sign: word::sign(class),
-            word: class,
+            badge: Badge::from(&record.outcome),
             anchor: format!("run-{}", number + 1),
-            title: run.record.title.clone(),
-            lines: vec![run.record.scenario.clone(), word::beginning(&message, 220)],
+            title: record.title.clone(),
+            lines: vec![record.scenario.clone(), beginning(&message, 220)],
         });
     }
     cards
@@ -248,17 +241,14 @@ fn cards(report: &Report) -> Vec<Card> {
 
 fn row(run: &LoadedRun, anchor: String) -> RunRow {
     let record = &run.record;
-    let outcome = record.outcome.as_str();
     RunRow {
-        class: outcome,
-        sign: word::sign(outcome),
-        outcome,
+        badge: Badge::from(&record.outcome),
         anchor,
         scenario: record.scenario.clone(),
-        settings: word::settings(&record.settings).join(" "),
+        settings: settings(&record.settings).join(" "),
         began: moment::utc(record.started),
-        took: crate::number::seconds(run::end(record)),
-        rate: run::median_rate(record).map_or_else(|| "-".to_owned(), word::figure),
+        took: seconds(record.seconds()),
+        rate: run::median_rate(record).map_or_else(|| "-".to_owned(), figure),
         path: run.path.display().to_string(),
     }
 }

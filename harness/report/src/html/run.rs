@@ -3,20 +3,20 @@
 use askama::Template;
 use sanlab_record::{Dip, Outcome, RunRecord};
 
+use super::badge::Badge;
 use super::folds::{self, Fold};
 use super::measured::{self, MeasuredStep};
-use super::{WIDTHS, activity, phases, word};
+use super::{WIDTHS, activity, phases};
 use crate::chart;
 use crate::statistics::median;
+use crate::view::settings;
 use crate::{moment, number};
 
 #[derive(Template)]
 #[template(path = "run.html")]
 pub(super) struct RunSection {
     anchor: String,
-    class: &'static str,
-    sign: &'static str,
-    outcome: &'static str,
+    badge: Badge,
     title: String,
     scenario: String,
     settings: Vec<String>,
@@ -53,7 +53,6 @@ struct MarkView {
 
 impl RunSection {
     pub(super) fn new(anchor: String, record: &RunRecord) -> Self {
-        let outcome = record.outcome.as_str();
         let activity = activity::of(record);
         let marks = activity.iter().flat_map(|activity| &activity.marks);
         let marks = marks.map(|mark| MarkView {
@@ -65,14 +64,12 @@ impl RunSection {
         let bars = phases::bars(record);
         Self {
             anchor,
-            class: outcome,
-            sign: word::sign(outcome),
-            outcome,
+            badge: Badge::from(&record.outcome),
             title: record.title.clone(),
             scenario: record.scenario.clone(),
-            settings: word::settings(&record.settings),
+            settings: settings(&record.settings),
             began: moment::utc(record.started),
-            took: number::seconds(end(record)),
+            took: number::seconds(record.seconds()),
             failure: failure(&record.outcome),
             console_tail: record
                 .console_tail
@@ -96,7 +93,7 @@ impl RunSection {
 
 impl DipView {
     fn new(dip: &Dip) -> Self {
-        let figure = |rate: f64| word::figure(rate);
+        let figure = number::figure;
         Self {
             title: format!(
                 "{} beside {}: {} to {}",
@@ -114,7 +111,7 @@ impl DipView {
                 number::seconds(dip.length_seconds)
             ),
             adds: dip.adds.map_or_else(String::new, |adds| {
-                let change = word::change(1.0 + adds);
+                let change = number::change(1.0 + adds);
                 format!("with the newcomers {change} against before, all together")
             }),
         }
@@ -154,13 +151,6 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// When the last of its phases ended, seconds since it began.
-pub(super) fn end(record: &RunRecord) -> f64 {
-    let phases = record.phases.iter().map(|phase| phase.at + phase.seconds);
-    let events = record.events.iter().map(|event| event.at);
-    phases.chain(events).fold(0.0, f64::max)
-}
-
 /// The median of what its writers and readers told, warm-ups left out.
 pub(super) fn median_rate(record: &RunRecord) -> Option<f64> {
     let samples = record.samples.iter().filter(|sample| !sample.warm_up);
@@ -184,14 +174,14 @@ fn facts(record: &RunRecord) -> Vec<(String, String)> {
     );
     say("QEMU", record.qemu_version.clone());
     for (arch, image) in &record.images {
-        let digest = word::short(&image.digest);
+        let digest = number::short(&image.digest);
         let text = format!("{} {digest}, Linux {}", image.name, image.kernel_release);
         say(&format!("image {arch}"), text);
     }
     say("MTU", record.mtu.to_string());
     say("seed", record.seed.to_string());
     for layer in &record.stack {
-        let parameters = word::settings(&layer.parameters).join(" ");
+        let parameters = settings(&layer.parameters).join(" ");
         let text = format!("on {}: {parameters}", layer.on.join(", "));
         say(&format!("layer {}", layer.kind), text);
     }

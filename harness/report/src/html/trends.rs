@@ -2,72 +2,54 @@
 
 use askama::Template;
 
-use super::word;
 use crate::change_point::ChangePoint;
 use crate::chart::trend::{Level, Point, Trend as Drawing, draw};
 use crate::moment;
-use crate::number;
-use crate::telling::telling;
-use crate::trend::Trend;
+use crate::view::TrendView;
 
 #[derive(Template)]
 #[template(path = "trends.html")]
-pub(super) struct TrendsSection {
-    series: Vec<SeriesView>,
-    /// Those with one run: scenario and step, and what tells them from others.
-    lone: Vec<(String, String)>,
+pub(super) struct TrendsSection<'a> {
+    series: Vec<SeriesView<'a>>,
+    /// Those with one run: scenario, step and what tells them from others.
+    lone: Vec<String>,
 }
 
-struct SeriesView {
+struct SeriesView<'a> {
     anchor: String,
-    scenario: String,
-    step: String,
-    /// What tells it from the other series of its step.
-    telling: Vec<String>,
-    dimensions: Vec<(String, String)>,
-    charts: Vec<ChartView>,
+    first: &'a TrendView<'a>,
+    charts: Vec<ChartView<'a>>,
 }
 
-struct ChartView {
-    measure: &'static str,
-    unit: &'static str,
+struct ChartView<'a> {
+    view: &'a TrendView<'a>,
     drawing: String,
-    says: String,
-    changes: Vec<String>,
 }
 
-impl TrendsSection {
+impl<'a> TrendsSection<'a> {
     /// Nothing where there are no series.
-    pub(super) fn new(trends: &[Trend]) -> Option<Self> {
-        let mut series: Vec<SeriesView> = Vec::new();
-        let mut lone: Vec<(String, String)> = Vec::new();
+    pub(super) fn new(views: &'a [TrendView<'a>]) -> Option<Self> {
+        let mut series: Vec<SeriesView<'_>> = Vec::new();
+        let mut lone = Vec::new();
         // Trends stand in the order of their series.
-        for group in trends.chunk_by(|one, other| one.series == other.series) {
-            let (first, told) = (
-                &group[0].series,
-                group.iter().any(|one| one.points.len() > 1),
-            );
-            let telling = telling(first, trends.iter().map(|trend| &trend.series));
-            if !told {
-                let name = format!("{} {}", first.scenario, first.step);
-                lone.push((name, telling.join(" ")));
+        for group in views.chunk_by(|one, other| one.trend.series == other.trend.series) {
+            if group.iter().all(|one| one.trend.points.len() < 2) {
+                lone.push(group[0].name());
                 continue;
             }
             series.push(SeriesView {
                 anchor: format!("trend-{}", series.len() + 1),
-                scenario: first.scenario.clone(),
-                step: first.step.clone(),
-                telling,
-                dimensions: first.dimensions.clone().into_iter().collect(),
+                first: &group[0],
                 charts: group.iter().map(chart).collect(),
             });
         }
-        (!trends.is_empty()).then_some(Self { series, lone })
+        (!views.is_empty()).then_some(Self { series, lone })
     }
 }
 
-fn chart(trend: &Trend) -> ChartView {
+fn chart<'a>(view: &'a TrendView<'a>) -> ChartView<'a> {
     const WIDTH: f64 = 310.0;
+    let trend = view.trend;
     let points: Vec<Point> = trend
         .points
         .iter()
@@ -83,26 +65,15 @@ fn chart(trend: &Trend) -> ChartView {
         (first, standing.low, standing.high)
     });
     let drawing = Drawing {
-        label: &format!(
-            "{} of {}, run by run",
-            trend.measure.title(),
-            trend.series.step
-        ),
-        unit: trend.measure.unit(),
+        label: &format!("{} of {}, run by run", view.measure, trend.series.step),
+        unit: view.unit,
         points: &points,
         window,
         levels: &levels(&trend.changes, points.len()),
     };
     ChartView {
-        measure: trend.measure.title(),
-        unit: trend.measure.unit(),
+        view,
         drawing: draw(&drawing, WIDTH),
-        says: word::minus(&trend.says()),
-        changes: trend
-            .changes
-            .iter()
-            .map(|change| told(trend, change))
-            .collect(),
     }
 }
 
@@ -123,93 +94,22 @@ fn levels(changes: &[ChangePoint], runs: usize) -> Vec<Level> {
     levels
 }
 
-/// When it changed, from what to what, and what else was new in that run.
-fn told(trend: &Trend, change: &ChangePoint) -> String {
-    let mut text = format!(
-        "{} → {} {} ({}, p {})",
-        word::figure(change.before),
-        word::figure(change.after),
-        trend.measure.unit(),
-        word::change(change.after / change.before),
-        number::probability(change.p)
-    );
-    let Some(now) = trend.points.get(change.index) else {
-        return text;
-    };
-    text = format!("{}: {text}", moment::utc(now.started));
-    let before = change
-        .index
-        .checked_sub(1)
-        .and_then(|index| trend.points.get(index));
-    let news: Vec<String> = before
-        .into_iter()
-        .flat_map(|before| {
-            now.origin.iter().filter_map(|(key, value)| {
-                let old = before.origin.get(key).map_or("nothing", String::as_str);
-                (old != value && key != "seed").then(|| format!("{key} {old} → {value}"))
-            })
-        })
-        .collect();
-    if !news.is_empty() {
-        text.push_str("; new in that run: ");
-        text.push_str(&news.join(", "));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::{levels, told};
+    use super::levels;
     use crate::change_point::ChangePoint;
     use crate::chart::trend::Level;
-    use crate::measure::Measure;
-    use crate::series::Series;
-    use crate::trend::{Point, Trend};
-
-    const CHANGE: ChangePoint = ChangePoint {
-        index: 1,
-        before: 40.0,
-        after: 30.0,
-        p: 0.002,
-    };
 
     #[test]
     fn levels_lie_between_changes() {
+        let change = ChangePoint {
+            index: 1,
+            before: 40.0,
+            after: 30.0,
+            p: 0.002,
+        };
         let level = |from, to, value| Level { from, to, value };
-        assert_eq!(levels(&[CHANGE], 4), [level(0, 1, 40.0), level(1, 4, 30.0)]);
+        assert_eq!(levels(&[change], 4), [level(0, 1, 40.0), level(1, 4, 30.0)]);
         assert_eq!(levels(&[], 4).len(), 1);
-    }
-
-    #[test]
-    fn a_change_names_what_was_new_then() {
-        let point = |mean, kernel: &str, seed: &str| Point {
-            started: 0.0,
-            mean,
-            low: mean,
-            high: mean,
-            origin: BTreeMap::from([
-                ("kernel.x86".to_owned(), kernel.to_owned()),
-                ("qemu".to_owned(), "7.2".to_owned()),
-                ("seed".to_owned(), seed.to_owned()),
-            ]),
-        };
-        let trend = Trend {
-            series: Series {
-                scenario: "s".to_owned(),
-                step: "dd".to_owned(),
-                dimensions: BTreeMap::new(),
-            },
-            measure: Measure::Throughput,
-            points: vec![point(40.0, "6.1.0-49", "1"), point(30.0, "6.1.0-50", "2")],
-            changes: vec![CHANGE],
-            standing: None,
-        };
-        assert_eq!(
-            told(&trend, &CHANGE),
-            "1970-01-01 00:00 UTC: 40.0 → 30.0 MiB/s (−25 %, p 0.002); new in that run: \
-             kernel.x86 6.1.0-49 → 6.1.0-50"
-        );
     }
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use sanlab_record::{RunRecord, Work};
 
+use crate::number::{exact_size, short};
+
 /// Settings that change what the run is made of and not what it does.
 const MADE_OF: [&str; 3] = ["image", "kernel", "qemu"];
-
-/// How much of a digest tells images apart at a glance.
-const DIGEST_DIGITS: usize = 12;
 
 /// What sets the series of a step apart.
 pub(super) fn dimensions(record: &RunRecord, step: &str) -> BTreeMap<String, String> {
@@ -63,7 +62,7 @@ pub(super) fn origin(record: &RunRecord) -> BTreeMap<String, String> {
         ("host.kernel".to_owned(), record.host.kernel.clone()),
     ]);
     for (arch, image) in &record.images {
-        let digest: String = image.digest.chars().take(DIGEST_DIGITS).collect();
+        let digest = short(&image.digest);
         all.insert(format!("image.{arch}"), format!("{} {digest}", image.name));
         all.insert(format!("kernel.{arch}"), image.kernel_release.clone());
     }
@@ -107,13 +106,13 @@ fn work(work: &Work) -> BTreeMap<String, String> {
         ("work.tool".to_owned(), work.tool.clone()),
         ("work.rw".to_owned(), work.rw.clone()),
         ("work.on".to_owned(), work.on.join(" ")),
-        ("work.block".to_owned(), size(work.block_bytes)),
+        ("work.block".to_owned(), exact_size(work.block_bytes)),
         ("work.queue_depth".to_owned(), work.queue_depth.to_string()),
         ("work.direct".to_owned(), work.direct.to_string()),
         ("work.sync".to_owned(), work.sync.clone()),
     ]);
     if work.bytes_each > 0 {
-        all.insert("work.each".to_owned(), size(work.bytes_each));
+        all.insert("work.each".to_owned(), exact_size(work.bytes_each));
     }
     if let Some(seconds) = work.runtime_seconds {
         all.insert("work.runtime".to_owned(), format!("{seconds} s"));
@@ -133,17 +132,7 @@ fn sampled(record: &RunRecord, step: &str) -> BTreeMap<String, String> {
     if let [each] = bytes[..]
         && samples().all(|one| one.acknowledged.is_none())
     {
-        all.insert("work.each".to_owned(), size(each));
+        all.insert("work.each".to_owned(), exact_size(each));
     }
     all
-}
-
-/// In the greatest unit that leaves no rest: `64 KiB`.
-fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let fits = |(unit, _): &&(u64, &str)| bytes >= *unit && bytes.is_multiple_of(*unit);
-    match UNITS.iter().find(fits) {
-        Some((unit, name)) => format!("{} {name}", bytes / unit),
-        None => format!("{bytes} B"),
-    }
 }

@@ -50,6 +50,23 @@ fn show(name: &str, report: &Report) -> Browser {
 
         let fits = browser.value("document.documentElement.scrollWidth");
         assert_eq!(fits, json!(width), "the page is as wide as the screen");
+        // What a cell holds stays out of the cells beside it.
+        let overlaps = browser.value(
+            "[...document.querySelectorAll('tr')].filter(row => {\
+                const cells = [...row.children].filter(cell => cell.offsetParent !== null);\
+                const range = document.createRange();\
+                return cells.some(cell => {\
+                    range.selectNodeContents(cell);\
+                    const held = range.getBoundingClientRect();\
+                    return cells.filter(other => other !== cell).some(other => {\
+                        const box = other.getBoundingClientRect();\
+                        return held.left < box.right - 1 && box.left < held.right - 1\
+                            && held.top < box.bottom - 1 && box.top < held.bottom - 1;\
+                    });\
+                });\
+             }).map(row => row.innerText)",
+        );
+        assert_eq!(overlaps, json!([]), "{width} {theme}");
         let is_dark = browser.value("matchMedia('(prefers-color-scheme: dark)').matches");
         assert_eq!(is_dark, json!(theme == "dark"));
         let ground = browser.value("getComputedStyle(document.body).backgroundColor");

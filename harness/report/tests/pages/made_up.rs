@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, Cost, Dip, Event, EventKind, FORMAT, Failure, FailureKind,
-    HostUse, ImageUse, Latency, LayerUse, Measurement, NodeUse, Origin, Outcome, Phase, PortUse,
-    Rate, RunRecord, Sample, Timeline, Work,
+    Acknowledged, Cost, Dip, Event, EventKind, Failure, FailureKind, Latency, Measurement, NodeUse,
+    Origin, Outcome, Phase, Rate, RunRecord, Sample, Timeline, Work,
 };
 
 const MIB: u64 = 1 << 20;
@@ -65,79 +64,29 @@ fn event(at: f64, phase: &str, node: &str, kind: EventKind) -> Event {
     }
 }
 
-/// What every record of this lab has.
+/// What every record of this lab has: that of a real run, without what it did.
 fn blank(scenario: &str, title: &str, started: f64) -> RunRecord {
-    let accelerator = AcceleratorUse {
-        name: "tcg".to_owned(),
-        reason: "/dev/kvm does not exist".to_owned(),
-    };
-    let image = |kernel: &str| ImageUse {
-        name: "debian-bookworm".to_owned(),
-        digest: "5ddfa8591f547bb422c37f196b2247016a0313b39d54262f4839c7301a2d7ce5".to_owned(),
-        kernel_release: kernel.to_owned(),
-    };
-    let node = |number: usize, arch: &str| NodeUse {
-        arch: arch.to_owned(),
-        memory_mib: 256,
-        host_cpu_seconds: 21.0 + number as f64,
-        peak_rss_bytes: 310 * MIB,
-        pss_bytes: 240 * MIB,
-        port: PortUse {
-            sent_frames: 16_370,
-            sent_bytes: 46 * MIB,
-            received_frames: 20_747,
-            received_bytes: 151 * MIB,
-            dropped_frames: 0,
-        },
+    let text = include_str!("../../../../fixtures/records/throughput.json");
+    let kept = RunRecord::from_json(text).expect("a record");
+    let node = |(number, (name, arch)): (usize, &(&str, &str))| {
+        let node = NodeUse {
+            arch: (*arch).to_owned(),
+            host_cpu_seconds: 21.0 + number as f64,
+            ..kept.nodes["client"].clone()
+        };
+        ((*name).to_owned(), node)
     };
     RunRecord {
-        format: FORMAT,
         scenario: scenario.to_owned(),
         title: title.to_owned(),
         started,
-        seed: 4711,
-        outcome: Outcome::Passed,
-        accelerator: BTreeMap::from([
-            ("x86".to_owned(), accelerator.clone()),
-            ("x86_64".to_owned(), accelerator),
-        ]),
-        images: BTreeMap::from([
-            ("x86".to_owned(), image("6.1.0-50-686-pae")),
-            ("x86_64".to_owned(), image("6.1.0-50-amd64")),
-        ]),
-        qemu_version: "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".to_owned(),
-        mtu: 16_000,
-        host: HostUse {
-            cpu: "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz".to_owned(),
-            cpus: 2,
-            memory_mib: 8_192,
-            kernel: "6.8.0-79-generic".to_owned(),
-        },
-        stack: vec![
-            LayerUse {
-                kind: "nbd".to_owned(),
-                on: vec!["va".to_owned(), "vb".to_owned()],
-                parameters: strings(&[("server", "nbdkit"), ("port", "10809")]),
-            },
-            LayerUse {
-                kind: "striped".to_owned(),
-                on: vec!["va".to_owned(), "vb".to_owned()],
-                parameters: strings(&[("chunk", "64KiB")]),
-            },
-        ],
-        settings: BTreeMap::new(),
         phases: Vec::new(),
         events: Vec::new(),
         samples: Vec::new(),
         measurements: Vec::new(),
-        dips: Vec::new(),
         timeline: None,
-        console_tail: BTreeMap::new(),
-        nodes: NODES
-            .iter()
-            .enumerate()
-            .map(|(number, (name, arch))| ((*name).to_owned(), node(number, arch)))
-            .collect(),
+        nodes: NODES.iter().enumerate().map(node).collect(),
+        ..kept.clone()
     }
 }
 

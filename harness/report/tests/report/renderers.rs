@@ -181,7 +181,7 @@ fn markdown_stays_within_what_a_comment_may_have() {
     }
     let text = markdown::render(&report);
     assert!(text.chars().count() < 65_536, "{}", text.chars().count());
-    assert!(text.contains("... and 460 lines"));
+    assert!(text.contains("... and 460 more lines"));
     assert!(text.contains("too long for a comment"));
     assert!(
         text.contains("| load | throughput, MiB/s | ❌"),

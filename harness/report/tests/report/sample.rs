@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sanlab_record::{
-    AcceleratorUse, Cost, FORMAT, Failure, FailureKind, HostUse, ImageUse, LayerUse, Measurement,
-    NodeUse, Outcome, Phase, PortUse, RunRecord, Sample, Work,
+    Cost, Failure, FailureKind, Measurement, Outcome, Phase, RunRecord, Sample, Work,
 };
 use sanlab_report::comparison::{self, Comparison, Rules, Side};
 use sanlab_report::load::{LoadedComparison, LoadedRun};
@@ -67,50 +66,14 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
         sample.at = Some(at);
         samples.push(sample);
     }
-    let node = |arch: &str| NodeUse {
-        arch: arch.to_owned(),
-        memory_mib: 96,
-        host_cpu_seconds: 3.5,
-        peak_rss_bytes: 150 * MIB,
-        pss_bytes: 60 * MIB,
-        port: PortUse::default(),
-    };
+    let text = include_str!("../../../../fixtures/records/throughput.json");
+    let kept = RunRecord::from_json(text).expect("a record");
+    let node = |name: &str| (name.to_owned(), kept.nodes["client"].clone());
     RunRecord {
-        format: FORMAT,
-        scenario: "throughput/two_nodes".to_owned(),
         title: "two nodes write".to_owned(),
         started: day(number),
         seed: 6,
-        outcome: Outcome::Passed,
-        accelerator: BTreeMap::from([(
-            "x86".to_owned(),
-            AcceleratorUse {
-                name: "tcg".to_owned(),
-                reason: "/dev/kvm does not exist".to_owned(),
-            },
-        )]),
-        images: BTreeMap::from([(
-            "x86".to_owned(),
-            ImageUse {
-                name: "debian-bookworm".to_owned(),
-                digest: "ab".repeat(32),
-                kernel_release: "6.1.0-37-686-pae".to_owned(),
-            },
-        )]),
-        qemu_version: "7.2.22".to_owned(),
         mtu: 65_000,
-        host: HostUse {
-            cpu: "Imagined CPU @ 2.40GHz".to_owned(),
-            cpus: 2,
-            memory_mib: 7_900,
-            kernel: "6.12.0".to_owned(),
-        },
-        stack: vec![LayerUse {
-            kind: "nbd".to_owned(),
-            on: vec!["va".to_owned(), "vb".to_owned()],
-            parameters: BTreeMap::from([("server".to_owned(), "nbdkit".to_owned())]),
-        }],
-        settings: BTreeMap::new(),
         phases: vec![Phase {
             name: "step load".to_owned(),
             at: 2.5,
@@ -120,13 +83,9 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
         events: Vec::new(),
         samples,
         measurements,
-        dips: Vec::new(),
         timeline: None,
-        console_tail: BTreeMap::new(),
-        nodes: BTreeMap::from([
-            ("va".to_owned(), node("x86")),
-            ("vb".to_owned(), node("x86")),
-        ]),
+        nodes: BTreeMap::from(["va", "vb"].map(node)),
+        ..kept.clone()
     }
 }
 
