@@ -30,7 +30,7 @@ use crate::Fault;
 use crate::journal::Scope;
 use crate::meter::{Meter, Round};
 use crate::scene::{Scene, Setback};
-use crate::site::Ended;
+use crate::site::{Ended, Pending};
 
 /// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
 /// takes to find out that a guest's agent is dead.
@@ -217,8 +217,13 @@ impl Doing<'_> {
     }
 
     /// Ends the wait for `work` shortly after the step's deadline.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
         let deadline = self.step.deadline;
+        // Boxed, so that the compiler need not lay all kinds of steps out as one future.
+        let work: Pending<'_, Result<T, Fault>> = Box::pin(work);
         tokio::time::timeout(self.left() + GRACE, work)
             .await
             .unwrap_or_else(|_| {
