@@ -7,16 +7,17 @@ use std::process::Command;
 use fs_err as fs;
 
 /// Which crates each crate may use, itself left out: the pipeline, with `record` beside it.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("sanlab-lock", &[]),
     ("sanlab-plan", &[]),
     ("sanlab-record", &[]),
     // What QEMU loads into itself.
     ("sanlab-counter", &[]),
     ("sanlab-vm", &["sanlab-counter"]),
-    ("sanlab-image", &["sanlab-plan"]),
+    ("sanlab-image", &["sanlab-lock", "sanlab-plan"]),
     (
         "sanlab-fleet",
-        &["sanlab-plan", "sanlab-image", "sanlab-vm"],
+        &["sanlab-lock", "sanlab-plan", "sanlab-image", "sanlab-vm"],
     ),
     ("sanlab-stack", &["sanlab-plan"]),
     (
