@@ -35,6 +35,7 @@ mod read;
 mod roster;
 mod schema;
 mod setting;
+mod shell;
 mod steps;
 mod suggest;
 mod table;
@@ -61,4 +62,5 @@ pub use plan::{
 };
 pub use schema::schema;
 pub use setting::{Setting, SettingError};
+pub use shell::quote;
 pub use units::{ByteSize, UnitError, parse_duration};

@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::Fault;
 use crate::checkpoint::{Checkpoint, Story};
-use crate::digest::hex;
 use crate::site::{Beginning, Notice, Provenance};
 
 /// Another run may make the checkpoint that this one needs, and wait for memory before that.
@@ -81,7 +80,7 @@ impl Keeper {
                 .chain_update([0])
                 .chain_update(&checkpoint.text)
                 .finalize();
-            hex(&digest)
+            hex::encode(digest)
         };
         Self {
             store,

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{ClusterName, NodeName, Ocfs2};
+use sanlab_plan::{ClusterName, NodeName, Ocfs2, quote};
 
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
-use crate::script::{quote, script};
+use crate::script::script;
 use crate::topology::Topology;
 
 const FORMAT: Duration = Duration::from_secs(300);

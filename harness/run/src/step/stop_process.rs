@@ -1,10 +1,9 @@
 //! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
 
-use sanlab_plan::StopProcess;
+use sanlab_plan::{StopProcess, quote};
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
-use crate::tasks::quote;
 use crate::{Fault, tasks};
 
 /// After these a process goes on to exist.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::{NodeName, Verify};
+use sanlab_plan::{NodeName, Verify, quote};
 use sanlab_stack::Legs;
 
 use super::Doing;
@@ -13,7 +13,6 @@ use crate::Fault;
 use crate::extents::{self, Piece};
 use crate::ledger::Ledger;
 use crate::site::Status;
-use crate::tasks::quote;
 
 /// How many losses a message names.
 const NAMED: usize = 8;
