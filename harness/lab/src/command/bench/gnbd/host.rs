@@ -159,7 +159,16 @@ async fn build(project: &Path) -> Result<PathBuf, LabError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--locked", "--quiet", "-p", "gnbd"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--quiet",
+            "-p",
+            "gnbd",
+            "--manifest-path",
+            "images/Cargo.toml",
+        ])
         .args([
             "--bin",
             "gnbd_serv",
