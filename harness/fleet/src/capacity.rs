@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use procfs::process::Process;
+use procfs::{Current as _, Meminfo};
+
 use crate::FleetError;
 use crate::budget::Need;
 use crate::registry::Locked;
@@ -20,7 +23,7 @@ pub(crate) fn measured(registry: &Locked, idle: bool) -> Result<Need, FleetError
         return Ok(capacity);
     }
     let capacity = Need {
-        memory_mib: memory_mib("MemAvailable:")? * SHARE / 10,
+        memory_mib: memory_mib(|memory| memory.mem_available)? * SHARE / 10,
         cpus: cpus(),
     };
     fs_err::write(
@@ -33,7 +36,7 @@ pub(crate) fn measured(registry: &Locked, idle: bool) -> Result<Need, FleetError
 /// The whole machine.
 pub(crate) fn total() -> Result<Need, FleetError> {
     Ok(Need {
-        memory_mib: memory_mib("MemTotal:")?,
+        memory_mib: memory_mib(|memory| Some(memory.mem_total))?,
         cpus: cpus(),
     })
 }
@@ -43,31 +46,19 @@ pub(crate) fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64)
 }
 
-/// A line of /proc/meminfo, or the limit of a cgroup that this process is in where that is less.
-fn memory_mib(line: &str) -> Result<u64, FleetError> {
-    let text = fs_err::read_to_string("/proc/meminfo")?;
-    let machine = meminfo(&text, line)
-        .ok_or_else(|| std::io::Error::other(format!("/proc/meminfo has no {line}")))?;
+/// A figure of /proc/meminfo, or the limit of a cgroup that this process is in where that is less.
+fn memory_mib(figure: impl Fn(&Meminfo) -> Option<u64>) -> Result<u64, FleetError> {
+    let memory = Meminfo::current().map_err(std::io::Error::other)?;
+    let machine = figure(&memory)
+        .ok_or_else(|| std::io::Error::other("/proc/meminfo does not tell the memory"))?;
     Ok(cgroup_limit().map_or(machine, |limit| machine.min(limit)) >> 20)
-}
-
-/// The line's figure in bytes.
-fn meminfo(text: &str, line: &str) -> Option<u64> {
-    let kib: u64 = text
-        .lines()
-        .find_map(|found| found.strip_prefix(line))?
-        .trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse()
-        .ok()?;
-    kib.checked_mul(1024)
 }
 
 /// The least `memory.max` from our cgroup (version 2) upwards, in bytes.
 fn cgroup_limit() -> Option<u64> {
-    let own = fs_err::read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own = Process::myself().ok()?.cgroups().ok()?;
+    let own = own.into_iter().find(|group| group.hierarchy == 0)?;
+    let own = own.pathname.strip_prefix('/')?;
     let limit = |folder: &Path| {
         fs_err::read_to_string(folder.join("memory.max"))
             .ok()?
@@ -85,13 +76,6 @@ fn cgroup_limit() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_meminfo() {
-        let text = "MemTotal:       24683524 kB\nMemAvailable:   24356704 kB\n";
-        assert_eq!(meminfo(text, "MemAvailable:"), Some(24_356_704 * 1024));
-        assert_eq!(meminfo(text, "MemFree:"), None);
-    }
 
     #[test]
     fn this_machine_has_something() {

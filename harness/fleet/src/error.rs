@@ -31,12 +31,12 @@ pub enum FleetError {
         reason: &'static str,
     },
     /// Another process held the runtime folder's lock all the time.
-    #[error("lock {path} within {} s: process {holder} holds it", .waited.as_secs())]
+    #[error("lock {path} within {} s: {} holds it", .waited.as_secs(), .holder.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// What it wrote into the file: its process id.
-        holder: String,
+        /// Its process id, if that could be read.
+        holder: Option<u32>,
         /// How long it was tried.
         waited: Duration,
     },

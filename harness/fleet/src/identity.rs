@@ -6,7 +6,6 @@ use std::time::Duration;
 use sanlab_plan::NicModel;
 use sanlab_vm::JOURNAL_PATH;
 
-use crate::saved;
 use crate::spec::{FleetSpec, NodeSpec};
 
 /// The script that brings `eth0` up unless it is, without IPv6: nobody has such an address here, and it would ask everybody
@@ -100,7 +99,7 @@ pub(crate) fn clock_script(now: Duration) -> String {
 
 /// The same in every run, so that what is made from it is.
 fn machine_id(me: &NodeSpec) -> String {
-    let mac = saved::hex(&me.mac().0);
+    let mac = hex::encode(me.mac().0);
     format!("73616e6c6162{mac:0>20}")
 }
 

@@ -51,7 +51,6 @@ mod run_dir;
 mod saved;
 mod spec;
 mod template;
-mod waiting;
 mod workshop;
 
 pub use birth::{Birth, SavedFleet, SavedNode};

@@ -1,12 +1,13 @@
 //! Processes that a dead run left behind.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use procfs::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getuid, pidfd_open, pidfd_send_signal};
 
@@ -18,23 +19,18 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Kills every process of this user with `run` in its command line, and waits for their ends; their ids.
 pub(crate) fn kill(run: &Path) -> Result<Vec<u32>, FleetError> {
     let mut ending: BTreeMap<u32, OwnedFd> = BTreeMap::new();
-    for entry in fs_err::read_dir("/proc")? {
-        let Some(pid) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let Some(raw) = Pid::from_raw(pid).filter(|raw| *raw != getpid()) else {
+    for process in procfs::process::all_processes().map_err(std::io::Error::other)? {
+        // One may have ended since it was listed.
+        let Ok(process) = process else { continue };
+        let Some(raw) = Pid::from_raw(process.pid).filter(|raw| *raw != getpid()) else {
             continue;
         };
         // The pidfd first: what is read about the id afterwards is about this process, or it has ended.
         if let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty())
-            && belongs_to(raw, run)
+            && belongs_to(process.pid, run)
             && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
         {
-            ending.insert(pid.unsigned_abs(), pidfd);
+            ending.insert(process.pid.unsigned_abs(), pidfd);
         }
     }
     let killed = ending.keys().copied().collect();
@@ -67,12 +63,17 @@ pub(crate) fn kill(run: &Path) -> Result<Vec<u32>, FleetError> {
 }
 
 /// Whether an argument of the process is the folder or lies in it, also inside of a list (`path=RUN/x,server=off`).
-fn belongs_to(pid: Pid, run: &Path) -> bool {
-    let proc = Path::new("/proc").join(pid.as_raw_nonzero().to_string());
-    let ours = fs_err::metadata(&proc).is_ok_and(|found| found.uid() == getuid().as_raw());
+fn belongs_to(pid: i32, run: &Path) -> bool {
+    let Ok(process) = Process::new(pid) else {
+        return false;
+    };
+    let ours = process.uid().is_ok_and(|uid| uid == getuid().as_raw());
     // One that ends in between has an empty command line.
-    let command = fs_err::read(proc.join("cmdline")).unwrap_or_default();
-    ours && names(&command, run.as_os_str().as_bytes())
+    let mut command = Vec::new();
+    let read = process
+        .open_relative("cmdline")
+        .is_ok_and(|mut file| file.read_to_end(&mut command).is_ok());
+    ours && read && names(&command, run.as_os_str().as_bytes())
 }
 
 fn names(command: &[u8], run: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! The folder of all runs of this user: what makes a dead run's remains findable, whoever killed it.
 //!
-//! Every run has a folder there with a `flock`ed file in it. The kernel gives the lock up when the run's process ends, in
+//! Every run has a folder there with a locked file in it. The kernel gives the lock up when the run's process ends, in
 //! whatever way; whoever opens the registry next ends what the dead run left. The registry's own lock is held while
 //! a run's folder is made, and while dead ones are looked for, so that a folder is never seen before it is locked.
 
@@ -9,14 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fs_err::{File, OpenOptions};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use sanlab_lock::{FileLock, LockError, holder, is_locked};
 
 use crate::FleetError;
 use crate::orphans;
 use crate::run_dir::RunDir;
-use crate::waiting::wait_until;
 
 /// Held for milliseconds, or by a sweep that ends processes.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
@@ -113,58 +110,41 @@ impl Registry {
 
     /// Waits for the registry's lock.
     pub(crate) fn lock(&self) -> Result<Locked, FleetError> {
-        wait_until(LOCK_DEADLINE, Duration::from_millis(5), || {
-            self.try_lock().transpose()
-        })
-        .unwrap_or_else(|| Err(self.locked_by(LOCK_DEADLINE)))
+        match FileLock::take(&self.base.join(LOCK), LOCK_DEADLINE, |_| ()) {
+            Ok(lock) => Ok(self.locked(lock)),
+            Err(LockError::Io(error)) => Err(error.into()),
+            Err(LockError::Held(_)) => Err(self.locked_by(LOCK_DEADLINE)),
+        }
     }
 
     /// Takes the registry's lock when nobody holds it.
     pub(crate) fn try_lock(&self) -> Result<Option<Locked>, FleetError> {
-        let path = self.base.join(LOCK);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)?;
-        if try_lock(&file)?.is_none() {
-            return Ok(None);
-        }
-        file.set_len(0)?;
-        rustix::io::pwrite(&file, std::process::id().to_string().as_bytes(), 0)
-            .map_err(std::io::Error::from)?;
-        Ok(Some(Locked {
+        let lock = FileLock::try_take(&self.base.join(LOCK))?;
+        Ok(lock.map(|lock| self.locked(lock)))
+    }
+
+    fn locked(&self, lock: FileLock) -> Locked {
+        Locked {
             base: self.base.clone(),
-            _file: file,
-        }))
+            _lock: lock,
+        }
     }
 
     /// The error for a lock that was not to be had.
     pub(crate) fn locked_by(&self, waited: Duration) -> FleetError {
         let path = self.base.join(LOCK);
-        let holder = fs_err::read_to_string(&path).unwrap_or_default();
         FleetError::Locked {
+            holder: holder(&path),
             path,
-            holder,
             waited,
         }
-    }
-}
-
-/// Takes a file's lock when nobody holds it; it lives as long as the open file.
-pub(crate) fn try_lock(file: &File) -> Result<Option<()>, FleetError> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(())),
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
-        Err(errno) => Err(std::io::Error::from(errno).into()),
     }
 }
 
 /// The registry while nobody else makes, sweeps or counts runs.
 pub(crate) struct Locked {
     pub(crate) base: PathBuf,
-    _file: File,
+    _lock: FileLock,
 }
 
 impl Locked {
@@ -185,7 +165,7 @@ impl Locked {
     pub(crate) fn living(&self) -> Result<Vec<PathBuf>, FleetError> {
         let mut living = Vec::new();
         for run in self.runs()? {
-            if is_alive(&run)? {
+            if is_locked(&run.join(LOCK))? {
                 living.push(run);
             }
         }
@@ -196,22 +176,14 @@ impl Locked {
     fn sweep(&self) -> Result<Vec<Swept>, FleetError> {
         let mut swept = Vec::new();
         for run in self.runs()? {
-            if !is_alive(&run)? {
+            // One without a lock file was cut off while it was made or removed.
+            if !is_locked(&run.join(LOCK))? {
                 let killed = orphans::kill(&run)?;
                 remove_folder(&run)?;
                 swept.push(Swept { run, killed });
             }
         }
         Ok(swept)
-    }
-}
-
-/// Whether somebody holds the run's lock. A run without a lock file was cut off while it was made or removed.
-fn is_alive(run: &Path) -> Result<bool, FleetError> {
-    match File::open(run.join(LOCK)) {
-        Ok(file) => Ok(try_lock(&file)?.is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use fs_err::{File, OpenOptions};
+use sanlab_lock::FileLock;
 
 use crate::FleetError;
-use crate::registry::{LOCK, Locked, try_lock};
+use crate::registry::{LOCK, Locked};
 
 /// `sun_path` has 108 bytes, the last of which ends the string (unix(7)).
 const SOCKET_PATH: usize = 107;
@@ -16,7 +16,7 @@ const SOCKET_PATH: usize = 107;
 pub struct RunDir {
     // Removed before the lock is given up.
     dir: tempfile::TempDir,
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl RunDir {
@@ -27,12 +27,9 @@ impl RunDir {
             .rand_bytes(6)
             .permissions(PermissionsExt::from_mode(0o700))
             .tempdir_in(&registry.base)?;
-        let lock = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .open(dir.path().join(LOCK))?;
-        // Nobody else can have it: the file is a moment old, and sweepers wait for the registry.
-        try_lock(&lock)?;
+        // Nobody else can have it: the folder is a moment old, and sweepers wait for the registry.
+        let lock = FileLock::try_take(&dir.path().join(LOCK))?
+            .ok_or_else(|| std::io::Error::other("a new folder's lock is taken"))?;
         Ok(Self { dir, _lock: lock })
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn verify_length(path: &Path, bytes: u64) -> Result<(), FleetError> {
 /// Sees that a state is the one that was saved, to the last bit.
 pub(crate) fn verify_state(path: &Path, saved: &SavedState) -> Result<(), FleetError> {
     verify_length(path, saved.bytes)?;
-    let found = hex(&Sha256::digest(fs_err::read(path)?));
+    let found = hex::encode(Sha256::digest(fs_err::read(path)?));
     if found == saved.sha256 {
         Ok(())
     } else {
@@ -58,10 +58,4 @@ pub(crate) fn load_error(node: &str, source: VmError) -> FleetError {
             source: Box::new(source),
         },
     }
-}
-
-/// Two digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
 }

@@ -163,7 +163,7 @@ pub(crate) fn key(
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
-    Ok(saved::hex(&digest.finalize()))
+    Ok(hex::encode(digest.finalize()))
 }
 
 /// The script that a template runs before it is saved.

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err::File;
+use sanlab_lock::{FileLock, LockError, is_locked, lock_shared};
 use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::error::ImageError;
 use crate::held::{BOOT, Held, made, this_boot};
-use crate::name_lock::NameLock;
 use crate::store::{Kind, Store};
 
 /// QEMU opens a file of memory for writing even where it maps it privately.
@@ -34,7 +34,7 @@ pub struct Claim {
     store: Store,
     kind: Kind,
     key: String,
-    lock: Arc<NameLock>,
+    lock: Arc<FileLock>,
 }
 
 /// A folder in which an entry is built. Dropped unpublished, it goes with all that is in it.
@@ -45,7 +45,7 @@ pub struct Workspace {
     key: String,
     // In this order: while the folder is there, the lock that protects it is held.
     folder: TempDir,
-    _lock: Arc<NameLock>,
+    _lock: Arc<FileLock>,
 }
 
 impl Store {
@@ -65,11 +65,11 @@ impl Store {
 
     /// The same without a wait: `None` while somebody else builds the entry.
     pub fn try_claim(&self, kind: Kind, key: &str) -> Result<Option<Claim>, ImageError> {
-        let lock = NameLock::try_take(&self.locks(), &lock_name(kind, key))?;
+        let lock = FileLock::try_take(&self.locks().join(lock_name(kind, key)))?;
         lock.map(|lock| self.claimed(kind, key, lock)).transpose()
     }
 
-    fn claimed(&self, kind: Kind, key: &str, lock: NameLock) -> Result<Claim, ImageError> {
+    fn claimed(&self, kind: Kind, key: &str, lock: FileLock) -> Result<Claim, ImageError> {
         self.sweep(Some(&lock_name(kind, key)))?;
         Ok(Claim {
             store: self.clone(),
@@ -85,8 +85,15 @@ impl Store {
         name: &str,
         patience: Duration,
         on_wait: impl FnOnce(Option<u32>),
-    ) -> Result<NameLock, ImageError> {
-        NameLock::take(&self.locks(), name, patience, on_wait)
+    ) -> Result<FileLock, ImageError> {
+        FileLock::take(&self.locks().join(name), patience, on_wait).map_err(|error| match error {
+            LockError::Io(error) => error.into(),
+            LockError::Held(holder) => ImageError::Waited {
+                name: name.to_owned(),
+                holder,
+                patience,
+            },
+        })
     }
 
     /// Removes what killed builders and removers left, and whatever is left of `own`, whose lock the caller holds.
@@ -94,7 +101,7 @@ impl Store {
         for entry in fs_err::read_dir(self.building())? {
             let path = entry?.path();
             let owner = path.file_stem().unwrap_or_default().to_string_lossy();
-            if own == Some(&*owner) || NameLock::is_free(&self.locks(), &owner)? {
+            if own == Some(&*owner) || !is_locked(&self.locks().join(&*owner))? {
                 remove_tree(&path);
             }
         }
@@ -153,8 +160,7 @@ impl Workspace {
         }
         fs_err::set_permissions(folder, Permissions::from_mode(0o755))?;
         // Locked before it can be seen, so that there is no moment at which it could be removed.
-        let label = File::open(label)?;
-        label.file().lock_shared()?;
+        let label = lock_shared(&label)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let made = made(folder)?;
         let place = self.store.entry(kind, key);
         loop {
@@ -241,6 +247,21 @@ pub(crate) mod tests {
             assert!(other.join().unwrap().is_some());
         });
         assert_eq!(names(&store.locks()), [""; 0]);
+    }
+
+    #[test]
+    fn a_wait_ends_and_the_error_says_who_builds() {
+        let (_folder, store) = store();
+        let _claim = store.claim(Kind::Image, KEY, |_| ()).unwrap();
+        let error = store
+            .lock("image-00ff", Duration::from_millis(50), |_| ())
+            .unwrap_err()
+            .to_string();
+        let us = std::process::id().to_string();
+        insta::assert_snapshot!(error.replace(&us, "4711"), @r"
+        wait for image-00ff in the store: process 4711 still has it after 50ms
+          help: look at what it does, and end it if it does nothing
+        ");
     }
 
     #[test]

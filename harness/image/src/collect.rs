@@ -1,12 +1,12 @@
 //! What the store holds, and how it is kept within its limit.
 
-use std::fs::TryLockError;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs_err::File;
+use sanlab_lock::try_lock;
 use sanlab_plan::ByteSize;
 
 use crate::claim::{MOMENT, remove_tree};
@@ -89,12 +89,12 @@ impl Store {
         for entry in entries {
             let is_due = !entry.whole || collected.real_bytes > max_bytes;
             // Somebody may have taken hold of it a moment ago.
-            let held = File::open(self.entry(entry.kind, &entry.key).join(entry.kind.label())).ok();
-            if entry.held
-                || held
-                    .as_ref()
-                    .is_some_and(|label| label.file().try_lock().is_err())
-            {
+            let label =
+                File::open(self.entry(entry.kind, &entry.key).join(entry.kind.label())).ok();
+            let is_held = label
+                .as_ref()
+                .is_some_and(|label| !try_lock(label).unwrap_or(false));
+            if entry.held || is_held {
                 collected.held_bytes += entry.real_bytes;
             } else if is_due {
                 graves.push(self.bury(entry.kind, &entry.key)?);
@@ -194,11 +194,7 @@ impl Store {
             other => other?,
         };
         entry.used = label.metadata()?.modified()?;
-        entry.held = match label.file().try_lock() {
-            Ok(()) => false,
-            Err(TryLockError::WouldBlock) => true,
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        };
+        entry.held = !try_lock(&label)?;
         let text = fs_err::read(path)?;
         entry.whole = is_whole(&folder, &text);
         entry.about = about(&text).unwrap_or_default();

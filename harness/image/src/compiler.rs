@@ -4,8 +4,10 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use sanlab_plan::quote;
+
 use crate::manifest::{Manifest, Programs};
-use crate::mmdebstrap::{Argv, EPOCH, Isolation, quote};
+use crate::mmdebstrap::{Argv, EPOCH, Isolation};
 
 /// The text of the hook that compiles, without its settings.
 pub(crate) const HOOK: &str = include_str!("compile.sh");

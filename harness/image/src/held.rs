@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fs_err::File;
+use sanlab_lock::{is_at, lock_shared};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::ImageError;
-use crate::name_lock::stands_at;
 use crate::store::{Kind, Store};
 
 /// The boot of the host in which an entry was written that nobody waited to see on the disk.
@@ -40,16 +40,8 @@ impl Held {
     pub(crate) fn take(store: &Store, kind: Kind, key: &str) -> Result<Option<Self>, ImageError> {
         let path = store.entry(kind, key);
         let label = path.join(kind.label());
-        let mut file = loop {
-            let file = match File::open(&label) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                other => other?,
-            };
-            file.file().lock_shared()?;
-            // Not if it was removed between the two lines above; another may have been made in its place.
-            if stands_at(&file, &label)? {
-                break file;
-            }
+        let Some(mut file) = lock_shared(&label)? else {
+            return Ok(None);
         };
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
@@ -141,7 +133,7 @@ impl Held {
     /// open live on.
     pub fn discard(self) -> Result<(), ImageError> {
         let label = self.path.join(self.kind.label());
-        let is_same = || stands_at(&self.label.file, &label);
+        let is_same = || is_at(&self.label.file, &label);
         self.store.remove_if(self.kind, &self.key, is_same)?;
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! The digest under which an image is stored: it covers everything that goes in, so it never has to be checked again.
 
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -53,11 +52,7 @@ impl Fields {
     }
 
     fn hex(self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0.finalize() {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        hex::encode(self.0.finalize())
     }
 }
 

@@ -36,7 +36,6 @@ mod key;
 mod lock;
 mod manifest;
 mod mmdebstrap;
-mod name_lock;
 mod own_kernel;
 mod programs;
 mod progress;

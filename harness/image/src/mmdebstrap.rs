@@ -171,8 +171,3 @@ pub(crate) fn run(
         )),
     }
 }
-
-/// As one word for a shell and for mmdebstrap's own hooks, which split as a shell does.
-pub(crate) fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}

@@ -82,12 +82,7 @@ fn key(image: &str, kernel: &[u8]) -> String {
     digest.update(image);
     digest.update("\n");
     digest.update(Sha256::digest(kernel));
-    let digits: Vec<String> = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    digits.concat()
+    hex::encode(digest.finalize())
 }
 
 fn fits(kernel: &[u8], arch: Arch) -> Result<(), String> {

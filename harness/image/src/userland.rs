@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use sanlab_plan::Arch;
+use sanlab_plan::{Arch, quote};
 
 use crate::manifest::{KernelSource, Manifest};
-use crate::mmdebstrap::{Argv, EPOCH, Isolation, quote};
+use crate::mmdebstrap::{Argv, EPOCH, Isolation};
 use crate::programs::archive;
 
 /// The whole command line. Results are left in `out`, which exists; `programs` is the store's entry of what was compiled.

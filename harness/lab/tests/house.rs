@@ -9,16 +9,23 @@ use fs_err as fs;
 use sanlab_plan::{Arch, Plan, Tier};
 
 /// Which crates each crate may use, itself left out: the pipeline, with `record` beside it.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("sanlab-lock", &[]),
     ("sanlab-plan", &[]),
     ("sanlab-record", &[]),
     // What QEMU loads into itself.
     ("sanlab-counter", &[]),
     ("sanlab-vm", &["sanlab-plan", "sanlab-counter"]),
-    ("sanlab-image", &["sanlab-plan"]),
+    ("sanlab-image", &["sanlab-lock", "sanlab-plan"]),
     (
         "sanlab-fleet",
-        &["sanlab-plan", "sanlab-record", "sanlab-image", "sanlab-vm"],
+        &[
+            "sanlab-lock",
+            "sanlab-plan",
+            "sanlab-record",
+            "sanlab-image",
+            "sanlab-vm",
+        ],
     ),
     ("sanlab-stack", &["sanlab-plan"]),
     (
@@ -48,9 +55,6 @@ const ARROWS: [(&str, &[&str]); 14] = [
     // Test support.
     ("fake-qemu", &[]),
     ("guest-trials", &["sanlab-plan"]),
-    // Programs that run inside guests: nothing of ours goes in.
-    ("gnbd", &[]),
-    ("sanlab-witness", &[]),
 ];
 
 const LONGEST_FILE: usize = 600;

@@ -37,6 +37,7 @@ mod read;
 mod roster;
 mod schema;
 mod setting;
+mod shell;
 mod sources;
 mod steps;
 mod suggest;
@@ -66,4 +67,5 @@ pub use plan::{
 };
 pub use schema::schema;
 pub use setting::{Setting, SettingError};
+pub use shell::quote;
 pub use units::{ByteSize, UnitError, parse_duration};

@@ -1,35 +1,23 @@
 //! What this host is, for the record: figures depend on it.
 
+use procfs::{CpuInfo, Current as _, Meminfo};
 use sanlab_record::HostUse;
 
 /// Reads it off the kernel; what cannot be read is said to be unknown.
 pub fn host() -> HostUse {
-    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    let cpu = CpuInfo::current().ok();
+    let kernel = fs_err::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     HostUse {
-        cpu: cpu(&read("/proc/cpuinfo")),
+        cpu: known(
+            cpu.as_ref()
+                .and_then(|cpu| cpu.model_name(0))
+                .unwrap_or_default(),
+        ),
         cpus: std::thread::available_parallelism()
             .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
-        memory_mib: memory_mib(&read("/proc/meminfo")),
-        kernel: known(read("/proc/sys/kernel/osrelease").trim()),
+        memory_mib: Meminfo::current().map_or(0, |memory| memory.mem_total >> 20),
+        kernel: known(kernel.trim()),
     }
-}
-
-/// The first processor's model in /proc/cpuinfo.
-fn cpu(cpuinfo: &str) -> String {
-    let model = cpuinfo.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        (name.trim() == "model name").then(|| value.trim())
-    });
-    known(model.unwrap_or_default())
-}
-
-/// `MemTotal` of /proc/meminfo.
-fn memory_mib(meminfo: &str) -> u64 {
-    let total = meminfo.lines().find_map(|line| {
-        let words = line.strip_prefix("MemTotal:")?;
-        words.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    total.unwrap_or_default() / 1024
 }
 
 fn known(word: &str) -> String {
@@ -43,15 +31,6 @@ fn known(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_kernel_says_is_read() {
-        let cpuinfo = "processor\t: 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 2.50GHz\nprocessor\t: 1\nmodel name\t: Other\n";
-        assert_eq!(cpu(cpuinfo), "Some CPU @ 2.50GHz");
-        assert_eq!(cpu("processor : 0\n"), "unknown");
-        let meminfo = "MemTotal:       24576000 kB\nMemFree: 5 kB\n";
-        assert_eq!(memory_mib(meminfo), 24_000);
-    }
 
     #[test]
     fn this_host_is_known() {

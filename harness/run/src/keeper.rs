@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::Failure;
 use crate::checkpoint::{Checkpoint, Story};
-use crate::digest::hex;
 use crate::failure::Cause;
 use crate::site::{Beginning, Provenance};
 
@@ -83,7 +82,7 @@ impl Keeper {
                 .chain_update([0])
                 .chain_update(&checkpoint.text)
                 .finalize();
-            hex(&digest)
+            hex::encode(digest)
         };
         Self {
             store,

@@ -16,7 +16,6 @@ mod chance;
 mod checkpoint;
 mod collect;
 mod dd_report;
-mod digest;
 mod drive;
 mod execute;
 mod executor;

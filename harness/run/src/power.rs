@@ -9,13 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::{CrashKind, Layer, NodeName, Plan};
+use sanlab_plan::{CrashKind, Layer, NodeName, Plan, quote};
 use sanlab_record::EventKind;
 
 use crate::Failure;
 use crate::scene::{Cause, Scene};
 use crate::site::Notice;
-use crate::tasks::quote;
 
 /// What stands before the node's name.
 const REQUEST: &str = "sanlab power off ";

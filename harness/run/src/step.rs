@@ -31,7 +31,7 @@ use crate::failure::{Cause, PhaseFailure};
 use crate::journal::Scope;
 use crate::meter::{Meter, Round};
 use crate::scene::Scene;
-use crate::site::Ended;
+use crate::site::{Ended, Pending};
 
 /// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
 /// takes to find out that a guest's agent is dead.
@@ -222,9 +222,11 @@ impl Doing<'_> {
     /// Ends the wait for `work` shortly after the step's deadline.
     async fn within<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
+        work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
         let deadline = self.step.deadline;
+        // Boxed, so that the compiler need not lay all kinds of steps out as one future.
+        let work: Pending<'_, Result<T, Failure>> = Box::pin(work);
         tokio::time::timeout(self.left() + GRACE, work)
             .await
             .unwrap_or_else(|_| {

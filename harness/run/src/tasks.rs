@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
+use sanlab_plan::quote;
 use sanlab_stack::{GuestFile, Probe, Stage, Task, Work};
 use tokio::time::Instant;
 
@@ -92,11 +93,6 @@ fn script_of(task: &Task) -> String {
         let _ = writeln!(script, "chmod {mode:o} {path}");
     }
     script + &task.script
-}
-
-/// A word that a shell takes as it is.
-pub(crate) fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

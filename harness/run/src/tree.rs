@@ -38,7 +38,7 @@ pub(crate) type Tree = BTreeMap<String, Entry>;
 /// Linux' 128 KiB: 64 MiB on an i386 guest cost all guests together 6.9 s, now 1.6 s; hashing them costs 2.3 s.
 /// busybox' sha256sum is no faster than that of coreutils.
 pub(crate) fn listing(root: &str) -> String {
-    let root = crate::tasks::quote(root);
+    let root = sanlab_plan::quote(root);
     format!(
         r"sync
 echo 1 >/proc/sys/vm/drop_caches

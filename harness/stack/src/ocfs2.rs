@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{LayerKind, NodeName, Ocfs2, Plan, Storey};
+use sanlab_plan::{LayerKind, NodeName, Ocfs2, Plan, Storey, quote};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, Hot, Layer, Probe, Stage};
-use crate::script::{quote, script};
+use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
 use crate::volume::Volume;

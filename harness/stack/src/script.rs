@@ -10,16 +10,3 @@ run() { "$@" || fail "exit code $?: $*"; }
 pub(crate) fn script(body: &str) -> String {
     format!("{PRELUDE}{body}")
 }
-
-/// A word that the shell takes as it is.
-pub(crate) fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn quotes_what_a_shell_would_read() {
-        assert_eq!(super::quote("a$b 'c'"), r"'a$b '\''c'\'''");
-    }
-}

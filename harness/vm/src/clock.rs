@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use procfs::{CpuInfo, Current as _};
 use tokio::sync::OnceCell;
 
 use crate::spec::Accelerator;
@@ -57,9 +58,7 @@ impl GuestClock {
 
 /// The rate of the host's counter; `None` if it has none that is constant.
 async fn host_mhz() -> Option<u32> {
-    let processor = fs_err::read_to_string("/proc/cpuinfo").ok()?;
-    let flags = processor.lines().find(|line| line.starts_with("flags"))?;
-    if !flags.split_whitespace().any(|flag| flag == "constant_tsc") {
+    if !CpuInfo::current().ok()?.flags(0)?.contains(&"constant_tsc") {
         return None;
     }
     let (began, first) = look()?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use fs_err as fs;
+use procfs::process::Process;
 
-use crate::usage::Stat;
+use crate::usage::{cpu_seconds, process};
 
 /// What a machine has cost since its QEMU was started. It never falls: subtract two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -26,7 +26,7 @@ pub(crate) struct CpuMeter(Mutex<Threads>);
 #[derive(Debug, Default)]
 struct Threads {
     /// Nanoseconds of those that lived at the last look.
-    living: BTreeMap<String, u64>,
+    living: BTreeMap<i32, u64>,
     /// Nanoseconds of those that have ended.
     ended: u64,
     /// What was told last, in seconds.
@@ -36,16 +36,18 @@ struct Threads {
 impl CpuMeter {
     /// Seconds up to now; of a process that has been reaped, up to the last look.
     pub(crate) fn seconds(&self, pid: u32) -> f64 {
-        let coarse = Stat::of(pid).map_or(0.0, |stat| stat.cpu_seconds);
+        let process = process(pid);
+        let stat = process.as_ref().and_then(|process| process.stat().ok());
+        let coarse = stat.map_or(0.0, |stat| cpu_seconds(&stat));
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.look(seen(pid));
+        threads.look(process.as_ref().map(seen).unwrap_or_default());
         threads.told = threads.told.max(threads.sum()).max(coarse);
         threads.told
     }
 }
 
 impl Threads {
-    fn look(&mut self, now: BTreeMap<String, u64>) {
+    fn look(&mut self, now: BTreeMap<i32, u64>) {
         for (thread, before) in &self.living {
             // A thread that has less than before is another that was given the number.
             if now.get(thread).is_none_or(|now| now < before) {
@@ -61,39 +63,29 @@ impl Threads {
 }
 
 /// Nanoseconds by thread; nothing of a process that is gone, or where the host's kernel does not count them.
-fn seen(pid: u32) -> BTreeMap<String, u64> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return BTreeMap::new();
-    };
-    let threads = threads.flatten().filter_map(|thread| {
-        // It may end between the two.
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        let used = text.split_whitespace().next()?.parse().ok()?;
-        Some((thread.file_name().into_string().ok()?, used))
-    });
-    threads.collect()
+fn seen(process: &Process) -> BTreeMap<i32, u64> {
+    let threads = process.tasks().into_iter().flatten().flatten();
+    // One may end before it is asked.
+    let used = threads.filter_map(|thread| Some((thread.tid, thread.schedstat().ok()?)));
+    used.map(|(thread, used)| (thread, used.sum_exec_runtime))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn threads(list: &[(&str, u64)]) -> BTreeMap<String, u64> {
-        let owned = list.iter().map(|(name, used)| ((*name).to_owned(), *used));
-        owned.collect()
-    }
-
     #[test]
     fn threads_that_have_ended_still_count() {
         let mut meter = Threads::default();
         let mut sums = Vec::new();
         for now in [
-            threads(&[("1", 10), ("2", 5)]),
-            threads(&[("1", 12)]),
-            threads(&[("1", 12), ("2", 1)]),
+            BTreeMap::from([(1, 10), (2, 5)]),
+            BTreeMap::from([(1, 12)]),
+            BTreeMap::from([(1, 12), (2, 1)]),
             // Another thread 1 with the number of the first.
-            threads(&[("1", 3), ("2", 2)]),
-            threads(&[]),
+            BTreeMap::from([(1, 3), (2, 2)]),
+            BTreeMap::new(),
         ] {
             meter.look(now);
             sums.push(format!("{:.0}", meter.sum() * 1e9));
@@ -114,7 +106,7 @@ mod tests {
         }
         let after = meter.seconds(pid);
         assert!(after > before, "{before} {after} after {spun} turns");
-        let coarse = Stat::of(pid).expect("it runs").cpu_seconds;
+        let coarse = cpu_seconds(&process(pid).expect("it runs").stat().expect("it runs"));
         // Two roundings down to a tick, and other tests' threads that run meanwhile.
         assert!((after - coarse).abs() < 0.5, "{after} {coarse}");
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use procfs::{CpuInfo, Current as _};
+
 use crate::argv::{Way, command_line};
 use crate::clock::GuestClock;
 use crate::spec::{Accelerator, Access, MacAddress, MachineSpec, Ram};
@@ -14,9 +16,8 @@ pub async fn fingerprint(spec: &MachineSpec) -> String {
     let mut text = blanked(spec, clock);
     if spec.accelerator == Accelerator::Kvm {
         // Without /proc no processor is like another.
-        let processors = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
         text.push('\n');
-        text.push_str(&processor(&processors));
+        text.push_str(&CpuInfo::current().map_or_else(|_| String::new(), |info| processor(&info)));
     }
     text
 }
@@ -53,7 +54,7 @@ fn blanked(spec: &MachineSpec, clock: GuestClock) -> String {
 }
 
 /// What /proc/cpuinfo tells of the first processor, but for what changes from moment to moment.
-fn processor(cpuinfo: &str) -> String {
+fn processor(cpuinfo: &CpuInfo) -> String {
     const TOLD: [&str; 7] = [
         "vendor_id",
         "cpu family",
@@ -63,16 +64,17 @@ fn processor(cpuinfo: &str) -> String {
         "microcode",
         "flags",
     ];
-    let first = cpuinfo.split("\n\n").next().unwrap_or_default();
-    let told = first.lines().filter(|line| {
-        line.split_once(':')
-            .is_some_and(|(name, _)| TOLD.contains(&name.trim()))
+    let told = TOLD.iter().filter_map(|name| {
+        let value = cpuinfo.get_field(0, name)?;
+        Some(format!("{name}: {value}"))
     });
     told.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromRead as _;
+
     use super::*;
     use crate::spec::{Arch, Drive, Nic, NicModel};
 
@@ -162,7 +164,10 @@ mod tests {
     fn a_processor_is_told_without_its_pulse() {
         let cpuinfo = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel\t\t: 79\ncpu MHz\t\t: 2596.998\n\
             flags\t\t: fpu vme\nbogomips\t: 5193.99\n\nprocessor\t: 1\nflags\t\t: fpu\n";
-        let told = "vendor_id\t: GenuineIntel\nmodel\t\t: 79\nflags\t\t: fpu vme";
-        assert_eq!(processor(cpuinfo), told);
+        let cpuinfo = CpuInfo::from_read(cpuinfo.as_bytes()).expect("it is one");
+        assert_eq!(
+            processor(&cpuinfo),
+            "vendor_id: GenuineIntel\nmodel: 79\nflags: fpu vme"
+        );
     }
 }

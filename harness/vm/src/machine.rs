@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qapi::qmp as schema;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -320,7 +319,7 @@ impl Machine {
         };
         if !exited(Duration::ZERO).await {
             // Whether it answers is of no matter; that it ends is.
-            let _ = timeout(grace, self.running.qmp.run(&schema::quit {})).await;
+            let _ = timeout(grace, self.running.qmp.call("quit", &json!({}))).await;
             for (signal, patience) in [
                 (None, grace),
                 (Some(Signal::TERM), grace),

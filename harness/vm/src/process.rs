@@ -22,7 +22,6 @@ use tokio::time::{Instant, interval};
 
 use crate::command::Status;
 use crate::error::VmError;
-use crate::usage;
 
 /// The janitor: leader of the group, deaf to what a terminal sends, asleep until its standard input says something.
 /// "done" is an orderly end; end of file means that the harness is no more. It must outlive its own group's killing,
@@ -142,17 +141,16 @@ impl ProcessGroup {
 
     /// Living members but for the janitor, with their names.
     fn members(&self) -> Vec<(Pid, String)> {
-        let Ok(entries) = fs_err::read_dir("/proc") else {
-            return Vec::new();
-        };
-        let pids = entries
+        let processes = procfs::process::all_processes();
+        processes
+            .into_iter()
             .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter_map(Pid::from_raw)
-            .filter(|pid| *pid != self.leader)
-            .filter_map(|pid| {
-                let stat = usage::Stat::of(pid.as_raw_nonzero().get().unsigned_abs())?;
-                (stat.group == self.pgid() && !stat.zombie).then_some((pid, stat.name))
+            .flatten()
+            .filter_map(|process| {
+                let pid = Pid::from_raw(process.pid).filter(|pid| *pid != self.leader)?;
+                let stat = process.stat().ok()?;
+                let lives = !matches!(stat.state, 'Z' | 'X');
+                (lives && stat.pgrp.unsigned_abs() == self.pgid()).then_some((pid, stat.comm))
             })
             .collect()
     }

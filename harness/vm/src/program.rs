@@ -85,9 +85,7 @@ pub async fn qemu_digest(program: &Path) -> Result<String, VmError> {
                     length => digest.update(&bytes[..length]),
                 }
             }
-            let digits = digest.finalize();
-            let digits: Vec<String> = digits.iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok(digits.concat())
+            Ok(hex::encode(digest.finalize()))
         });
         digest
             .await

@@ -1,7 +1,7 @@
 //! QEMU's own channel.
 
-use qapi::{Command, qmp};
-use serde_json::Value;
+use qapi::Command;
+use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
@@ -47,16 +47,10 @@ impl Qmp {
             .wait_for(|greeted| *greeted)
             .await
             .map_err(|_| WireError::Closed)?;
-        self.run(&qmp::qmp_capabilities { enable: None }).await?;
-        Ok(())
+        self.call("qmp_capabilities", &json!({})).await.map(drop)
     }
 
-    /// Runs a command known by its type.
-    pub(crate) async fn run<C: Command>(&self, command: &C) -> Result<C::Ok, WireError> {
-        typed::<C>(&self.wire, command).await
-    }
-
-    /// Runs a command known by its name.
+    /// Runs a command.
     pub(crate) async fn call(&self, name: &str, arguments: &Value) -> Result<Value, WireError> {
         self.wire.call(name, arguments).await
     }
@@ -67,7 +61,7 @@ impl Qmp {
     }
 }
 
-/// A request and its reply through the types of QEMU's own schema.
+/// A request and its reply through the types of the agent's own schema.
 pub(crate) async fn typed<C: Command>(wire: &Wire, command: &C) -> Result<C::Ok, WireError> {
     let garbled = |error: serde_json::Error| WireError::Garbled(format!("{}: {error}", C::NAME));
     let arguments = serde_json::to_value(command).map_err(garbled)?;

@@ -279,7 +279,7 @@ impl NewFile {
         }
         // Not before this has the last of it been written.
         self.file.flush().await?;
-        let sha256 = hexadecimal(&digest.finalize());
+        let sha256 = hex::encode(digest.finalize());
         Ok(SavedState { bytes, sha256 })
     }
 }
@@ -307,7 +307,7 @@ async fn intact(state: &Path, saved: &SavedState) -> Result<Vec<u8>, VmError> {
         let reason = format!("it has {length} bytes and not {}", saved.bytes);
         return Err(damaged(reason));
     }
-    let sha256 = hexadecimal(&Sha256::digest(&bytes));
+    let sha256 = hex::encode(Sha256::digest(&bytes));
     if sha256 != saved.sha256 {
         let reason = format!("its SHA-256 is {sha256} and not {}", saved.sha256);
         return Err(damaged(reason));
@@ -331,11 +331,6 @@ async fn check_ram(ram: &Path, memory_mib: u32) -> Result<(), VmError> {
         )));
     }
     Ok(())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-    digits.collect::<Vec<_>>().concat()
 }
 
 fn words(error: impl std::fmt::Display) -> String {

@@ -1,6 +1,6 @@
 //! What a process costs the host, as /proc tells it.
 
-use fs_err as fs;
+use procfs::process::{Process, Stat};
 
 /// What a machine has cost so far.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -18,13 +18,18 @@ pub struct Usage {
 impl Usage {
     /// Of a process; `None` once it has been reaped. Of one that waits to be reaped only the processor time is known.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        let stat = Stat::of(pid)?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let process = process(pid)?;
+        let stat = process.stat().ok()?;
+        let peak_kib = process.status().ok().and_then(|status| status.vmhwm);
+        let rollup = process.smaps_rollup().ok();
+        let pss = rollup.and_then(|rollup| {
+            let map = rollup.memory_map_rollup.0.into_iter().next()?;
+            map.extension.map.get("Pss").copied()
+        });
         Some(Self {
-            host_cpu_seconds: stat.cpu_seconds,
-            peak_rss_bytes: kibibytes(&status, "VmHWM:"),
-            pss_bytes: kibibytes(&rollup, "Pss:"),
+            host_cpu_seconds: cpu_seconds(&stat),
+            peak_rss_bytes: peak_kib.unwrap_or_default() * 1024,
+            pss_bytes: pss.unwrap_or_default(),
             instructions: None,
         })
     }
@@ -40,58 +45,19 @@ impl Usage {
     }
 }
 
-/// The fields of /proc/PID/stat that matter here; proc(5).
-pub(crate) struct Stat {
-    pub(crate) name: String,
-    pub(crate) zombie: bool,
-    pub(crate) group: u32,
-    pub(crate) cpu_seconds: f64,
+/// Processor time of all threads of a process, those that have ended too, user and system.
+pub(crate) fn cpu_seconds(stat: &Stat) -> f64 {
+    (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64
 }
 
-impl Stat {
-    pub(crate) fn of(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    fn parse(stat: &str) -> Option<Self> {
-        // The name stands in parentheses and may contain both blanks and parentheses.
-        let (head, rest) = stat.rsplit_once(')')?;
-        let name = head.split_once('(')?.1.to_owned();
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(Self {
-            name,
-            zombie: matches!(*fields.first()?, "Z" | "X"),
-            group: fields.get(2)?.parse().ok()?,
-            cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
-        })
-    }
-}
-
-/// The bytes of a `Name:   123 kB` line.
-fn kibibytes(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    number.unwrap_or(0) * 1024
+/// `None` once it has been reaped.
+pub(crate) fn process(pid: u32) -> Option<Process> {
+    Process::new(pid.try_into().ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_with_blanks_and_parentheses_is_parsed() {
-        let stat = Stat::parse("77 (a) (b c) Z 1 42 42 0 -1 0 1 2 3 4 300 200 0 0 20 0 1 0 9 0 0")
-            .expect("parses");
-        assert_eq!(
-            (stat.name.as_str(), stat.zombie, stat.group),
-            ("a) (b c", true, 42)
-        );
-        assert!(
-            (stat.cpu_seconds * rustix::param::clock_ticks_per_second() as f64 - 500.0).abs()
-                < 1e-6
-        );
-    }
 
     #[test]
     fn this_process_has_memory() {

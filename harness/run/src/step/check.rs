@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::Doing;
 use crate::Failure;
-use crate::digest::hex;
 use crate::failure::Cause;
 use crate::scene::{Acknowledged, Content};
 use crate::tree::{self, Entry, Tree};
@@ -111,7 +110,7 @@ fn sha256_of_zeros(bytes: u64) -> String {
         hasher.update(&zeros[..now]);
         left -= now as u64;
     }
-    hex(&hasher.finalize())
+    hex::encode(hasher.finalize())
 }
 
 /// Every node's own kernel log; the consoles are looked at when the run ends.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::{Dd, NodeName, Source};
+use sanlab_plan::{Dd, NodeName, Source, quote};
 use sanlab_record::{Sample, Work};
 use tokio::time::{Instant, timeout};
 
@@ -18,7 +18,6 @@ use crate::dd_report::{self, DdReport};
 use crate::meter::Meter;
 use crate::scene::{Acknowledged, Content};
 use crate::site::Ended;
-use crate::tasks::quote;
 
 /// Release and report take up to this much of the host's time on a busy host, seconds. A greater difference, or a
 /// fifth of a long dd, tells of a guest whose clock loses time, and of a figure that is not to be trusted.

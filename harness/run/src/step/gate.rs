@@ -7,9 +7,10 @@ use sanlab_fleet::JOURNAL_PATH;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
+use sanlab_plan::quote;
+
 use crate::meter::Meter;
 use crate::site::Line;
-use crate::tasks::quote;
 
 /// A script that leaves `command` behind in `folder`, which is new then, waiting at the fifo `go`. `before` is done first.
 pub(super) fn waiting(folder: &str, before: &str, command: &str) -> String {

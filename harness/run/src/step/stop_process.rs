@@ -1,10 +1,9 @@
 //! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
 
-use sanlab_plan::{Signal, StopProcess};
+use sanlab_plan::{Signal, StopProcess, quote};
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
-use crate::tasks::quote;
 use crate::{Failure, tasks};
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {

@@ -68,7 +68,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
         proof::prove(doing, throughput, &workers, last).await?;
     }
     let tidy = workers.iter().map(|worker| async move {
-        let script = format!("rm -rf {}\n", crate::tasks::quote(&worker.folder));
+        let script = format!("rm -rf {}\n", sanlab_plan::quote(&worker.folder));
         done(doing, worker, "tidy up", &script).await
     });
     try_join_all(tidy).await?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
-use sanlab_plan::{BlockMap, NodeName, Verify};
+use sanlab_plan::{BlockMap, NodeName, Verify, quote};
 use sanlab_record::{Found, LostBlocks};
 
 use super::Doing;
@@ -14,7 +14,6 @@ use crate::Failure;
 use crate::extents::{self, Piece};
 use crate::failure::Cause;
 use crate::ledger::{Bad, Ledger};
-use crate::tasks::quote;
 
 /// Pieces in one list: a script must stay below the 128 KiB that Linux takes as one argument.
 const PIECES: usize = 1500;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::JOURNAL_PATH;
-use sanlab_plan::{NodeName, Write};
+use sanlab_plan::{NodeName, Write, quote};
 use sanlab_record::{Sample, Work};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
 use tokio::time::timeout;
@@ -17,7 +17,6 @@ use crate::ledger::{Course, Ending, Ledger};
 use crate::meter::Meter;
 use crate::scene::Cause as AbsenceCause;
 use crate::site::{Ended, Line};
-use crate::tasks::quote;
 
 /// From the writer's end to its last line: both come over channels of their own.
 const LAST_LINE: Duration = Duration::from_secs(10);

@@ -1,10 +1,9 @@
 //! Rounds of dd: what is written are random bytes, made in the guest's memory beforehand.
 
-use sanlab_plan::{Sync, Target, Throughput};
+use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::{Report, Worker};
 use crate::dd_report;
-use crate::tasks::quote;
 
 /// Each round writes what the round before it wrote, moved by so many bytes: every block is another one then, and one
 /// that was not written is found.

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use sanlab_plan::{Sync, Target, Throughput};
+use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::Worker;
 use crate::step::gate;
-use crate::tasks::quote;
 
 /// What a shell's exit code is when it does not find a program.
 pub(super) const MISSING: i32 = 127;
