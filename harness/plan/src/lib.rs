@@ -52,20 +52,18 @@ mod writes;
 
 pub use base::BASE_FOLDER;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
+pub use layers::*;
 pub use lower::{parse, parse_with};
 pub use names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
     StepLabel, VolumeName,
 };
 pub use plan::{
-    AccessPattern, Action, AddNode, Arch, Awaited, BlockMap, Check, Crash, CrashKind, DISK, Dd,
-    Device, Dip, Drbd, Export, FirstSync, Gnbd, Grouping, Joins, Layer, LayerKind, Leg, Linear, Md,
-    Membership, Mount, Multipath, MultipathMap, Nbd, NbdServer, Network, NicModel, NoPath, Node,
-    O2cb, Ocfs2, Plan, Primaries, RaidLevel, Restart, Run, Selector, Signal, Source, Start, Step,
-    StopProcess, Storey, Striped, Sync, Target, Throughput, Tier, Tool, Transport, Unmount, Verify,
-    Wait, WaitFor, Write, node_address,
+    Arch, BlockMap, DISK, Device, Joins, Leg, Network, NicModel, Node, Plan, Step, Storey, Tier,
+    node_address,
 };
 pub use schema::schema;
 pub use setting::{Setting, SettingError};
 pub use shell::quote;
+pub use steps::*;
 pub use units::{ByteSize, UnitError, parse_duration};

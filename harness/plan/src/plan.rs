@@ -8,17 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::device::{BlockMap, DISK, Device, Leg};
-pub use crate::layers::{
-    Drbd, Export, FirstSync, Gnbd, Grouping, Layer, LayerKind, Linear, Md, Membership, Multipath,
-    MultipathMap, Nbd, NbdServer, NoPath, O2cb, Ocfs2, Primaries, RaidLevel, Selector, Striped,
-    Transport,
-};
+pub(crate) use crate::layers::*;
 use crate::names::{CheckpointName, ImageName, NodeName, StepLabel};
-pub use crate::steps::{
-    AccessPattern, Action, AddNode, Awaited, Check, Crash, CrashKind, Dd, Dip, Mount, Restart, Run,
-    Signal, Source, Start, StopProcess, Sync, Target, Throughput, Tool, Unmount, Verify, Wait,
-    WaitFor, Write,
-};
+pub(crate) use crate::steps::*;
 use crate::units::ByteSize;
 use crate::word::words;
 

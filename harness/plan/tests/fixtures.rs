@@ -50,6 +50,21 @@ fn parsed(source: &Path, text: &str) -> Plan {
     parse(source, text).unwrap_or_else(|mistakes: Diagnostics| panic!("{}", mistakes.render(false)))
 }
 
+/// Lists of all layers and of all actions cut short: a new one changes no file here.
+fn without_catalogs(text: &str) -> String {
+    let short = |line: &str| {
+        let lists = ["the layers are `", "the actions are `", "add one of `"];
+        let mut ends = lists
+            .iter()
+            .filter_map(|list| Some(line.find(list)? + list.len()));
+        match ends.next() {
+            Some(end) => format!("{}...`\n", &line[..end]),
+            None => format!("{line}\n"),
+        }
+    };
+    text.lines().map(short).collect()
+}
+
 #[test]
 fn rejected_files_say_everything_that_is_wrong() {
     for (source, text) in files("fixtures/rejected") {
@@ -63,7 +78,7 @@ fn rejected_files_say_everything_that_is_wrong() {
             assert!(complete, "{}: {mistake:?}", source.display());
         }
         beside(&source, |name| {
-            insta::assert_snapshot!(name, mistakes.render(false));
+            insta::assert_snapshot!(name, without_catalogs(&mistakes.render(false)));
         });
     }
 }

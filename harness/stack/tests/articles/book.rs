@@ -31,7 +31,8 @@ impl Book {
                     let mut line = format!("in {:?}: ", task.deadline);
                     for file in &task.files {
                         let title = format!("{} {:o}", file.path, file.mode);
-                        line += &format!("[{}] ", self.name(work.kind, &title, &file.text));
+                        let name = self.name(work.kind, &title, &file.text);
+                        let _ = write!(line, "[{name}] ");
                     }
                     line += &self.name(work.kind, &task.title, &task.script);
                     tasks.add(line, task.node.as_str());
