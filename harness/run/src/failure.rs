@@ -433,7 +433,7 @@ mod tests {
             node: node.to_owned(),
             command: "true".to_owned(),
             status,
-            cause: cause.map(str::to_owned),
+            cause: cause.map(Into::into),
             full: None,
             stderr_tail: String::new(),
         })

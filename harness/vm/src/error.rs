@@ -54,9 +54,9 @@ pub enum ExecError {
         /// How QEMU ended.
         status: Status,
         /// Why it ended, in QEMU's own word, such as `guest-reset`.
-        cause: Option<String>,
+        cause: Option<Box<str>>,
         /// It was killed by SIGBUS because the file system of this file or folder has no space left.
-        full: Option<PathBuf>,
+        full: Option<Box<Path>>,
         /// The end of what QEMU wrote to its standard error.
         stderr_tail: String,
     },

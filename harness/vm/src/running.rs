@@ -236,8 +236,8 @@ impl Running {
                     node,
                     command,
                     status,
-                    cause,
-                    full,
+                    cause: cause.map(String::into_boxed_str),
+                    full: full.map(PathBuf::into_boxed_path),
                     stderr_tail,
                 }
             }

@@ -55,7 +55,7 @@ pub(crate) fn a_failed_run_is_in_the_headline() {
 
 pub(crate) fn what_happened_is_drawn() {
     let page = html::render(&gathered::of_runs("one", vec![made_up::hot_addition()]));
-    place(&page, "ve is up");
+    place(&page, "ve: answered after 1.1 s");
     place(&page, "o2dlm: Node 4 joins domain");
     place(&page, "written and read, MiB/s");
     place(&page, "sent into the switch, MiB/s");

@@ -36,8 +36,11 @@ fn poisoned(record: &RunRecord) -> RunRecord {
                     let field = fields.remove(&name).expect("one of its names");
                     fields.insert(next(&name), field);
                 }
+                // A failure's kind stands beside the outcome; a layer's is any text.
+                let is_outcome = fields.contains_key("outcome");
                 for (name, field) in fields {
-                    let is_word = ["outcome", "event", "origin"].contains(&name.as_str());
+                    let is_word = ["outcome", "event", "origin"].contains(&name.as_str())
+                        || is_outcome && name == "kind";
                     if !is_word {
                         poison(field, number);
                     }
