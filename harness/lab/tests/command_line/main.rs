@@ -190,7 +190,7 @@ fn the_cache_is_listed_and_made_smaller_but_for_what_is_in_use() {
         "{collected}"
     );
     assert!(
-        collected.contains("more than 1.0 MiB, for what is in use stays"),
+        collected.contains("more than 1 MiB, for what is in use stays"),
         "{collected}"
     );
     assert!(used.path().join("n0.disk").exists());
