@@ -40,6 +40,8 @@ table! {
         reason: String, optional;
         /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
         fresh: bool, default false;
+        /// The layers are taken down at the end of a run that passed, topmost first; else they end with their guests.
+        take_down: bool, default false;
         /// Why time-outs of the layers contradict each other on purpose; without it that is refused.
         mistimed: String, optional;
         /// The manifest under `images/`, without `.toml`, that the guests boot.

@@ -34,6 +34,8 @@ pub struct Plan {
     pub tier: Tier,
     /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
     pub fresh: bool,
+    /// Whether the layers are taken down at the end of a run that passed, instead of ending with their guests.
+    pub take_down: bool,
     /// Which manifest under `images/` the guests boot.
     pub image: ImageName,
     /// What the nodes are connected by.

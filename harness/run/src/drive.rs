@@ -1,4 +1,5 @@
-//! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again.
+//! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again where that is
+//! tested.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::{Extent, Fault, portrait, tasks};
 /// A script that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
 
-/// Boot and layers, or a fork that has them already; steps; and the layers down again.
+/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
 pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
     let checkpoints = checkpoints(&scene.plan, &scene.stack);
     let forked = begin(&scene, &checkpoints).await?;
@@ -43,6 +44,9 @@ pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
             portrait::draw(&scene, folder).await
         })
         .await?;
+    }
+    if !scene.plan.take_down {
+        return Ok(());
     }
     in_phase(&scene, "take down", async |scope| {
         for work in scene.stack.down(&scene.there(), &scene.mounted()) {

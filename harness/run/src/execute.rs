@@ -26,8 +26,8 @@ pub enum Extent {
     #[default]
     Whole,
     /// What must be done to measure: nothing is read back (`check` and `verify` are left out, and `throughput` does not look
-    /// for what it wrote), the run ends after its last `throughput`, `dd` or `write`, and the layers are not taken down but
-    /// end with their guests. For repetitions of a plan that has been proved whole.
+    /// for what it wrote), the run ends after its last `throughput`, `dd` or `write`, and the layers are never taken down. For
+    /// repetitions of a plan that has been proved whole.
     Measures,
 }
 

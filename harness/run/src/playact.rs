@@ -458,6 +458,7 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
         source: "a_play.toml".into(),
         tier: Tier::Default,
         fresh: false,
+        take_down: true,
         image: ImageName::parse("debian-bookworm").unwrap(),
         network: Network {
             mtu: None,

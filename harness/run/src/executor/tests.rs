@@ -525,6 +525,21 @@ async fn a_fork_does_the_rest_and_knows_what_was_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn layers_end_with_their_guests_unless_taking_down_is_tested() {
+    let plan = Plan {
+        take_down: false,
+        ..plan(vec![step("hello", run("vix0", "echo hello"))])
+    };
+    let played = play_plan(plan, |site| site, |_, _| None, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    assert!(
+        played.phases().ends_with(&["step hello", "teardown"]),
+        "{:?}",
+        played.phases()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_checkpoint_is_told_and_built_anew() {
     let kept = kept_by(writes_then_compares()).await;
     let damaged = |site: Playact| site.kept(kept).damaged();

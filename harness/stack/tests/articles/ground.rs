@@ -44,6 +44,7 @@ pub(crate) fn plan(layers: Vec<Layer>) -> Plan {
         source: PathBuf::from("article.toml"),
         tier: Tier::Default,
         fresh: false,
+        take_down: false,
         image: ImageName::parse("debian-bookworm").expect("valid"),
         network: Network {
             mtu: None,
