@@ -86,7 +86,7 @@ table! {
         memory: ByteSize, default ByteSize::from_mib(256);
         /// Virtual CPUs, 1 to 8.
         cpus: u8, default 1;
-        /// `start`: before the first layer; `later`: in an `add_node` step.
+        /// `start`: before the first layer; `later`: in an `add_node` step, or never.
         joins: Joins, default Joins::AtStart;
     }
 }

@@ -51,12 +51,11 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
     }
     let memory = |late: bool| -> u64 {
         let counted = plan
-            .nodes
-            .iter()
+            .booted()
             .filter(|node| late || node.joins == Joins::AtStart);
         counted.map(|node| node.memory.mib()).sum()
     };
-    let cpus: u32 = plan.nodes.iter().map(|node| u32::from(node.cpus)).sum();
+    let cpus: u32 = plan.booted().map(|node| u32::from(node.cpus)).sum();
     let late = if memory(false) == memory(true) {
         String::new()
     } else {
@@ -66,7 +65,7 @@ fn describe(plan: &Plan) -> Result<String, LabError> {
         "guests",
         &format!(
             "{} with {} MiB{late}, {cpus} CPUs",
-            plan.nodes.len(),
+            plan.booted().count(),
             memory(true)
         ),
     );

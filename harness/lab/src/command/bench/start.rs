@@ -168,6 +168,7 @@ impl Bench {
             birth: Birth::Clone(self.store.clone()),
             disks_survive: false,
             warm: String::new(),
+            absent: Vec::new(),
             members: members.to_vec(),
         };
         let began = Instant::now();

@@ -62,6 +62,7 @@ impl Pair {
             birth: Birth::Clone(Store::open_default()?),
             disks_survive: false,
             warm: String::new(),
+            absent: Vec::new(),
             members: members.map(node).to_vec(),
         };
         let fleet = Fleet::start(spec, &members.map(|it| it.1.to_owned()), None, events).await?;
