@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sanlab_plan::{Action, NodeName, Step};
 use sanlab_record::{EventKind, Origin};
+use sanlab_stack::Work;
 
-use crate::checkpoint::{Checkpoint, Story, checkpoints};
+use crate::checkpoint::{Checkpoint, Progress, Story, checkpoints};
 use crate::journal::Scope;
 use crate::scene::{Scene, Setback};
 use crate::site::{Beginning, Keeping, Provenance, Started};
@@ -20,19 +21,33 @@ const SMALL: Duration = Duration::from_secs(20);
 
 /// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
 pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
-    let checkpoints = checkpoints(&scene.plan, &scene.stack);
-    let forked = begin(&scene, &checkpoints).await?;
+    let checkpoints = checkpoints(&scene.plan, &scene.stack, &scene.keep);
+    let begun = begin(&scene, &checkpoints).await?;
+    let kept_at = |done: Progress| {
+        let at = checkpoints
+            .iter()
+            .filter(move |one| one.keep && one.done == done);
+        at.cloned().collect::<Vec<_>>()
+    };
+    let works = scene.stack.up();
+    for (layers, work) in (1..).zip(&works).skip(begun.layers) {
+        bring_up(&scene, work).await?;
+        for checkpoint in kept_at(Progress { layers, steps: 0 }) {
+            keep(&scene, &checkpoint).await?;
+        }
+    }
+    let layers = works.len();
     let steps = &scene.plan.steps;
     let mut background = Background::new();
-    for done in forked.unwrap_or(0)..=steps.len() {
-        if forked != Some(done) {
-            for checkpoint in checkpoints.iter().filter(|one| one.steps == done) {
-                keep(&scene, checkpoint).await?;
-            }
-        }
-        let step = steps.get(done);
-        if let Some(step) = step.filter(|_| is_done(scene.extent, steps, done)) {
+    for (place, step) in steps.iter().enumerate().skip(begun.steps) {
+        if is_done(scene.extent, steps, place) {
             step::perform(&scene, step, &mut background).await?;
+        }
+        for checkpoint in kept_at(Progress {
+            layers,
+            steps: place + 1,
+        }) {
+            keep(&scene, &checkpoint).await?;
         }
     }
     step::join_all(&mut background).await?;
@@ -75,8 +90,8 @@ fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
     }
 }
 
-/// Brings the stack up, or a fork of it. `Some`: so many steps were done when the fork's origin was kept.
-async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize>, Setback> {
+/// Boots the fleet, or forks one that was kept; says how much is done then.
+async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Progress, Setback> {
     loop {
         let mut beginning = Beginning::Nothing;
         in_phase(scene, "prepare", async |_| {
@@ -86,45 +101,45 @@ async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize
         .await?;
         match beginning {
             Beginning::Nothing => {
-                raise(scene).await?;
-                return Ok(None);
+                boot(scene).await?;
+                return Ok(Progress::default());
             }
-            Beginning::Fork { steps, from, story } => {
+            Beginning::Fork { done, from, story } => {
                 if fork(scene, from, story).await? {
-                    return Ok(Some(steps));
+                    return Ok(done);
                 }
             }
         }
     }
 }
 
-/// Boots the nodes of the start and brings every layer up.
-async fn raise(scene: &Scene) -> Result<(), Setback> {
-    let site = &*scene.site;
+/// Boots the nodes of the start.
+async fn boot(scene: &Scene) -> Result<(), Setback> {
     let at_start: Vec<NodeName> = scene
         .plan
         .at_start()
         .map(|node| node.name.clone())
         .collect();
     in_phase(scene, "boot", async |scope| {
-        if let Started::Ready { origin } = site.start().await? {
+        if let Started::Ready { origin } = scene.site.start().await? {
             scope.came_from(origin);
         }
         scene.arrived(&at_start);
         attend_to_kernel(scene, &at_start).await
     })
-    .await?;
-    for work in scene.stack.up() {
-        in_phase(scene, &format!("layer {}", work.kind), async |scope| {
-            tasks::carry_out(site, scope, &work).await?;
-            if work.kind == "mount" {
-                scene.has_mounted(&scene.mounted_from_start());
-            }
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
+    .await
+}
+
+/// Brings a layer up.
+async fn bring_up(scene: &Scene, work: &Work) -> Result<(), Setback> {
+    in_phase(scene, &format!("layer {}", work.kind), async |scope| {
+        tasks::carry_out(&*scene.site, scope, work).await?;
+        if work.kind == "mount" {
+            scene.has_mounted(&scene.mounted_from_start());
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Goes on where a kept fleet stood. `false`: it is not what it was, and has been discarded.

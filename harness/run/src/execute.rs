@@ -8,10 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sanlab_fleet::{AcceleratorWish, Image, Store};
 use sanlab_plan::{Arch, Plan, Storey};
 use sanlab_record::{Event, FORMAT, Failure, LayerUse, Outcome, RunRecord};
-use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::KeepPolicy;
 use crate::executor::{Conducted, conduct};
 use crate::guests::Guests;
 use crate::host::host;
@@ -42,6 +42,8 @@ pub struct Environment {
     pub out_dir: PathBuf,
     /// Where templates and checkpoints are kept.
     pub store: Store,
+    /// Which checkpoints are kept beside the usual ones.
+    pub keep: KeepPolicy,
     /// Also write what the fleet is like at the end of its steps, to [`PORTRAIT`](crate::PORTRAIT) in `out_dir`.
     pub portrait: bool,
     /// What random moments are drawn from.
@@ -76,8 +78,7 @@ pub async fn execute(
     let journal = Journal::new(events);
     let (notify, notices) = unbounded_channel();
     let composed = sanlab_stack::compose(plan);
-    let warm = composed.as_ref().map(Stack::warm).unwrap_or_default();
-    let guests = Arc::new(Guests::new(plan, &environment, warm, notify));
+    let guests = Arc::new(Guests::new(plan, &environment, notify));
     let Environment {
         out_dir,
         cancel,
@@ -85,6 +86,7 @@ pub async fn execute(
         seed,
         settings,
         extent,
+        keep,
         ..
     } = environment;
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
@@ -92,7 +94,8 @@ pub async fn execute(
         Ok(stack) => {
             let scene = Scene::new(plan.clone(), stack, site, journal.clone())
                 .with_seed(seed)
-                .with_extent(extent);
+                .with_extent(extent)
+                .with_policy(keep);
             let scene = if portrait {
                 scene.with_portrait(&out_dir)
             } else {

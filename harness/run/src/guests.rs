@@ -42,11 +42,10 @@ pub(crate) struct Guests {
 }
 
 impl Guests {
-    /// Boots nothing yet. `warm`: see [`FleetSpec::warm`].
+    /// Boots nothing yet.
     pub(crate) fn new(
         plan: &Plan,
         environment: &Environment,
-        warm: String,
         notices: UnboundedSender<Notice>,
     ) -> Self {
         let Environment {
@@ -76,7 +75,7 @@ impl Guests {
                 Birth::Clone(store.clone())
             },
             disks_survive: crashes(plan),
-            warm,
+            warm: sanlab_stack::warm(),
             capture: plan
                 .network
                 .capture

@@ -40,6 +40,7 @@ mod tasks;
 mod timeline;
 mod tree;
 
+pub use checkpoint::KeepPolicy;
 pub use execute::{Environment, Extent, execute};
 use fault::Fault;
 pub use portrait::PORTRAIT;

@@ -228,7 +228,7 @@ impl Site for Playact {
                 return Ok(Keeping::NotKept { reason });
             }
             *self.kept.lock().unwrap() = Some(Beginning::Fork {
-                steps: checkpoint.steps,
+                done: checkpoint.done,
                 from: Provenance {
                     checkpoint: checkpoint.name.clone(),
                     key: "c0ffee".to_owned(),

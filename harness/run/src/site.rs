@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use crate::Fault;
-use crate::checkpoint::{Checkpoint, Story};
+use crate::checkpoint::{Checkpoint, Progress, Story};
 
 /// A future that can be kept behind `dyn Site`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -84,8 +84,8 @@ pub(crate) enum Beginning {
     Nothing,
     /// With a fleet that was kept.
     Fork {
-        /// How many steps are done by then.
-        steps: usize,
+        /// How much of the plan is done by then.
+        done: Progress,
         from: Provenance,
         story: Story,
     },

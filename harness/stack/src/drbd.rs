@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sanlab_plan::{ByteSize, Drbd, FirstSync, NodeName, Primaries};
 
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::legs::DISK;
 use crate::script::script;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const UP: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -260,6 +261,12 @@ impl Resource {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["drbd"],
+    commands: &["drbdadm --version", "drbdmeta --version", "drbdsetup help"],
+};
+
 impl Layer for Resource {
     fn kind(&self) -> &'static str {
         "drbd"
@@ -360,13 +367,6 @@ impl Layer for Resource {
             "cat /proc/drbd\ncat /etc/drbd.d/{resource}.res\ntimeout 5 drbdsetup show {resource}\n"
         );
         vec![(format!("drbd-{resource}.txt"), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["drbd"],
-            commands: &["drbdadm --version", "drbdmeta --version", "drbdsetup help"],
-        }
     }
 }
 

@@ -37,10 +37,12 @@ mod stack;
 mod striped;
 mod topology;
 mod volume;
+mod warm;
 
 pub use compose::{StackError, compose};
-pub use layer::{Expect, GuestFile, Hot, Layer, Probe, Stage, Task, Work};
+pub use layer::{Expect, GuestFile, Layer, Probe, Stage, Task, Work};
 pub use legs::{Leg, Legs};
 pub use stack::Stack;
 pub use topology::{Member, Topology};
 pub use volume::Volume;
+pub use warm::warm;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use sanlab_plan::{NodeName, VolumeName};
 
-use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::legs::Place;
 use crate::script::script;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
@@ -53,6 +54,12 @@ impl Mapping {
         }
     }
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["dm-mod"],
+    commands: &["dmsetup --version"],
+};
 
 impl Layer for Mapping {
     fn kind(&self) -> &'static str {
@@ -142,12 +149,5 @@ impl Layer for Mapping {
             self.name
         );
         vec![(format!("dm-{}.txt", self.name), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["dm-mod"],
-            commands: &["dmsetup --version"],
-        }
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sanlab_plan::{Md, NodeName, RaidLevel};
 
-use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::mapping::Device;
 use crate::script::script;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const CREATE: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -104,6 +105,12 @@ impl Array {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["raid0", "raid1"],
+    commands: &["mdadm --version"],
+};
+
 impl Layer for Array {
     fn kind(&self) -> &'static str {
         "md"
@@ -174,15 +181,5 @@ impl Layer for Array {
             self.devices()
         );
         vec![(format!("md-{}.txt", self.plan.name), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: match self.plan.level {
-                RaidLevel::Striped => &["raid0"],
-                RaidLevel::Mirrored => &["raid1"],
-            },
-            commands: &["mdadm --version"],
-        }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Membership, NodeName, Transport};
 
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::topology::{Member, Topology};
+use crate::warm::Hot;
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
 const START: Duration = Duration::from_secs(90);
@@ -70,6 +71,18 @@ pub(crate) struct Cluster {
     /// Every node that is ever a member.
     pub(crate) on: Vec<NodeName>,
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &[],
+    commands: &[
+        "corosync -v",
+        "corosync-quorumtool -V",
+        "corosync-cfgtool -h",
+        "corosync-cmapctl -h",
+        "awk 1 /dev/null",
+    ],
+};
 
 impl Layer for Cluster {
     fn kind(&self) -> &'static str {
@@ -186,19 +199,6 @@ impl Layer for Cluster {
              cat {CONFIG}\ntail -n 200 /var/log/corosync.log\n"
         );
         vec![(format!("membership-{}.txt", self.plan.cluster), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &[],
-            commands: &[
-                "corosync -v",
-                "corosync-quorumtool -V",
-                "corosync-cfgtool -h",
-                "corosync-cmapctl -h",
-                "awk 1 /dev/null",
-            ],
-        }
     }
 }
 

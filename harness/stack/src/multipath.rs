@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Grouping, Multipath, NoPath, NodeName, Selector};
 
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -168,6 +169,24 @@ impl Maps {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &[
+        "dm-multipath",
+        "dm-round-robin",
+        "dm-service-time",
+        "dm-queue-length",
+    ],
+    commands: &[
+        "/lib/systemd/systemd-udevd --version",
+        "udevadm --version",
+        "multipathd -h",
+        "dmsetup --version",
+        "awk 1 /dev/null",
+        "cat /lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so",
+    ],
+};
+
 impl Layer for Maps {
     fn kind(&self) -> &'static str {
         "multipath"
@@ -259,19 +278,5 @@ impl Layer for Maps {
             cat /etc/multipath.conf\ntail -n 200 /run/multipathd.log\n\
             for device in /sys/block/nbd*; do timeout 5 udevadm info $device; done\n";
         vec![("multipath.txt".to_owned(), text.to_owned())]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: self.modules(),
-            commands: &[
-                "/lib/systemd/systemd-udevd --version",
-                "udevadm --version",
-                "multipathd -h",
-                "dmsetup --version",
-                "awk 1 /dev/null",
-                "cat /lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so",
-            ],
-        }
     }
 }

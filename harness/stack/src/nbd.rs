@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sanlab_plan::{Nbd, NbdServer, NodeName};
 
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::legs::DISK;
 use crate::script::script;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const PID_FILE: &str = "/run/nbd-server.pid";
 const SERVER_CONFIG: &str = "/etc/nbd-server/sanlab.conf";
@@ -19,6 +20,12 @@ const SERVE_SLOWLY: Duration = Duration::from_secs(600);
 const IMPORT: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["nbd"],
+    commands: &["nbdkit file --version", "nbd-server -V", "nbd-client -V"],
+};
 
 impl Layer for Nbd {
     fn kind(&self) -> &'static str {
@@ -109,16 +116,6 @@ impl Layer for Nbd {
                     ss -tnp || true\n\
                     ps w | grep -i nbd || true\n";
         vec![("nbd.txt".to_owned(), text.to_owned())]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["nbd"],
-            commands: match self.server {
-                NbdServer::Nbdkit => &["nbdkit file --version", "nbd-client -V"],
-                NbdServer::NbdServer => &["nbd-server -V", "nbd-client -V"],
-            },
-        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sanlab_plan::{ClusterName, NodeName, Ocfs2};
 
-use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::script::{quote, script};
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
@@ -27,6 +28,18 @@ pub(crate) struct FileSystem {
     /// Its size.
     pub(crate) sectors: u64,
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["ocfs2"],
+    commands: &[
+        "mkfs.ocfs2 -V",
+        "mount.ocfs2 -V",
+        "mounted.ocfs2 -V",
+        "/bin/mount --version",
+        "/bin/dd --version",
+    ],
+};
 
 impl Layer for FileSystem {
     fn kind(&self) -> &'static str {
@@ -93,19 +106,6 @@ impl Layer for FileSystem {
     fn state(&self) -> Vec<(String, String)> {
         let text = format!("timeout 10 mounted.ocfs2 -f {} 2>&1 || true\n", self.device);
         vec![("ocfs2.txt".to_owned(), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["ocfs2"],
-            commands: &[
-                "mkfs.ocfs2 -V",
-                "mount.ocfs2 -V",
-                "mounted.ocfs2 -V",
-                "/bin/mount --version",
-                "/bin/dd --version",
-            ],
-        }
     }
 }
 

@@ -106,7 +106,6 @@ fn state() {
         .map(|(file, script)| format!("> {file}\n{script}"))
         .collect();
     insta::assert_snapshot!("state", text.join("\n"));
-    insta::assert_snapshot!("warm", article().warm());
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn every_node_is_asked_for_what_it_has() {
         .map(|(file, script)| format!("> {file}\n{script}"))
         .collect();
     insta::assert_snapshot!("state", text.join("\n"));
-    insta::assert_snapshot!("warm", article().warm());
+    insta::assert_snapshot!("warm", sanlab_stack::warm());
 }
 
 #[test]
