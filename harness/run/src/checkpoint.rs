@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sanlab_plan::{Action, ByteSize, CheckpointName, NodeName, Plan};
-use sanlab_stack::Stack;
+use sanlab_stack::{Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -109,7 +109,7 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> Ve
     let mut found = Vec::new();
     let works = stack.up();
     for (number, work) in (1..).zip(&works) {
-        line(&mut text, format_args!("{work:?}"));
+        add(&mut text, work);
         let is_last = number == works.len();
         // What nothing has proved yet is proved in the next work.
         if work.probes.is_empty() && !is_last {
@@ -134,17 +134,16 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> Ve
             &mut text,
             format_args!("step {}: {:?}", step.label, step.action),
         );
-        if let Action::AddNode(add) = &step.action {
-            line(
-                &mut text,
-                format_args!("{:?}", joining(stack, &add.node, plan)),
-            );
+        if let Action::AddNode(added) = &step.action {
+            let works = stack.join(&added.node, &at_start(plan));
+            for work in &works {
+                add(&mut text, work);
+            }
         }
         if let Action::Start(start) = &step.action {
             let there = at_start(plan);
             for node in &start.on {
-                let work = stack.start(start.layer, node, &there);
-                line(&mut text, format_args!("{work:?}"));
+                add(&mut text, &stack.start(start.layer, node, &there));
             }
         }
         if let Some(name) = &step.checkpoint {
@@ -172,9 +171,29 @@ fn groundwork(plan: &Plan) -> String {
     text
 }
 
-/// What brings the layers up on a newcomer.
-fn joining(stack: &Stack, node: &NodeName, plan: &Plan) -> Vec<sanlab_stack::Work> {
-    stack.join(node, &at_start(plan))
+/// What guests are told, and what must be seen; not the titles, which name layers' other nodes and are for people.
+fn add(text: &mut String, work: &Work) {
+    for stage in &work.stages {
+        line(text, format_args!("{} stage", work.kind));
+        for Task {
+            node,
+            files,
+            script,
+            ..
+        } in &stage.tasks
+        {
+            line(text, format_args!("{node} {files:?} {script:?}"));
+        }
+    }
+    for Probe {
+        node,
+        script,
+        expect,
+        ..
+    } in &work.probes
+    {
+        line(text, format_args!("{node} {script:?} {expect:?}"));
+    }
 }
 
 fn at_start(plan: &Plan) -> Vec<NodeName> {
@@ -218,9 +237,12 @@ nbd = { disk = "64MiB" }
     fn passed(plan: &Plan, policy: &KeepPolicy) -> Vec<String> {
         let stack = sanlab_stack::compose(plan).unwrap();
         let all = checkpoints(plan, &stack, policy).into_iter();
-        let name = |one: Checkpoint| match one.keep {
-            true => one.name,
-            false => format!("({})", one.name),
+        let name = |one: Checkpoint| {
+            if one.keep {
+                one.name
+            } else {
+                format!("({})", one.name)
+            }
         };
         all.map(name).collect()
     }
