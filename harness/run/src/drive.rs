@@ -23,18 +23,10 @@ const SMALL: Duration = Duration::from_secs(20);
 pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
     let checkpoints = checkpoints(&scene.plan, &scene.stack, &scene.keep);
     let begun = begin(&scene, &checkpoints).await?;
-    let kept_at = |done: Progress| {
-        let at = checkpoints
-            .iter()
-            .filter(move |one| one.keep && one.done == done);
-        at.cloned().collect::<Vec<_>>()
-    };
     let works = scene.stack.up();
     for (layers, work) in (1..).zip(&works).skip(begun.layers) {
         bring_up(&scene, work).await?;
-        for checkpoint in kept_at(Progress { layers, steps: 0 }) {
-            keep(&scene, &checkpoint).await?;
-        }
+        keep_at(&scene, &checkpoints, Progress { layers, steps: 0 }).await?;
     }
     let layers = works.len();
     let steps = &scene.plan.steps;
@@ -43,12 +35,8 @@ pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), Setback> {
         if is_done(scene.extent, steps, place) {
             step::perform(&scene, step, &mut background).await?;
         }
-        for checkpoint in kept_at(Progress {
-            layers,
-            steps: place + 1,
-        }) {
-            keep(&scene, &checkpoint).await?;
-        }
+        let steps = place + 1;
+        keep_at(&scene, &checkpoints, Progress { layers, steps }).await?;
     }
     step::join_all(&mut background).await?;
     if scene.extent == Extent::Measures {
@@ -183,6 +171,17 @@ async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, Set
         }));
     }
     Ok(ready)
+}
+
+/// Keeps the fleet if the plan has come to a checkpoint that this run keeps.
+async fn keep_at(scene: &Scene, checkpoints: &[Checkpoint], done: Progress) -> Result<(), Setback> {
+    for checkpoint in checkpoints
+        .iter()
+        .filter(|one| one.keep && one.done == done)
+    {
+        keep(scene, checkpoint).await?;
+    }
+    Ok(())
 }
 
 /// Keeps the fleet, if its kernels have nothing to complain of.
