@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use sanlab::{Lab, LabError, Order, RunFolder, Terminal, scenario};
 use sanlab_fleet::{Budget, Registry};
 use sanlab_plan::{Plan, Tier};
 use sanlab_record::{Failure, Outcome};
+use sanlab_run::KeepPolicy;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let house = Arc::new(House {
         lab,
         run: Mutex::default(),
+        keep: OnceLock::new(),
         nocapture: arguments.nocapture,
     });
     let scenarios: Vec<(PathBuf, Result<Plan, LabError>)> = files
@@ -36,10 +38,19 @@ fn main() -> ExitCode {
             .collect();
         arguments.test_threads = Some(fleets_at_once(&plans));
     }
-    let trials = scenarios
-        .into_iter()
-        .map(|(file, plan)| trial(&house, &file, plan))
+    let trials: Vec<Trial> = scenarios
+        .iter()
+        .map(|(file, plan)| trial(&house, file, plan))
         .collect();
+    let with_ignored = arguments.include_ignored || arguments.ignored;
+    let is_run = |trial: &Trial| {
+        !arguments.is_filtered_out(trial) && (with_ignored || !trial.has_ignored_flag())
+    };
+    let selected = scenarios.iter().zip(&trials);
+    let selected = selected.filter(|(_, trial)| is_run(trial));
+    house
+        .keep
+        .get_or_init(|| KeepPolicy::of(selected.filter_map(|((_, plan), _)| plan.as_ref().ok())));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -47,6 +58,8 @@ fn main() -> ExitCode {
 struct House {
     lab: Lab,
     run: Mutex<Option<RunFolder>>,
+    /// What the selected scenarios can share.
+    keep: OnceLock<KeepPolicy>,
     nocapture: bool,
 }
 
@@ -61,10 +74,10 @@ impl House {
     }
 }
 
-fn trial(house: &Arc<House>, file: &Path, plan: Result<Plan, LabError>) -> Trial {
+fn trial(house: &Arc<House>, file: &Path, plan: &Result<Plan, LabError>) -> Trial {
     match plan {
         Ok(plan) => {
-            let house = Arc::clone(house);
+            let (house, plan) = (Arc::clone(house), plan.clone());
             let is_long = plan.tier != Tier::Default;
             Trial::ignorable_test(plan.id.clone(), move || attempt(&house, &plan))
                 .with_ignored_flag(is_long)
@@ -76,7 +89,8 @@ fn trial(house: &Arc<House>, file: &Path, plan: Result<Plan, LabError>) -> Trial
                 .unwrap_or_default()
                 .to_string_lossy()
                 .replace('-', "_");
-            Trial::test(name, move || Err(error.show(false).into()))
+            let mistakes = error.show(false);
+            Trial::test(name, move || Err(mistakes.into()))
         }
     }
 }
@@ -87,7 +101,11 @@ fn attempt(house: &House, plan: &Plan) -> Result<Completion, Failed> {
     }
     let run = house.run()?;
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let work = house.lab.run(plan, Order::new(&run), sender);
+    let order = Order {
+        keep: house.keep.get().cloned().unwrap_or_default(),
+        ..Order::new(&run)
+    };
+    let work = house.lab.run(plan, order, sender);
     let runtime = tokio::runtime::Runtime::new()?;
     let (record, kept) = runtime.block_on(async {
         if house.nocapture {
@@ -133,13 +151,12 @@ fn fleets_at_once(plans: &[&Plan]) -> usize {
     let capacity = Registry::open().and_then(|(registry, _)| Budget::new(&registry).capacity());
     let Ok(capacity) = capacity else { return 1 };
     let cpus = |plan: &&Plan| {
-        plan.nodes
-            .iter()
+        plan.booted()
             .map(|node| u64::from(node.cpus))
             .sum::<u64>()
             .min(capacity.cpus)
     };
-    let memory = |plan: &&Plan| plan.nodes.iter().map(|node| node.memory.mib()).sum::<u64>();
+    let memory = |plan: &&Plan| plan.booted().map(|node| node.memory.mib()).sum::<u64>();
     let by_cpus = capacity.cpus / plans.iter().map(cpus).min().unwrap_or(1).max(1);
     let by_memory = capacity.memory_mib / plans.iter().map(memory).min().unwrap_or(1).max(1);
     usize::try_from(by_cpus.min(by_memory)).unwrap_or(1).max(1)

@@ -31,7 +31,8 @@ impl Book {
                     let mut line = format!("in {:?}: ", task.deadline);
                     for file in &task.files {
                         let title = format!("{} {:o}", file.path, file.mode);
-                        line += &format!("[{}] ", self.name(work.kind, &title, &file.text));
+                        let name = self.name(work.kind, &title, &file.text);
+                        let _ = write!(line, "[{name}] ");
                     }
                     line += &self.name(work.kind, &task.title, &task.script);
                     tasks.add(line, task.node.as_str());
@@ -54,12 +55,16 @@ impl Book {
         }
     }
 
-    /// What is looked at after a failure, and read before a template is made.
+    /// What is looked at after a failure.
     pub(crate) fn add_looks(&mut self, stack: &Stack) {
         for (file, script) in stack.state() {
             self.name("state", &file, &script);
         }
-        self.name("warm", "warm", &stack.warm());
+    }
+
+    /// What is read before a template is made.
+    pub(crate) fn add_warm(&mut self) {
+        self.name("warm", "warm", &sanlab_stack::warm());
     }
 
     /// What such a script is called; a new one is written down.
