@@ -63,6 +63,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         birth: Birth::Boot,
         disks_survive: false,
         warm: String::new(),
+        absent: Vec::new(),
         members: vec![
             member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
             member(1, "vix1", Arch::X86, NicModel::VirtioNet),

@@ -90,12 +90,7 @@ pub(crate) fn check_folder(
     }
     let found = rustix::fs::statvfs(run_dir.path()).map_err(std::io::Error::from)?;
     let free_mib = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
-    let disks_mib = spec
-        .members
-        .iter()
-        .map(|member| member.disk_bytes)
-        .sum::<u64>()
-        >> 20;
+    let disks_mib = spec.expected().map(|member| member.disk_bytes).sum::<u64>() >> 20;
     if disks_mib > free_mib {
         let folder = run_dir.path().display().to_string();
         tell(EventKind::LittleSpace {

@@ -162,7 +162,7 @@ impl Fleet {
         let templates = match &spec.birth {
             Birth::Boot => Templates::new(),
             Birth::Clone(store) => {
-                let members: Vec<_> = spec.members.iter().filter(|one| cloned(one)).collect();
+                let members: Vec<_> = spec.expected().filter(|one| cloned(one)).collect();
                 let workshop = Workshop {
                     spec: &spec,
                     emulators: &emulators,

@@ -164,6 +164,7 @@ pub(crate) mod tests {
                 member(1, "vix1", NicModel::VirtioNet),
                 member(4, "vc", NicModel::E1000),
             ],
+            absent: Vec::new(),
         }
     }
 

@@ -51,8 +51,10 @@ pub struct FleetSpec {
     /// A script for the guest's shell that a template runs before it is saved: reads files that will be hot, loads what
     /// will be needed. May be empty.
     pub warm: String,
-    /// Everybody who will ever be there: all get their addresses, names and share of the budget at the start.
+    /// Everybody who is known to the others: all have addresses and names from the start.
     pub members: Vec<NodeSpec>,
+    /// Members that will never be there: they need no template and no share of the budget.
+    pub absent: Vec<String>,
 }
 
 /// One member.
@@ -115,7 +117,13 @@ impl FleetSpec {
 
     /// What all members together take of a host with so many CPUs.
     pub(crate) fn need(&self, cpus: u64) -> Need {
-        need(&self.members, cpus)
+        need(self.expected(), cpus)
+    }
+
+    /// Those who are there at some time.
+    pub(crate) fn expected(&self) -> impl Iterator<Item = &NodeSpec> {
+        let is_expected = |member: &&NodeSpec| !self.absent.contains(&member.name);
+        self.members.iter().filter(is_expected)
     }
 }
 

@@ -10,7 +10,7 @@ use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Event, RunRecord};
-use sanlab_run::{Environment, Extent};
+use sanlab_run::{Environment, Extent, KeepPolicy};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,8 @@ pub struct Order {
     pub count_instructions: Option<bool>,
     /// How much of the plan is done.
     pub extent: Extent,
+    /// Which checkpoints are kept beside the usual ones.
+    pub keep: KeepPolicy,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
 }
@@ -67,6 +69,7 @@ impl Order {
             qemu: None,
             count_instructions: None,
             extent: Extent::Whole,
+            keep: KeepPolicy::default(),
             cancel: CancellationToken::new(),
         }
     }
@@ -182,6 +185,7 @@ pub async fn run_on(
         qemu,
         count_instructions,
         extent,
+        keep,
         cancel,
         ..
     } = order;
@@ -194,6 +198,7 @@ pub async fn run_on(
         accelerator,
         out_dir: out_dir.clone(),
         store,
+        keep,
         portrait,
         seed,
         settings,

@@ -30,6 +30,8 @@ table! {
         tier: Tier, default Tier::Nightly;
         /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
         fresh: bool, default false;
+        /// The layers are taken down at the end of a run that passed, topmost first; else they end with their guests.
+        take_down: bool, default false;
         /// Why time-outs of the layers contradict each other on purpose; without it that is refused.
         mistimed: String, optional;
         /// The manifest under `images/`, without `.toml`, that the guests boot.
@@ -77,7 +79,7 @@ table! {
         memory: ByteSize, default ByteSize::from_mib(256);
         /// Virtual CPUs, 1 to 8.
         cpus: u8, default 1;
-        /// `start`: before the first layer; `later`: in an `add_node` step.
+        /// `start`: before the first layer; `later`: in an `add_node` step, or never.
         joins: Joins, default Joins::AtStart;
     }
 }

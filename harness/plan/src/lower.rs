@@ -100,6 +100,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         source: source.to_owned(),
         tier: document.tier.as_ref()?.value,
         fresh: document.fresh.as_ref()?.value,
+        take_down: document.take_down.as_ref()?.value,
         image: document.image.as_ref()?.value.clone(),
         network,
         nodes: roster.nodes,

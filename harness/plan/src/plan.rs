@@ -28,11 +28,13 @@ pub struct Plan {
     pub tier: Tier,
     /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
     pub fresh: bool,
+    /// Whether the layers are taken down at the end of a run that passed, instead of ending with their guests.
+    pub take_down: bool,
     /// Which manifest under `images/` the guests boot.
     pub image: ImageName,
     /// What the nodes are connected by.
     pub network: Network,
-    /// Everybody who will ever take part; a node's place here is its number.
+    /// Everybody who may take part; a node's place here is its number.
     pub nodes: Vec<Node>,
     /// The storage stack, lowest layer first.
     pub layers: Vec<Storey>,
@@ -50,6 +52,17 @@ impl Plan {
         self.nodes
             .iter()
             .filter(|node| node.joins == Joins::AtStart)
+    }
+
+    /// The nodes that ever boot: those of the start, and those that a step adds.
+    pub fn booted(&self) -> impl Iterator<Item = &Node> {
+        let is_added = |node: &Node| {
+            let mut actions = self.steps.iter().map(|step| &step.action);
+            actions.any(|action| matches!(action, Action::AddNode(add) if add.node == node.name))
+        };
+        self.nodes
+            .iter()
+            .filter(move |node| node.joins == Joins::AtStart || is_added(node))
     }
 
     /// The node of that name.
@@ -170,7 +183,7 @@ words! {
     pub Joins, "time to join", "times to join", "a time to join", r#""later""# {
         /// Before the first layer.
         AtStart = "start",
-        /// In an `add_node` step.
+        /// In an `add_node` step, or never: then it is there so that fleets of one shape share what is kept of them.
         Later = "later",
     }
 }

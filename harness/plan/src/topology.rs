@@ -413,27 +413,4 @@ impl<'a> Topology<'a> {
                 .note(background.in_the_way(checkpoint, "the fleet would be kept in mid-write"));
         }
     }
-
-    /// After the last step: everybody who was to join has.
-    pub(crate) fn check_end(&self, mistakes: &mut Mistakes) {
-        for node in self
-            .roster
-            .nodes
-            .iter()
-            .filter(|node| self.sure && !self.is_there(&node.name))
-            .filter(|node| self.find_down(&node.name).is_none())
-        {
-            mistakes.note(
-                Diagnostic::at(
-                    self.roster.span(node),
-                    format!("`{}` never joins", node.name),
-                )
-                .label("no step adds it")
-                .help(format!(
-                    "add a step `add_node = {{ node = \"{}\" }}`",
-                    node.name
-                )),
-            );
-        }
-    }
 }

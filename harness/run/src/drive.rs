@@ -1,4 +1,5 @@
-//! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again.
+//! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again where that is
+//! tested.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +7,9 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sanlab_plan::{Action, NodeName, Step};
 use sanlab_record::{EventKind, Origin};
+use sanlab_stack::Work;
 
-use crate::checkpoint::{Checkpoint, Story, checkpoints};
+use crate::checkpoint::{Checkpoint, Progress, Story, checkpoints};
 use crate::failure::{Cause, PhaseFailure};
 use crate::journal::Scope;
 use crate::scene::Scene;
@@ -18,22 +20,24 @@ use crate::{Extent, Failure, portrait, tasks};
 /// A script that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
 
-/// Boot and layers, or a fork that has them already; steps; and the layers down again.
+/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
 pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), PhaseFailure> {
-    let checkpoints = checkpoints(&scene.plan, &scene.stack);
-    let forked = begin(&scene, &checkpoints).await?;
+    let checkpoints = checkpoints(&scene.plan, &scene.stack, &scene.keep);
+    let begun = begin(&scene, &checkpoints).await?;
+    let works = scene.stack.up();
+    for (layers, work) in (1..).zip(&works).skip(begun.layers) {
+        bring_up(&scene, work).await?;
+        keep_at(&scene, &checkpoints, Progress { layers, steps: 0 }).await?;
+    }
+    let layers = works.len();
     let steps = &scene.plan.steps;
     let mut background = Background::new();
-    for done in forked.unwrap_or(0)..=steps.len() {
-        if forked != Some(done) {
-            for checkpoint in checkpoints.iter().filter(|one| one.steps == done) {
-                keep(&scene, checkpoint).await?;
-            }
-        }
-        let step = steps.get(done);
-        if let Some(step) = step.filter(|_| is_done(scene.extent, steps, done)) {
+    for (place, step) in steps.iter().enumerate().skip(begun.steps) {
+        if is_done(scene.extent, steps, place) {
             step::perform(&scene, step, &mut background).await?;
         }
+        let steps = place + 1;
+        keep_at(&scene, &checkpoints, Progress { layers, steps }).await?;
     }
     step::join_all(&mut background).await?;
     if scene.extent == Extent::Measures {
@@ -44,6 +48,9 @@ pub(crate) async fn drive(scene: Arc<Scene>) -> Result<(), PhaseFailure> {
             portrait::draw(&scene, folder).await
         })
         .await?;
+    }
+    if !scene.plan.take_down {
+        return Ok(());
     }
     in_phase(&scene, "take down", async |scope| {
         for work in scene.stack.down(&scene.there(), &scene.mounted()) {
@@ -72,8 +79,8 @@ fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
     }
 }
 
-/// Brings the stack up, or a fork of it. `Some`: so many steps were done when the fork's origin was kept.
-async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize>, PhaseFailure> {
+/// Boots the fleet, or forks one that was kept; says how much is done then.
+async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Progress, PhaseFailure> {
     loop {
         let mut beginning = Beginning::Nothing;
         in_phase(scene, "prepare", async |_| {
@@ -83,45 +90,45 @@ async fn begin(scene: &Scene, checkpoints: &[Checkpoint]) -> Result<Option<usize
         .await?;
         match beginning {
             Beginning::Nothing => {
-                raise(scene).await?;
-                return Ok(None);
+                boot(scene).await?;
+                return Ok(Progress::default());
             }
-            Beginning::Fork { steps, from, story } => {
+            Beginning::Fork { done, from, story } => {
                 if fork(scene, from, story).await? {
-                    return Ok(Some(steps));
+                    return Ok(done);
                 }
             }
         }
     }
 }
 
-/// Boots the nodes of the start and brings every layer up.
-async fn raise(scene: &Scene) -> Result<(), PhaseFailure> {
-    let site = &*scene.site;
+/// Boots the nodes of the start.
+async fn boot(scene: &Scene) -> Result<(), PhaseFailure> {
     let at_start: Vec<NodeName> = scene
         .plan
         .at_start()
         .map(|node| node.name.clone())
         .collect();
     in_phase(scene, "boot", async |scope| {
-        if let Started::Ready { origin } = site.start().await? {
+        if let Started::Ready { origin } = scene.site.start().await? {
             scope.came_from(origin);
         }
         scene.arrived(&at_start);
         attend_to_kernel(scene, &at_start).await
     })
-    .await?;
-    for work in scene.stack.up() {
-        in_phase(scene, &format!("layer {}", work.kind), async |scope| {
-            tasks::carry_out(site, scope, &work).await?;
-            if work.kind == "mount" {
-                scene.has_mounted(&scene.mounted_from_start());
-            }
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
+    .await
+}
+
+/// Brings a layer up.
+async fn bring_up(scene: &Scene, work: &Work) -> Result<(), PhaseFailure> {
+    in_phase(scene, &format!("layer {}", work.kind), async |scope| {
+        tasks::carry_out(&*scene.site, scope, work).await?;
+        if work.kind == "mount" {
+            scene.has_mounted(&scene.mounted_from_start());
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Goes on where a kept fleet stood. `false`: it is not what it was, and has been discarded.
@@ -165,6 +172,21 @@ async fn fork(scene: &Scene, from: Provenance, story: Story) -> Result<bool, Pha
         }));
     }
     Ok(ready)
+}
+
+/// Keeps the fleet if the plan has come to a checkpoint that this run keeps.
+async fn keep_at(
+    scene: &Scene,
+    checkpoints: &[Checkpoint],
+    done: Progress,
+) -> Result<(), PhaseFailure> {
+    for checkpoint in checkpoints
+        .iter()
+        .filter(|one| one.keep && one.done == done)
+    {
+        keep(scene, checkpoint).await?;
+    }
+    Ok(())
 }
 
 /// Keeps the fleet, if its kernels have nothing to complain of.

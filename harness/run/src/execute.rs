@@ -11,6 +11,7 @@ use sanlab_record::{Event, FORMAT, LayerUse, RunRecord};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::KeepPolicy;
 use crate::executor::conduct;
 use crate::guests::Guests;
 use crate::host::host;
@@ -25,8 +26,8 @@ pub enum Extent {
     #[default]
     Whole,
     /// What must be done to measure: nothing is read back (`check` and `verify` are left out, and `throughput` does not look
-    /// for what it wrote), the run ends after its last `throughput`, `dd` or `write`, and the layers are not taken down but
-    /// end with their guests. For repetitions of a plan that has been proved whole.
+    /// for what it wrote), the run ends after its last `throughput`, `dd` or `write`, and the layers are never taken down. For
+    /// repetitions of a plan that has been proved whole.
     Measures,
 }
 
@@ -41,6 +42,8 @@ pub struct Environment {
     pub out_dir: PathBuf,
     /// Where templates and checkpoints are kept.
     pub store: Store,
+    /// Which checkpoints are kept beside the usual ones.
+    pub keep: KeepPolicy,
     /// Also write what the fleet is like at the end of its steps, to [`PORTRAIT`](crate::PORTRAIT) in `out_dir`.
     pub portrait: bool,
     /// What random moments are drawn from.
@@ -75,7 +78,7 @@ pub async fn execute(
     let journal = Journal::new(events);
     let (notify, notices) = unbounded_channel();
     let stack = sanlab_stack::compose(plan);
-    let guests = Arc::new(Guests::new(plan, &environment, stack.warm(), notify));
+    let guests = Arc::new(Guests::new(plan, &environment, notify));
     let Environment {
         out_dir,
         cancel,
@@ -83,12 +86,14 @@ pub async fn execute(
         seed,
         settings,
         extent,
+        keep,
         ..
     } = environment;
     let site: Arc<dyn Site> = Arc::clone(&guests) as Arc<dyn Site>;
     let scene = Scene::new(plan.clone(), stack, site, journal.clone())
         .with_seed(seed)
-        .with_extent(extent);
+        .with_extent(extent)
+        .with_policy(keep);
     let scene = if portrait {
         scene.with_portrait(&out_dir)
     } else {

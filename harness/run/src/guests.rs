@@ -39,11 +39,10 @@ pub(crate) struct Guests {
 }
 
 impl Guests {
-    /// Boots nothing yet. `warm`: see [`FleetSpec::warm`].
+    /// Boots nothing yet.
     pub(crate) fn new(
         plan: &Plan,
         environment: &Environment,
-        warm: String,
         notices: UnboundedSender<Notice>,
     ) -> Self {
         let Environment {
@@ -73,7 +72,7 @@ impl Guests {
                 Birth::Clone(store.clone())
             },
             disks_survive: crashes(plan),
-            warm,
+            warm: sanlab_stack::warm(),
             capture: plan
                 .network
                 .capture
@@ -81,6 +80,7 @@ impl Guests {
                 .map(ToString::to_string)
                 .collect(),
             members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
+            absent: absent(plan),
         };
         let at_start = plan.at_start().map(|node| node.name.to_string()).collect();
         Self {
@@ -152,6 +152,7 @@ impl Guests {
     fn ram_bytes(&self) -> u64 {
         let members = self.spec.members.iter();
         members
+            .filter(|member| !self.spec.absent.contains(&member.name))
             .map(|member| u64::from(member.memory_mib) << 20)
             .sum()
     }
@@ -231,6 +232,13 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
         cpus: node.cpus,
         disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
     }
+}
+
+/// Those who never boot.
+fn absent(plan: &Plan) -> Vec<String> {
+    let never = |node: &&sanlab_plan::Node| plan.booted().all(|booted| booted.name != node.name);
+    let absent = plan.nodes.iter().filter(never);
+    absent.map(|node| node.name.to_string()).collect()
 }
 
 /// Whether a step's figures are what the plan is for.

@@ -102,8 +102,12 @@ impl Keeper {
         let mut told = false;
         loop {
             let found = self.latest(&tell)?;
-            let next = found.as_ref().map_or(0, |base| base.index + 1);
+            let next = self.next(found.as_ref().map(|base| base.index));
             self.base = found;
+            let Some(next) = next else {
+                self.making = Making::Nothing;
+                break;
+            };
             match self.take_on(next, &tell)? {
                 Some(making) => {
                     self.making = making;
@@ -131,7 +135,7 @@ impl Keeper {
         Ok(match &self.base {
             None => Beginning::Nothing,
             Some(base) => Beginning::Fork {
-                steps: self.checkpoints[base.index].steps,
+                done: self.checkpoints[base.index].done,
                 from: Provenance {
                     checkpoint: self.checkpoints[base.index].name.clone(),
                     key: self.keys[base.index].clone(),
@@ -196,8 +200,11 @@ impl Keeper {
         let held = workspace.publish(&label)?;
         drop(claim);
         self.base = Some(Base { index, held, label });
+        let Some(next) = self.next(Some(index)) else {
+            return Ok(self.keys[index].clone());
+        };
         // No error from here on: on one the machines would go on, and write to what is kept now.
-        self.making = match self.take_on(index + 1, |_| ()) {
+        self.making = match self.take_on(next, |_| ()) {
             Ok(Some(making)) => making,
             Ok(None) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
@@ -237,11 +244,15 @@ impl Keeper {
         Ok(None)
     }
 
+    /// The first checkpoint after that one that this run keeps.
+    fn next(&self, after: Option<usize>) -> Option<usize> {
+        let first = after.map_or(0, |after| after + 1);
+        (first..self.checkpoints.len()).find(|index| self.checkpoints[*index].keep)
+    }
+
     /// `None`: somebody else makes it, or has just made it.
     fn take_on(&self, index: usize, tell: impl Fn(EventKind)) -> Result<Option<Making>, Failure> {
-        let Some(key) = self.keys.get(index) else {
-            return Ok(Some(Making::Nothing));
-        };
+        let key = &self.keys[index];
         let free = self.store.free_bytes()?;
         let needed = self.ram_bytes + SPARE_BYTES;
         if free < needed {

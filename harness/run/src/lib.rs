@@ -1,7 +1,7 @@
 //! Runs a [`Plan`](sanlab_plan::Plan) on a fleet and gives back its [`RunRecord`](sanlab_record::RunRecord).
 //!
 //! [`execute`] boots the nodes of the start, brings the layers up one above the other, does the steps, takes the
-//! layers down and ends the fleet. Nothing here prints: what happens is sent as events to whoever listens, and kept
+//! layers down if the plan says so, and ends the fleet. Nothing here prints: what happens is sent as events to whoever listens, and kept
 //! for the record.
 //!
 //! The outcome tells whose fault it was. `failed`: the stack under test did not do what the scenario says - a
@@ -39,6 +39,7 @@ mod tasks;
 mod timeline;
 mod tree;
 
+pub use checkpoint::KeepPolicy;
 pub use execute::{Environment, Extent, execute};
 use failure::Failure;
 pub use host::host;

@@ -240,7 +240,7 @@ impl Site for Playact {
                 return Ok(Keeping::NotKept { reason });
             }
             *self.kept.lock().unwrap() = Some(Beginning::Fork {
-                steps: checkpoint.steps,
+                done: checkpoint.done,
                 from: Provenance {
                     checkpoint: checkpoint.name.clone(),
                     key: "c0ffee".to_owned(),
@@ -478,8 +478,9 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
 
 /// Two nodes with these layers.
 pub(crate) fn planned(layers: &str, steps: Vec<Step>) -> Plan {
-    let text =
-        format!("name = \"a play\"\nnodes = {{ \"vix[0-1]\" = {{ arch = \"x86\" }} }}\n{layers}");
+    let text = format!(
+        "name = \"a play\"\ntake_down = true\nnodes = {{ \"vix[0-1]\" = {{ arch = \"x86\" }} }}\n{layers}"
+    );
     let plan = sanlab_plan::parse(Path::new("a_play.toml"), &text);
     let plan = plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
     Plan { steps, ..plan }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
+use crate::checkpoint::KeepPolicy;
 use crate::journal::Journal;
 use crate::kernel_log::Judge;
 use crate::ledger::{Course, Ledger};
@@ -31,6 +32,8 @@ pub(crate) struct Scene {
     pub(crate) seed: u64,
     /// How much of the plan is done.
     pub(crate) extent: Extent,
+    /// Which checkpoints are kept.
+    pub(crate) keep: KeepPolicy,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
     pub(crate) power: AsyncMutex<()>,
     past: Mutex<Past>,
@@ -115,6 +118,7 @@ impl Scene {
             portrait: None,
             seed: 0,
             extent: Extent::Whole,
+            keep: KeepPolicy::default(),
             power: AsyncMutex::default(),
             past: Mutex::default(),
         }
@@ -126,6 +130,11 @@ impl Scene {
             portrait: Some(folder.to_owned()),
             ..self
         }
+    }
+
+    /// The same, with these checkpoints kept.
+    pub(crate) fn with_policy(self, keep: KeepPolicy) -> Self {
+        Self { keep, ..self }
     }
 
     /// The same, with random moments drawn from `seed`.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use crate::Failure;
-use crate::checkpoint::{Checkpoint, Story};
+use crate::checkpoint::{Checkpoint, Progress, Story};
 use crate::failure::Cause;
 
 /// A future that can be kept behind `dyn Site`.
@@ -87,8 +87,8 @@ pub(crate) enum Beginning {
     Nothing,
     /// With a fleet that was kept.
     Fork {
-        /// How many steps are done by then.
-        steps: usize,
+        /// How much of the plan is done by then.
+        done: Progress,
         from: Provenance,
         story: Story,
     },

@@ -6,10 +6,11 @@ use std::time::Duration;
 use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, Plan, Primaries, Storey};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const UP: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -259,6 +260,12 @@ impl Describe for Drbd {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["drbd"],
+    commands: &["drbdadm --version", "drbdmeta --version", "drbdsetup help"],
+};
+
 impl Layer for Resource {
     fn kind(&self) -> LayerKind {
         LayerKind::Drbd
@@ -362,13 +369,6 @@ impl Layer for Resource {
             "cat /proc/drbd\ncat /etc/drbd.d/{resource}.res\ntimeout 5 drbdsetup show {resource}\n"
         );
         vec![(format!("drbd-{resource}.txt"), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["drbd"],
-            commands: &["drbdadm --version", "drbdmeta --version", "drbdsetup help"],
-        }
     }
 }
 

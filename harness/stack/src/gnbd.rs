@@ -6,10 +6,11 @@ use std::time::Duration;
 use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, Plan, Storey};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::{Member, Topology};
+use crate::warm::Hot;
 
 const SERVE: Duration = Duration::from_secs(90);
 const IMPORT: Duration = Duration::from_secs(120);
@@ -266,6 +267,12 @@ impl Describe for Gnbd {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["nbd"],
+    commands: &["gnbd_serv -V", "gnbd_export -V", "gnbd_import -V"],
+};
+
 impl Layer for Imports {
     fn kind(&self) -> LayerKind {
         LayerKind::Gnbd
@@ -368,13 +375,6 @@ impl Layer for Imports {
             ("gnbd-exports.txt".to_owned(), exports.to_owned()),
             ("gnbd-imports.txt".to_owned(), imports.to_owned()),
         ]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["nbd"],
-            commands: &["gnbd_serv -V", "gnbd_export -V", "gnbd_import -V"],
-        }
     }
 }
 

@@ -156,18 +156,6 @@ pub trait Layer: fmt::Debug + Send + Sync {
 
     /// File names and the scripts whose output goes there when something failed.
     fn state(&self) -> Vec<(String, String)>;
-
-    /// What it will read of the root image: a guest that is about to become a template reads it beforehand.
-    fn hot(&self) -> Hot;
-}
-
-/// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hot {
-    /// Kernel modules, with those that they need. They are read, not loaded: loading is the layer's own work.
-    pub modules: &'static [&'static str],
-    /// Commands that do nothing but load a program and its libraries.
-    pub commands: &'static [&'static str],
 }
 
 #[cfg(test)]

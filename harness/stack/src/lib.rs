@@ -35,9 +35,11 @@ mod stack;
 mod striped;
 mod topology;
 mod volume;
+mod warm;
 
 pub use compose::compose;
-pub use layer::{Expect, GuestFile, Hot, Layer, Probe, Stage, Task, Work};
+pub use layer::{Expect, GuestFile, Layer, Probe, Stage, Task, Work};
 pub use stack::Stack;
 pub use topology::{Member, Topology};
 pub use volume::Volume;
+pub use warm::warm;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
-use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::script::script;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
@@ -28,6 +29,12 @@ pub(crate) struct Mapping {
     /// What the next layer sees.
     pub(crate) device: Device,
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["dm-mod"],
+    commands: &["dmsetup --version"],
+};
 
 impl Layer for Mapping {
     fn kind(&self) -> LayerKind {
@@ -119,12 +126,5 @@ impl Layer for Mapping {
             self.name
         );
         vec![(format!("dm-{}.txt", self.name), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["dm-mod"],
-            commands: &["dmsetup --version"],
-        }
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use sanlab_plan::{LayerKind, Md, NodeName, Plan, RaidLevel, Storey};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const CREATE: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -86,6 +87,12 @@ impl Describe for Md {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["raid0", "raid1"],
+    commands: &["mdadm --version"],
+};
+
 impl Layer for Md {
     fn kind(&self) -> LayerKind {
         LayerKind::Md
@@ -156,15 +163,5 @@ impl Layer for Md {
             self.devices()
         );
         vec![(format!("md-{}.txt", self.name), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: match self.level {
-                RaidLevel::Striped => &["raid0"],
-                RaidLevel::Mirrored => &["raid1"],
-            },
-            commands: &["mdadm --version"],
-        }
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use sanlab_plan::{LayerKind, Membership, NodeName, Plan, Storey, Transport};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::{Member, Topology};
+use crate::warm::Hot;
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
 const START: Duration = Duration::from_secs(90);
@@ -83,6 +84,18 @@ impl Describe for Membership {
         Box::new(cluster)
     }
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &[],
+    commands: &[
+        "corosync -v",
+        "corosync-quorumtool -V",
+        "corosync-cfgtool -h",
+        "corosync-cmapctl -h",
+        "awk 1 /dev/null",
+    ],
+};
 
 impl Layer for Cluster {
     fn kind(&self) -> LayerKind {
@@ -199,19 +212,6 @@ impl Layer for Cluster {
              cat {CONFIG}\ntail -n 200 /var/log/corosync.log\n"
         );
         vec![(format!("membership-{}.txt", self.plan.cluster), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &[],
-            commands: &[
-                "corosync -v",
-                "corosync-quorumtool -V",
-                "corosync-cfgtool -h",
-                "corosync-cmapctl -h",
-                "awk 1 /dev/null",
-            ],
-        }
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, Plan, Selector, Storey};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -154,6 +155,24 @@ impl Describe for Multipath {
     }
 }
 
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &[
+        "dm-multipath",
+        "dm-round-robin",
+        "dm-service-time",
+        "dm-queue-length",
+    ],
+    commands: &[
+        "/lib/systemd/systemd-udevd --version",
+        "udevadm --version",
+        "multipathd -h",
+        "dmsetup --version",
+        "awk 1 /dev/null",
+        "cat /lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so",
+    ],
+};
+
 impl Layer for Maps {
     fn kind(&self) -> LayerKind {
         LayerKind::Multipath
@@ -248,19 +267,5 @@ impl Layer for Maps {
             cat /etc/multipath.conf\ntail -n 200 /run/multipathd.log\n\
             for device in /sys/block/nbd*; do timeout 5 udevadm info $device; done\n";
         vec![("multipath.txt".to_owned(), text.to_owned())]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: self.modules(),
-            commands: &[
-                "/lib/systemd/systemd-udevd --version",
-                "udevadm --version",
-                "multipathd -h",
-                "dmsetup --version",
-                "awk 1 /dev/null",
-                "cat /lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so",
-            ],
-        }
     }
 }

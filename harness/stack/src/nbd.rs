@@ -6,10 +6,11 @@ use std::time::Duration;
 use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, Plan, Storey};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const PID_FILE: &str = "/run/nbd-server.pid";
 const SERVER_CONFIG: &str = "/etc/nbd-server/sanlab.conf";
@@ -26,6 +27,12 @@ impl Describe for Nbd {
         Box::new(self.clone())
     }
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["nbd"],
+    commands: &["nbdkit file --version", "nbd-server -V", "nbd-client -V"],
+};
 
 impl Layer for Nbd {
     fn kind(&self) -> LayerKind {
@@ -116,16 +123,6 @@ impl Layer for Nbd {
                     ss -tnp || true\n\
                     ps w | grep -i nbd || true\n";
         vec![("nbd.txt".to_owned(), text.to_owned())]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["nbd"],
-            commands: match self.server {
-                NbdServer::Nbdkit => &["nbdkit file --version", "nbd-client -V"],
-                NbdServer::NbdServer => &["nbd-server -V", "nbd-client -V"],
-            },
-        }
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use sanlab_plan::{LayerKind, NodeName, O2cb, Plan, Storey};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::{Member, Topology};
+use crate::warm::Hot;
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -38,6 +39,12 @@ impl Describe for O2cb {
         })
     }
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
+    commands: &["o2cb_ctl -V", "o2cb --version", "bash -n /etc/init.d/o2cb"],
+};
 
 impl Layer for Service {
     fn kind(&self) -> LayerKind {
@@ -162,13 +169,6 @@ impl Layer for Service {
             ("o2cb-configfs.txt".to_owned(), configfs.to_owned()),
             ("o2cb-debugfs.txt".to_owned(), debugfs.to_owned()),
         ]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
-            commands: &["o2cb_ctl -V", "o2cb --version", "bash -n /etc/init.d/o2cb"],
-        }
     }
 }
 

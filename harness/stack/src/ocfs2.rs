@@ -6,11 +6,12 @@ use std::time::Duration;
 use sanlab_plan::{LayerKind, NodeName, Ocfs2, Plan, Storey, quote};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, Hot, Layer, Probe, Stage};
+use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
 use crate::volume::Volume;
+use crate::warm::Hot;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
@@ -32,6 +33,18 @@ impl Describe for Ocfs2 {
         Box::new(self.clone())
     }
 }
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["ocfs2"],
+    commands: &[
+        "mkfs.ocfs2 -V",
+        "mount.ocfs2 -V",
+        "mounted.ocfs2 -V",
+        "/bin/mount --version",
+        "/bin/dd --version",
+    ],
+};
 
 impl Layer for Ocfs2 {
     fn kind(&self) -> LayerKind {
@@ -106,19 +119,6 @@ impl Layer for Ocfs2 {
             self.device.path
         );
         vec![("ocfs2.txt".to_owned(), text)]
-    }
-
-    fn hot(&self) -> Hot {
-        Hot {
-            modules: &["ocfs2"],
-            commands: &[
-                "mkfs.ocfs2 -V",
-                "mount.ocfs2 -V",
-                "mounted.ocfs2 -V",
-                "/bin/mount --version",
-                "/bin/dd --version",
-            ],
-        }
     }
 }
 

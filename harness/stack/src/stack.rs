@@ -1,13 +1,12 @@
 //! The layers of a scenario as a whole: what is done to all of them, in which order, and where.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sanlab_plan::{Awaited, BlockMap, Device, LayerKind, NodeName, WaitFor};
 
 use crate::drbd::Resource;
-use crate::layer::{Hot, Layer, Probe, Stage, Work};
+use crate::layer::{Layer, Probe, Stage, Work};
 use crate::membership::Cluster;
 use crate::multipath;
 use crate::topology::Topology;
@@ -300,28 +299,6 @@ impl Stack {
         }
         works.retain(|work| !work.stages.is_empty());
         works
-    }
-
-    /// A script that reads what the layers will read of the root image, so that a guest has it in memory. What cannot be
-    /// read is left: it is no more than slow then.
-    pub fn warm(&self) -> String {
-        let modules: BTreeSet<&str> = self.hot().flat_map(|hot| hot.modules).copied().collect();
-        let commands: BTreeSet<&str> = self.hot().flat_map(|hot| hot.commands).copied().collect();
-        let modules = modules.into_iter().collect::<Vec<_>>().join(" ");
-        let mut text = format!(
-            "exec >/dev/null 2>&1 </dev/null\n\
-             set +e\n\
-             modprobe -a --show-depends {modules} | while read -r insmod file rest; do cat \"$file\"; done\n"
-        );
-        for command in commands {
-            // Only Strings are written to.
-            let _ = writeln!(text, "{command}");
-        }
-        text + "true\n"
-    }
-
-    fn hot(&self) -> impl Iterator<Item = Hot> {
-        self.storeys.iter().map(|storey| storey.layer.hot())
     }
 
     /// What to collect when something failed: file names, and scripts whose output goes there.

@@ -103,6 +103,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         birth: Birth::Clone(store.clone()),
         disks_survive: false,
         warm: "ls /bin >/dev/null".to_owned(),
+        absent: Vec::new(),
         members: vec![
             member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
             member(1, "vix1", Arch::X86, NicModel::VirtioNet),

@@ -47,12 +47,11 @@ fn describe(plan: &Plan) -> String {
     }
     let memory = |late: bool| -> u64 {
         let counted = plan
-            .nodes
-            .iter()
+            .booted()
             .filter(|node| late || node.joins == Joins::AtStart);
         counted.map(|node| node.memory.mib()).sum()
     };
-    let cpus: u32 = plan.nodes.iter().map(|node| u32::from(node.cpus)).sum();
+    let cpus: u32 = plan.booted().map(|node| u32::from(node.cpus)).sum();
     let late = if memory(false) == memory(true) {
         String::new()
     } else {
@@ -62,7 +61,7 @@ fn describe(plan: &Plan) -> String {
         "guests",
         &format!(
             "{} with {} MiB{late}, {cpus} CPUs",
-            plan.nodes.len(),
+            plan.booted().count(),
             memory(true)
         ),
     );

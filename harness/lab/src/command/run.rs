@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Outcome, RunRecord};
-use sanlab_run::Extent;
+use sanlab_run::{Extent, KeepPolicy};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +76,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
     let cancel = interrupt::cancel_on_signal()?;
+    let keep = KeepPolicy::of(&plans);
     let mut wanted = Vec::new();
     for plan in plans {
         let images = images(&lab, &plan, &given, &cancel, &mut terminal).await?;
@@ -120,6 +121,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             } else {
                 Extent::Whole
             },
+            keep: keep.clone(),
             cancel: cancel.clone(),
             ..Order::new(&run)
         };

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use libtest_mimic::Failed;
+use sanlab::{Order, RunFolder};
 use sanlab_plan::Plan;
 use sanlab_record::{EventKind, Origin, RunRecord};
+use sanlab_run::KeepPolicy;
 
-use crate::ground::{Ground, Ran, attempt};
+use crate::ground::{Ground, Place, Ran, attempt};
 
 /// What may differ from run to run.
 #[derive(Clone, Copy)]
@@ -68,7 +70,57 @@ pub(crate) async fn is_shared(ground: &Ground) -> Result<(), Failed> {
             .await?;
         expect(&ran, expected)?;
     }
+    first_layers_are_shared(ground, &place, &run).await
+}
+
+/// Two stacks that differ above their first layer, run as by one command.
+async fn first_layers_are_shared(
+    ground: &Ground,
+    place: &Place,
+    run: &RunFolder,
+) -> Result<(), Failed> {
+    let plans = [stack("striped")?, stack("linear")?];
+    let expected: [Expected; 2] = [
+        (None, &["layers up to nbd", "layers"]),
+        (Some("layers up to nbd"), &["layers"]),
+    ];
+    let keep = KeepPolicy::of(&plans);
+    for (number, (plan, expected)) in (100..).zip(plans.iter().zip(expected)) {
+        let order = Order {
+            keep: keep.clone(),
+            ..attempt(run, number)
+        };
+        let ran = ground.run(place, plan, order).await?;
+        expect_store(&ran, expected)?;
+    }
     Ok(())
+}
+
+/// A disk over the network, and that layer above it. No other run here has its port.
+fn stack(above: &str) -> Result<Plan, Failed> {
+    parse(&format!(
+        r#"
+name = "a stack"
+
+[nodes]
+vix0 = {{ arch = "x86_64" }}
+vix1 = {{ arch = "x86" }}
+
+[[layer]]
+nbd = {{ disk = "64MiB", port = 4310 }}
+
+[[layer]]
+{above} = {{ name = "san" }}
+
+[[step]]
+run = {{ command = "dmsetup table san", output = "{above}" }}
+"#
+    ))
+}
+
+fn parse(text: &str) -> Result<Plan, Failed> {
+    let plan = sanlab_plan::parse(Path::new("prefix.toml"), text);
+    plan.map_err(|mistakes| mistakes.render(false).into())
 }
 
 fn plan(words: Words) -> Result<Plan, Failed> {
@@ -93,11 +145,10 @@ checkpoint = "marked"
 run = {{ command = "grep {{node}} /tmp/mark", output = "{seen}" }}
 "#
     );
-    let plan = sanlab_plan::parse(Path::new("prefix.toml"), &text);
-    plan.map_err(|mistakes| mistakes.render(false).into())
+    parse(&text)
 }
 
-fn expect(ran: &Ran, (from, to): Expected) -> Result<(), Failed> {
+fn expect_store(ran: &Ran, (from, to): Expected) -> Result<(), Failed> {
     let forked = forked(&ran.record);
     if forked != from {
         return Err(ran.but(&format!("was forked from {forked:?}, expected: {from:?}")));
@@ -106,6 +157,12 @@ fn expect(ran: &Ran, (from, to): Expected) -> Result<(), Failed> {
     if kept != to {
         return Err(ran.but(&format!("kept {kept:?}, expected: {to:?}")));
     }
+    Ok(())
+}
+
+fn expect(ran: &Ran, expected: Expected) -> Result<(), Failed> {
+    expect_store(ran, expected)?;
+    let (from, _) = expected;
     let mark = ran.record.phases.iter().find(|one| one.name == "step mark");
     let mark = mark.ok_or_else(|| ran.but("has no mark"))?;
     if matches!(mark.origin, Origin::Forked { .. }) == (from == Some("marked")) {

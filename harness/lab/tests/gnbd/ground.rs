@@ -74,6 +74,7 @@ impl Ground {
             disks_survive: false,
             warm: String::new(),
             members,
+            absent: Vec::new(),
         };
         let (events, _nobody_listens) = unbounded_channel();
         let fleet = Fleet::start(spec, &names, None, events).await?;

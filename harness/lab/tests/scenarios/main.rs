@@ -10,6 +10,7 @@ use sanlab::{Lab, LabError, Order, RunFolder, scenario};
 use sanlab_fleet::{Budget, Registry};
 use sanlab_plan::Plan;
 use sanlab_record::{Failure, Outcome, RunRecord};
+use sanlab_run::KeepPolicy;
 
 mod soundness;
 #[path = "../support/watched.rs"]
@@ -26,11 +27,6 @@ fn main() -> ExitCode {
     let files =
         scenario::find(&lab.project().join("scenarios")).expect("the checkout has scenarios");
     let mut suite = Suite::new(|| lab.require_host());
-    let house = Arc::new(House {
-        lab,
-        run: Mutex::default(),
-        nocapture: suite.arguments.nocapture,
-    });
     let scenarios: Vec<(PathBuf, Result<Plan, LabError>)> = files
         .into_iter()
         .map(|file| (file.clone(), scenario::load(&file)))
@@ -42,6 +38,14 @@ fn main() -> ExitCode {
             .collect();
         suite.arguments.test_threads = Some(fleets_at_once(&plans));
     }
+    let taken = scenarios.iter().filter_map(|(_, plan)| plan.as_ref().ok());
+    let taken = taken.filter(|plan| suite.takes(&plan.id, plan.tier));
+    let house = Arc::new(House {
+        lab,
+        run: Mutex::default(),
+        keep: KeepPolicy::of(taken),
+        nocapture: suite.arguments.nocapture,
+    });
     for (file, plan) in scenarios {
         add(&mut suite, &house, &file, plan);
     }
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
 struct House {
     lab: Lab,
     run: Mutex<Option<RunFolder>>,
+    /// What the scenarios of this test run can share.
+    keep: KeepPolicy,
     nocapture: bool,
 }
 
@@ -74,7 +80,8 @@ impl House {
     /// Runs a plan, which must pass.
     async fn run(&self, plan: &Plan, order: Order) -> Result<Ran, Failed> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
-        let work = self.lab.run(plan, order, sender);
+        let keep = self.keep.clone();
+        let work = self.lab.run(plan, Order { keep, ..order }, sender);
         let (record, path) = watched(self.nocapture, &plan.id, events, work).await?;
         let ran = Ran { record, path };
         match &ran.record.outcome {
@@ -132,13 +139,12 @@ fn fleets_at_once(plans: &[&Plan]) -> usize {
     let capacity = Registry::open().and_then(|(registry, _)| Budget::new(&registry).capacity());
     let Ok(capacity) = capacity else { return 1 };
     let cpus = |plan: &&Plan| {
-        plan.nodes
-            .iter()
+        plan.booted()
             .map(|node| u64::from(node.cpus))
             .sum::<u64>()
             .min(capacity.cpus)
     };
-    let memory = |plan: &&Plan| plan.nodes.iter().map(|node| node.memory.mib()).sum::<u64>();
+    let memory = |plan: &&Plan| plan.booted().map(|node| node.memory.mib()).sum::<u64>();
     let by_cpus = capacity.cpus / plans.iter().map(cpus).min().unwrap_or(1).max(1);
     let by_memory = capacity.memory_mib / plans.iter().map(memory).min().unwrap_or(1).max(1);
     usize::try_from(by_cpus.min(by_memory)).unwrap_or(1).max(1)

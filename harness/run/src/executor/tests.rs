@@ -499,7 +499,14 @@ async fn kept(
     steps: Vec<Step>,
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
 ) -> Option<Beginning> {
-    let plan = plan(steps);
+    kept_of(plan(steps), actor).await
+}
+
+/// What a first run of a plan kept last.
+async fn kept_of(
+    plan: Plan,
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+) -> Option<Beginning> {
     let stack = sanlab_stack::compose(&plan);
     let site = Arc::new(Playact::new(&plan, &stack, actor));
     let scene = Scene::new(
@@ -571,6 +578,49 @@ async fn a_fork_does_the_rest_and_knows_what_was_acknowledged() {
     assert!(
         message.contains("acknowledged by step load on vix1"),
         "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_end_with_their_guests_unless_taking_down_is_tested() {
+    let plan = Plan {
+        take_down: false,
+        ..plan(vec![step("hello", run("vix0", "echo hello"))])
+    };
+    let played = play_plan(plan, |site| site, |_, _| None, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    assert!(
+        played.phases().ends_with(&["step hello", "teardown"]),
+        "{:?}",
+        played.phases()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_of_the_first_layers_brings_up_the_others() {
+    let whole = plan(vec![step("hello", run("vix0", "echo hello"))]);
+    let mut lower = plan(Vec::new());
+    lower.layers.truncate(2);
+    let kept = kept_of(lower, |_, _| None).await;
+    let played = play_plan(whole, |site| site.kept(kept), |_, _| None, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    let phases = played.told.phases.iter();
+    let built = phases
+        .filter(|phase| !matches!(phase.origin, sanlab_record::Origin::Forked { .. }))
+        .map(|phase| phase.name.as_str());
+    assert_eq!(
+        built.collect::<Vec<_>>(),
+        [
+            "prepare",
+            "fork",
+            "layer o2cb",
+            "layer ocfs2",
+            "layer mount",
+            "keep layers",
+            "step hello",
+            "take down",
+            "teardown",
+        ]
     );
 }
 

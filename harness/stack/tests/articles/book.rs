@@ -55,12 +55,16 @@ impl Book {
         }
     }
 
-    /// What is looked at after a failure, and read before a template is made.
+    /// What is looked at after a failure.
     pub(crate) fn add_looks(&mut self, stack: &Stack) {
         for (file, script) in stack.state() {
             self.name("state", &file, &script);
         }
-        self.name("warm", "warm", &stack.warm());
+    }
+
+    /// What is read before a template is made.
+    pub(crate) fn add_warm(&mut self) {
+        self.name("warm", "warm", &sanlab_stack::warm());
     }
 
     /// What such a script is called; a new one is written down.

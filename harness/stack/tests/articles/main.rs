@@ -18,6 +18,7 @@ fn every_script_stands_once() {
         tell(&mut book);
         insta::assert_snapshot!(article, std::mem::take(&mut book.outline));
     }
+    book.add_warm();
     for (kind, scripts) in book.show() {
         insta::assert_snapshot!(format!("scripts_{kind}"), scripts);
     }
