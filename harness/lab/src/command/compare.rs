@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// Compare the scenario with itself in N pairs of runs, and keep what they differ by as this host's noise floor. At least 5;
     /// 20 or more are worth believing
     #[arg(long, value_name = "N", value_parser = parse_aa,
-        conflicts_with_all = ["a", "b", "pairs", "budget", "effect", "Pages"])]
+        conflicts_with_all = ["a", "b", "pairs", "budget", "margin", "Pages"])]
     aa: Option<usize>,
     /// How many pairs of runs count at least and at most, or exactly; one more comes first and is discarded
     #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
