@@ -54,15 +54,15 @@ pub(crate) async fn build(arch: Option<Arch>, update_lock: bool) -> Result<Exit,
     Ok(Exit::Success)
 }
 
-/// Every `images/*.toml`, sorted.
+/// Every `images/*.toml`, sorted, but for the one of the guests' programs.
 fn manifests(lab: &Lab) -> Result<Vec<PathBuf>, LabError> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(lab.project().join("images"))? {
         let path = entry?.path();
-        if path
+        let is_toml = path
             .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+            .is_some_and(|extension| extension == "toml");
+        if is_toml && !path.ends_with("Cargo.toml") {
             found.push(path);
         }
     }
