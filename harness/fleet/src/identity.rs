@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use sanlab_plan::NicModel;
-use sanlab_vm::JOURNAL_PATH;
+use sanlab_vm::EVENT_PORT_PATH;
 
 use crate::spec::{FleetSpec, NodeSpec};
 
@@ -25,7 +25,7 @@ fn card_up(mtu: u32) -> String {
 /// The script that sees that programs find the journal's port: the guest's own start waits for the agent's name only.
 fn ports() -> String {
     format!(
-        "until [ -e {JOURNAL_PATH} ]; do\n\
+        "until [ -e {EVENT_PORT_PATH} ]; do\n\
          for port in /sys/class/virtio-ports/*; do\n\
          read -r name <$port/name && ln -sf ../${{port##*/}} /dev/virtio-ports/$name || :\n\
          done\n\

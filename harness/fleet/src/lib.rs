@@ -71,7 +71,7 @@ pub use template::TemplateUse;
 // What those who use a fleet need of the crates below it.
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
-    Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine, ExecError,
-    JOURNAL_PATH, JournalLine, Machine, Output, OutputLine, OutputStream, SavedState, Status,
-    Trouble, Usage, VmError, trouble,
+    Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
+    EVENT_PORT_PATH, ExecError, GuestEvent, Machine, Output, OutputLine, OutputStream, SavedState,
+    Status, Trouble, Usage, VmError, trouble,
 };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    Birth, Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, How, Image, JournalLine,
+    Birth, Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Image,
     Node, NodeSpec, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
@@ -398,10 +398,10 @@ impl Site for Guests {
     fn journal(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
         let node = self.running()?.node(node.as_str());
         let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;
-        let mut lines = node.machine().journal();
+        let mut lines = node.machine().guest_events();
         let (sender, receiver) = unbounded_channel();
         tokio::spawn(async move {
-            while let Some(JournalLine { at, text }) = lines.recv().await {
+            while let Some(GuestEvent { at, text }) = lines.recv().await {
                 let at = at.into();
                 if sender.send(Line { at, text }).is_err() {
                     return;

@@ -25,8 +25,8 @@
 //! ([`Ram::Forked`]) and an overlay on its disks ([`Access::Forked`]).
 //!
 //! Four channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
-//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, and the journal, where programs
-//! in the guest tell what they have done ([`Machine::journal`]). No process outlives the harness, however it ends: see
+//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, and the event port, where programs
+//! in the guest tell what they have done ([`Machine::guest_events`]). No process outlives the harness, however it ends: see
 //! [`ProcessGroup`].
 //!
 //! What a machine costs can be read at any time ([`Machine::cost`]): the host's processor time, and, of a machine with a
@@ -35,49 +35,29 @@
 //! A machine can also crash on purpose: as when its power fails ([`Machine::kill`]), or by a kernel panic
 //! ([`Machine::panic`]).
 
-mod accel;
-mod agent;
-mod argv;
-mod clock;
-mod command;
-mod console;
-mod cost;
-mod counting;
+mod channels;
+mod command_line;
 mod error;
-mod exec;
-mod fingerprint;
-mod journal;
-mod kernel_log;
 mod machine;
-mod probe_guest;
 mod process;
-mod program;
-mod qmp;
-mod running;
-mod said;
-mod snapshot;
-mod space;
-mod spec;
-mod usage;
-mod wire;
 
-pub use accel::{AcceleratorChoice, AcceleratorWish, choose_accelerator};
-pub use argv::argv;
-pub use clock::GuestClock;
-pub use command::{Command, Output, OutputLine, OutputStream, Status};
-pub use console::{Console, ConsoleLine};
-pub use cost::Cost;
-pub use counting::counter_plugin;
-pub use error::{ExecError, VmError};
-pub use fingerprint::fingerprint;
-pub use journal::{JOURNAL_PATH, JournalLine};
-pub use kernel_log::{Trouble, trouble};
-pub use machine::Machine;
-pub use process::ProcessGroup;
-pub use program::{qemu_binary, qemu_digest, qemu_of, qemu_version};
-pub use running::{ExitReport, MachineEvent};
-pub use snapshot::SavedState;
-pub use spec::{
+pub use channels::command::{Command, Output, OutputLine, OutputStream, Status};
+pub use channels::console::{Console, ConsoleLine};
+pub use channels::event_port::{EVENT_PORT_PATH, GuestEvent};
+pub use channels::kernel_log::{Trouble, trouble};
+pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerator};
+pub use command_line::argv::argv;
+pub use command_line::clock::GuestClock;
+pub use command_line::counting::counter_plugin;
+pub use command_line::fingerprint::fingerprint;
+pub use command_line::program::{qemu_binary, qemu_digest, qemu_of, qemu_version};
+pub use command_line::spec::{
     Accelerator, Access, Arch, Counter, Drive, MacAddress, MachineSpec, Nic, NicModel, Ram,
 };
-pub use usage::Usage;
+pub use error::{ExecError, VmError};
+pub use machine::Machine;
+pub use machine::running::{ExitReport, MachineEvent};
+pub use machine::snapshot::SavedState;
+pub use process::ProcessGroup;
+pub use process::cost::Cost;
+pub use process::usage::Usage;

@@ -1,7 +1,7 @@
 //! Members that crash on purpose, come back with their disks, and what they had told by then.
 
 use sanlab_fleet::{
-    Birth, Fleet, FleetError, FleetEvent, FleetSpec, How, JOURNAL_PATH, JournalLine, Kind, Node,
+    Birth, EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Kind, Node,
 };
 use sanlab_record::EventKind;
 use sha2::{Digest as _, Sha256};
@@ -185,7 +185,7 @@ async fn fork(logs: &str, disks_survive: bool, keep: Option<&std::path::Path>) -
 async fn crash_at_work(fleet: &Fleet, name: &str, how: How) {
     let node = fleet.node(name).unwrap();
     says(&node, "echo before >/run/before").await;
-    let mut journal = node.machine().journal();
+    let mut journal = node.machine().guest_events();
     says(&node, &writer()).await;
     let mut told = Vec::new();
     while told.len() < 10 {
@@ -233,7 +233,7 @@ async fn reached_by_others(fleet: &Fleet, node: &Node) {
 /// Writes one block after another, past the page cache, and tells of each when it is written.
 fn writer() -> String {
     format!(
-        "(exec >{JOURNAL_PATH}; n=0
+        "(exec >{EVENT_PORT_PATH}; n=0
           while [ $n -lt {BLOCKS} ]; do
               printf '%511s\\n' \"block $n\" |
                   /bin/dd of=/dev/vdb bs=512 seek=$(({FIRST} + n)) oflag=direct,dsync conv=notrunc 2>/dev/null
@@ -243,7 +243,7 @@ fn writer() -> String {
     )
 }
 
-async fn next(journal: &mut UnboundedReceiver<JournalLine>) -> Option<JournalLine> {
+async fn next(journal: &mut UnboundedReceiver<GuestEvent>) -> Option<GuestEvent> {
     timeout(MINUTE, journal.recv()).await.expect("in time")
 }
 

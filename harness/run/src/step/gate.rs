@@ -3,7 +3,7 @@
 //! A command whose time matters tells of its begin and end on the journal's port: the moments are the host's then, to a
 //! millisecond or two, where the end of a script in a guest is noticed up to a quarter of a second late.
 
-use sanlab_fleet::JOURNAL_PATH;
+use sanlab_fleet::EVENT_PORT_PATH;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ pub(super) fn timed(folder: &str, id: &str, before: &str, command: &str) -> Stri
 
 /// A command that says a word about `id` to the host.
 pub(super) fn say(word: &str, id: &str) -> String {
-    format!("echo {word} {} >{JOURNAL_PATH}", quote(id))
+    format!("echo {word} {} >{EVENT_PORT_PATH}", quote(id))
 }
 
 fn gated(folder: &str, before: &str, commands: &str) -> String {

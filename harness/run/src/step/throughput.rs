@@ -202,7 +202,7 @@ async fn repetition(
 /// Leaves the tool behind, waiting.
 fn gate(throughput: &Throughput, worker: &Worker, number: usize, id: &str) -> String {
     // A port that somebody else has open would keep the words back, and the round would be waited for in vain.
-    let mut before = format!(": >{}\n", sanlab_fleet::JOURNAL_PATH);
+    let mut before = format!(": >{}\n", sanlab_fleet::EVENT_PORT_PATH);
     if !throughput.direct {
         before.push_str("sync\necho 1 >/proc/sys/vm/drop_caches\n");
     }

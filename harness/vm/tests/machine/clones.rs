@@ -38,11 +38,11 @@ for card in /sys/class/net/eth*; do
     echo "$was"
 done | sort
 "#;
-/// A script that writes one line to the journal.
+/// A script that writes one line to the event port.
 fn journal_says(line: &str) -> String {
     format!(
         "for port in /sys/class/virtio-ports/*; do
-            grep -qx org.sanlab.journal $port/name && echo {line} >/dev/${{port##*/}}
+            grep -qx org.sanlab.events $port/name && echo {line} >/dev/${{port##*/}}
         done; true"
     )
 }
@@ -79,9 +79,9 @@ async fn saved_and_cloned(arch: Arch) {
         clones.push(answering(&bench, spec, &state, &saved).await);
     }
     for clone in &clones {
-        let mut journal = clone.journal();
+        let mut guest_events = clone.guest_events();
         say(clone, &journal_says("ack 1 2")).await;
-        let line = tokio::time::timeout(SOON, journal.recv()).await;
+        let line = tokio::time::timeout(SOON, guest_events.recv()).await;
         let line = line.expect("in time").expect("a line");
         assert_eq!(line.text, "ack 1 2", "{}", clone.name());
     }

@@ -24,22 +24,22 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// What came before anybody listened is heard, and what was torn by the end is not.
 async fn a_journal_ends() {
     let before = Instant::now();
-    let (bench, machine) = Bench::booted("journal").await;
-    let mut journal = machine.journal();
-    let first = journal.recv().await.expect("a line");
+    let (bench, machine) = Bench::booted("events").await;
+    let mut guest_events = machine.guest_events();
+    let first = guest_events.recv().await.expect("a line");
     assert_eq!(first.text, "begin vix0 262144 4 7");
     assert!(first.at > before && first.at <= Instant::now());
     // All has been said by the time that this is answered.
     let done = machine.exec(Command::script("true"), SOON).await;
-    done.expect("the journal's port is not the agent's");
+    done.expect("the event port is not the agent's");
     machine.kill().await.expect("it is gone");
     let mut left = Vec::new();
-    while let Some(line) = journal.recv().await {
+    while let Some(line) = guest_events.recv().await {
         assert!(line.at >= first.at, "{line:?}");
         left.push(line.text);
     }
     assert_eq!(left, ["ack 0 1500", "ack 1 2900"]);
-    assert_eq!(machine.journal().recv().await, None);
+    assert_eq!(machine.guest_events().recv().await, None);
     bench.end(machine).await;
 }
 

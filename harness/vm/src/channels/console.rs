@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, watch};
 
-use crate::kernel_log::{Trouble, trouble};
+use crate::channels::kernel_log::{Trouble, trouble};
 
 /// Lines kept in memory for tails and messages; the log on disk has all of them.
 const KEPT: usize = 1000;

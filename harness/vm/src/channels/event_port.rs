@@ -11,41 +11,41 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Where programs in the guest write: a line a `write`, and one program at a time.
-pub const JOURNAL_PATH: &str = "/dev/virtio-ports/org.sanlab.journal";
+pub const EVENT_PORT_PATH: &str = "/dev/virtio-ports/org.sanlab.events";
 
 /// The port's name in the guest, and its id on the command line.
-pub(crate) const PORT_NAME: &str = "org.sanlab.journal";
-pub(crate) const PORT_ID: &str = "journal";
+pub(crate) const PORT_NAME: &str = "org.sanlab.events";
+pub(crate) const PORT_ID: &str = "events";
 
-/// A line that a guest wrote to its journal's port.
+/// A line that a guest wrote to its event port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalLine {
+pub struct GuestEvent {
     /// When the host read it: a moment after the guest wrote it.
     pub at: Instant,
     /// The line without its end; what is not UTF-8 is replaced.
     pub text: String,
 }
 
-/// The harness's end of a journal.
+/// The harness's end of an event port.
 #[derive(Debug)]
-pub(crate) struct Journal(Arc<Mutex<Readers>>);
+pub(crate) struct GuestEventPort(Arc<Mutex<Readers>>);
 
 #[derive(Debug, Default)]
 struct Readers {
-    followers: Vec<UnboundedSender<JournalLine>>,
+    followers: Vec<UnboundedSender<GuestEvent>>,
     /// What nobody has followed yet.
-    waiting: Vec<JournalLine>,
+    waiting: Vec<GuestEvent>,
     ended: bool,
 }
 
-impl Journal {
+impl GuestEventPort {
     pub(crate) fn open(stream: UnixStream) -> Self {
         let readers = Arc::<Mutex<Readers>>::default();
         let told = Arc::clone(&readers);
         tokio::spawn(async move {
             let mut reader = BufReader::new(stream);
             let mut line = Vec::new();
-            // An error is as good as the end: the journal is heard as far as it goes.
+            // An error is as good as the end: the event port is heard as far as it goes.
             while reader
                 .read_until(b'\n', &mut line)
                 .await
@@ -58,7 +58,7 @@ impl Journal {
                     .trim_end_matches('\r')
                     .to_owned();
                 let at = Instant::now();
-                locked(&told).take(JournalLine { at, text });
+                locked(&told).take(GuestEvent { at, text });
                 line.clear();
             }
             let mut readers = locked(&told);
@@ -69,7 +69,7 @@ impl Journal {
     }
 
     /// All lines that nobody has followed so far, and those that come.
-    pub(crate) fn follow(&self) -> UnboundedReceiver<JournalLine> {
+    pub(crate) fn follow(&self) -> UnboundedReceiver<GuestEvent> {
         let (sender, receiver) = unbounded_channel();
         let mut readers = locked(&self.0);
         for line in readers.waiting.drain(..) {
@@ -84,7 +84,7 @@ impl Journal {
 }
 
 impl Readers {
-    fn take(&mut self, line: JournalLine) {
+    fn take(&mut self, line: GuestEvent) {
         self.followers
             .retain(|follower| follower.send(line.clone()).is_ok());
         if self.followers.is_empty() {
@@ -102,20 +102,20 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
 
-    async fn heard(follower: &mut UnboundedReceiver<JournalLine>) -> String {
+    async fn heard(follower: &mut UnboundedReceiver<GuestEvent>) -> String {
         follower.recv().await.expect("a line").text
     }
 
     #[tokio::test]
     async fn nothing_is_lost_between_two_followers() {
         let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
-        let journal = Journal::open(ours);
+        let guest_events = GuestEventPort::open(ours);
         let before = Instant::now();
         theirs
             .write_all(b"begin one\r\nack 0\n")
             .await
             .expect("writes");
-        let mut first = journal.follow();
+        let mut first = guest_events.follow();
         let line = first.recv().await.expect("a line");
         assert_eq!(line.text, "begin one");
         assert!(line.at >= before && line.at <= Instant::now());
@@ -127,22 +127,22 @@ mod tests {
             .expect("writes");
         drop(theirs);
         // Until the end has been read.
-        while !locked(&journal.0).ended {
+        while !locked(&guest_events.0).ended {
             tokio::task::yield_now().await;
         }
-        let mut second = journal.follow();
+        let mut second = guest_events.follow();
         assert_eq!(heard(&mut second).await, "ack 1");
         assert_eq!(heard(&mut second).await, "ack \u{fffd}");
         // The last line was torn: it may have been `ack 37`.
         assert_eq!(second.recv().await, None);
-        assert_eq!(journal.follow().recv().await, None);
+        assert_eq!(guest_events.follow().recv().await, None);
     }
 
     #[tokio::test]
     async fn two_followers_hear_the_same() {
         let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
-        let journal = Journal::open(ours);
-        let (mut one, mut two) = (journal.follow(), journal.follow());
+        let guest_events = GuestEventPort::open(ours);
+        let (mut one, mut two) = (guest_events.follow(), guest_events.follow());
         theirs.write_all(b"a\nb\n").await.expect("writes");
         drop(theirs);
         for follower in [&mut one, &mut two] {

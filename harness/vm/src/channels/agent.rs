@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use qapi::Command;
 use tokio::net::UnixStream;
 
-use crate::qmp::typed;
-use crate::wire::{Wire, WireError};
+use crate::channels::qmp::typed;
+use crate::channels::wire::{Wire, WireError};
 
 /// The port's name in the guest, which the agent expects, and its id on the command line, which QMP's events carry.
 pub(crate) const PORT_NAME: &str = "org.qemu.guest_agent.0";

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use procfs::{CpuInfo, Current as _};
 
-use crate::argv::{Way, command_line};
-use crate::clock::GuestClock;
-use crate::spec::{Accelerator, Access, MacAddress, MachineSpec, Ram};
+use crate::command_line::argv::{Way, command_line};
+use crate::command_line::clock::GuestClock;
+use crate::command_line::spec::{Accelerator, Access, MacAddress, MachineSpec, Ram};
 
 /// The command line with all that differs between machines that are alike left out: names, folders, sockets, Ethernet
 /// addresses, the paths of files, and where memory and disks live. Under KVM it also holds the host's processor, since
@@ -76,7 +76,7 @@ mod tests {
     use procfs::FromRead as _;
 
     use super::*;
-    use crate::spec::{Arch, Drive, Nic, NicModel};
+    use crate::command_line::spec::{Arch, Drive, Nic, NicModel};
 
     fn spec(name: &str, ram: Ram, access: Access) -> MachineSpec {
         let path = |what: &str| PathBuf::from(format!("/somewhere/{name}/{what}"));
@@ -123,7 +123,7 @@ mod tests {
         let text = blanked(&template, CLOCK);
         assert_eq!(text, blanked(&clone, CLOCK));
         let counted = MachineSpec {
-            counter: Some(crate::spec::Counter {
+            counter: Some(crate::command_line::spec::Counter {
                 plugin: "/lab/libsanlab_counter.so".into(),
                 file: "/run/instructions".into(),
             }),

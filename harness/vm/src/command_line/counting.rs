@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use sanlab_counter::{CounterFile, PLUGIN};
 
-use crate::accel::probe;
-use crate::argv::plugin_value;
+use crate::command_line::accelerator::probe;
+use crate::command_line::argv::plugin_value;
+use crate::command_line::program::PerProgram;
+use crate::command_line::spec::{Accelerator, Arch, Counter};
 use crate::error::VmError;
-use crate::program::PerProgram;
-use crate::spec::{Accelerator, Arch, Counter};
 
 /// A probe that works takes a tenth of a second; nothing hangs on its failing soon.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ async fn counts(plugin: &Path, program: &Path, arch: Arch) -> Result<Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::argv::program_name;
+    use crate::command_line::argv::program_name;
 
     /// Needs the host's QEMU and half a second.
     #[tokio::test]

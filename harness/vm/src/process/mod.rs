@@ -5,6 +5,11 @@
 //! run's process group, whose leader, the janitor, kills the rest and removes the run's folder when the harness is gone
 //! for whatever reason. And an orderly end looks through the group: a survivor is an error.
 
+pub(crate) mod cost;
+pub(crate) mod run_process;
+pub(crate) mod space;
+pub(crate) mod usage;
+
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -20,7 +25,7 @@ use rustix::process::{
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use crate::command::Status;
+use crate::channels::command::Status;
 use crate::error::VmError;
 
 /// The janitor: leader of the group, deaf to what a terminal sends, asleep until its standard input says something.

@@ -4,7 +4,7 @@
 //! then reports through QEMU's `isa-debug-exit` device. That a virtual machine can be made, or runs in real mode,
 //! proves little: there are hosts whose KVM ends every guest at the first page table.
 
-use crate::spec::Arch;
+use crate::command_line::spec::Arch;
 
 /// The I/O port of the debug-exit device.
 pub(crate) const PORT: u8 = 0xf4;

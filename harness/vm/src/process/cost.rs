@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use procfs::process::Process;
 
-use crate::usage::{cpu_seconds, process};
+use crate::process::usage::{cpu_seconds, process};
 
 /// What a machine has cost since its QEMU was started. It never falls: subtract two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::command::Status;
+use crate::channels::command::Status;
+use crate::command_line::probe_guest;
+use crate::command_line::program::PerProgram;
+use crate::command_line::spec::{Accelerator, Arch};
 use crate::error::VmError;
-use crate::probe_guest;
-use crate::program::PerProgram;
-use crate::said::run;
-use crate::spec::{Accelerator, Arch};
+use crate::process::run_process::run;
 
 /// A probe that works takes a tenth of a second.
 const PROBE_DEADLINE: Duration = Duration::from_millis(900);
@@ -150,7 +150,7 @@ pub(crate) async fn probe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::argv::program_name;
+    use crate::command_line::argv::program_name;
 
     /// Needs the host's QEMU, no KVM and a tenth of a second: whatever the accelerator, a working one is recognised.
     #[tokio::test]

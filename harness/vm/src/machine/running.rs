@@ -13,20 +13,22 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::agent::{Agent, PORT_ID};
-use crate::argv::{AGENT_SOCKET, CONSOLE_SOCKET, JOURNAL_SOCKET, QMP_SOCKET, Way, command_line};
-use crate::command::{Status, tail};
-use crate::console::Console;
-use crate::cost::{Cost, CpuMeter};
+use crate::channels::agent::{Agent, PORT_ID};
+use crate::channels::command::{Status, tail};
+use crate::channels::console::Console;
+use crate::channels::event_port::GuestEventPort;
+use crate::channels::kernel_log::Trouble;
+use crate::channels::qmp::{Qmp, QmpEvent};
+use crate::channels::wire::WireError;
+use crate::command_line::argv::{
+    AGENT_SOCKET, CONSOLE_SOCKET, EVENT_PORT_SOCKET, QMP_SOCKET, Way, command_line,
+};
+use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
-use crate::journal::Journal;
-use crate::kernel_log::Trouble;
+use crate::process::cost::{Cost, CpuMeter};
+use crate::process::space;
+use crate::process::usage::Usage;
 use crate::process::{Process, ProcessGroup};
-use crate::qmp::{Qmp, QmpEvent};
-use crate::space;
-use crate::spec::{MachineSpec, Ram};
-use crate::usage::Usage;
-use crate::wire::WireError;
 
 /// From the spawn to QEMU's readiness; a tenth of a second where nothing is wrong.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -84,10 +86,10 @@ pub(crate) struct Running {
     pub(crate) qmp: Qmp,
     pub(crate) agent: Agent,
     pub(crate) console: Console,
-    pub(crate) journal: Journal,
+    pub(crate) guest_events: GuestEventPort,
     cpu: CpuMeter,
     instructions: Option<CounterFile>,
-    pub(crate) fate: watch::Sender<Fate>,
+    pub(crate) terminal: watch::Sender<TerminalState>,
     pub(crate) events: broadcast::Sender<MachineEvent>,
     // Events from the very start wait here for the first listener.
     pub(crate) first_listener: Mutex<Option<broadcast::Receiver<MachineEvent>>>,
@@ -95,13 +97,13 @@ pub(crate) struct Running {
 
 /// What cannot be undone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fate {
+pub(crate) struct TerminalState {
     pub(crate) panicked: Option<String>,
     cause: Option<String>,
     pub(crate) exited: Option<ExitReport>,
 }
 
-impl Fate {
+impl TerminalState {
     fn is_sealed(&self) -> bool {
         self.panicked.is_some() || self.exited.is_some()
     }
@@ -120,7 +122,7 @@ impl Running {
         let qmp = Listener::new(spec.dir.join(QMP_SOCKET))?;
         let agent = Listener::new(spec.dir.join(AGENT_SOCKET))?;
         let console = Listener::new(spec.dir.join(CONSOLE_SOCKET))?;
-        let journal = Listener::new(spec.dir.join(JOURNAL_SOCKET))?;
+        let guest_events = Listener::new(spec.dir.join(EVENT_PORT_SOCKET))?;
 
         let instructions = spec
             .counted()
@@ -146,10 +148,10 @@ impl Running {
                 qmp.connection(),
                 agent.connection(),
                 console.connection(),
-                journal.connection()
+                guest_events.connection()
             )
         };
-        let (qmp, agent, console, journal) = tokio::select! {
+        let (qmp, agent, console, guest_events) = tokio::select! {
             connected = connected => connected.map_err(host)?,
             status = process.exited() => return Err(died_at_start(&spec, status.map_err(host)?, &stderr_path)),
             () = sleep(START_DEADLINE) => return Err(start_timed_out(&spec, "QEMU to connect to its sockets")),
@@ -165,10 +167,10 @@ impl Running {
             qmp,
             agent: Agent::open(agent),
             console: Console::open(console, spec.console_log.clone()),
-            journal: Journal::open(journal),
+            guest_events: GuestEventPort::open(guest_events),
             cpu: CpuMeter::default(),
             instructions,
-            fate: watch::Sender::new(Fate::default()),
+            terminal: watch::Sender::new(TerminalState::default()),
             events,
             first_listener: Mutex::new(Some(first_listener)),
         });
@@ -196,29 +198,29 @@ impl Running {
     }
 
     /// Waits for `work`, but not beyond the deadline (`None`), and not once the machine is beyond help.
-    pub(crate) async fn unless_doomed<T>(
+    pub(crate) async fn unless_ended<T>(
         &self,
         what: &str,
         deadline: Duration,
         work: impl Future<Output = T>,
     ) -> Result<Option<T>, ExecError> {
-        let mut fate = self.fate.subscribe();
-        let doomed = async {
+        let mut terminal = self.terminal.subscribe();
+        let ended = async {
             // The reference that comes back holds a lock.
-            let _ = fate.wait_for(Fate::is_sealed).await.map(drop);
+            let _ = terminal.wait_for(TerminalState::is_sealed).await.map(drop);
         };
         tokio::select! {
             biased;
-            () = doomed => Err(self.doom(what)),
+            () = ended => Err(self.terminal_error(what)),
             done = timeout(deadline, work) => Ok(done.ok()),
         }
     }
 
     /// The error of a machine that has panicked or ended.
-    fn doom(&self, what: &str) -> ExecError {
+    fn terminal_error(&self, what: &str) -> ExecError {
         let (node, command) = (self.name.clone(), what.to_owned());
-        let fate = self.fate.borrow();
-        match (&fate.panicked, &fate.exited) {
+        let terminal = self.terminal.borrow();
+        match (&terminal.panicked, &terminal.exited) {
             (Some(console_tail), _) => ExecError::GuestPanicked {
                 node,
                 command,
@@ -273,7 +275,7 @@ impl Running {
                     command,
                     reason,
                 };
-                self.unless_doomed(what, LAST_WORDS, never)
+                self.unless_ended(what, LAST_WORDS, never)
                     .await
                     .err()
                     .unwrap_or(alive)
@@ -296,7 +298,7 @@ impl Running {
                 }
                 "SHUTDOWN" => {
                     let cause = data["reason"].as_str().map(str::to_owned);
-                    self.fate.send_modify(|fate| fate.cause = cause);
+                    self.terminal.send_modify(|terminal| terminal.cause = cause);
                 }
                 _ => {}
             }
@@ -315,11 +317,11 @@ impl Running {
     async fn panicked(&self) {
         self.console.quiet().await;
         let console_tail = self.console.crash().join("\n");
-        self.fate.send_if_modified(|fate| {
-            if fate.panicked.is_some() {
+        self.terminal.send_if_modified(|terminal| {
+            if terminal.panicked.is_some() {
                 return false;
             }
-            fate.panicked = Some(console_tail.clone());
+            terminal.panicked = Some(console_tail.clone());
             // Under the lock: whoever comes second, such as the end of the process, must not be told first.
             let _ = self.events.send(MachineEvent::Panicked { console_tail });
             true
@@ -354,7 +356,7 @@ impl Running {
         {
             self.panicked().await;
         }
-        let cause = self.fate.borrow().cause.clone();
+        let cause = self.terminal.borrow().cause.clone();
         let report = ExitReport {
             status,
             cause,
@@ -363,7 +365,8 @@ impl Running {
             stderr_tail: stderr_tail(&stderr_path),
         };
         let _ = self.events.send(MachineEvent::Exited(report.clone()));
-        self.fate.send_modify(|fate| fate.exited = Some(report));
+        self.terminal
+            .send_modify(|terminal| terminal.exited = Some(report));
     }
 
     /// What it has cost up to now, or to its end.

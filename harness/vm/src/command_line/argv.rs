@@ -4,15 +4,17 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use crate::clock::GuestClock;
-use crate::spec::{Accelerator, Access, Arch, Counter, Drive, MachineSpec, Nic, NicModel, Ram};
-use crate::{agent, journal};
+use crate::channels::{agent, event_port};
+use crate::command_line::clock::GuestClock;
+use crate::command_line::spec::{
+    Accelerator, Access, Arch, Counter, Drive, MachineSpec, Nic, NicModel, Ram,
+};
 
 /// The sockets in [`MachineSpec::dir`] on which the harness listens and to which QEMU connects.
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
 pub(crate) const AGENT_SOCKET: &str = "agent.sock";
 pub(crate) const CONSOLE_SOCKET: &str = "console.sock";
-pub(crate) const JOURNAL_SOCKET: &str = "journal.sock";
+pub(crate) const EVENT_PORT_SOCKET: &str = "events.sock";
 
 /// What every guest's kernel is told.
 const KERNEL_ARGUMENTS: &[&str] = &[
@@ -164,7 +166,7 @@ fn translated(spec: &MachineSpec) -> Option<&'static str> {
     }
 }
 
-/// QMP, the serial console, and the ports of agent and journal.
+/// QMP, the serial console, and the agent's and the event ports.
 fn channels(line: &mut Line, spec: &MachineSpec) {
     let socket = |name: &str| value(&spec.dir.join(name));
     line.option("-chardev", b"socket,id=qmp,path=", &socket(QMP_SOCKET), b"");
@@ -183,7 +185,11 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
     line.add("-device", "virtio-serial-pci");
     for (id, name, file) in [
         (agent::PORT_ID, agent::PORT_NAME, AGENT_SOCKET),
-        (journal::PORT_ID, journal::PORT_NAME, JOURNAL_SOCKET),
+        (
+            event_port::PORT_ID,
+            event_port::PORT_NAME,
+            EVENT_PORT_SOCKET,
+        ),
     ] {
         let chardev = format!("socket,id={id},path=");
         line.option("-chardev", chardev.as_bytes(), &socket(file), b"");
@@ -285,7 +291,7 @@ pub(crate) fn program_name(arch: Arch) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::MacAddress;
+    use crate::command_line::spec::MacAddress;
 
     pub(crate) fn spec(arch: Arch, accelerator: Accelerator, model: NicModel) -> MachineSpec {
         MachineSpec {

@@ -15,12 +15,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::argv::Way;
+use crate::command_line::argv::Way;
+use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError, space};
+use crate::machine::running::{Listener, MachineEvent, Running};
 use crate::machine::{Machine, QMP_DEADLINE};
 use crate::process::ProcessGroup;
-use crate::running::{Listener, MachineEvent, Running};
-use crate::spec::{MachineSpec, Ram};
 
 /// The socket in the machine's folder through which its state goes; no longer than the names of the others.
 const STATE_SOCKET: &str = "state.sock";
@@ -60,7 +60,7 @@ impl Machine {
         let written = self.write_state(state, &mut events);
         match self
             .running
-            .unless_doomed("migrate", deadline, written)
+            .unless_ended("migrate", deadline, written)
             .await?
         {
             Some(Ok(saved)) => Ok(saved),
@@ -100,14 +100,14 @@ impl Machine {
         let taken = machine.take_state(&bytes, &mut events);
         let reason = match machine
             .running
-            .unless_doomed("migrate-incoming", LOAD_DEADLINE, taken)
+            .unless_ended("migrate-incoming", LOAD_DEADLINE, taken)
             .await
         {
             Ok(Some(Ok(()))) => return Ok(machine),
             // A QEMU that does not understand a state says so and ends, perhaps while it is asked why.
             Ok(Some(Err(reason))) => {
                 let never = std::future::pending::<()>();
-                let ended = machine.running.unless_doomed("load", LAST_WORDS, never);
+                let ended = machine.running.unless_ended("load", LAST_WORDS, never);
                 ended.await.err().map_or(Ok(reason), last_words)?
             }
             Ok(None) => format!("it was not done within {} s", LOAD_DEADLINE.as_secs()),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use procfs::{CpuInfo, Current as _};
 use tokio::sync::OnceCell;
 
-use crate::spec::Accelerator;
+use crate::command_line::spec::Accelerator;
 
 /// How long the host's counter is counted: an error of a microsecond at its ends is 20 millionths.
 const SPAN: Duration = Duration::from_millis(50);

@@ -1,5 +1,8 @@
 //! A running machine.
 
+pub(crate) mod running;
+pub(crate) mod snapshot;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +12,20 @@ use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::argv::Way;
-use crate::clock::GuestClock;
-use crate::command::{Command, Output};
-use crate::console::Console;
-use crate::cost::Cost;
+use crate::channels::command::{Command, Output};
+use crate::channels::console::Console;
+use crate::channels::event_port::GuestEvent;
+use crate::channels::exec::Job;
+use crate::channels::kernel_log::Trouble;
+use crate::channels::wire::WireError;
+use crate::command_line::argv::Way;
+use crate::command_line::clock::GuestClock;
+use crate::command_line::spec::MachineSpec;
 use crate::error::{ExecError, VmError};
-use crate::exec::Job;
-use crate::journal::JournalLine;
-use crate::kernel_log::Trouble;
+use crate::machine::running::{ExitReport, MachineEvent, Running};
 use crate::process::ProcessGroup;
-use crate::running::{ExitReport, MachineEvent, Running};
-use crate::spec::MachineSpec;
-use crate::usage::Usage;
-use crate::wire::WireError;
+use crate::process::cost::Cost;
+use crate::process::usage::Usage;
 
 /// How long an agent that has let a deadline pass may take to answer anything before it counts as dead. A loaded host
 /// under TCG keeps a live one waiting for a second or two.
@@ -65,11 +68,11 @@ impl Machine {
         self.running.console.clone()
     }
 
-    /// What programs in the guest write to `/dev/virtio-ports/org.sanlab.journal`, one of them at a time: the lines that
+    /// What programs in the guest write to `/dev/virtio-ports/org.sanlab.events`, one of them at a time: the lines that
     /// nobody has followed so far, and those that come. It ends with the machine, after its last whole line; one that the
     /// end has torn is not told. Several followers hear the same; what one of them has not taken out is lost with it.
-    pub fn journal(&self) -> UnboundedReceiver<JournalLine> {
-        self.running.journal.follow()
+    pub fn guest_events(&self) -> UnboundedReceiver<GuestEvent> {
+        self.running.guest_events.follow()
     }
 
     /// What happens to the machine. The first listener hears everything from the start, a later one from now on.
@@ -93,7 +96,7 @@ impl Machine {
                 sleep(AGENT_RETRY).await;
             }
         };
-        match self.running.unless_doomed(what, deadline, answered).await? {
+        match self.running.unless_ended(what, deadline, answered).await? {
             Some(()) => Ok(()),
             None => Err(VmError::Guest(ExecError::TimedOut {
                 node: self.running.name.clone(),
@@ -115,10 +118,8 @@ impl Machine {
         let (node, what) = (running.name.clone(), command.to_string());
         let began = Instant::now();
         let mut job = Job::new(&running.agent, &command);
-        let Some(ended) = running.unless_doomed(&what, deadline, job.run()).await? else {
-            let killed = running
-                .unless_doomed(&what, AGENT_GRACE, job.kill())
-                .await?;
+        let Some(ended) = running.unless_ended(&what, deadline, job.run()).await? else {
+            let killed = running.unless_ended(&what, AGENT_GRACE, job.kill()).await?;
             return Err(match killed {
                 Some(Ok(last_seen)) => ExecError::TimedOut {
                     node,
@@ -240,7 +241,7 @@ impl Machine {
     pub fn usage(&self) -> Usage {
         let exited = self
             .running
-            .fate
+            .terminal
             .borrow()
             .exited
             .as_ref()
@@ -250,7 +251,7 @@ impl Machine {
 
     /// What the machine has cost so far, without its memory: tens of microseconds to read.
     pub fn cost(&self) -> Cost {
-        match &self.running.fate.borrow().exited {
+        match &self.running.terminal.borrow().exited {
             Some(report) => Cost {
                 host_cpu_seconds: report.usage.host_cpu_seconds,
                 instructions: report.usage.instructions,
@@ -299,11 +300,14 @@ impl Machine {
     pub async fn kill(&self) -> Result<ExitReport, VmError> {
         let before = self.usage();
         self.running.process.signal(Signal::KILL);
-        let mut fate = self.running.fate.subscribe();
+        let mut terminal = self.running.terminal.subscribe();
         // Whether it is gone is looked at below.
-        let _ = timeout(DEATH, fate.wait_for(|fate| fate.exited.is_some()))
-            .await
-            .map(drop);
+        let _ = timeout(
+            DEATH,
+            terminal.wait_for(|terminal| terminal.exited.is_some()),
+        )
+        .await
+        .map(drop);
         self.exit_report(before)
     }
 
@@ -311,11 +315,14 @@ impl Machine {
     /// machines, and calling it twice, are fine.
     pub async fn shutdown(&self, grace: Duration) -> Result<ExitReport, VmError> {
         let before = self.usage();
-        let mut fate = self.running.fate.subscribe();
+        let mut terminal = self.running.terminal.subscribe();
         let mut exited = async |patience| {
-            timeout(patience, fate.wait_for(|fate| fate.exited.is_some()))
-                .await
-                .is_ok()
+            timeout(
+                patience,
+                terminal.wait_for(|terminal| terminal.exited.is_some()),
+            )
+            .await
+            .is_ok()
         };
         if !exited(Duration::ZERO).await {
             // Whether it answers is of no matter; that it ends is.
@@ -338,7 +345,7 @@ impl Machine {
 
     /// How it ended, if it has.
     fn exit_report(&self, before: Usage) -> Result<ExitReport, VmError> {
-        match &self.running.fate.borrow().exited {
+        match &self.running.terminal.borrow().exited {
             Some(report) => Ok(ExitReport {
                 usage: report.usage.or_before(before),
                 ..report.clone()

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::wire::{Wire, WireError};
+use crate::channels::wire::{Wire, WireError};
 
 /// An event as QEMU tells it; those that this program does not know are as good as the others.
 #[derive(Debug, Clone, PartialEq)]

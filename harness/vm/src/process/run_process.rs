@@ -8,19 +8,19 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-use crate::command::{Status, tail};
+use crate::channels::command::{Status, tail};
 use crate::error::VmError;
 use crate::process::spawn_alone;
 
 /// What a short-lived program said.
-pub(crate) struct Said {
+pub(crate) struct ProcessOutput {
     /// `None`: it was killed at the deadline.
     pub(crate) status: Option<Status>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Said {
+impl ProcessOutput {
     /// The end of what it complained of, in one line.
     pub(crate) fn complaint(&self) -> String {
         tail(&self.stderr).replace('\n', "; ")
@@ -28,7 +28,10 @@ impl Said {
 }
 
 /// Runs a program to its end, or to its death at the deadline.
-pub(crate) async fn run(mut command: Command, deadline: Duration) -> Result<Said, VmError> {
+pub(crate) async fn run(
+    mut command: Command,
+    deadline: Duration,
+) -> Result<ProcessOutput, VmError> {
     let program = PathBuf::from(command.get_program());
     let host = |error| VmError::host(format!("run {}", program.display()), error);
     // Files and not pipes: nothing has to be drained while it runs.
@@ -57,7 +60,7 @@ pub(crate) async fn run(mut command: Command, deadline: Duration) -> Result<Said
         file.read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(Said {
+    Ok(ProcessOutput {
         status,
         stdout: text(stdout).map_err(host)?,
         stderr: text(stderr).map_err(host)?,

@@ -1,0 +1,10 @@
+//! How the host and a guest talk: QMP, the guest agent, the console and the event port.
+
+pub(crate) mod agent;
+pub(crate) mod command;
+pub(crate) mod console;
+pub(crate) mod event_port;
+pub(crate) mod exec;
+pub(crate) mod kernel_log;
+pub(crate) mod qmp;
+pub(crate) mod wire;
