@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use sanlab_fleet::{AcceleratorWish, Birth, Command, Fleet, FleetSpec, Image, Node, NodeSpec};
+use sanlab_fleet::{AcceleratorWish, Command, Fleet, FleetSpec, Image, Node, NodeSpec, StartMode};
 use sanlab_plan::{Arch, NicModel};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -60,7 +60,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         count_instructions: false,
         logs: logs.path().to_owned(),
         capture: Vec::new(),
-        birth: Birth::Boot,
+        start_mode: StartMode::Boot,
         disks_survive: false,
         warm: String::new(),
         absent: Vec::new(),

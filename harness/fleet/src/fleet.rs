@@ -13,20 +13,20 @@ use sanlab_vm::{AcceleratorChoice, Drive, ProcessGroup, Usage};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
 
-use crate::birth::{Birth, SavedFleet};
-use crate::boot;
-use crate::budget::{Budget, Permit, WaitingFor};
-use crate::cost::NodeCost;
-use crate::emulator::{self, Emulator};
+use crate::checkpoints::start_mode::{SavedFleet, StartMode};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
+use crate::host::budget::{Budget, Permit, WaitingFor};
+use crate::host::registry::{Registry, Swept};
+use crate::host::run_dir::RunDir;
 use crate::network::{PortCounters, Switch, SwitchEvent};
-use crate::node::Node;
-use crate::registry::{Registry, Swept};
-use crate::run_dir::RunDir;
+use crate::nodes::boot;
+use crate::nodes::cost::NodeCost;
+use crate::nodes::emulator::{self, Emulator};
+use crate::nodes::node::Node;
 use crate::spec::{FleetSpec, NodeSpec};
-use crate::template::TemplateUse;
-use crate::workshop::{self, Templates, Workshop};
+use crate::templates::TemplateUse;
+use crate::templates::builder::{self, TemplateBuilder, Templates};
 
 /// Other fleets may well run before this one.
 pub(crate) const ROOM_DEADLINE: Duration = Duration::from_secs(3600);
@@ -45,7 +45,7 @@ pub struct Fleet {
     nodes: Mutex<Vec<Arc<Node>>>,
     pub(crate) group: ProcessGroup,
     /// `None` once the fleet was shut down.
-    ground: Mutex<Option<Ground>>,
+    resources: Mutex<Option<FleetResources>>,
     /// What members cost whose machines were ended to be forked, or crashed.
     past: Mutex<BTreeMap<String, Usage>>,
     /// What was told last of what members cost: there are moments at which a machine has left and is not yet in `past`.
@@ -55,7 +55,7 @@ pub struct Fleet {
 }
 
 /// What the machines stand on.
-pub(crate) struct Ground {
+pub(crate) struct FleetResources {
     pub(crate) switch: Switch,
     /// Where RAM and disks lie that shall be saved.
     pub(crate) keep: Option<PathBuf>,
@@ -159,19 +159,19 @@ impl Fleet {
         for (reason, nodes) in emulator::not_counted(&spec, &emulators) {
             tell(EventKind::NotCounted { nodes, reason });
         }
-        let templates = match &spec.birth {
-            Birth::Boot => Templates::new(),
-            Birth::Clone(store) => {
+        let templates = match &spec.start_mode {
+            StartMode::Boot => Templates::new(),
+            StartMode::Clone(store) => {
                 let members: Vec<_> = spec.expected().filter(|one| cloned(one)).collect();
-                let workshop = Workshop {
+                let template_builder = TemplateBuilder {
                     spec: &spec,
                     emulators: &emulators,
                     store,
                     registry: &registry,
                     events: &events,
-                    patience: workshop::PATIENCE,
+                    patience: builder::PATIENCE,
                 };
-                workshop.provide(&members).await?
+                template_builder.provide(&members).await?
             }
         };
         let budget = Budget::new(&registry);
@@ -199,7 +199,7 @@ impl Fleet {
             events,
             nodes: Mutex::default(),
             group,
-            ground: Mutex::new(Some(Ground {
+            resources: Mutex::new(Some(FleetResources {
                 switch,
                 keep: keep.map(Path::to_owned),
                 _images: images,
@@ -286,7 +286,7 @@ impl Fleet {
 
     /// What every port carried up to now.
     pub fn ports(&self) -> BTreeMap<String, PortCounters> {
-        self.on_ground(|ground| Ok(ground.switch.counters()))
+        self.with_resources(|resources| Ok(resources.switch.counters()))
             .unwrap_or_default()
     }
 
@@ -294,18 +294,18 @@ impl Fleet {
     pub async fn shutdown(&self) -> Teardown {
         let mut teardown = Teardown::default();
         // First: a node that comes up now finds it gone, and is ended by its own `join`.
-        let ground = self
-            .ground
+        let resources = self
+            .resources
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let Some(Ground {
+        let Some(FleetResources {
             switch,
             keep: _,
             _images,
             _permit,
             run_dir,
-        }) = ground
+        }) = resources
         else {
             return teardown;
         };
@@ -382,12 +382,15 @@ impl Fleet {
     }
 
     /// Does something short with what the machines stand on, unless the fleet has ended.
-    pub(crate) fn on_ground<T>(
+    pub(crate) fn with_resources<T>(
         &self,
-        work: impl FnOnce(&mut Ground) -> Result<T, FleetError>,
+        work: impl FnOnce(&mut FleetResources) -> Result<T, FleetError>,
     ) -> Result<T, FleetError> {
-        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
-        work(ground.as_mut().ok_or(FleetError::Ended)?)
+        let mut resources = self
+            .resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        work(resources.as_mut().ok_or(FleetError::Ended)?)
     }
 }
 

@@ -5,7 +5,7 @@
 //! layer-2 [`Switch`] of its own, and gives each its name and address; another member can join later.
 //!
 //! A member can crash on purpose ([`Fleet::crash`]) and come back with its disk ([`Fleet::restart`]); what programs in the
-//! guests tell meanwhile is in their journals ([`Machine::journal`]).
+//! guests tell meanwhile is in their journals ([`Machine::events`]).
 //!
 //! Fleets share a machine: the [`Budget`] lets one start when there is memory and CPU for it. And nothing of them stays
 //! behind: each has a folder in the [`Registry`], locked as long as its process lives; what a dead one left is
@@ -28,46 +28,31 @@
 //! # }
 //! ```
 
-mod birth;
-mod boot;
-mod bring_up;
-mod budget;
-mod capacity;
-mod checkpoint;
-mod cost;
-mod crash;
-mod emulator;
+mod checkpoints;
 mod error;
 mod event;
-mod fingerprint;
 mod fleet;
-mod identity;
+mod host;
 mod network;
-mod node;
-mod orphans;
-mod readiness;
-mod registry;
-mod run_dir;
-mod saved;
+mod nodes;
 mod spec;
-mod template;
-mod workshop;
+mod templates;
 
-pub use birth::{Birth, SavedFleet, SavedNode};
-pub use budget::{Budget, Claimant, Need, Permit, WaitingFor};
-pub use cost::NodeCost;
-pub use crash::{Crashed, How};
+pub use checkpoints::fingerprint::fingerprint;
+pub use checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
 pub use event::FleetEvent;
-pub use fingerprint::fingerprint;
 pub use fleet::{Fleet, Teardown};
+pub use host::budget::{Budget, Claimant, Need, Permit, WaitingFor};
+pub use host::registry::{Registry, Swept};
+pub use host::run_dir::RunDir;
 pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
-pub use node::Node;
-pub use readiness::Condition;
-pub use registry::{Registry, Swept};
-pub use run_dir::RunDir;
+pub use nodes::cost::NodeCost;
+pub use nodes::crash::{Crashed, How};
+pub use nodes::node::Node;
+pub use nodes::readiness::Condition;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
-pub use template::TemplateUse;
+pub use templates::TemplateUse;
 // What those who use a fleet need of the crates below it.
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{

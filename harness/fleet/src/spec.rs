@@ -8,9 +8,9 @@ use sanlab_image::Image;
 use sanlab_plan::{Arch, NicModel, node_address};
 use sanlab_vm::{AcceleratorWish, MacAddress};
 
-use crate::birth::Birth;
-use crate::budget::Need;
+use crate::checkpoints::start_mode::StartMode;
 use crate::error::FleetError;
+use crate::host::budget::Need;
 
 /// Bytes of the largest IP packet, where a scenario does not choose.
 ///
@@ -43,7 +43,7 @@ pub struct FleetSpec {
     /// Nodes whose traffic is written to a pcap file.
     pub capture: Vec<String>,
     /// How members come to life.
-    pub birth: Birth,
+    pub start_mode: StartMode,
     /// Whether what forked members write to their data disks outlives their machines, so that they can be restarted after a
     /// crash. It costs a copy of each disk's data at the fork. Those that were booted or cloned have disks that survive in
     /// any case.

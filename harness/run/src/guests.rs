@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    Birth, Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Image,
-    Node, NodeSpec, Store,
+    Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Image, Node,
+    NodeSpec, StartMode, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
 use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
@@ -67,9 +67,9 @@ impl Guests {
             count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
             logs: out_dir.clone(),
             birth: if plan.fresh {
-                Birth::Boot
+                StartMode::Boot
             } else {
-                Birth::Clone(store.clone())
+                StartMode::Clone(store.clone())
             },
             disks_survive: crashes(plan),
             warm: sanlab_stack::warm(),

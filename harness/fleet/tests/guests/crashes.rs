@@ -1,7 +1,8 @@
 //! Members that crash on purpose, come back with their disks, and what they had told by then.
 
 use sanlab_fleet::{
-    Birth, EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Kind, Node,
+    EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Kind, Node,
+    StartMode,
 };
 use sanlab_record::EventKind;
 use sha2::{Digest as _, Sha256};
@@ -99,7 +100,7 @@ async fn refused(fleet: &Fleet) {
 /// Members that boot come back as well.
 pub(crate) async fn booted() {
     let spec = FleetSpec {
-        birth: Birth::Boot,
+        start_mode: StartMode::Boot,
         ..spec(&store(), "booted")
     };
     let (events, _) = listener();
@@ -185,17 +186,17 @@ async fn fork(logs: &str, disks_survive: bool, keep: Option<&std::path::Path>) -
 async fn crash_at_work(fleet: &Fleet, name: &str, how: How) {
     let node = fleet.node(name).unwrap();
     says(&node, "echo before >/run/before").await;
-    let mut journal = node.machine().guest_events();
+    let mut events = node.machine().guest_events();
     says(&node, &writer()).await;
     let mut told = Vec::new();
     while told.len() < 10 {
-        told.push(next(&mut journal).await.expect("it writes"));
+        told.push(next(&mut events).await.expect("it writes"));
     }
     let crashed = fleet.crash(name, how).await.unwrap();
     assert!(fleet.node(name).is_none());
     let after = node.machine().kill().await.unwrap();
     assert_eq!(after.status.to_string(), "was ended by SIGKILL");
-    while let Some(line) = next(&mut journal).await {
+    while let Some(line) = next(&mut events).await {
         told.push(line);
     }
     for (number, line) in told.iter().enumerate() {
@@ -243,8 +244,8 @@ fn writer() -> String {
     )
 }
 
-async fn next(journal: &mut UnboundedReceiver<GuestEvent>) -> Option<GuestEvent> {
-    timeout(MINUTE, journal.recv()).await.expect("in time")
+async fn next(events: &mut UnboundedReceiver<GuestEvent>) -> Option<GuestEvent> {
+    timeout(MINUTE, events.recv()).await.expect("in time")
 }
 
 fn digest(path: &std::path::Path) -> Vec<u8> {

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sanlab_fleet::{
-    AcceleratorWish, Birth, Command, Fleet, FleetEvent, FleetSpec, Held, Image, Kind, Node,
-    NodeSpec, SavedFleet, Store,
+    AcceleratorWish, Command, Fleet, FleetEvent, FleetSpec, Held, Image, Kind, Node, NodeSpec,
+    SavedFleet, StartMode, Store,
 };
 use sanlab_image::{Manifest, ensure, missing_host_tools};
 use sanlab_plan::{Arch, NicModel};
@@ -100,7 +100,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         count_instructions: false,
         logs: store.root().join("../logs").join(logs),
         capture: Vec::new(),
-        birth: Birth::Clone(store.clone()),
+        start_mode: StartMode::Clone(store.clone()),
         disks_survive: false,
         warm: "ls /bin >/dev/null".to_owned(),
         absent: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use sanlab::Lab;
 use sanlab_fleet::{
-    AcceleratorWish, Birth, Command, Condition, DEFAULT_MTU, Fleet, FleetSpec, NodeSpec,
+    AcceleratorWish, Command, Condition, DEFAULT_MTU, Fleet, FleetSpec, NodeSpec, StartMode,
 };
 use sanlab_image::Store;
 use sanlab_plan::{Arch, NicModel};
@@ -70,7 +70,7 @@ impl Ground {
             count_instructions: false,
             logs: self.lab.new_run()?.scenario("gnbd", 1)?,
             capture: Vec::new(),
-            birth: Birth::Clone(Store::open_default()?),
+            birth: StartMode::Clone(Store::open_default()?),
             disks_survive: false,
             warm: String::new(),
             members,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use crate::birth::{SavedFleet, SavedNode};
-use crate::boot::Kept;
+use crate::checkpoints::start_mode::{SavedFleet, SavedNode};
 use crate::error::FleetError;
 use crate::fleet::Fleet;
 use crate::network::Activity;
-use crate::node::Node;
+use crate::nodes::boot::Kept;
+use crate::nodes::node::Node;
 
 /// How long QEMU may take to write half a megabyte.
 const SAVE_DEADLINE: Duration = Duration::from_secs(30);
@@ -33,7 +33,8 @@ impl Fleet {
     /// The instant is one at which nothing is under way in the switch. Guests that never pause lose what is: a network
     /// may, and TCP sends it again.
     pub async fn save(&self) -> Result<SavedFleet, FleetError> {
-        let keep = self.on_ground(|ground| ground.keep.clone().ok_or(FleetError::NotKept))?;
+        let keep =
+            self.with_resources(|resources| resources.keep.clone().ok_or(FleetError::NotKept))?;
         let saved = match self.stand_still().await {
             Ok(()) => self.write(&keep).await,
             Err(error) => Err(error),
@@ -55,8 +56,8 @@ impl Fleet {
     /// The folder that was given as `keep` is about to go: the fleet cannot be saved any more, and who joins later does not
     /// look for it.
     pub fn keep_no_longer(&self) -> Result<(), FleetError> {
-        self.on_ground(|ground| {
-            ground.keep = None;
+        self.with_resources(|resources| {
+            resources.keep = None;
             Ok(())
         })
     }
@@ -73,8 +74,8 @@ impl Fleet {
         keep: Option<&Path>,
     ) -> Result<(), FleetError> {
         self.retire().await?;
-        self.on_ground(|ground| {
-            ground.keep = keep.map(Path::to_owned);
+        self.with_resources(|resources| {
+            resources.keep = keep.map(Path::to_owned);
             Ok(())
         })?;
         self.go_on(saved, folder).await
@@ -98,7 +99,7 @@ impl Fleet {
 
     /// Waits for a pause in the network, within reason.
     async fn pause(&self) -> Result<Activity, FleetError> {
-        let look = || self.on_ground(|ground| Ok(ground.switch.activity()));
+        let look = || self.with_resources(|resources| Ok(resources.switch.activity()));
         let end = Instant::now() + CALM_DEADLINE;
         let mut last = look()?;
         let mut calm = 0;

@@ -100,7 +100,7 @@ mod tests {
     use sanlab_record::EventKind;
 
     use super::*;
-    use crate::identity::tests::fleet;
+    use crate::nodes::identity::tests::fleet;
 
     fn emulators(counter: Result<PathBuf, String>) -> BTreeMap<Arch, Emulator> {
         let emulator = Emulator {

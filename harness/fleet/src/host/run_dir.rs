@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sanlab_lock::FileLock;
 
 use crate::FleetError;
-use crate::registry::{LOCK, Locked};
+use crate::host::registry::{LOCK, Locked};
 
 /// `sun_path` has 108 bytes, the last of which ends the string (unix(7)).
 const SOCKET_PATH: usize = 107;

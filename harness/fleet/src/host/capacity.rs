@@ -6,8 +6,8 @@ use procfs::process::Process;
 use procfs::{Current as _, Meminfo};
 
 use crate::FleetError;
-use crate::budget::Need;
-use crate::registry::Locked;
+use crate::host::budget::Need;
+use crate::host::registry::Locked;
 
 /// The share of available memory that fleets may take, in tenths: the rest is for the host's page cache and the tests.
 const SHARE: u64 = 9;

@@ -3,6 +3,8 @@
 //! Members that are alike share one. Its memory is mapped privately by every clone, so that clones cost what they write.
 //! Nothing in a template belongs to a member: a clone gets its identity afterwards, as a booted guest does.
 
+pub(crate) mod builder;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -13,9 +15,9 @@ use sanlab_vm::SavedState;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::checkpoints::saved;
 use crate::error::FleetError;
-use crate::identity;
-use crate::saved;
+use crate::nodes::identity;
 use crate::spec::{FleetSpec, NodeSpec};
 
 /// To be counted up whenever templates are made differently in a way that neither a command line nor a script tells.

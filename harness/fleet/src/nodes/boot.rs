@@ -9,9 +9,9 @@ use sanlab_plan::Arch;
 use sanlab_record::EventKind;
 use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, Ram};
 
-use crate::emulator::Emulator;
 use crate::error::FleetError;
-use crate::run_dir::RunDir;
+use crate::host::run_dir::RunDir;
+use crate::nodes::emulator::Emulator;
 use crate::spec::{FleetSpec, NodeSpec};
 
 /// The longest of the names that a machine's sockets have in its folder.
@@ -52,7 +52,7 @@ impl<'a> Kept<'a> {
 
 /// What a member's memory and disk are at first.
 #[derive(Debug, Clone)]
-pub(crate) struct Content {
+pub(crate) struct InitialState {
     /// The file with the memory of a saved machine; without one, it holds nothing.
     pub(crate) ram: Option<PathBuf>,
     pub(crate) disk: Disk,
@@ -71,7 +71,7 @@ pub(crate) enum Disk {
 
 /// Where a member's memory and disk lie.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stay {
+pub(crate) struct StoragePolicy {
     /// In this folder, where both stay when the machine ends.
     pub(crate) keep: Option<PathBuf>,
     /// What is written to the disk outlives the machine, if not the run.
@@ -103,7 +103,7 @@ pub(crate) fn check_folder(
 }
 
 /// What a member's QEMU is started with, but for the places of things: memory, data disk and folder.
-pub(crate) fn outline(
+pub(crate) fn base_spec(
     member: &NodeSpec,
     fleet: &FleetSpec,
     emulators: &BTreeMap<Arch, Emulator>,
@@ -164,8 +164,8 @@ pub(crate) fn count(
     });
 }
 
-/// Gives an outlined machine its folder and its switch port's place.
-pub(crate) fn settle(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), FleetError> {
+/// Gives a machine its folder and its switch port's place.
+pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), FleetError> {
     let dir = run_dir.path().join(&machine.name);
     // There already: the member is forked again.
     fs_err::create_dir_all(&dir)?;
@@ -177,18 +177,18 @@ pub(crate) fn settle(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), 
 }
 
 /// Gives a settled machine its memory and its data disk. It may copy files, and belongs off the runtime's threads.
-pub(crate) fn furnish(
+pub(crate) fn attach_storage(
     mut machine: MachineSpec,
     disk_bytes: u64,
-    content: Content,
-    stay: &Stay,
+    initial: InitialState,
+    policy: &StoragePolicy,
 ) -> Result<MachineSpec, FleetError> {
     let ram_bytes = u64::from(machine.memory_mib) << 20;
-    let kept = stay
+    let kept = policy
         .keep
         .as_ref()
         .map(|folder| Kept::new(folder, &machine.name));
-    machine.ram = match (&kept, content.ram) {
+    machine.ram = match (&kept, initial.ram) {
         (None, None) => Ram::Own,
         (None, Some(old)) => Ram::Forked(old),
         (Some(kept), old) => {
@@ -204,8 +204,10 @@ pub(crate) fn furnish(
     let Some(data) = machine.drives.iter_mut().find(|drive| drive.serial == DATA) else {
         return Ok(machine);
     };
-    (data.file, data.access) = match content.disk {
-        Disk::Saved(file) if stay.keep.is_none() && !stay.disks_survive => (file, Access::Forked),
+    (data.file, data.access) = match initial.disk {
+        Disk::Saved(file) if policy.keep.is_none() && !policy.disks_survive => {
+            (file, Access::Forked)
+        }
         Disk::Saved(file) => {
             copy_sparse(&file, &new)?;
             (new, Access::Written)
@@ -234,7 +236,7 @@ pub(crate) fn make_sparse(path: &Path, bytes: u64) -> Result<(), FleetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::tests::fleet;
+    use crate::nodes::identity::tests::fleet;
 
     /// A settled machine in `folder/run`, and the files of a saved one in `folder/saved`.
     fn machine(folder: &Path) -> MachineSpec {
@@ -275,13 +277,13 @@ mod tests {
     }
 
     /// Where memory and disk are found in the end, and what of the disk is there.
-    fn furnished(ram: bool, disk: &str, keep: bool, disks_survive: bool) -> String {
+    fn attached(ram: bool, disk: &str, keep: bool, disks_survive: bool) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let machine = machine(path);
         let saved = Kept::new(&path.join("saved"), "vix0").disk();
         let left = path.join("run/data.raw");
-        let content = Content {
+        let initial = InitialState {
             ram: ram.then(|| Kept::new(&path.join("saved"), "vix0").ram()),
             disk: match disk {
                 "saved" => Disk::Saved(saved.clone()),
@@ -292,11 +294,11 @@ mod tests {
                 _ => Disk::Empty,
             },
         };
-        let stay = Stay {
+        let policy = StoragePolicy {
             keep: keep.then(|| path.join("keep")),
             disks_survive,
         };
-        let machine = furnish(machine, 4, content, &stay).unwrap();
+        let machine = attach_storage(machine, 4, initial, &policy).unwrap();
         let data = data_disk(&machine).unwrap();
         assert_eq!(fs_err::read(saved).unwrap(), b"disk");
         let text = format!(
@@ -325,14 +327,14 @@ mod tests {
                 }
                 let (from, to) = (
                     if ram { "ram" } else { "no ram" },
-                    furnished(ram, disk, keep, survive),
+                    attached(ram, disk, keep, survive),
                 );
-                let stay = match (keep, survive) {
+                let policy = match (keep, survive) {
                     (true, _) => "keep",
                     (false, true) => "survive",
                     (false, false) => "nowhere",
                 };
-                table.push(format!("{from}, {disk} disk; {stay}: {to}"));
+                table.push(format!("{from}, {disk} disk; {policy}: {to}"));
             }
         }
         insta::assert_snapshot!(table.join("\n"));

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::boot;
-use crate::emulator;
 use crate::error::FleetError;
-use crate::identity;
+use crate::nodes::boot;
+use crate::nodes::emulator;
+use crate::nodes::identity;
 use crate::spec::{FleetSpec, NodeSpec};
 
 /// To be counted up whenever the fleet does anything differently with guests that neither a command line nor a script
@@ -20,11 +20,11 @@ const PROVISIONING: u32 = 1;
 pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
     let emulators = emulator::find(spec).await?;
     let mut text = format!("provisioning {PROVISIONING}\nmtu {}\n", spec.mtu);
-    let birth = match spec.birth {
-        crate::Birth::Boot => "boot",
-        crate::Birth::Clone(_) => "clone",
+    let start_mode = match spec.start_mode {
+        crate::StartMode::Boot => "boot",
+        crate::StartMode::Clone(_) => "clone",
     };
-    add(&mut text, "birth", birth);
+    add(&mut text, "birth", start_mode);
     add(&mut text, "warm", &spec.warm);
     for (arch, emulator) in &emulators {
         add(&mut text, "arch", arch);
@@ -43,7 +43,7 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
         );
         add(&mut text, "mac", member.mac());
         add(&mut text, "disk", member.disk_bytes);
-        let machine = boot::outline(member, spec, &emulators)?;
+        let machine = boot::base_spec(member, spec, &emulators)?;
         add(&mut text, "machine", sanlab_vm::fingerprint(&machine).await);
         add(&mut text, "identity", identity::script(member, spec, None));
     }

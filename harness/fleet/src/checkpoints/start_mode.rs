@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How members come to life that are not forked from a saved fleet.
 #[derive(Debug, Clone)]
-pub enum Birth {
+pub enum StartMode {
     /// Every member boots from nothing.
     Boot,
     /// Members are cloned from templates in this store; those that it lacks are made first.

@@ -9,16 +9,16 @@ use sanlab_record::EventKind;
 use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output};
 use tokio::task::spawn_blocking;
 
-use crate::birth::{SavedFleet, SavedNode};
-use crate::boot::{self, Content, Disk, Kept, Stay};
+use crate::checkpoints::saved;
+use crate::checkpoints::start_mode::{SavedFleet, SavedNode};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
 use crate::fleet::{BOOT_DEADLINE, Fleet};
-use crate::identity;
 use crate::network::PortSpec;
-use crate::node::Node;
-use crate::readiness::Condition;
-use crate::saved;
+use crate::nodes::boot::{self, Disk, InitialState, Kept, StoragePolicy};
+use crate::nodes::identity;
+use crate::nodes::node::Node;
+use crate::nodes::readiness::Condition;
 use crate::spec::NodeSpec;
 
 /// The identity script takes a tenth of a second.
@@ -30,14 +30,19 @@ const REACH_INTERVAL: Duration = Duration::from_millis(100);
 impl Fleet {
     /// Brings members to life side by side, makes them known to each other, and sees that they are.
     pub(crate) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
-        let up = members.iter().map(|member| self.raise(member, Disk::Empty));
-        self.introduce(try_join_all(up).await?).await
+        let up = members
+            .iter()
+            .map(|member| self.start_node(member, Disk::Empty));
+        self.check_reachability(try_join_all(up).await?).await
     }
 
     /// Makes members nodes that have come to life, each since that moment, and sees that packets go between all.
-    pub(crate) async fn introduce(&self, up: Vec<(Arc<Node>, Instant)>) -> Result<(), FleetError> {
+    pub(crate) async fn check_reachability(
+        &self,
+        up: Vec<(Arc<Node>, Instant)>,
+    ) -> Result<(), FleetError> {
         let (newcomers, started): (Vec<_>, Vec<_>) = up.into_iter().unzip();
-        let there = self.admit(&newcomers)?;
+        let there = self.register(&newcomers)?;
         // Each pair once: everybody tries those who were there before, and those before it in this list.
         try_join_all(
             newcomers
@@ -65,7 +70,7 @@ impl Fleet {
         try_join_all(nodes.iter().map(|node| node.go_on())).await?;
         let seconds = started.elapsed().as_secs_f64();
         self.tell(EventKind::Resumed { seconds });
-        self.admit(&nodes)?;
+        self.register(&nodes)?;
         try_join_all(nodes.iter().map(|node| async move {
             let clock = identity::clock_script(now());
             self.make_ready(node, clock).await?;
@@ -78,7 +83,7 @@ impl Fleet {
     }
 
     /// Boots or clones one member and gives it its identity.
-    pub(crate) async fn raise(
+    pub(crate) async fn start_node(
         &self,
         member: &NodeSpec,
         disk: Disk,
@@ -90,7 +95,9 @@ impl Fleet {
         let node = if let Some(template) = template {
             self.tell_of(name, EventKind::Cloning);
             let ram = Some(template.ram());
-            let machine = self.furnish(member, Content { ram, disk }).await?;
+            let machine = self
+                .attach_storage(member, InitialState { ram, disk })
+                .await?;
             let disk = boot::data_disk(&machine);
             let state = template.state();
             let loaded = Machine::load(machine, &state, template.saved(), &self.group).await;
@@ -107,7 +114,9 @@ impl Fleet {
             node
         } else {
             self.tell_of(name, EventKind::Booting);
-            let machine = self.furnish(member, Content { ram: None, disk }).await?;
+            let machine = self
+                .attach_storage(member, InitialState { ram: None, disk })
+                .await?;
             let disk = boot::data_disk(&machine);
             let machine = Machine::start(machine, &self.group).await;
             self.node_of(member, machine.map_err(failed("start"))?, disk)
@@ -133,11 +142,11 @@ impl Fleet {
             saved::verify_length(&files.disk(), node.disk_bytes)?;
         }
         self.tell_of(&node.name, EventKind::Forking);
-        let content = Content {
+        let initial = InitialState {
             ram: Some(files.ram()),
             disk: Disk::Saved(files.disk()),
         };
-        let machine = self.furnish(member, content).await?;
+        let machine = self.attach_storage(member, initial).await?;
         let disk = boot::data_disk(&machine);
         let loaded = Machine::load(machine, &files.state(), &node.state, &self.group).await;
         let machine = loaded.map_err(|error| saved::load_error(&node.name, error))?;
@@ -150,8 +159,8 @@ impl Fleet {
     }
 
     /// Adds nodes to those that are there, and says who was there before.
-    fn admit(&self, newcomers: &[Arc<Node>]) -> Result<Vec<Arc<Node>>, FleetError> {
-        self.on_ground(|_| {
+    fn register(&self, newcomers: &[Arc<Node>]) -> Result<Vec<Arc<Node>>, FleetError> {
+        self.with_resources(|_| {
             let mut nodes = self.lock_nodes();
             let before = nodes.clone();
             nodes.extend(newcomers.iter().cloned());
@@ -161,16 +170,16 @@ impl Fleet {
     }
 
     /// Everything that must exist before a member's QEMU: its folder, memory, disk and switch port.
-    async fn furnish(
+    async fn attach_storage(
         &self,
         member: &NodeSpec,
-        content: Content,
+        initial: InitialState,
     ) -> Result<MachineSpec, FleetError> {
-        let mut machine = boot::outline(member, &self.spec, &self.emulators)?;
-        let keep = self.on_ground(|ground| {
-            boot::settle(&mut machine, &ground.run_dir)?;
+        let mut machine = boot::base_spec(member, &self.spec, &self.emulators)?;
+        let keep = self.with_resources(|resources| {
+            boot::assign_dir(&mut machine, &resources.run_dir)?;
             boot::count(&mut machine, member, &self.emulators);
-            let there = ground.switch.counters();
+            let there = resources.switch.counters();
             for nic in &machine.nics {
                 // A member that is forked again, or restarted, has its port: QEMU's new connection takes the old one's place.
                 if there.contains_key(&member.name) {
@@ -178,22 +187,23 @@ impl Fleet {
                 }
                 let capture = self.spec.capture.contains(&member.name);
                 let capture = capture.then(|| self.spec.logs.join(format!("{}.pcap", member.name)));
-                ground.switch.add_port(&PortSpec {
+                resources.switch.add_port(&PortSpec {
                     name: member.name.clone(),
                     socket: nic.socket.clone(),
                     capture,
                 })?;
             }
-            Ok(ground.keep.clone())
+            Ok(resources.keep.clone())
         })?;
         let disk_bytes = member.disk_bytes;
-        let stay = Stay {
+        let policy = StoragePolicy {
             keep,
             disks_survive: self.spec.disks_survive,
         };
         // Hundreds of MiB may be copied.
-        let furnished = spawn_blocking(move || boot::furnish(machine, disk_bytes, content, &stay));
-        furnished.await.map_err(std::io::Error::from)?
+        let attached =
+            spawn_blocking(move || boot::attach_storage(machine, disk_bytes, initial, &policy));
+        attached.await.map_err(std::io::Error::from)?
     }
 
     /// Runs a script that a member needs before anybody uses it.

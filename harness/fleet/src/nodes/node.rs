@@ -16,11 +16,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
-use crate::bring_up::machine_error;
-use crate::crash::{Crashed, How};
 use crate::error::FleetError;
 use crate::event::FleetEvent;
-use crate::readiness::Condition;
+use crate::nodes::bring_up::machine_error;
+use crate::nodes::crash::{Crashed, How};
+use crate::nodes::readiness::Condition;
 use crate::spec::NodeSpec;
 
 /// How long QEMU has for each stage of its end: asked, told, killed.

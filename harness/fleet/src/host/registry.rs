@@ -12,8 +12,8 @@ use std::time::Duration;
 use sanlab_lock::{FileLock, LockError, holder, is_locked};
 
 use crate::FleetError;
-use crate::orphans;
-use crate::run_dir::RunDir;
+use crate::host::orphans;
+use crate::host::run_dir::RunDir;
 
 /// Held for milliseconds, or by a sweep that ends processes.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);

@@ -7,9 +7,9 @@ use std::time::Instant;
 use sanlab_record::EventKind;
 use sanlab_vm::{Access, Drive};
 
-use crate::boot::Disk;
 use crate::error::FleetError;
 use crate::fleet::Fleet;
+use crate::nodes::boot::Disk;
 
 /// In what way a member crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,8 +90,8 @@ impl Fleet {
                 // It has none.
                 None => Disk::Empty,
             };
-            let up = self.raise(&member, disk).await?;
-            self.introduce(vec![up]).await
+            let up = self.start_node(&member, disk).await?;
+            self.check_reachability(vec![up]).await
         };
         let back = back.await;
         if back.is_err() && self.node(name).is_none() {

@@ -17,18 +17,19 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::boot::{self, Content, Disk, Stay};
-use crate::bring_up::machine_error;
-use crate::budget::{Budget, WaitingFor};
-use crate::emulator::Emulator;
 use crate::error::FleetError;
 use crate::event::FleetEvent;
+use crate::fleet;
+use crate::host::budget::{Budget, WaitingFor};
+use crate::host::capacity;
+use crate::host::registry::Registry;
+use crate::host::run_dir::RunDir;
 use crate::network::{PortSpec, Switch};
-use crate::registry::Registry;
-use crate::run_dir::RunDir;
+use crate::nodes::boot::{self, Disk, InitialState, StoragePolicy};
+use crate::nodes::bring_up::machine_error;
+use crate::nodes::emulator::Emulator;
 use crate::spec::{FleetSpec, NodeSpec, need};
-use crate::template::{self, Label, NAME, Template};
-use crate::{capacity, fleet};
+use crate::templates::{self, Label, NAME, Template};
 
 /// What is read before a template is saved is a few dozen MiB.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(120);
@@ -44,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) type Templates = BTreeMap<String, Arc<Template>>;
 
 /// What templates are found with, and made.
-pub(crate) struct Workshop<'a> {
+pub(crate) struct TemplateBuilder<'a> {
     pub(crate) spec: &'a FleetSpec,
     pub(crate) emulators: &'a BTreeMap<Arch, Emulator>,
     pub(crate) store: &'a Store,
@@ -69,7 +70,7 @@ struct Bench {
     group: ProcessGroup,
 }
 
-impl Workshop<'_> {
+impl TemplateBuilder<'_> {
     /// The templates of these members.
     pub(crate) async fn provide(&self, members: &[&NodeSpec]) -> Result<Templates, FleetError> {
         let mut keys = BTreeMap::new();
@@ -105,13 +106,13 @@ impl Workshop<'_> {
     }
 
     async fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
-        let machine = boot::outline(member, self.spec, self.emulators)?;
+        let machine = boot::base_spec(member, self.spec, self.emulators)?;
         let qemu = self
             .emulators
             .get(&member.arch)
             .map_or("", |emulator| emulator.identity.as_str());
         let machine = sanlab_vm::fingerprint(&machine).await;
-        template::key(member, self.spec, qemu, &machine)
+        templates::key(member, self.spec, qemu, &machine)
     }
 
     async fn find(&self, key: &str) -> Result<Option<Template>, FleetError> {
@@ -132,7 +133,7 @@ impl Workshop<'_> {
             if let Some(claimed) = self.try_claim(key).await? {
                 return Ok(claimed);
             }
-            let about = template::about(member);
+            let about = templates::about(member);
             if began.elapsed() >= self.patience {
                 return Err(FleetError::TemplateAwaited {
                     about,
@@ -225,16 +226,16 @@ impl Workshop<'_> {
         bench: &Bench,
     ) -> Result<(String, Template), FleetError> {
         let Order { key, member, claim } = order;
-        let about = template::about(member);
+        let about = templates::about(member);
         let failed = |doing| machine_error(&format!("{NAME} of {about}"), doing);
         let workspace = claim.workspace()?;
-        let mut machine = boot::outline(member, self.spec, self.emulators)?;
+        let mut machine = boot::base_spec(member, self.spec, self.emulators)?;
         machine.name = format!("{NAME}{number}");
         machine.console_log = self
             .spec
             .logs
             .join(format!("{NAME}-{}.console.log", &key[..12.min(key.len())]));
-        boot::settle(&mut machine, &bench.run_dir)?;
+        boot::assign_dir(&mut machine, &bench.run_dir)?;
         for nic in &machine.nics {
             bench.switch.add_port(&PortSpec {
                 name: machine.name.clone(),
@@ -242,11 +243,16 @@ impl Workshop<'_> {
                 capture: None,
             })?;
         }
-        let nothing = Content {
+        let nothing = InitialState {
             ram: None,
             disk: Disk::Empty,
         };
-        let mut machine = boot::furnish(machine, member.disk_bytes, nothing, &Stay::default())?;
+        let mut machine = boot::attach_storage(
+            machine,
+            member.disk_bytes,
+            nothing,
+            &StoragePolicy::default(),
+        )?;
         let ram = workspace.path().join(format!("{NAME}.ram"));
         let ram_bytes = u64::from(machine.memory_mib) << 20;
         boot::make_sparse(&ram, ram_bytes)?;
@@ -264,7 +270,7 @@ impl Workshop<'_> {
             .wait_agent(fleet::BOOT_DEADLINE)
             .await
             .map_err(failed("boot"))?;
-        let prepare = Command::script(template::prepare(member, self.spec));
+        let prepare = Command::script(templates::prepare(member, self.spec));
         let prepared = machine
             .exec(prepare, PREPARE_DEADLINE)
             .await
@@ -314,7 +320,7 @@ fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::tests::fleet;
+    use crate::nodes::identity::tests::fleet;
 
     /// What comes of a claim on a template that somebody else has claimed, and what is told meanwhile.
     async fn claimed(
@@ -326,7 +332,7 @@ mod tests {
         let (registry, _) = Registry::at(folder.path().join("runs")).unwrap();
         let spec = fleet();
         let (events, mut heard) = unbounded_channel();
-        let workshop = Workshop {
+        let template_builder = TemplateBuilder {
             spec: &spec,
             emulators: &BTreeMap::new(),
             store: &store,
@@ -339,7 +345,7 @@ mod tests {
             sleep(given_up_after).await;
             drop(other);
         });
-        let claim = workshop.claim("00aa", &spec.members[0]).await;
+        let claim = template_builder.claim("00aa", &spec.members[0]).await;
         other.abort();
         let mut told = Vec::new();
         while let Ok(event) = heard.try_recv() {

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::FleetError;
-use crate::capacity;
-use crate::registry::{Locked, Registry};
-use crate::run_dir::RunDir;
+use crate::host::capacity;
+use crate::host::registry::{Locked, Registry};
+use crate::host::run_dir::RunDir;
 
 /// How often a waiting fleet looks whether its turn has come.
 const INTERVAL: Duration = Duration::from_millis(200);

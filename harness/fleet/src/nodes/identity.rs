@@ -22,7 +22,7 @@ fn card_up(mtu: u32) -> String {
     )
 }
 
-/// The script that sees that programs find the journal's port: the guest's own start waits for the agent's name only.
+/// The script that sees that programs find the event port: the guest's own start waits for the agent's name only.
 fn ports() -> String {
     format!(
         "until [ -e {EVENT_PORT_PATH} ]; do\n\
@@ -156,7 +156,7 @@ pub(crate) mod tests {
             count_instructions: false,
             logs: "logs".into(),
             capture: Vec::new(),
-            birth: crate::Birth::Boot,
+            start_mode: crate::StartMode::Boot,
             disks_survive: false,
             warm: String::new(),
             members: vec![
@@ -186,7 +186,7 @@ pub(crate) mod tests {
         read -r flags </sys/class/net/eth0/flags
         [ $((flags & 1)) = 1 ] || ip link set eth0 up
         ip route replace 10.77.0.14/32 dev eth0 mtu 16110
-        until [ -e /dev/virtio-ports/org.sanlab.journal ]; do
+        until [ -e /dev/virtio-ports/org.sanlab.events ]; do
         for port in /sys/class/virtio-ports/*; do
         read -r name <$port/name && ln -sf ../${port##*/} /dev/virtio-ports/$name || :
         done
@@ -212,7 +212,7 @@ pub(crate) mod tests {
         echo 16110 >/sys/class/net/eth0/mtu
         read -r flags </sys/class/net/eth0/flags
         [ $((flags & 1)) = 1 ] || ip link set eth0 up
-        until [ -e /dev/virtio-ports/org.sanlab.journal ]; do
+        until [ -e /dev/virtio-ports/org.sanlab.events ]; do
         for port in /sys/class/virtio-ports/*; do
         read -r name <$port/name && ln -sf ../${port##*/} /dev/virtio-ports/$name || :
         done
