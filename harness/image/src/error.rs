@@ -6,8 +6,8 @@ use std::{fmt, io};
 
 use sanlab_plan::Arch;
 
-use crate::host_tools::HostTool;
-use crate::lock::LockDiff;
+use crate::build::host_tools::HostTool;
+use crate::manifest::lock::LockDiff;
 
 /// What is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,193 @@
+//! The initramfs: busybox, our init, and the modules that reach the root image. The same content gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::manifest::guest_files::{GuestFile, Kind};
+
+/// Mode bits of a cpio entry's type.
+const FOLDER: u32 = 0o040_000;
+const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
+
+/// Folders that init mounts things on.
+const FOLDERS: [&str; 8] = ["bin", "dev", "lib", "lower", "proc", "root", "sys", "upper"];
+
+/// What goes in.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// A static busybox of the guest's architecture.
+    pub(crate) busybox: Vec<u8>,
+    /// File names and bytes, in the order in which they are loaded.
+    pub(crate) modules: Vec<(String, Vec<u8>)>,
+    /// Our own files, `/init` among them.
+    pub(crate) files: Vec<GuestFile>,
+}
+
+struct Entry {
+    mode: u32,
+    bytes: Vec<u8>,
+}
+
+/// The archive, in cpio's newc form: sorted, everything root's, all times zero.
+pub(crate) fn pack(contents: Contents) -> io::Result<Vec<u8>> {
+    let mut archive = Vec::new();
+    for (number, (path, entry)) in (1..).zip(entries(contents)) {
+        let name = path
+            .to_str()
+            .ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))?;
+        let size = u32::try_from(entry.bytes.len()).map_err(io::Error::other)?;
+        let builder = cpio::NewcBuilder::new(name)
+            .ino(number)
+            .mode(entry.mode)
+            .nlink(1);
+        let mut writer = builder.write(&mut archive, size);
+        writer.write_all(&entry.bytes)?;
+        writer.finish()?;
+    }
+    cpio::newc::trailer(&mut archive)?;
+    Ok(archive)
+}
+
+fn entries(contents: Contents) -> BTreeMap<PathBuf, Entry> {
+    let mut entries = BTreeMap::new();
+    for folder in FOLDERS {
+        entries.insert(
+            PathBuf::from(folder),
+            Entry {
+                mode: FOLDER | 0o755,
+                bytes: Vec::new(),
+            },
+        );
+    }
+    entries.insert(
+        "bin/busybox".into(),
+        Entry {
+            mode: FILE | 0o755,
+            bytes: contents.busybox,
+        },
+    );
+    entries.insert(
+        "bin/sh".into(),
+        Entry {
+            mode: LINK | 0o777,
+            bytes: b"busybox".to_vec(),
+        },
+    );
+    let order: String = contents
+        .modules
+        .iter()
+        .flat_map(|(name, _)| [name, "\n"])
+        .collect();
+    entries.insert(
+        "modules".into(),
+        Entry {
+            mode: FILE | 0o644,
+            bytes: order.into_bytes(),
+        },
+    );
+    for (name, bytes) in contents.modules {
+        entries.insert(
+            Path::new("lib").join(name),
+            Entry {
+                mode: FILE | 0o644,
+                bytes,
+            },
+        );
+    }
+    for file in contents.files {
+        let entry = match file.kind {
+            Kind::Folder => Entry {
+                mode: FOLDER | 0o755,
+                bytes: Vec::new(),
+            },
+            Kind::Link { target } => Entry {
+                mode: LINK | 0o777,
+                bytes: target.into_os_string().into_encoded_bytes(),
+            },
+            Kind::File { bytes, executable } => Entry {
+                mode: FILE | if executable { 0o755 } else { 0o644 },
+                bytes,
+            },
+        };
+        entries.insert(file.path, entry);
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(reversed: bool) -> Contents {
+        let mut files = vec![
+            GuestFile {
+                path: "init".into(),
+                kind: Kind::File {
+                    bytes: b"#!/bin/sh\n".to_vec(),
+                    executable: true,
+                },
+            },
+            GuestFile {
+                path: "etc".into(),
+                kind: Kind::Folder,
+            },
+            GuestFile {
+                path: "etc/mtab".into(),
+                kind: Kind::Link {
+                    target: "/proc/mounts".into(),
+                },
+            },
+        ];
+        if reversed {
+            files.reverse();
+        }
+        let modules = vec![
+            ("virtio.ko".into(), vec![1; 5]),
+            ("erofs.ko".into(), vec![2; 6]),
+        ];
+        Contents {
+            busybox: vec![0; 7],
+            modules,
+            files,
+        }
+    }
+
+    #[test]
+    fn the_same_content_gives_the_same_bytes() {
+        assert_eq!(
+            pack(contents(false)).unwrap(),
+            pack(contents(true)).unwrap()
+        );
+    }
+
+    #[test]
+    fn holds_what_the_guest_needs() {
+        let archive = pack(contents(false)).unwrap();
+        let mut listing = String::new();
+        let mut rest = archive.as_slice();
+        loop {
+            let mut reader = cpio::NewcReader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                break;
+            }
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
+            let entry = reader.entry();
+            let line = format!(
+                "{:06o} {} {} {}\n",
+                entry.mode(),
+                entry.mtime(),
+                entry.name(),
+                bytes.len()
+            );
+            listing.push_str(&line);
+            if entry.name() == "modules" {
+                assert_eq!(bytes, b"virtio.ko\nerofs.ko\n");
+            }
+            rest = reader.finish().unwrap();
+        }
+        insta::assert_snapshot!(listing);
+    }
+}

@@ -1,0 +1,125 @@
+//! A finished image in the store.
+
+use std::path::PathBuf;
+
+use sanlab_plan::Arch;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ImageError;
+use crate::manifest::lock::LockedPackage;
+use crate::store::held::Held;
+use crate::store::{Kind, Store};
+
+/// Everything that a machine boots from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Instruction set of kernel and user land.
+    pub arch: Arch,
+    /// The store key: hex SHA-256 over everything that went in.
+    pub digest: String,
+    /// Uncompressed ELF kernel with a PVH entry.
+    pub kernel: PathBuf,
+    /// Uncompressed cpio archive.
+    pub initramfs: PathBuf,
+    /// The read-only root, erofs.
+    pub root: PathBuf,
+    /// As `uname -r` says it in the guest.
+    pub kernel_release: String,
+    /// Every package that went in, sorted by name.
+    pub packages: Vec<LockedPackage>,
+    /// How large things were and are.
+    pub sizes: Sizes,
+}
+
+/// Sizes in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Installed packages with apt's leftovers, and all modules of the kernel package.
+    pub untrimmed: u64,
+    /// The same after trimming: what the root image holds.
+    pub trimmed: u64,
+    /// The kernel package's modules.
+    pub modules_untrimmed: u64,
+    /// The modules that stayed.
+    pub modules: u64,
+    /// The root image's file.
+    pub root: u64,
+    /// The kernel's file.
+    pub kernel: u64,
+    /// The initramfs's file.
+    pub initramfs: u64,
+}
+
+/// `image.json`: what the files do not say themselves. Written last, so an entry that has it is whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Label {
+    pub(crate) kernel_release: String,
+    pub(crate) packages: Vec<LockedPackage>,
+    pub(crate) sizes: Sizes,
+}
+
+pub(crate) const KERNEL: &str = "vmlinux";
+pub(crate) const INITRAMFS: &str = "initramfs";
+pub(crate) const ROOT: &str = "root.erofs";
+
+impl Image {
+    /// What the entry holds.
+    pub(crate) fn of(entry: &Held, arch: Arch) -> Result<Self, ImageError> {
+        let folder = entry.path();
+        let label: Label = entry.label()?;
+        Ok(Self {
+            arch,
+            digest: entry.key().to_owned(),
+            kernel: folder.join(KERNEL),
+            initramfs: folder.join(INITRAMFS),
+            root: folder.join(ROOT),
+            kernel_release: label.kernel_release,
+            packages: label.packages,
+            sizes: label.sizes,
+        })
+    }
+
+    /// Keeps the image in its store while machines run from it. `None` if it is in none, or not any more.
+    pub fn hold(&self) -> Result<Option<Held>, ImageError> {
+        // ROOT/images/KEY/vmlinux
+        match self.kernel.ancestors().nth(3) {
+            Some(root) => Store::in_folder(root).hold(Kind::Image, &self.digest),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_held_where_it_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let claim = store.claim(Kind::Image, "manifest-x86", |_| ()).unwrap();
+        let label = Label {
+            kernel_release: "6.1".to_owned(),
+            packages: Vec::new(),
+            sizes: Sizes::default(),
+        };
+        let entry = claim.workspace().unwrap();
+        let entry = entry.publish_as("00ff", &label).unwrap();
+        let image = Image::of(&entry, Arch::X86).unwrap();
+        drop(entry);
+        let held = image.hold().unwrap().unwrap();
+        assert_eq!(
+            (held.key(), held.path()),
+            ("00ff", image.root.parent().unwrap())
+        );
+        assert_eq!(store.collect(0).unwrap().removed, []);
+        drop(held);
+        assert_eq!(store.collect(0).unwrap().removed.len(), 1);
+        assert!(image.hold().unwrap().is_none());
+        let of_no_store = Image {
+            kernel: "vmlinux".into(),
+            ..image
+        };
+        assert!(of_no_store.hold().unwrap().is_none());
+    }
+}
