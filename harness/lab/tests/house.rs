@@ -215,7 +215,7 @@ fn the_test_tier_covers_every_layer_and_step() {
     let layers = plans.iter().flat_map(|plan| &plan.layers);
     let steps = plans.iter().flat_map(|plan| &plan.steps);
     let used: BTreeSet<String> = layers
-        .map(|storey| variant(&storey.layer))
+        .map(|placed| variant(&placed.layer))
         .chain(steps.map(|step| variant(&step.action)))
         .collect();
     let schema: serde_json::Value = serde_json::from_str(&sanlab_plan::schema()).unwrap();

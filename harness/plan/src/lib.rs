@@ -1,8 +1,8 @@
 //! Scenario text to a checked [`Plan`]: the first stage of the pipeline. Pure: no I/O, no tokio.
 //!
 //! What was written is laid over its base, if it has one (`base.rs`), with settings over both (`overlay.rs`). The whole is
-//! read key by key into a document (`document.rs`), which is then lowered: nodes into a roster,
-//! layers into a tower that stands on a ground of devices, steps along a topology that knows who is there and who has
+//! read key by key into a document (`document.rs`), which is then lowered: nodes into a node set,
+//! layers into a resolved stack that stands on a device map of devices, steps along a topology that knows who is there and who has
 //! mounted. All mistakes are collected on the way and given back together.
 //!
 //! ```
@@ -21,49 +21,30 @@
 //! # Ok::<(), sanlab_plan::Diagnostics>(())
 //! ```
 
-mod base;
-mod checkpoints;
+mod devices;
 mod diagnostic;
 mod document;
-mod ground;
 mod layers;
 mod lower;
-mod names;
-mod order;
 mod overlay;
-mod pattern;
 mod plan;
-mod read;
-mod roster;
-mod schema;
-mod setting;
-mod shell;
-mod sources;
 mod steps;
-mod suggest;
-mod table;
-mod timeouts;
-mod topology;
-mod tower;
-mod units;
-mod value;
-mod word;
-mod writes;
+mod values;
 
-pub use base::BASE_FOLDER;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
+pub use document::base::BASE_FOLDER;
+pub use document::schema::schema;
 pub use layers::*;
 pub use lower::{parse, parse_with};
-pub use names::{
+pub use overlay::setting::{Setting, SettingError};
+pub use plan::{
+    Arch, BlockMap, DISK, Device, Joins, Leg, Network, NicModel, Node, PlacedLayer, Plan, Step,
+    Tier, node_address,
+};
+pub use steps::*;
+pub use values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
     StepLabel, VolumeName,
 };
-pub use plan::{
-    Arch, BlockMap, DISK, Device, Joins, Leg, Network, NicModel, Node, Plan, Step, Storey, Tier,
-    node_address,
-};
-pub use schema::schema;
-pub use setting::{Setting, SettingError};
-pub use shell::quote;
-pub use steps::*;
-pub use units::{ByteSize, UnitError, parse_duration};
+pub use values::shell::quote;
+pub use values::units::{ByteSize, UnitError, parse_duration};

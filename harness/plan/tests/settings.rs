@@ -118,8 +118,8 @@ fn layers_by_kind_and_by_name() {
         "layer.ocfs2.mount=true",
         r#"layer.ocfs2.features=["xattr"]"#,
     ]);
-    for storey in &plan.layers {
-        match &storey.layer {
+    for placed in &plan.layers {
+        match &placed.layer {
             Layer::Nbd(nbd) => {
                 assert_eq!(nbd.server, NbdServer::NbdServer);
                 assert_eq!(nbd.block_size, ByteSize::from_bytes(1024));
@@ -137,7 +137,7 @@ fn layers_by_kind_and_by_name() {
     let pairs = include_str!("../../../fixtures/accepted/second-article.toml");
     let timeouts = |settings: &[&str]| -> Vec<u64> {
         let plan = with(pairs, settings).unwrap();
-        let drbd = plan.layers.iter().filter_map(|storey| match &storey.layer {
+        let drbd = plan.layers.iter().filter_map(|placed| match &placed.layer {
             Layer::Drbd(drbd) => Some(drbd.ping_interval.as_secs()),
             _ => None,
         });
@@ -318,9 +318,9 @@ fn parameters_are_the_keys_of_layers() {
     let all: Vec<(&str, &str, String)> = plans
         .iter()
         .flat_map(|plan| &plan.layers)
-        .flat_map(|storey| {
-            let kind = storey.layer.kind().as_str();
-            let parameters = storey.layer.parameters().into_iter();
+        .flat_map(|placed| {
+            let kind = placed.layer.kind().as_str();
+            let parameters = placed.layer.parameters().into_iter();
             parameters.map(move |(key, value)| (kind, key, value))
         })
         .collect();

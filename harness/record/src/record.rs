@@ -313,7 +313,7 @@ pub struct HostUse {
     pub kernel: String,
 }
 
-/// A storey of the storage stack.
+/// A layer of the storage stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerUse {
     /// Its key in a scenario file.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sanlab_fleet::{AcceleratorWish, Image, Store};
-use sanlab_plan::{Arch, Plan, Storey};
+use sanlab_plan::{Arch, PlacedLayer, Plan};
 use sanlab_record::{Event, FORMAT, LayerUse, RunRecord};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -127,11 +127,11 @@ pub async fn execute(
 }
 
 /// A layer as the record has it.
-fn layer_use(storey: &Storey) -> LayerUse {
-    let parameters = storey.layer.parameters().into_iter();
+fn layer_use(placed: &PlacedLayer) -> LayerUse {
+    let parameters = placed.layer.parameters().into_iter();
     LayerUse {
-        kind: storey.layer.kind().as_str().to_owned(),
-        on: storey.on.iter().map(ToString::to_string).collect(),
+        kind: placed.layer.kind().as_str().to_owned(),
+        on: placed.on.iter().map(ToString::to_string).collect(),
         parameters: parameters
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),

@@ -110,7 +110,7 @@ async fn cut(scene: &Scene, node: &NodeName, by: &NodeName) -> Result<(), Failur
 
 /// How long a node has been missed at least when somebody asks for its power.
 fn missed(plan: &Plan) -> Duration {
-    let timeouts = plan.layers.iter().filter_map(|storey| match &storey.layer {
+    let timeouts = plan.layers.iter().filter_map(|placed| match &placed.layer {
         Layer::Gnbd(gnbd) => Some(gnbd.timeout),
         _ => None,
     });

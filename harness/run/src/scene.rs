@@ -231,8 +231,8 @@ impl Scene {
 
     /// The nodes that have the volume once the layers are up, if the scenario mounts it.
     pub(crate) fn mounted_from_start(&self) -> Vec<NodeName> {
-        let holders = self.plan.layers.iter().find_map(|storey| {
-            matches!(&storey.layer, Layer::Ocfs2(ocfs2) if ocfs2.mount).then_some(&storey.on)
+        let holders = self.plan.layers.iter().find_map(|placed| {
+            matches!(&placed.layer, Layer::Ocfs2(ocfs2) if ocfs2.mount).then_some(&placed.on)
         });
         let at_start = self.plan.at_start().map(|node| &node.name);
         let held = at_start.filter(|node| holders.is_some_and(|holders| holders.contains(node)));

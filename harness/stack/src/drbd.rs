@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, Plan, Primaries, Storey};
+use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -250,10 +250,15 @@ impl Resource {
 }
 
 impl Describe for Drbd {
-    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        _plan: &Plan,
+        watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         let resource = Resource {
             plan: self.clone(),
-            pair: storey.on.clone(),
+            pair: placed.on.clone(),
         };
         watched.resources.push(resource.clone());
         Box::new(resource)

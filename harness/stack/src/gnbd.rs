@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, Plan, Storey};
+use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -253,16 +253,21 @@ impl Imports {
 }
 
 impl Describe for Gnbd {
-    fn describe(&self, _storey: &Storey, plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
-        let clustered = plan.layers.iter().filter_map(|storey| match storey.layer {
-            Planned::Membership(_) => Some(&storey.on),
+    fn describe(
+        &self,
+        _storey: &PlacedLayer,
+        plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
+        let clustered = plan.layers.iter().filter_map(|placed| match placed.layer {
+            Planned::Membership(_) => Some(&placed.on),
             _ => None,
         });
         let mut layers = plan.layers.iter();
         Box::new(Imports {
             plan: self.clone(),
             clustered: clustered.flatten().cloned().collect(),
-            multipath: layers.any(|storey| matches!(storey.layer, Planned::Multipath(_))),
+            multipath: layers.any(|placed| matches!(placed.layer, Planned::Multipath(_))),
         })
     }
 }

@@ -122,7 +122,7 @@ pub struct Work {
     pub probes: Vec<Probe>,
 }
 
-/// One storey of the stack: commands and files as data.
+/// One layer of the stack: commands and files as data.
 ///
 /// `there` are the running nodes in the order of their numbers.
 pub trait Layer: fmt::Debug + Send + Sync {

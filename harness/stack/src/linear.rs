@@ -1,6 +1,6 @@
 //! Device-mapper's `linear` target: the devices below one after another.
 
-use sanlab_plan::{LayerKind, Linear, Plan, Storey};
+use sanlab_plan::{LayerKind, Linear, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::Layer;
@@ -8,7 +8,12 @@ use crate::mapping::Mapping;
 use crate::stack::Watched;
 
 impl Describe for Linear {
-    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        _storey: &PlacedLayer,
+        _plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         let mut begin = 0;
         let table = self.below.iter().map(|device| {
             let line = format!("{begin} {} linear {} 0", device.sectors, device.path);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sanlab_plan::{LayerKind, Md, NodeName, Plan, RaidLevel, Storey};
+use sanlab_plan::{LayerKind, Md, NodeName, PlacedLayer, Plan, RaidLevel};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, Layer, Probe, Stage};
@@ -82,7 +82,12 @@ impl Array for Md {
 }
 
 impl Describe for Md {
-    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        _storey: &PlacedLayer,
+        _plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         Box::new(self.clone())
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{LayerKind, Membership, NodeName, Plan, Storey, Transport};
+use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -75,10 +75,15 @@ pub(crate) struct Cluster {
 }
 
 impl Describe for Membership {
-    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        _plan: &Plan,
+        watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         let cluster = Cluster {
             plan: self.clone(),
-            on: storey.on.clone(),
+            on: placed.on.clone(),
         };
         watched.clusters.push(cluster.clone());
         Box::new(cluster)

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, Plan, Selector, Storey};
+use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, PlacedLayer, Plan, Selector};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -143,8 +143,13 @@ impl Maps {
 }
 
 impl Describe for Multipath {
-    fn describe(&self, _storey: &Storey, plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
-        let timeout = plan.layers.iter().find_map(|storey| match &storey.layer {
+    fn describe(
+        &self,
+        _storey: &PlacedLayer,
+        plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
+        let timeout = plan.layers.iter().find_map(|placed| match &placed.layer {
             Planned::Gnbd(gnbd) => Some(gnbd.timeout),
             _ => None,
         });

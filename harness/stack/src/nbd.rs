@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, Plan, Storey};
+use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -23,7 +23,12 @@ const PROBE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 
 impl Describe for Nbd {
-    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        _storey: &PlacedLayer,
+        _plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         Box::new(self.clone())
     }
 }

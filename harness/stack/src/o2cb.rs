@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{LayerKind, NodeName, O2cb, Plan, Storey};
+use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -32,10 +32,15 @@ pub(crate) struct Service {
 }
 
 impl Describe for O2cb {
-    fn describe(&self, storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        _plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         Box::new(Service {
             plan: self.clone(),
-            on: storey.on.clone(),
+            on: placed.on.clone(),
         })
     }
 }

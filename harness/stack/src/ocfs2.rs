@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{LayerKind, NodeName, Ocfs2, Plan, Storey, quote};
+use sanlab_plan::{LayerKind, NodeName, Ocfs2, PlacedLayer, Plan, quote};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, Layer, Probe, Stage};
@@ -21,13 +21,18 @@ const PROBE: Duration = Duration::from_secs(60);
 const SMALL: u64 = 4 << (30 - 9);
 
 impl Describe for Ocfs2 {
-    fn describe(&self, storey: &Storey, _plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        _plan: &Plan,
+        watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         watched.blocks = Some(self.device.blocks.clone());
         watched.volume = Some(Volume {
             device: self.device.path.clone(),
             at: self.at.clone(),
             cluster: self.cluster.clone(),
-            on: storey.on.clone(),
+            on: placed.on.clone(),
             mounted_from_start: self.mount,
         });
         Box::new(self.clone())

@@ -17,7 +17,7 @@ use crate::volume::Volume;
 pub struct Stack {
     pub(crate) topology: Topology,
     pub(crate) at_start: Vec<NodeName>,
-    pub(crate) storeys: Vec<Placed>,
+    pub(crate) placed_layers: Vec<Placed>,
     /// What the topmost layer offers on each node.
     pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
     pub(crate) watched: Watched,
@@ -107,9 +107,9 @@ impl Stack {
 
     /// Lowest first.
     pub fn layers(&self) -> Vec<&dyn Layer> {
-        self.storeys
+        self.placed_layers
             .iter()
-            .map(|storey| storey.layer.as_ref())
+            .map(|placed| placed.layer.as_ref())
             .collect()
     }
 
@@ -140,11 +140,11 @@ impl Stack {
     pub fn up(&self) -> Vec<Work> {
         let mut works: Vec<Work> = Vec::new();
         let mut before: Vec<&Placed> = Vec::new();
-        for storey in &self.storeys {
-            let there = storey.those(&self.at_start);
-            let stages = storey.layer.up(&there, &self.topology);
-            let work = storey.work(stages, &there, &there, &self.topology);
-            let beside = !before.is_empty() && before.iter().all(|one| side_by_side(one, storey));
+        for placed in &self.placed_layers {
+            let there = placed.those(&self.at_start);
+            let stages = placed.layer.up(&there, &self.topology);
+            let work = placed.work(stages, &there, &there, &self.topology);
+            let beside = !before.is_empty() && before.iter().all(|one| side_by_side(one, placed));
             match works.last_mut() {
                 Some(last) if beside => last.beside(work),
                 _ => {
@@ -152,7 +152,7 @@ impl Stack {
                     works.push(work);
                 }
             }
-            before.push(storey);
+            before.push(placed);
         }
         for number in 1..works.len() {
             if let [.., below, above] = &mut works[..=number]
@@ -207,12 +207,16 @@ impl Stack {
         let mut all = there.to_vec();
         all.push(node.clone());
         let mut works = Vec::new();
-        for storey in self.storeys.iter().filter(|storey| storey.is_on(node)) {
-            let stages = stages(storey.layer.as_ref(), &storey.those(there));
+        for placed in self
+            .placed_layers
+            .iter()
+            .filter(|placed| placed.is_on(node))
+        {
+            let stages = stages(placed.layer.as_ref(), &placed.those(there));
             let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
             let touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
             let touched: Vec<NodeName> = all.iter().filter(touched).cloned().collect();
-            works.push(storey.work(stages, &touched, &all, &self.topology));
+            works.push(placed.work(stages, &touched, &all, &self.topology));
         }
         works
     }
@@ -227,11 +231,11 @@ impl Stack {
             stages: Vec::new(),
             probes: Vec::new(),
         };
-        let storeys = self.storeys.iter();
-        for storey in storeys.filter(|it| it.layer.kind() == kind && it.is_on(node)) {
-            let stages = storey.layer.service(node, &self.topology);
+        let placed_layers = self.placed_layers.iter();
+        for placed in placed_layers.filter(|it| it.layer.kind() == kind && it.is_on(node)) {
+            let stages = placed.layer.service(node, &self.topology);
             if !stages.is_empty() {
-                let work = storey.work(stages, one, there, &self.topology);
+                let work = placed.work(stages, one, there, &self.topology);
                 whole.stages.extend(work.stages);
                 whole.probes.extend(work.probes);
             }
@@ -280,11 +284,11 @@ impl Stack {
             );
         }
         let mut above: Vec<&Placed> = Vec::new();
-        for storey in self.storeys.iter().rev() {
-            let there = storey.those(there);
-            let stages = storey.layer.down(&there, &self.topology);
-            let work = storey.work(stages, &[], &[], &self.topology);
-            let beside = !above.is_empty() && above.iter().all(|one| side_by_side(one, storey));
+        for placed in self.placed_layers.iter().rev() {
+            let there = placed.those(there);
+            let stages = placed.layer.down(&there, &self.topology);
+            let work = placed.work(stages, &[], &[], &self.topology);
+            let beside = !above.is_empty() && above.iter().all(|one| side_by_side(one, placed));
             match works.last_mut() {
                 Some(last) if beside => last.beside(work),
                 _ => {
@@ -292,7 +296,7 @@ impl Stack {
                     works.push(work);
                 }
             }
-            above.push(storey);
+            above.push(placed);
         }
         for work in &mut works {
             work.stages.retain(|stage| !stage.tasks.is_empty());
@@ -308,7 +312,7 @@ impl Stack {
 
     /// The same for one node: of the layers that it has.
     pub fn state_of(&self, node: &NodeName) -> Vec<(String, String)> {
-        self.looks(|storey| storey.is_on(node))
+        self.looks(|placed| placed.is_on(node))
     }
 
     fn looks(&self, wanted: impl Fn(&Placed) -> bool) -> Vec<(String, String)> {
@@ -322,9 +326,9 @@ impl Stack {
         let fixed = fixed
             .iter()
             .map(|&(name, text)| (name.to_owned(), text.to_owned()));
-        let storeys = self.storeys.iter().filter(|storey| wanted(storey));
+        let placed_layers = self.placed_layers.iter().filter(|placed| wanted(placed));
         fixed
-            .chain(storeys.flat_map(|storey| storey.layer.state()))
+            .chain(placed_layers.flat_map(|placed| placed.layer.state()))
             .collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Device-mapper's `striped` target: chunks on the devices below in turn.
 
-use sanlab_plan::{LayerKind, Plan, Storey, Striped};
+use sanlab_plan::{LayerKind, PlacedLayer, Plan, Striped};
 
 use crate::compose::Describe;
 use crate::layer::Layer;
@@ -8,7 +8,12 @@ use crate::mapping::Mapping;
 use crate::stack::Watched;
 
 impl Describe for Striped {
-    fn describe(&self, _storey: &Storey, _plan: &Plan, _watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        _storey: &PlacedLayer,
+        _plan: &Plan,
+        _watched: &mut Watched,
+    ) -> Box<dyn Layer> {
         let devices: Vec<String> = self
             .below
             .iter()

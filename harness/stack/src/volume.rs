@@ -13,7 +13,7 @@ const MOUNT: Duration = Duration::from_secs(180);
 const UNMOUNT: Duration = Duration::from_secs(180);
 const PROBE: Duration = Duration::from_secs(60);
 
-/// The topmost storey: a file system on a shared device.
+/// The topmost layer: a file system on a shared device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
     /// The block device, the same on every node.

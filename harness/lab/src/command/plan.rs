@@ -97,12 +97,12 @@ fn describe(plan: &Plan) -> String {
         ]);
     }
     let mut layers = Table::new(&[">no", "layer", "what", "on"]);
-    for (number, (storey, title)) in plan.layers.iter().zip(titles(plan)).enumerate() {
+    for (number, (placed, title)) in plan.layers.iter().zip(titles(plan)).enumerate() {
         layers.row([
             (number + 1).to_string(),
-            storey.layer.kind().to_string(),
+            placed.layer.kind().to_string(),
             title,
-            everybody(plan, &storey.on),
+            everybody(plan, &placed.on),
         ]);
     }
     let mut steps = Table::new(&[">no", "step", ">deadline", "checkpoint", "what"]);

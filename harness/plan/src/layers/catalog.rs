@@ -1,11 +1,11 @@
 //! What a row of the table of layers gives: the kinds and their words, what is written and what is planned of them.
 
+use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Mistakes, Span};
-use crate::names::NodeName;
+use crate::document::read::{At, Value};
 use crate::plan::LayerKind;
-use crate::read::{At, Value};
-use crate::tower::Building;
-use crate::units::ByteSize;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 /// What the checks of all layers together must know of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ macro_rules! catalog {
     (($d:tt) $($(#[$doc:meta])+ $key:ident => $name:ident $(, $also:ident)*;)+) => {
         $(pub use self::$key::{$name, $($also),*};)+
 
-        /// One storey of the storage stack.
+        /// One layer of the storage stack.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Layer {
             $($(#[$doc])+ $name($name),)+
@@ -84,7 +84,7 @@ macro_rules! catalog {
 
             /// Every key of the layer with its value as a scenario file writes it, those that were left to their defaults too; in
             /// the order of the guide. A key without a value and without a default is left out, and so is `on`, which the
-            /// [`Storey`](crate::Storey) has: but of `gnbd`, where it means the servers. Lists are joined by commas.
+            /// [`PlacedLayer`](crate::PlacedLayer) has: but of `gnbd`, where it means the servers. Lists are joined by commas.
             pub fn parameters(&self) -> Vec<(&'static str, String)> {
                 match self {
                     $(Self::$name(layer) => layer.parameters(),)+
@@ -99,7 +99,7 @@ macro_rules! catalog {
             }
         }
 
-        /// Does the same with whatever layer it is: `each_layer!(&storey.layer, layer => layer.parameters())`.
+        /// Does the same with whatever layer it is: `each_layer!(&placed.layer, layer => layer.parameters())`.
         #[macro_export]
         macro_rules! each_layer {
             ($d layer:expr, $d it:ident => $d body:expr) => {
@@ -109,7 +109,7 @@ macro_rules! catalog {
             };
         }
 
-        $crate::word::words! {
+        $crate::document::word::words! {
             /// The kinds of layers, in the words of scenario files.
             pub LayerKind, "layer", "layers", "a layer", r#""gnbd""# {
                 $($(#[$doc])+ $name = stringify!($key),)+
@@ -129,7 +129,7 @@ macro_rules! catalog {
 
             /// Those that are so, in the order of the guide.
             pub(crate) fn with(property: Property) -> impl Iterator<Item = Self> {
-                let kinds = <Self as $crate::word::Word>::WORDS.iter().map(|(_, kind)| *kind);
+                let kinds = <Self as $crate::document::word::Word>::WORDS.iter().map(|(_, kind)| *kind);
                 kinds.filter(move |kind| kind.has(property))
             }
 
@@ -141,7 +141,7 @@ macro_rules! catalog {
             }
         }
 
-        $crate::table::choice! {
+        $crate::document::table::choice! {
             /// A layer as written.
             WrittenLayer, "layer", "layers" {
                 $($key => $name(self::$key::Written),)+

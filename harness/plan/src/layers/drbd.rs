@@ -6,15 +6,15 @@ use super::membership::at_start;
 use super::{
     Building, LayerKind, LayerTable, Limits, Planned, Property, check_disk, plain, show, sorted,
 };
+use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::ground::Ground;
-use crate::names::{NodeName, ResourceName};
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::document::word::words;
 use crate::plan::{BlockMap, Device};
-use crate::read::At;
-use crate::table::table;
-use crate::units::ByteSize;
-use crate::value::Nodes;
-use crate::word::words;
+use crate::values::names::{NodeName, ResourceName};
+use crate::values::units::ByteSize;
 
 /// The limits of `ping-timeout`, which counts tenths of seconds.
 const PING_TIMEOUT: Limits = Limits {
@@ -43,7 +43,7 @@ table! {
     }
 }
 
-/// A DRBD resource of the storey's two nodes, each with its own disk.
+/// A DRBD resource of the layer's two nodes, each with its own disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drbd {
     /// Its name in DRBD's configuration.
@@ -136,10 +136,13 @@ impl LayerTable for Written {
             }
             building.resources.push(resource.clone());
         }
-        let ground = &mut building.ground;
-        check_disk(self.disk.as_ref(), ground, mistakes);
+        let device_map = &mut building.device_map;
+        check_disk(self.disk.as_ref(), device_map, mistakes);
         let list = self.on.as_ref()?;
-        let on = sorted(ground.roster, ground.roster.expand(list, mistakes)?);
+        let on = sorted(
+            device_map.node_set,
+            device_map.node_set.expand(list, mistakes)?,
+        );
         if on.len() != 2 {
             let count = match on.len() {
                 1 => "one node".to_owned(),
@@ -153,9 +156,9 @@ impl LayerTable for Written {
             return None;
         }
         for node in &on {
-            ground.take_disk(node, LayerKind::Drbd, mistakes);
-            check_bottom(node, ground, mistakes);
-            if ground.sure && !at_start(ground.roster, &node.value) {
+            device_map.take_disk(node, LayerKind::Drbd, mistakes);
+            check_bottom(node, device_map, mistakes);
+            if device_map.sure && !at_start(device_map.node_set, &node.value) {
                 mistakes.note(
                     Diagnostic::at(&node.span, format!("`{}` joins later", node.value))
                         .label("a pair is there from the start")
@@ -179,7 +182,7 @@ impl LayerTable for Written {
             uid: Some(u32::from(minor)),
             blocks: BlockMap::Copies(plain(&on).into_iter().map(BlockMap::Disk).collect()),
         };
-        ground.add(
+        device_map.add(
             (LayerKind::Drbd, span),
             plain(offering)
                 .into_iter()
@@ -207,11 +210,13 @@ fn without_metadata(disk: u64) -> u64 {
 }
 
 /// DRBD stands on the node's own disk.
-fn check_bottom(node: &At<NodeName>, ground: &Ground<'_>, mistakes: &mut Mistakes) {
-    let Some((kind, place)) = &ground.top else {
+fn check_bottom(node: &At<NodeName>, device_map: &DeviceMap<'_>, mistakes: &mut Mistakes) {
+    let Some((kind, place)) = &device_map.top else {
         return;
     };
-    if ground.devices(&node.value).is_empty() || matches!(kind, LayerKind::Drbd | LayerKind::Nbd) {
+    if device_map.devices(&node.value).is_empty()
+        || matches!(kind, LayerKind::Drbd | LayerKind::Nbd)
+    {
         return; // nothing below, or a disk that was taken already: that is told
     }
     mistakes.note(

@@ -7,14 +7,14 @@ use super::{
     Building, LayerKind, LayerTable, Limits, Planned, Property, check_disk, check_port, names,
     plain, show, sorted,
 };
+use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::ground::Ground;
-use crate::names::NodeName;
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::value::Nodes;
 use crate::plan::Device;
-use crate::read::At;
-use crate::table::table;
-use crate::units::ByteSize;
-use crate::value::Nodes;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 /// The servers' word for none given.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,11 +142,17 @@ impl LayerTable for Written {
         Limits::seconds(1, 3600).check("timeout", self.timeout.as_ref(), mistakes);
         Limits::seconds(0, 3600).check("fail_fast", self.fail_fast.as_ref(), mistakes);
         check_cached(self, mistakes);
-        check_disk(self.disk.as_ref(), &mut building.ground, mistakes);
-        let servers = servers(self, span, &building.ground, mistakes);
-        let clients = clients(self, span, servers.as_deref(), &building.ground, mistakes);
+        check_disk(self.disk.as_ref(), &mut building.device_map, mistakes);
+        let servers = servers(self, span, &building.device_map, mistakes);
+        let clients = clients(
+            self,
+            span,
+            servers.as_deref(),
+            &building.device_map,
+            mistakes,
+        );
         let (servers, clients) = (servers?, clients?);
-        let devices = exported(self, &servers, &mut building.ground, mistakes)?;
+        let devices = exported(self, &servers, &mut building.device_map, mistakes)?;
         let exports = exports(self, &servers, devices, mistakes)?;
         check_caches(self, &servers, &exports, mistakes);
         let membership = membership(
@@ -155,19 +161,19 @@ impl LayerTable for Written {
             &servers,
             &clients,
             &building.clusters,
-            &building.ground,
+            &building.device_map,
             mistakes,
         );
 
         let imported: Vec<Device> = exports.iter().map(Export::imported).collect();
-        building.ground.replace(
+        building.device_map.replace(
             (LayerKind::Gnbd, span),
             plain(&clients)
                 .into_iter()
                 .map(|client| (client, imported.clone())),
         );
         let on = sorted(
-            building.ground.roster,
+            building.device_map.node_set,
             servers.iter().chain(&clients).cloned().collect(),
         );
         let gnbd = Gnbd {
@@ -199,16 +205,16 @@ fn at_span(names: Vec<NodeName>, span: &Span) -> Vec<At<NodeName>> {
 fn servers(
     layer: &Written,
     span: &Span,
-    ground: &Ground<'_>,
+    device_map: &DeviceMap<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<At<NodeName>>> {
-    let roster = ground.roster;
+    let node_set = device_map.node_set;
     let servers = match &layer.on {
-        Some(list) => sorted(roster, roster.expand(list, mistakes)?),
-        None => at_span(ground.holders(), span),
+        Some(list) => sorted(node_set, node_set.expand(list, mistakes)?),
+        None => at_span(device_map.holders(), span),
     };
-    let without_disk = layer.disk.is_none() && ground.first_devices().is_empty();
-    if ground.sure && without_disk && !mistakes.any_within(span) {
+    let without_disk = layer.disk.is_none() && device_map.first_devices().is_empty();
+    if device_map.sure && without_disk && !mistakes.any_within(span) {
         mistakes.note(
             Diagnostic::at(span, "`gnbd` without a device to export")
                 .label("no layer below offers one")
@@ -219,7 +225,7 @@ fn servers(
         return None;
     }
     if servers.is_empty() {
-        if ground.sure && !mistakes.any_within(span) {
+        if device_map.sure && !mistakes.any_within(span) {
             mistakes.note(
                 Diagnostic::at(span, "`gnbd` without servers")
                     .label("`on` is missing")
@@ -229,7 +235,7 @@ fn servers(
         return None;
     }
     for server in &servers {
-        if ground.sure && !at_start(roster, &server.value) {
+        if device_map.sure && !at_start(node_set, &server.value) {
             mistakes.note(
                 Diagnostic::at(&server.span, format!("the server `{}` joins later", server.value))
                     .label("servers are there from the start")
@@ -247,17 +253,17 @@ fn clients(
     layer: &Written,
     span: &Span,
     servers: Option<&[At<NodeName>]>,
-    ground: &Ground<'_>,
+    device_map: &DeviceMap<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<At<NodeName>>> {
-    let roster = ground.roster;
+    let node_set = device_map.node_set;
     let server = |name: &NodeName| {
         servers.and_then(|servers| servers.iter().find(|server| server.value == *name))
     };
     let clients = if let Some(list) = &layer.clients {
-        sorted(roster, roster.expand(list, mistakes)?)
+        sorted(node_set, node_set.expand(list, mistakes)?)
     } else {
-        let mut others = ground.all();
+        let mut others = device_map.all();
         others.retain(|name| server(name).is_none());
         at_span(others, span)
     };
@@ -279,7 +285,7 @@ fn clients(
             );
         }
     }
-    if clients.is_empty() && ground.sure {
+    if clients.is_empty() && device_map.sure {
         right = false;
         mistakes.note(
             Diagnostic::at(span, "`gnbd` without clients")
@@ -294,7 +300,7 @@ fn clients(
 fn exported(
     layer: &Written,
     servers: &[At<NodeName>],
-    ground: &mut Ground<'_>,
+    device_map: &mut DeviceMap<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<Device>> {
     let mut devices = Vec::new();
@@ -305,14 +311,14 @@ fn exported(
                 value: name.clone(),
                 span: disk.span.clone(),
             };
-            ground.take_disk(&from, LayerKind::Gnbd, mistakes);
-            devices.push(ground.own_disk(name));
+            device_map.take_disk(&from, LayerKind::Gnbd, mistakes);
+            devices.push(device_map.own_disk(name));
             continue;
         }
-        match ground.devices(name) {
+        match device_map.devices(name) {
             [device] => devices.push(device.clone()),
-            found if ground.sure => {
-                let (kind, place) = ground.top.as_ref()?;
+            found if device_map.sure => {
+                let (kind, place) = device_map.top.as_ref()?;
                 let (title, label, help) = match found {
                     [] => (
                         format!("`{name}` has nothing to export"),
@@ -448,7 +454,7 @@ fn membership(
     servers: &[At<NodeName>],
     clients: &[At<NodeName>],
     clusters: &Clusters,
-    ground: &Ground<'_>,
+    device_map: &DeviceMap<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<bool> {
     let (servers, clients) = (plain(servers), plain(clients));
@@ -456,7 +462,7 @@ fn membership(
     if let Some(wanted) = layer
         .membership
         .as_ref()
-        .filter(|wanted| wanted.value && !can && ground.sure)
+        .filter(|wanted| wanted.value && !can && device_map.sure)
     {
         let everybody = [servers, clients].concat();
         let title = clusters.lone(&everybody).map_or_else(
@@ -472,7 +478,7 @@ fn membership(
     }
     let membership = layer.membership.as_ref().map_or(can, |given| given.value);
     let cached = layer.cached.as_ref()?.value;
-    if !cached && !membership && layer.fail_fast.is_none() && ground.sure {
+    if !cached && !membership && layer.fail_fast.is_none() && device_map.sure {
         let (place, label) = match &layer.membership {
             Some(off) => (
                 &off.span,

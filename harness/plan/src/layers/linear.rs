@@ -2,9 +2,9 @@
 
 use super::{Building, LayerKind, LayerTable, Planned, Property, show};
 use crate::diagnostic::{Mistakes, Span};
-use crate::names::{NodeName, VolumeName};
+use crate::document::table::table;
 use crate::plan::{BlockMap, Device};
-use crate::table::table;
+use crate::values::names::{NodeName, VolumeName};
 
 table! {
     /// The devices below one after another, by device-mapper.
@@ -42,8 +42,8 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Linear)> {
-        let ground = &mut building.ground;
-        let (on, below) = ground.join(LayerKind::Linear, span, mistakes);
+        let device_map = &mut building.device_map;
+        let (on, below) = device_map.join(LayerKind::Linear, span, mistakes);
         let name = self.name.clone()?.value;
         let part = |device: &Device| (device.sectors * 512, device.blocks.clone());
         let device = Device {
@@ -52,7 +52,7 @@ impl LayerTable for Written {
             uid: None,
             blocks: BlockMap::Linear(below.iter().map(part).collect()),
         };
-        ground.joined(LayerKind::Linear, span, &device);
+        device_map.joined(LayerKind::Linear, span, &device);
         Some((
             on,
             Linear {

@@ -4,10 +4,10 @@ use super::{
     Building, LayerKind, LayerTable, Planned, Property, blocks_of, check_chunk, sectors_of, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::{NodeName, VolumeName};
+use crate::document::table::table;
 use crate::plan::{BlockMap, Device};
-use crate::table::table;
-use crate::units::ByteSize;
+use crate::values::names::{NodeName, VolumeName};
+use crate::values::units::ByteSize;
 
 table! {
     /// Linux software RAID by mdadm, over the devices below, on each node for itself.
@@ -76,7 +76,7 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Md)> {
-        let ground = &mut building.ground;
+        let device_map = &mut building.device_map;
         let chunk = self.chunk.as_ref();
         if let Some(chunk) = chunk {
             check_chunk(chunk, mistakes);
@@ -103,9 +103,9 @@ impl LayerTable for Written {
                 return None;
             }
         };
-        let count = ground.first_devices().len();
-        if ground.sure && count == 1 {
-            let (kind, place) = ground.top.as_ref()?;
+        let count = device_map.first_devices().len();
+        if device_map.sure && count == 1 {
+            let (kind, place) = device_map.top.as_ref()?;
             mistakes.note(
                 Diagnostic::at(span, "`md` of one device")
                     .label("needs two at least")
@@ -113,7 +113,7 @@ impl LayerTable for Written {
                     .help("drop this layer, or give the node another disk below"),
             );
         }
-        let (on, below) = ground.join(LayerKind::Md, span, mistakes);
+        let (on, below) = device_map.join(LayerKind::Md, span, mistakes);
         let name = self.name.clone()?.value;
         let chunk = chunk.map_or(ByteSize::from_bytes(64 << 10), |chunk| chunk.value);
         let device = Device {
@@ -123,7 +123,7 @@ impl LayerTable for Written {
             // Nobody can tell from outside on which copy a byte was read or written.
             blocks: BlockMap::Unknown(blocks_of(&below)),
         };
-        ground.joined(LayerKind::Md, span, &device);
+        device_map.joined(LayerKind::Md, span, &device);
         let md = Md {
             name,
             level: raid,
@@ -153,9 +153,9 @@ fn array_sectors(level: RaidLevel, chunk: ByteSize, below: &[Device]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Device, array_sectors};
-    use crate::names::NodeName;
     use crate::plan::{BlockMap, RaidLevel};
-    use crate::units::ByteSize;
+    use crate::values::names::NodeName;
+    use crate::values::units::ByteSize;
 
     fn disk(sectors: u64) -> Device {
         Device {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{Building, LayerTable, Limits, Planned, Property, plain, show, sorted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::{ClusterName, NodeName};
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::document::word::words;
+use crate::lower::node_set::NodeSet;
 use crate::plan::Joins;
-use crate::read::At;
-use crate::roster::Roster;
-use crate::table::table;
-use crate::value::Nodes;
-use crate::word::words;
+use crate::values::names::{ClusterName, NodeName};
 
 table! {
     /// A cluster of corosync, cman's successor: who is a member.
@@ -28,7 +28,7 @@ table! {
     }
 }
 
-/// corosync, cman's successor. Its members are the storey's nodes.
+/// corosync, cman's successor. Its members are the layer's nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// `cluster_name`.
@@ -72,7 +72,7 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Membership)> {
-        let (roster, clusters) = (building.ground.roster, &mut building.clusters);
+        let (node_set, clusters) = (building.device_map.node_set, &mut building.clusters);
         Limits::seconds(1, 300).check("token", self.token.as_ref(), mistakes);
         if let (Some(crypto), Some(transport)) = (&self.crypto, &self.transport)
             && crypto.value
@@ -86,15 +86,15 @@ impl LayerTable for Written {
             );
         }
         let on = if let Some(list) = &self.on {
-            sorted(roster, roster.expand(list, mistakes)?)
+            sorted(node_set, node_set.expand(list, mistakes)?)
         } else {
-            let all = roster.nodes.iter().map(|node| At {
+            let all = node_set.nodes.iter().map(|node| At {
                 value: node.name.clone(),
                 span: span.clone(),
             });
             all.collect()
         };
-        if roster.is_whole() && !on.iter().any(|node| at_start(roster, &node.value)) {
+        if node_set.is_whole() && !on.iter().any(|node| at_start(node_set, &node.value)) {
             mistakes.note(
                 Diagnostic::at(span, "a cluster of which no member is there from the start")
                     .label("nobody to begin it")
@@ -178,8 +178,8 @@ impl Cluster {
     }
 }
 
-pub(super) fn at_start(roster: &Roster, name: &NodeName) -> bool {
-    roster
+pub(super) fn at_start(node_set: &NodeSet, name: &NodeName) -> bool {
+    node_set
         .get(name)
         .is_some_and(|node| node.joins == Joins::AtStart)
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::NodeName;
+use crate::document::table::table;
+use crate::document::word::words;
 use crate::plan::Device;
-use crate::table::table;
-use crate::word::words;
+use crate::values::names::NodeName;
 
 table! {
     /// One device for all paths to the same disk, by multipathd: those of `gnbd` with the same uid.
@@ -106,9 +106,9 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Multipath)> {
-        let ground = &mut building.ground;
+        let device_map = &mut building.device_map;
         Limits::seconds(1, 60).check("polling", self.polling.as_ref(), mistakes);
-        if let Some((kind, place)) = ground
+        if let Some((kind, place)) = device_map
             .top
             .as_ref()
             .filter(|(kind, _)| *kind != LayerKind::Gnbd)
@@ -124,9 +124,9 @@ impl LayerTable for Written {
             );
             return None;
         }
-        let on = ground.holders();
+        let on = device_map.holders();
         let mut maps: Vec<MultipathMap> = Vec::new();
-        for path in ground.first_devices() {
+        for path in device_map.first_devices() {
             // A device of GNBD has one.
             let uid = path.uid.unwrap_or_default();
             match maps.iter_mut().find(|map| map.uid == uid) {
@@ -143,7 +143,7 @@ impl LayerTable for Written {
             }
         }
         let devices: Vec<Device> = maps.iter().map(|map| map.device.clone()).collect();
-        ground.transform((LayerKind::Multipath, span), |paths| match paths {
+        device_map.transform((LayerKind::Multipath, span), |paths| match paths {
             [] => Vec::new(),
             _ => devices.clone(),
         });

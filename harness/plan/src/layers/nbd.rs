@@ -5,12 +5,12 @@ use super::{
     show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::NodeName;
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::word::words;
 use crate::plan::{BlockMap, Device, Joins};
-use crate::read::At;
-use crate::table::table;
-use crate::units::ByteSize;
-use crate::word::words;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 table! {
     /// Network block devices: each node that is there from the start exports a disk, every node imports them all.
@@ -94,7 +94,7 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Nbd)> {
-        let ground = &mut building.ground;
+        let device_map = &mut building.device_map;
         let (disk, port) = (self.disk.as_ref(), self.port.as_ref());
         if let Some(block) = &self.block_size {
             let bytes = block.bytes();
@@ -103,18 +103,18 @@ impl LayerTable for Written {
                     .note(impossible(block, "block size").help("give 512B, 1KiB, 2KiB or 4KiB"));
             }
         }
-        check_disk(disk, ground, mistakes);
+        check_disk(disk, device_map, mistakes);
         check_port(port, mistakes);
         check_filters(self, mistakes);
         let mut devices = Vec::new();
-        let exporters = ground.roster.nodes.iter();
+        let exporters = device_map.node_set.nodes.iter();
         let exporters = exporters.filter(|node| node.joins == Joins::AtStart);
         for (number, node) in exporters.enumerate() {
             let name = At {
                 value: node.name.clone(),
                 span: span.clone(),
             };
-            ground.take_disk(&name, LayerKind::Nbd, mistakes);
+            device_map.take_disk(&name, LayerKind::Nbd, mistakes);
             devices.push(Device {
                 path: format!("/dev/nbd{number}"),
                 sectors: disk.map_or(0, |disk| disk.bytes() / 512),
@@ -122,12 +122,12 @@ impl LayerTable for Written {
                 blocks: BlockMap::Disk(node.name.clone()),
             });
         }
-        let on = ground.all();
+        let on = device_map.all();
         let offers: Vec<_> = on
             .iter()
             .map(|name| (name.clone(), devices.clone()))
             .collect();
-        ground.replace((LayerKind::Nbd, span), offers);
+        device_map.replace((LayerKind::Nbd, span), offers);
         let nbd = Nbd {
             disk: disk?.value,
             port: port?.value,

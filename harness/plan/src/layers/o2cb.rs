@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Building, LayerTable, Planned, Property, check_port, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::{ClusterName, NodeName};
-use crate::read::At;
-use crate::table::table;
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::values::names::{ClusterName, NodeName};
 
 table! {
     /// OCFS2's own cluster stack: who is a member, and who is still alive.

@@ -1,13 +1,13 @@
 //! The cluster file system.
 
 use super::{Building, LayerKind, LayerTable, Planned, Property, impossible, show};
+use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::ground::Ground;
-use crate::names::{ClusterName, GuestPath, NodeName};
+use crate::document::read::At;
+use crate::document::table::table;
 use crate::plan::Device;
-use crate::read::At;
-use crate::table::table;
-use crate::units::ByteSize;
+use crate::values::names::{ClusterName, GuestPath, NodeName};
+use crate::values::units::ByteSize;
 
 /// mkfs.ocfs2 refuses less.
 const LEAST_JOURNAL: ByteSize = ByteSize::from_mib(4);
@@ -70,18 +70,18 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Ocfs2)> {
-        let on = building.ground.holders();
-        check_device(&building.ground, &on, span, mistakes);
-        let device = building.ground.first_devices().first().cloned();
-        let sized = building.ground.sure && building.ground.sized;
-        let volume = match building.ground.first_devices() {
+        let on = building.device_map.holders();
+        check_device(&building.device_map, &on, span, mistakes);
+        let device = building.device_map.first_devices().first().cloned();
+        let sized = building.device_map.sure && building.device_map.sized;
+        let volume = match building.device_map.first_devices() {
             [device] if sized => Some(device.size()),
             _ => None,
         };
         let lowered = planned(self, volume, device, building.cluster.clone(), mistakes);
-        building.tower.slots = self.slots.as_ref().map(|slots| slots.span.clone());
-        building.tower.volume = volume;
-        building.tower.file_system = lowered.clone().map(|value| At {
+        building.resolved_stack.slots = self.slots.as_ref().map(|slots| slots.span.clone());
+        building.resolved_stack.volume = volume;
+        building.resolved_stack.file_system = lowered.clone().map(|value| At {
             value,
             span: span.clone(),
         });
@@ -171,11 +171,11 @@ fn planned(
 }
 
 /// A file system is made on one device, the same on all nodes.
-fn check_device(ground: &Ground<'_>, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
-    if !ground.sure || !ground.check_paths(LayerKind::Ocfs2, span, mistakes) {
+fn check_device(device_map: &DeviceMap<'_>, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
+    if !device_map.sure || !device_map.check_paths(LayerKind::Ocfs2, span, mistakes) {
         return;
     }
-    let devices = ground.first_devices();
+    let devices = device_map.first_devices();
     if devices.len() > 1 {
         mistakes.note(
             Diagnostic::at(span, format!("`ocfs2` on {} disks", devices.len()))
@@ -183,6 +183,6 @@ fn check_device(ground: &Ground<'_>, on: &[NodeName], span: &Span, mistakes: &mu
                 .help(r#"join them with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#),
         );
     } else {
-        ground.check_same(LayerKind::Ocfs2, on, span, mistakes);
+        device_map.check_same(LayerKind::Ocfs2, on, span, mistakes);
     }
 }

@@ -4,10 +4,10 @@ use super::{
     Building, LayerKind, LayerTable, Planned, Property, blocks_of, check_chunk, sectors_of, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::{NodeName, VolumeName};
+use crate::document::table::table;
 use crate::plan::{BlockMap, Device};
-use crate::table::table;
-use crate::units::ByteSize;
+use crate::values::names::{NodeName, VolumeName};
+use crate::values::units::ByteSize;
 
 table! {
     /// A device-mapper stripe (RAID 0) over the devices below.
@@ -49,8 +49,8 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Striped)> {
-        let ground = &mut building.ground;
-        let (on, below) = ground.join(LayerKind::Striped, span, mistakes);
+        let device_map = &mut building.device_map;
+        let (on, below) = device_map.join(LayerKind::Striped, span, mistakes);
         let chunk = self.chunk.as_ref()?;
         if check_chunk(chunk, mistakes)
             && let Some(disk) = &building.nbd_disk
@@ -91,7 +91,7 @@ impl LayerTable for Written {
                 parts: blocks_of(&below),
             },
         };
-        ground.joined(LayerKind::Striped, span, &device);
+        device_map.joined(LayerKind::Striped, span, &device);
         let striped = Striped {
             name,
             chunk: chunk.value,

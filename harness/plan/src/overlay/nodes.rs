@@ -6,14 +6,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::inner;
-use super::way::Way;
+use super::key_path::KeyPath;
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::names::NodeName;
-use crate::pattern::Pattern;
-use crate::suggest::did_you_mean;
+use crate::document::pattern::Pattern;
+use crate::values::names::NodeName;
 
-pub(super) fn set<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes) {
-    let [_, name, path @ ..] = way.parts.as_slice() else {
+pub(super) fn set<'a>(table: &mut DeTable<'a>, key_path: &KeyPath<'a>, mistakes: &mut Mistakes) {
+    let [_, name, path @ ..] = key_path.parts.as_slice() else {
         return;
     };
     // Where there are no nodes, or what stands there is no table, that is told when it is read.
@@ -21,7 +21,7 @@ pub(super) fn set<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mis
         return;
     };
     if let Some((place, node)) = inner(nodes, name.word) {
-        way.put(node, &place, path, mistakes);
+        key_path.put(node, &place, path, mistakes);
         return;
     }
     let wanted = match Pattern::parse(name.word) {
@@ -41,7 +41,7 @@ pub(super) fn set<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mis
     for node in wanted.names() {
         split(nodes, node);
         if let Some((place, table)) = inner(nodes, node.as_str()) {
-            way.put(table, &place, path, mistakes);
+            key_path.put(table, &place, path, mistakes);
         } else {
             let patterns = nodes
                 .keys()

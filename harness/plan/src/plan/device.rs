@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::names::NodeName;
-use crate::units::ByteSize;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 /// Every node's own disk: its second drive.
 pub const DISK: &str = "/dev/vdb";
@@ -196,7 +196,7 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::{BlockMap, Leg};
-    use crate::names::NodeName;
+    use crate::values::names::NodeName;
 
     const KIB: u64 = 1024;
 

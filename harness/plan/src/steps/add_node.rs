@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk};
 use crate::diagnostic::Span;
+use crate::document::table::table;
 use crate::layers::LayerKind;
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
+use crate::values::names::{NodeName, StepLabel};
 
 table! {
     /// Boots a node that joins later, brings up all layers there and makes it known to the others.
@@ -39,10 +39,10 @@ impl StepTable for Written {
             walk.topology.lose_track();
             return None;
         }
-        let tower = walk.topology.tower;
+        let resolved_stack = walk.topology.resolved_stack;
         let mount = match &self.mount {
             Some(mount) => mount.value,
-            None => tower.has(&name.value, LayerKind::Ocfs2),
+            None => resolved_stack.has(&name.value, LayerKind::Ocfs2),
         };
         if mount {
             walk.require_volume("mount", span)?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Walk;
 use crate::diagnostic::Span;
-use crate::names::StepLabel;
-use crate::read::Value;
+use crate::document::read::Value;
+use crate::values::names::StepLabel;
 
 /// An action as written: the table under its key.
 pub(crate) trait StepTable: Value {
@@ -56,7 +56,7 @@ macro_rules! catalog {
             }
         }
 
-        $crate::table::choice! {
+        $crate::document::table::choice! {
             /// What a step does, as written.
             WrittenAction, "action", "actions" {
                 $($key => $name(self::$key::Written),)+

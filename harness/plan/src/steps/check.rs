@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{GuestPath, NodeName, StepLabel};
-use crate::table::table;
-use crate::topology::Must;
-use crate::value::Nodes;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::steps::topology::Must;
+use crate::values::names::{GuestPath, NodeName, StepLabel};
 
 table! {
     /// Looks at the fleet and compares.
@@ -46,7 +46,7 @@ impl StepTable for Written {
             walk.topology.check_quiet(span, walk.mistakes);
             let at = walk
                 .topology
-                .tower
+                .resolved_stack
                 .file_system
                 .as_ref()
                 .map(|layer| layer.at.as_str());

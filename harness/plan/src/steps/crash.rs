@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
-use crate::word::words;
+use crate::document::table::table;
+use crate::document::word::words;
+use crate::values::names::{NodeName, StepLabel};
 
 /// The longest time within which a crash may happen.
 const WITHIN: Duration = Duration::from_secs(3600);

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::{NodeName, StepLabel};
-use crate::read::At;
-use crate::suggest::did_you_mean;
-use crate::table::table;
-use crate::topology::{Background, Must, Topology};
-use crate::units::ByteSize;
-use crate::value::Nodes;
-use crate::word::words;
-use crate::writes::{SHARE, check_count, check_own, check_path, check_volume};
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::document::word::words;
+use crate::steps::topology::{Background, Must, Topology};
+use crate::steps::writes::{SHARE, check_count, check_own, check_path, check_volume};
+use crate::values::names::{NodeName, StepLabel};
+use crate::values::units::ByteSize;
 
 const OFLAGS: [&str; 5] = ["direct", "dsync", "sync", "noatime", "nocache"];
 const CONVS: [&str; 6] = ["fsync", "fdatasync", "notrunc", "excl", "nocreat", "sparse"];
@@ -196,7 +196,7 @@ fn check_memory(
     mistakes: &mut Mistakes,
 ) {
     for name in &dd.on {
-        let Some(node) = topology.roster.get(name) else {
+        let Some(node) = topology.node_set.get(name) else {
             continue;
         };
         let room = node.memory.bytes() / SHARE;
@@ -206,7 +206,7 @@ fn check_memory(
             mistakes.note(
                 Diagnostic::at(&count.span, format!("{bytes} of random bytes do not fit the memory of `{name}`"))
                     .label("made in memory beforehand")
-                    .also(topology.roster.span(node), format!("`{name}` has {}", node.memory))
+                    .also(topology.node_set.span(node), format!("`{name}` has {}", node.memory))
                     .help(format!(
                         "write at most {room_text}, a third of the memory, take `source = \"zero\"`, or give `{name}` more"
                     )),
@@ -219,7 +219,7 @@ fn check_memory(
                 )
                 .label("dd keeps one block in memory")
                 .also(
-                    topology.roster.span(node),
+                    topology.node_set.span(node),
                     format!("`{name}` has {}", node.memory),
                 )
                 .help(format!("give at most {room_text}, a third of the memory")),

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk};
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::StepLabel;
+use crate::document::read::At;
+use crate::document::table::table;
 use crate::plan::Action;
-use crate::read::At;
-use crate::suggest::did_you_mean;
-use crate::table::table;
-use crate::units::Percent;
+use crate::values::names::StepLabel;
+use crate::values::units::Percent;
 
 /// The longest dip that can be allowed.
 const LENGTH: Duration = Duration::from_secs(3600);

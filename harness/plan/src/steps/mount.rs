@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::Span;
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
-use crate::topology::Must;
-use crate::value::Nodes;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::steps::topology::Must;
+use crate::values::names::{NodeName, StepLabel};
 
 table! {
     /// Mounts the volume on nodes, side by side.

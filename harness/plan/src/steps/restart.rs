@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk};
 use crate::diagnostic::Span;
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
+use crate::document::table::table;
+use crate::values::names::{NodeName, StepLabel};
 
 table! {
     /// Brings a crashed node back, with its disk; every layer comes up on it again.

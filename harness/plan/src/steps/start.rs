@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
+use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Span};
+use crate::document::table::table;
+use crate::document::value::Nodes;
 use crate::layers::{LayerKind, Property};
-use crate::names::{NodeName, StepLabel};
-use crate::suggest::quoted;
-use crate::table::table;
-use crate::topology::Must;
-use crate::value::Nodes;
+use crate::steps::topology::Must;
+use crate::values::names::{NodeName, StepLabel};
 
 table! {
     /// Starts a layer's daemons again where they were stopped.
@@ -38,7 +38,7 @@ impl StepTable for Written {
         let on = walk
             .topology
             .choose(Some(list), Must::BeThere, span, walk.mistakes)?;
-        let (kind, tower) = (layer.value, walk.topology.tower);
+        let (kind, resolved_stack) = (layer.value, walk.topology.resolved_stack);
         if !kind.has(Property::Daemons) {
             let startable: Vec<&str> = LayerKind::with(Property::Daemons)
                 .map(LayerKind::as_str)
@@ -51,19 +51,19 @@ impl StepTable for Written {
             );
             return None;
         }
-        let Some(without) = on.iter().find(|node| !tower.has(node, kind)) else {
+        let Some(without) = on.iter().find(|node| !resolved_stack.has(node, kind)) else {
             return Some(Start { on, layer: kind });
         };
-        if tower.whole {
-            let diagnostic = match tower.storey(kind) {
+        if resolved_stack.whole {
+            let diagnostic = match resolved_stack.placed(kind) {
                 None => Diagnostic::at(&layer.span, format!("no layer `{kind}` in this scenario"))
                     .label("nothing to start")
                     .help(format!(
                         "add a `[[layer]]` with `{kind}`, or drop this step"
                     )),
-                Some(storey) => Diagnostic::at(&list.span, format!("`{without}` has no `{kind}`"))
+                Some(placed) => Diagnostic::at(&list.span, format!("`{without}` has no `{kind}`"))
                     .label("nothing to start there")
-                    .help(format!("`{kind}` is on {}", quoted(&storey.on))),
+                    .help(format!("`{kind}` is on {}", quoted(&placed.on))),
             };
             walk.mistakes.note(diagnostic);
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
-use crate::topology::Must;
-use crate::value::Nodes;
-use crate::word::words;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::document::word::words;
+use crate::steps::topology::Must;
+use crate::values::names::{NodeName, StepLabel};
 
 table! {
     /// Sends a signal to all processes of a name.

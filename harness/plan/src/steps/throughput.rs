@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{DEADLINES, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{NodeName, StepLabel};
-use crate::read::At;
-use crate::table::table;
-use crate::topology::Must;
-use crate::units::ByteSize;
-use crate::value::{Nodes, show_duration};
-use crate::word::words;
-use crate::writes::{PAGE, SHARE, check_own, check_path};
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::value::{Nodes, show_duration};
+use crate::document::word::words;
+use crate::steps::topology::Must;
+use crate::steps::writes::{PAGE, SHARE, check_own, check_path};
+use crate::values::names::{NodeName, StepLabel};
+use crate::values::units::ByteSize;
 
 /// What a disk's request is a multiple of.
 const SECTOR: u64 = 512;
@@ -148,7 +148,7 @@ impl StepTable for Written {
     type Planned = Throughput;
 
     fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Throughput> {
-        let volume = walk.topology.tower.file_system.is_some();
+        let volume = walk.topology.resolved_stack.file_system.is_some();
         walk.check_tool(self);
         walk.check_sizes(self);
         walk.check_repetitions(self);
@@ -188,7 +188,7 @@ impl StepTable for Written {
 
 impl PlannedStep for Throughput {
     fn deadline(&self, walk: &Walk<'_>) -> Duration {
-        deadline(self, walk.topology.roster.nodes.len())
+        deadline(self, walk.topology.node_set.nodes.len())
     }
 
     fn describe(&self) -> String {
@@ -373,7 +373,11 @@ impl Walk<'_> {
         on: &[NodeName],
     ) -> Option<Target> {
         if !volume {
-            if let Some(of) = entry.of.as_ref().filter(|_| self.topology.tower.whole) {
+            if let Some(of) = entry
+                .of
+                .as_ref()
+                .filter(|_| self.topology.resolved_stack.whole)
+            {
                 self.mistakes.note(
                     Diagnostic::at(&of.span, "a file without a file system")
                         .label("there is no volume")
@@ -417,10 +421,10 @@ impl Walk<'_> {
     fn check_room(&mut self, throughput: &Throughput, size: &At<ByteSize>) {
         let nodes = throughput.on.len() as u64;
         let all = throughput.size.bytes().saturating_mul(nodes);
-        let tower = self.topology.tower;
+        let resolved_stack = self.topology.resolved_stack;
         let (room, what) = match throughput.target {
-            Target::File(_) => (tower.volume, "a volume"),
-            Target::Device => (tower.smallest_device(&throughput.on), "a device"),
+            Target::File(_) => (resolved_stack.volume, "a volume"),
+            Target::Device => (resolved_stack.smallest_device(&throughput.on), "a device"),
         };
         let Some(room) = room.filter(|room| all > room.bytes()) else {
             return;
@@ -462,8 +466,8 @@ impl Walk<'_> {
                 "requests under way",
             ),
         };
-        let roster = self.topology.roster;
-        let nodes = throughput.on.iter().filter_map(|name| roster.get(name));
+        let node_set = self.topology.node_set;
+        let nodes = throughput.on.iter().filter_map(|name| node_set.get(name));
         let small = nodes.min_by_key(|node| node.memory);
         let node = small.filter(|node| bytes > node.memory.bytes() / SHARE)?;
         let room = ByteSize::from_mib((node.memory.bytes() / SHARE) >> 20);
@@ -478,7 +482,7 @@ impl Walk<'_> {
             )
             .label("kept in memory")
             .also(
-                roster.span(node),
+                node_set.span(node),
                 format!("`{}` has {}", node.name, node.memory),
             )
             .help(format!(
@@ -513,8 +517,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{AccessPattern, Sync, Target, Throughput, Tool, deadline};
-    use crate::names::NodeName;
-    use crate::units::ByteSize;
+    use crate::values::names::NodeName;
+    use crate::values::units::ByteSize;
 
     #[test]
     fn deadlines_grow_with_what_is_done() {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
-use crate::topology::Must;
-use crate::value::Nodes;
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::steps::topology::Must;
+use crate::values::names::{NodeName, StepLabel};
 
 table! {
     /// Reads every acknowledged block of every `write` back, past the page caches.
@@ -42,7 +42,7 @@ impl StepTable for Written {
                     .help(r#"put a step `write = { of = "{node}.journal", bs = "64KiB", count = 500 }` before it"#),
             );
         }
-        let volume = walk.topology.tower.file_system.as_ref();
+        let volume = walk.topology.resolved_stack.file_system.as_ref();
         let mirrored = volume.is_some_and(|volume| !volume.device.blocks.is_known());
         if let Some(legs) = self.legs.as_ref().filter(|legs| legs.value && mirrored) {
             walk.mistakes.note(

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, is_background};
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::StepLabel;
-use crate::suggest::did_you_mean;
-use crate::table::table;
+use crate::document::table::table;
+use crate::values::names::StepLabel;
 
 table! {
     /// Waits for a step that runs in the background.

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
+use crate::diagnostic::suggest::{did_you_mean, quoted};
 use crate::diagnostic::{Diagnostic, Span};
+use crate::document::read::At;
+use crate::document::table::table;
+use crate::document::value::Nodes;
 use crate::layers::{Layer, LayerKind};
-use crate::names::{ClusterName, NodeName, ResourceName, StepLabel};
-use crate::plan::Storey;
-use crate::read::At;
-use crate::suggest::{did_you_mean, quoted};
-use crate::table::table;
-use crate::topology::Must;
-use crate::value::Nodes;
+use crate::plan::PlacedLayer;
+use crate::steps::topology::Must;
+use crate::values::names::{ClusterName, NodeName, ResourceName, StepLabel};
 
 /// DRBD 8.4's connection states.
 const CONNECTIONS: [&str; 24] = [
@@ -125,7 +125,7 @@ impl StepTable for Written {
     type Planned = WaitFor;
 
     fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<WaitFor> {
-        let (storey, state) = match (&self.paths, &self.drbd, &self.cluster) {
+        let (placed, state) = match (&self.paths, &self.drbd, &self.cluster) {
             (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_)) => {
                 walk.check_companions(self);
                 if self.paths.is_some() {
@@ -151,7 +151,7 @@ impl StepTable for Written {
                 return None;
             }
         };
-        let on = walk.seers(self, &storey, span)?;
+        let on = walk.seers(self, &placed, span)?;
         Some(WaitFor { on, state })
     }
 }
@@ -223,13 +223,18 @@ impl Walk<'_> {
     }
 
     /// Those of the layer's nodes that are asked, or all that are there.
-    fn seers(&mut self, entry: &Written, storey: &Storey, span: &Span) -> Option<Vec<NodeName>> {
+    fn seers(
+        &mut self,
+        entry: &Written,
+        placed: &PlacedLayer,
+        span: &Span,
+    ) -> Option<Vec<NodeName>> {
         let mut on = self
             .topology
             .choose(entry.on.as_ref(), Must::BeThere, span, self.mistakes)?;
-        let kind = storey.layer.kind();
+        let kind = placed.layer.kind();
         let Some(list) = &entry.on else {
-            on.retain(|node| storey.on.contains(node));
+            on.retain(|node| placed.on.contains(node));
             if on.is_empty() {
                 self.mistakes.note(
                     Diagnostic::at(
@@ -242,29 +247,32 @@ impl Walk<'_> {
             }
             return (!on.is_empty()).then_some(on);
         };
-        if let Some(stranger) = on.iter().find(|node| !storey.on.contains(node)) {
+        if let Some(stranger) = on.iter().find(|node| !placed.on.contains(node)) {
             self.mistakes.note(
                 Diagnostic::at(&list.span, format!("`{stranger}` cannot see that"))
                     .label(format!("not of this `{kind}`"))
-                    .help(format!("name nodes that can: {}", quoted(&storey.on))),
+                    .help(format!("name nodes that can: {}", quoted(&placed.on))),
             );
             return None;
         }
         Some(on)
     }
 
-    fn paths(&mut self, entry: &Written, span: &Span) -> Option<(Storey, Awaited)> {
+    fn paths(&mut self, entry: &Written, span: &Span) -> Option<(PlacedLayer, Awaited)> {
         let paths = entry.paths.as_ref()?;
-        let tower = self.topology.tower;
-        let Some(storey) = tower.storey(LayerKind::Multipath) else {
+        let resolved_stack = self.topology.resolved_stack;
+        let Some(placed) = resolved_stack.placed(LayerKind::Multipath) else {
             self.unknown(&paths.span, LayerKind::Multipath, "paths", "multipath = {}");
             return None;
         };
         let (active, failed) = (paths.active.as_ref()?.value, paths.failed.as_ref()?.value);
-        let all = tower.layers.iter().find_map(|storey| match &storey.layer {
-            Layer::Gnbd(gnbd) => u32::try_from(gnbd.exports.len()).ok(),
-            _ => None,
-        });
+        let all = resolved_stack
+            .layers
+            .iter()
+            .find_map(|placed| match &placed.layer {
+                Layer::Gnbd(gnbd) => u32::try_from(gnbd.exports.len()).ok(),
+                _ => None,
+            });
         if let Some(all) = all
             && active.saturating_add(failed) > all
         {
@@ -280,10 +288,10 @@ impl Walk<'_> {
                     .help("give the number of those that carry requests, such as `active = 4`"),
             );
         }
-        Some((storey.clone(), Awaited::Paths { active, failed }))
+        Some((placed.clone(), Awaited::Paths { active, failed }))
     }
 
-    fn drbd(&mut self, entry: &Written) -> Option<(Storey, Awaited)> {
+    fn drbd(&mut self, entry: &Written) -> Option<(PlacedLayer, Awaited)> {
         let resource = entry.drbd.as_ref()?;
         self.check_states("connection", entry.connection.as_ref(), &CONNECTIONS, 1);
         self.check_states("disk", entry.disk.as_ref(), &DISKS, 2);
@@ -294,13 +302,13 @@ impl Walk<'_> {
                     .help(r#"add `connection = "Connected"`, or `disk = "UpToDate/UpToDate"`, or both"#),
             );
         }
-        let tower = self.topology.tower;
-        let named = |storey: &&Storey| matches!(&storey.layer, Layer::Drbd(drbd) if drbd.resource == resource.value);
-        let Some(storey) = tower.layers.iter().find(named) else {
-            let resources = tower
+        let resolved_stack = self.topology.resolved_stack;
+        let named = |placed: &&PlacedLayer| matches!(&placed.layer, Layer::Drbd(drbd) if drbd.resource == resource.value);
+        let Some(placed) = resolved_stack.layers.iter().find(named) else {
+            let resources = resolved_stack
                 .layers
                 .iter()
-                .filter_map(|storey| match &storey.layer {
+                .filter_map(|placed| match &placed.layer {
                     Layer::Drbd(drbd) => Some(drbd.resource.as_str()),
                     _ => None,
                 });
@@ -317,18 +325,18 @@ impl Walk<'_> {
             connection: entry.connection.as_ref().map(|state| state.value.clone()),
             disk: entry.disk.as_ref().map(|state| state.value.clone()),
         };
-        Some((storey.clone(), state))
+        Some((placed.clone(), state))
     }
 
-    fn members(&mut self, entry: &Written) -> Option<(Storey, Awaited)> {
+    fn members(&mut self, entry: &Written) -> Option<(PlacedLayer, Awaited)> {
         let cluster = entry.cluster.as_ref()?;
-        let tower = self.topology.tower;
-        let named = |storey: &&Storey| matches!(&storey.layer, Layer::Membership(membership) if membership.cluster == cluster.value);
-        let Some(storey) = tower.layers.iter().find(named) else {
-            let clusters = tower
+        let resolved_stack = self.topology.resolved_stack;
+        let named = |placed: &&PlacedLayer| matches!(&placed.layer, Layer::Membership(membership) if membership.cluster == cluster.value);
+        let Some(placed) = resolved_stack.layers.iter().find(named) else {
+            let clusters = resolved_stack
                 .layers
                 .iter()
-                .filter_map(|storey| match &storey.layer {
+                .filter_map(|placed| match &placed.layer {
                     Layer::Membership(membership) => Some(membership.cluster.as_str()),
                     _ => None,
                 });
@@ -344,16 +352,16 @@ impl Walk<'_> {
             self.mistakes.note(
                 Diagnostic::at(&cluster.span, "a cluster without its members")
                     .label("`members` is missing")
-                    .help(format!("add `members = [\"{}\"]`", storey.on[0])),
+                    .help(format!("add `members = [\"{}\"]`", placed.on[0])),
             );
             return None;
         };
-        let roster = self.topology.roster;
-        let mut members = roster.expand(list, self.mistakes)?;
-        members.sort_by_key(|name| roster.position(&name.value));
+        let node_set = self.topology.node_set;
+        let mut members = node_set.expand(list, self.mistakes)?;
+        members.sort_by_key(|name| node_set.position(&name.value));
         for member in members
             .iter()
-            .filter(|member| !storey.on.contains(&member.value))
+            .filter(|member| !placed.on.contains(&member.value))
         {
             self.mistakes.note(
                 Diagnostic::at(
@@ -364,14 +372,14 @@ impl Walk<'_> {
                     ),
                 )
                 .label("not of this cluster")
-                .help(format!("its nodes are {}", quoted(&storey.on))),
+                .help(format!("its nodes are {}", quoted(&placed.on))),
             );
         }
         let state = Awaited::Members {
             cluster: cluster.value.clone(),
             members: members.into_iter().map(|member| member.value).collect(),
         };
-        Some((storey.clone(), state))
+        Some((placed.clone(), state))
     }
 
     /// DRBD's words, so many of them with `/` between.
@@ -405,7 +413,7 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, span: &Span, kind: LayerKind, what: &str, example: &str) {
-        if self.topology.tower.whole {
+        if self.topology.resolved_stack.whole {
             self.mistakes.note(
                 Diagnostic::at(span, format!("no layer of this scenario knows `{what}`"))
                     .label(format!("a state of `{kind}`"))
@@ -417,7 +425,7 @@ impl Walk<'_> {
     }
 
     fn unknown_name(&mut self, span: &Span, what: &str, name: &str, known: Vec<&str>) {
-        if self.topology.tower.whole {
+        if self.topology.resolved_stack.whole {
             let plural = format!("{what}s");
             self.mistakes.note(
                 Diagnostic::at(span, format!("unknown {what} `{name}`"))

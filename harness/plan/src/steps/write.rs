@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::names::{NodeName, StepLabel};
-use crate::table::table;
-use crate::topology::{Background, Must};
-use crate::units::ByteSize;
-use crate::value::Nodes;
-use crate::writes::{PAGE, check_count, check_own, check_path, check_volume};
+use crate::document::table::table;
+use crate::document::value::Nodes;
+use crate::steps::topology::{Background, Must};
+use crate::steps::writes::{PAGE, check_count, check_own, check_path, check_volume};
+use crate::values::names::{NodeName, StepLabel};
+use crate::values::units::ByteSize;
 
 /// A block is in memory more than once, and one request of it goes to the disk in many pieces anyway.
 const LARGEST_BLOCK: ByteSize = ByteSize::from_mib(4);

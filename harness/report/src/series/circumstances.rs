@@ -22,13 +22,13 @@ pub(super) fn dimensions(record: &RunRecord, step: &str) -> BTreeMap<String, Str
     ]);
     let measured = record.measurements.iter().find(|one| one.step == step);
     all.extend(measured.map_or_else(|| sampled(record, step), |one| work(&one.work)));
-    let mut storeys: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut placed_layers: BTreeMap<&str, usize> = BTreeMap::new();
     for layer in &record.stack {
-        let storey = storeys
+        let placed = placed_layers
             .entry(&layer.kind)
             .and_modify(|count| *count += 1)
             .or_insert(1);
-        let name = match storey {
+        let name = match placed {
             1 => format!("layer.{}", layer.kind),
             again => format!("layer.{}.{again}", layer.kind),
         };

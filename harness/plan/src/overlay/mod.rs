@@ -1,7 +1,8 @@
 //! Settings laid over what the file says, before it is read: so that what they say is checked like the rest.
 
+mod key_path;
 mod nodes;
-mod way;
+pub(crate) mod setting;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,15 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use self::key_path::{KeyPath, Part};
 pub(crate) use self::nodes::split;
-use self::way::{Part, Way};
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::read::{Choice, Value};
 use crate::document::{Action, Document};
-use crate::names::StepLabel;
-use crate::read::{Choice, Value};
-use crate::setting::Setting;
+use crate::overlay::setting::Setting;
 use crate::steps::complete_labels;
-use crate::suggest::did_you_mean;
+use crate::values::names::StepLabel;
 
 /// Keys of a step that are not its action's.
 const OF_STEPS: [&str; 3] = ["label", "deadline", "checkpoint"];
@@ -27,14 +28,14 @@ const NAMES: [&str; 3] = ["name", "resource", "cluster"];
 /// The scenario's text, then that of each of its bases and each setting, one after another: one text that all spans refer
 /// to, so that a span tells where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sheet {
+pub(crate) struct SourceText {
     pub(crate) text: String,
     /// Of the scenario, and of each base: path, and place in the text.
     pub(crate) files: Vec<(PathBuf, Span)>,
     pub(crate) settings: Vec<Span>,
 }
 
-impl Sheet {
+impl SourceText {
     pub(crate) fn new(path: &Path, text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -67,19 +68,19 @@ impl Sheet {
         self.files.iter().any(|(other, _)| other == path)
     }
 
-    /// The path of a file, by its place in [`Sheet::files`].
+    /// The path of a file, by its place in [`SourceText::files`].
     pub(crate) fn path(&self, file: usize) -> &Path {
         &self.files[file].0
     }
 
-    /// The text of a file, at the place where the sheet has it.
+    /// The text of a file, at the place where the source text has it.
     pub(crate) fn padded(&self, file: usize) -> String {
         let span = self.files[file].1.clone();
         let start = span.start;
         format!("{:start$}{}", "", &self.text[span])
     }
 
-    /// Each setting as a text of TOML whose one value stands where the sheet has it.
+    /// Each setting as a text of TOML whose one value stands where the source text has it.
     pub(crate) fn values(&self, settings: &[Setting]) -> Vec<String> {
         let values = settings.iter().zip(&self.settings);
         values
@@ -109,37 +110,44 @@ fn read_value<'a>(setting: &'a Setting, value: &'a str) -> Spanned<DeValue<'a>> 
     )
 }
 
-/// Lays settings over `table`, in their order. `values` are those of [`Sheet::values`].
+/// Lays settings over `table`, in their order. `values` are those of [`SourceText::values`].
 pub(crate) fn lay<'a>(
     table: &mut DeTable<'a>,
     settings: &'a [Setting],
-    sheet: &Sheet,
+    source_text: &SourceText,
     values: &'a [String],
     mistakes: &mut Mistakes,
 ) {
-    for ((setting, line), value) in settings.iter().zip(&sheet.settings).zip(values) {
-        let way = Way::new(setting, line, read_value(setting, value));
-        match way.parts.as_slice() {
+    for ((setting, line), value) in settings.iter().zip(&source_text.settings).zip(values) {
+        let key_path = KeyPath::new(setting, line, read_value(setting, value));
+        match key_path.parts.as_slice() {
             [only] if only.word == "mtu" => {
                 let network = Part {
                     word: "network",
                     span: only.span.clone(),
                 };
-                way.put(table, &(0..0), &[network, only.clone()], mistakes);
+                key_path.put(table, &(0..0), &[network, only.clone()], mistakes);
             }
             [first, rest @ ..] => match first.word {
-                "network" if !rest.is_empty() => way.put(table, &(0..0), &way.parts, mistakes),
-                "node" | "nodes" if rest.len() > 1 => nodes::set(table, &way, mistakes),
-                "layer" if rest.len() > 1 => set_layers(table, &way, mistakes),
-                "step" if rest.len() > 1 => set_step(table, &way, mistakes),
-                _ => set_top(table, &way, first, mistakes),
+                "network" if !rest.is_empty() => {
+                    key_path.put(table, &(0..0), &key_path.parts, mistakes)
+                }
+                "node" | "nodes" if rest.len() > 1 => nodes::set(table, &key_path, mistakes),
+                "layer" if rest.len() > 1 => set_layers(table, &key_path, mistakes),
+                "step" if rest.len() > 1 => set_step(table, &key_path, mistakes),
+                _ => set_top(table, &key_path, first, mistakes),
             },
             [] => {}
         }
     }
 }
 
-fn set_top<'a>(table: &mut DeTable<'a>, way: &Way<'a>, first: &Part<'a>, mistakes: &mut Mistakes) {
+fn set_top<'a>(
+    table: &mut DeTable<'a>,
+    key_path: &KeyPath<'a>,
+    first: &Part<'a>,
+    mistakes: &mut Mistakes,
+) {
     let form = match first.word {
         "network" => "`network.KEY=VALUE`, such as `network.mtu=1500`",
         "node" | "nodes" => "`node.NAME.KEY=VALUE`, such as `node.vix0.memory=512MiB`",
@@ -149,15 +157,18 @@ fn set_top<'a>(table: &mut DeTable<'a>, way: &Way<'a>, first: &Part<'a>, mistake
     };
     if !form.is_empty() {
         mistakes.note(
-            Diagnostic::at(&way.key, format!("`{}` names no key", way.setting.key))
-                .label("not a whole way to a key")
-                .help(format!("write {form}")),
+            Diagnostic::at(
+                &key_path.key,
+                format!("`{}` names no key", key_path.setting.key),
+            )
+            .label("not a whole way to a key")
+            .help(format!("write {form}")),
         );
         return;
     }
     if first.word == "base" {
         mistakes.note(
-            Diagnostic::at(&way.key, "`base` is no key to set")
+            Diagnostic::at(&key_path.key, "`base` is no key to set")
                 .label("has been read already")
                 .help("set what another base would say, such as `layer.striped.chunk=64KiB`"),
         );
@@ -172,14 +183,14 @@ fn set_top<'a>(table: &mut DeTable<'a>, way: &Way<'a>, first: &Part<'a>, mistake
         mistakes.note(
             Diagnostic::at(
                 &first.span,
-                format!("unknown setting `{}`", way.setting.key),
+                format!("unknown setting `{}`", key_path.setting.key),
             )
             .label("nothing of a scenario")
             .help(did_you_mean(first.word, "keys", known)),
         );
         return;
     }
-    way.put(table, &(0..0), &way.parts, mistakes);
+    key_path.put(table, &(0..0), &key_path.parts, mistakes);
 }
 
 /// The tables of a list; none where it is missing, or is no list, which is told when it is read.
@@ -207,14 +218,14 @@ fn inner<'t, 'a>(table: &'t mut DeTable<'a>, key: &str) -> Option<(Span, &'t mut
 }
 
 /// `layer.KIND.KEY` and `layer.KIND.NAME.KEY`.
-fn set_layers<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes) {
-    let [_, kind, names @ .., key] = way.parts.as_slice() else {
+fn set_layers<'a>(table: &mut DeTable<'a>, key_path: &KeyPath<'a>, mistakes: &mut Mistakes) {
+    let [_, kind, names @ .., key] = key_path.parts.as_slice() else {
         return;
     };
     let mut there: Vec<String> = Vec::new();
     let mut found: Vec<String> = Vec::new();
     let mut set = false;
-    let wanted = way.text(names);
+    let wanted = key_path.text(names);
     for (_, entry) in tables(table, "layer") {
         for word in entry.keys().map(|key| key.get_ref().to_string()) {
             if !there.contains(&word) {
@@ -230,7 +241,7 @@ fn set_layers<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistake
             .map(str::to_owned)
             .collect();
         if names.is_empty() || own.iter().any(|name| name == wanted) {
-            way.put(layer, &place, std::slice::from_ref(key), mistakes);
+            key_path.put(layer, &place, std::slice::from_ref(key), mistakes);
             set = true;
         }
         found.extend(own);
@@ -265,7 +276,7 @@ fn set_layers<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistake
 }
 
 /// `step.LABEL.KEY`: labels may contain dots.
-fn set_step<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes) {
+fn set_step<'a>(table: &mut DeTable<'a>, key_path: &KeyPath<'a>, mistakes: &mut Mistakes) {
     let mut entries = tables(table, "step");
     let words: Vec<(Option<StepLabel>, &'static str)> = entries
         .iter()
@@ -280,17 +291,17 @@ fn set_step<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes)
         })
         .collect();
     let labels = complete_labels(&words);
-    let rest = way.text(&way.parts[1..]);
+    let rest = key_path.text(&key_path.parts[1..]);
     let fits = |label: &StepLabel| {
         let after = rest.strip_prefix(label.as_str());
         after.is_some_and(|after| after.starts_with('.'))
     };
     let longest = labels.iter().enumerate().filter(|(_, label)| fits(label));
     let Some((at, label)) = longest.max_by_key(|(_, label)| label.as_str().len()) else {
-        let [_, label @ .., _] = way.parts.as_slice() else {
+        let [_, label @ .., _] = key_path.parts.as_slice() else {
             return;
         };
-        let given = way.text(label);
+        let given = key_path.text(label);
         mistakes.note(
             Diagnostic::at(
                 &(label[0].span.start..label[label.len() - 1].span.end),
@@ -306,12 +317,12 @@ fn set_step<'a>(table: &mut DeTable<'a>, way: &Way<'a>, mistakes: &mut Mistakes)
         return;
     };
     let dots = label.as_str().matches('.').count();
-    let path = &way.parts[dots + 2..];
+    let path = &key_path.parts[dots + 2..];
     let (place, entry) = &mut entries[at];
     if OF_STEPS.contains(&path[0].word) {
-        way.put(entry, place, path, mistakes);
+        key_path.put(entry, place, path, mistakes);
     } else if let Some((place, action)) = action(entry).and_then(|word| inner(entry, word)) {
-        way.put(action, &place, path, mistakes);
+        key_path.put(action, &place, path, mistakes);
     }
 }
 

@@ -2,7 +2,7 @@
 //! missing and mistyped keys are all noted) and its JSON Schema.
 
 /// `key: Type, required EXAMPLE;`, `key: Type, default VALUE;`, `key: Type, optional;` or `name: Choice, one_of;`. Every
-/// field becomes a [`crate::read::Field`].
+/// field becomes a [`crate::document::read::Field`].
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
@@ -13,10 +13,10 @@ macro_rules! table {
         $(#[doc = $doc])+
         #[derive(Debug, Clone)]
         pub(crate) struct $name {
-            $($(#[doc = $key_doc])+ pub(crate) $key: $crate::read::Field<$type>,)*
+            $($(#[doc = $key_doc])+ pub(crate) $key: $crate::document::read::Field<$type>,)*
         }
 
-        impl $crate::read::Value for $name {
+        impl $crate::document::read::Value for $name {
             const WANTED: &'static str = "a table";
             const EXAMPLE: &'static str = $example;
 
@@ -24,18 +24,18 @@ macro_rules! table {
                 value: &::toml::Spanned<::toml::de::DeValue<'_>>,
                 mistakes: &mut $crate::diagnostic::Mistakes,
             ) -> Option<Self> {
-                let table = $crate::read::Table::open::<Self>($what, value, mistakes)?;
-                let mut keys = $crate::read::Keys::default();
-                $($crate::table::field!(keys keys, $how, $key, $type);)*
+                let table = $crate::document::read::Table::open::<Self>($what, value, mistakes)?;
+                let mut keys = $crate::document::read::Keys::default();
+                $($crate::document::table::field!(keys keys, $how, $key, $type);)*
                 table.refuse_unknown(&keys, mistakes);
                 Some(Self {
-                    $($key: $crate::table::field!(read table, mistakes, $how, $key, $type $(, $given)?),)*
+                    $($key: $crate::document::table::field!(read table, mistakes, $how, $key, $type $(, $given)?),)*
                 })
             }
 
             fn schema() -> ::serde_json::Value {
-                let mut schema = $crate::read::TableSchema::new(concat!($($doc, "\n"),+));
-                $($crate::table::field!(
+                let mut schema = $crate::document::read::TableSchema::new(concat!($($doc, "\n"),+));
+                $($crate::document::table::field!(
                     schema schema, concat!($($key_doc, "\n"),+), $how, $key, $type $(, $given)?
                 );)*
                 schema.finish()
@@ -52,7 +52,7 @@ macro_rules! field {
         $keys.key(stringify!($key))
     };
     (read $table:ident, $mistakes:ident, one_of, $key:ident, $type:ty) => {
-        <$type as $crate::read::Choice>::read_one(&$table, $mistakes)
+        <$type as $crate::document::read::Choice>::read_one(&$table, $mistakes)
     };
     (read $table:ident, $mistakes:ident, default, $key:ident, $type:ty, $default:expr) => {
         $table.default::<$type>(stringify!($key), $default, $mistakes)
@@ -86,24 +86,24 @@ macro_rules! choice {
             $($variant($table),)+
         }
 
-        impl $crate::read::Choice for $name {
+        impl $crate::document::read::Choice for $name {
             const WHAT: (&'static str, &'static str) = ($what, $plural);
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
 
             fn read_one(
-                table: &$crate::read::Table<'_>,
+                table: &$crate::document::read::Table<'_>,
                 mistakes: &mut $crate::diagnostic::Mistakes,
-            ) -> $crate::read::Field<Self> {
+            ) -> $crate::document::read::Field<Self> {
                 let key = table.chosen::<Self>(mistakes)?;
                 $(if key == stringify!($key) {
-                    let found: $crate::read::Field<$table> = table.optional(key, mistakes);
-                    return found.map(|found| $crate::read::At { value: Self::$variant(found.value), span: found.span });
+                    let found: $crate::document::read::Field<$table> = table.optional(key, mistakes);
+                    return found.map(|found| $crate::document::read::At { value: Self::$variant(found.value), span: found.span });
                 })+
                 None
             }
 
             fn properties() -> ::serde_json::Map<String, ::serde_json::Value> {
-                [$((stringify!($key).to_owned(), <$table as $crate::read::Value>::schema())),+].into_iter().collect()
+                [$((stringify!($key).to_owned(), <$table as $crate::document::read::Value>::schema())),+].into_iter().collect()
             }
         }
     };

@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::suggest::did_you_mean;
 
 /// A value and where it was written; one that was left out stands where its table does.
 #[derive(Debug, Clone)]

@@ -5,14 +5,14 @@ mod journals;
 
 use self::faults::Down;
 use self::journals::Written;
+use crate::devices::resolved_stack::ResolvedStack;
+use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::{NodeName, StepLabel};
+use crate::document::read::At;
+use crate::document::value::Nodes;
+use crate::lower::node_set::NodeSet;
 use crate::plan::{Joins, LayerKind};
-use crate::read::At;
-use crate::roster::Roster;
-use crate::suggest::quoted;
-use crate::tower::Tower;
-use crate::value::Nodes;
+use crate::values::names::{NodeName, StepLabel};
 
 const JOIN: &str =
     r#"join the devices with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#;
@@ -58,8 +58,8 @@ impl Background {
 /// The fleet between two steps.
 #[derive(Debug)]
 pub(crate) struct Topology<'a> {
-    pub(crate) roster: &'a Roster,
-    pub(crate) tower: &'a Tower,
+    pub(crate) node_set: &'a NodeSet,
+    pub(crate) resolved_stack: &'a ResolvedStack,
     there: Vec<NodeName>,
     down: Vec<Down>,
     mounted: Vec<NodeName>,
@@ -77,14 +77,18 @@ pub(crate) struct Topology<'a> {
 
 impl<'a> Topology<'a> {
     /// After the layers have come up.
-    pub(crate) fn at_start(roster: &'a Roster, tower: &'a Tower, mistakes: &mut Mistakes) -> Self {
-        let there = roster
+    pub(crate) fn at_start(
+        node_set: &'a NodeSet,
+        resolved_stack: &'a ResolvedStack,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let there = node_set
             .nodes
             .iter()
             .filter(|node| node.joins == Joins::AtStart);
         let mut topology = Self {
-            roster,
-            tower,
+            node_set,
+            resolved_stack,
             there: there.map(|node| node.name.clone()).collect(),
             down: Vec::new(),
             mounted: Vec::new(),
@@ -92,16 +96,20 @@ impl<'a> Topology<'a> {
             written: Vec::new(),
             stopped: Vec::new(),
             crash: None,
-            slots: tower
+            slots: resolved_stack
                 .file_system
                 .as_ref()
                 .map(|layer| usize::from(layer.slots))
                 .filter(|slots| *slots > 0),
-            sure: roster.is_whole() && tower.whole,
+            sure: node_set.is_whole() && resolved_stack.whole,
         };
-        if let Some(layer) = tower.file_system.as_ref().filter(|layer| layer.mount) {
+        if let Some(layer) = resolved_stack
+            .file_system
+            .as_ref()
+            .filter(|layer| layer.mount)
+        {
             let mut all = topology.there.clone();
-            all.retain(|name| tower.has(name, LayerKind::Ocfs2));
+            all.retain(|name| resolved_stack.has(name, LayerKind::Ocfs2));
             topology.mount(&all, &layer.span, mistakes);
         }
         topology
@@ -174,7 +182,7 @@ impl<'a> Topology<'a> {
         must: Must,
         mistakes: &mut Mistakes,
     ) -> Option<Vec<NodeName>> {
-        let names = self.roster.expand(list, mistakes)?;
+        let names = self.node_set.expand(list, mistakes)?;
         let mut right = true;
         for name in &names {
             right &= self.check(name, must, mistakes);
@@ -204,7 +212,7 @@ impl<'a> Topology<'a> {
                 format!("put a step `add_node = {{ node = \"{node}\" }}` before it"),
             )
         } else if must == Must::HaveDevice {
-            let count = self.tower.devices(node).len();
+            let count = self.resolved_stack.devices(node).len();
             let holders = self.holders();
             if count > 1 {
                 wrong(
@@ -224,7 +232,7 @@ impl<'a> Topology<'a> {
                     help,
                 )
             }
-        } else if !self.tower.has(node, LayerKind::Ocfs2) {
+        } else if !self.resolved_stack.has(node, LayerKind::Ocfs2) {
             self.without_volume(node, &name.span)
         } else if must == Must::HaveMounted {
             wrong(
@@ -245,9 +253,9 @@ impl<'a> Topology<'a> {
 
     /// Those to which all layers together give a device.
     fn holders(&self) -> Vec<&NodeName> {
-        let names = self.roster.nodes.iter().map(|node| &node.name);
+        let names = self.node_set.nodes.iter().map(|node| &node.name);
         names
-            .filter(|name| !self.tower.devices(name).is_empty())
+            .filter(|name| !self.resolved_stack.devices(name).is_empty())
             .collect()
     }
 
@@ -265,14 +273,14 @@ impl<'a> Topology<'a> {
             && match must {
                 Must::BeThere => true,
                 Must::HaveMounted => mounted,
-                Must::NotHaveMounted => !mounted && self.tower.has(name, LayerKind::Ocfs2),
-                Must::HaveDevice => self.tower.devices(name).len() == 1,
+                Must::NotHaveMounted => !mounted && self.resolved_stack.has(name, LayerKind::Ocfs2),
+                Must::HaveDevice => self.resolved_stack.devices(name).len() == 1,
             }
     }
 
     fn without_volume(&self, node: &NodeName, span: &Span) -> Diagnostic {
-        let storey = self.tower.storey(LayerKind::Ocfs2);
-        let holders = storey.map_or(&[][..], |storey| &storey.on);
+        let placed = self.resolved_stack.placed(LayerKind::Ocfs2);
+        let holders = placed.map_or(&[][..], |placed| &placed.on);
         Diagnostic::at(span, format!("`{node}` has no volume"))
             .label("the file system is not there")
             .help(format!(
@@ -288,7 +296,7 @@ impl<'a> Topology<'a> {
         span: &Span,
         mistakes: &mut Mistakes,
     ) -> bool {
-        let has = self.tower.has(node, LayerKind::Ocfs2);
+        let has = self.resolved_stack.has(node, LayerKind::Ocfs2);
         if !has && self.sure {
             mistakes.note(self.without_volume(node, span));
         }
@@ -297,7 +305,7 @@ impl<'a> Topology<'a> {
 
     /// A node joins; whether it could.
     pub(crate) fn join(&mut self, name: &At<NodeName>, mistakes: &mut Mistakes) -> bool {
-        let Some(node) = self.roster.find(name, mistakes) else {
+        let Some(node) = self.node_set.find(name, mistakes) else {
             return false;
         };
         if let Some(down) = self.find_down(name) {
@@ -331,7 +339,7 @@ impl<'a> Topology<'a> {
                             "added by an earlier step"
                         })
                         .also(
-                            self.roster.span(node),
+                            self.node_set.span(node),
                             format!("`{}` is described here", node.name),
                         )
                         .help(help),
@@ -346,10 +354,10 @@ impl<'a> Topology<'a> {
 
     /// In the order of the nodes' numbers.
     fn insert(&mut self, name: NodeName) {
-        let place = self.roster.position(&name);
+        let place = self.node_set.position(&name);
         let at = self
             .there
-            .partition_point(|other| self.roster.position(other) < place);
+            .partition_point(|other| self.node_set.position(other) < place);
         self.there.insert(at, name);
     }
 
@@ -372,7 +380,7 @@ impl<'a> Topology<'a> {
                     "give `slots = {wanted}`; a mount that is to fail is written `mount = {{ on = \"{last}\", fails = \"no free slots\" }}`"
                 ));
         if let Some(given) = self
-            .tower
+            .resolved_stack
             .slots
             .as_ref()
             .filter(|given| given.start < step.start || step.end < given.end)

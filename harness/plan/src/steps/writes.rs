@@ -3,10 +3,10 @@
 use std::path::{Component, Path};
 
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::names::NodeName;
-use crate::read::At;
-use crate::topology::Topology;
-use crate::units::ByteSize;
+use crate::document::read::At;
+use crate::steps::topology::Topology;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 /// What random bytes may take of a node's memory, as a divisor: the kernel and its page cache need the rest.
 pub(crate) const SHARE: u64 = 3;
@@ -30,7 +30,7 @@ pub(crate) fn check_path(of: &At<String>, topology: &Topology<'_>, mistakes: &mu
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
     if !plain {
         let inside = topology
-            .tower
+            .resolved_stack
             .file_system
             .as_ref()
             .and_then(|layer| path.strip_prefix(layer.at.as_str()).ok())
@@ -80,7 +80,7 @@ pub(crate) fn check_volume(
     mistakes: &mut Mistakes,
 ) {
     let all = bytes.saturating_mul(on.len() as u64);
-    if let Some(volume) = topology.tower.volume
+    if let Some(volume) = topology.resolved_stack.volume
         && all > volume.bytes()
     {
         mistakes.note(

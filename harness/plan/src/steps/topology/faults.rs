@@ -2,9 +2,9 @@
 
 use super::{Must, Topology};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::NodeName;
+use crate::document::read::At;
 use crate::plan::{Joins, LayerKind};
-use crate::read::At;
+use crate::values::names::NodeName;
 
 /// A node that is down.
 #[derive(Debug)]
@@ -24,7 +24,8 @@ impl Topology<'_> {
         step: &Span,
         mistakes: &mut Mistakes,
     ) -> bool {
-        if self.roster.find(name, mistakes).is_none() || !self.check(name, Must::BeThere, mistakes)
+        if self.node_set.find(name, mistakes).is_none()
+            || !self.check(name, Must::BeThere, mistakes)
         {
             return false;
         }
@@ -55,10 +56,10 @@ impl Topology<'_> {
         step: &Span,
         mistakes: &mut Mistakes,
     ) -> bool {
-        let Some(node) = self.roster.find(name, mistakes) else {
+        let Some(node) = self.node_set.find(name, mistakes) else {
             return false;
         };
-        if self.tower.has(&node.name, LayerKind::Nbd) && node.joins == Joins::AtStart {
+        if self.resolved_stack.has(&node.name, LayerKind::Nbd) && node.joins == Joins::AtStart {
             mistakes.note(
                 Diagnostic::at(&name.span, format!("`{}` exports a disk by `nbd`", node.name))
                     .label("the others would not import it again")

@@ -1,9 +1,9 @@
 //! The layers as written: what must stand below what, and what cannot stand side by side.
 
 use crate::diagnostic::{Diagnostic, Mistakes};
+use crate::document::read::At;
 use crate::layers::{LayerKind, Property, WrittenLayer as Entry};
-use crate::read::At;
-use crate::units::ByteSize;
+use crate::values::units::ByteSize;
 
 /// The layers as written, lowest first.
 pub(crate) struct Order<'a, 'd> {
@@ -31,7 +31,7 @@ impl<'d> Order<'_, 'd> {
             let word = entry.kind();
             if let Some(first) = self.kinds[..at]
                 .iter()
-                .find(|other| same_storey(other.kind(), word))
+                .find(|other| same_layer(other.kind(), word))
             {
                 mistakes.note(
                     Diagnostic::at(
@@ -113,7 +113,7 @@ impl<'d> Order<'_, 'd> {
         let misplaced = |entry: &&&At<Entry>| {
             let word = entry.kind();
             let before = self.kinds[..at].iter();
-            let twice = before.clone().any(|other| same_storey(other.kind(), word));
+            let twice = before.clone().any(|other| same_layer(other.kind(), word));
             word.has(Property::OnDevices) && !twice // a second one is told as such
         };
         if let Some(above) = self.kinds[at..].iter().find(misplaced) {
@@ -166,7 +166,7 @@ fn one_of(kinds: &[LayerKind]) -> String {
     }
 }
 
-fn same_storey(one: LayerKind, other: LayerKind) -> bool {
+fn same_layer(one: LayerKind, other: LayerKind) -> bool {
     let joins = |kind: LayerKind| kind.has(Property::Joins);
     one == other && !one.has(Property::Several) || joins(one) && joins(other)
 }

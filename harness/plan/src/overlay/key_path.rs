@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::setting::Setting;
+use crate::overlay::setting::Setting;
 
 /// A word between two dots.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(super) struct Part<'a> {
 }
 
 /// A setting, taken apart.
-pub(super) struct Way<'a> {
+pub(super) struct KeyPath<'a> {
     pub(super) setting: &'a Setting,
     /// Of the setting's key.
     pub(super) key: Span,
@@ -27,7 +27,7 @@ pub(super) struct Way<'a> {
     value: Spanned<DeValue<'a>>,
 }
 
-impl<'a> Way<'a> {
+impl<'a> KeyPath<'a> {
     pub(super) fn new(setting: &'a Setting, line: &Span, value: Spanned<DeValue<'a>>) -> Self {
         let mut at = line.start;
         let parts = setting.key.split('.').map(|word| {

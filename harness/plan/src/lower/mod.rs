@@ -1,5 +1,7 @@
 //! From text to a [`Plan`], or to everything that is wrong with it.
 
+pub(crate) mod node_set;
+
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -7,17 +9,17 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::base::{self, BASE_FOLDER};
+use crate::devices::resolved_stack::ResolvedStack;
 use crate::diagnostic::{Diagnostic, Diagnostics, Mistakes, Span};
 use crate::document::Document;
-use crate::overlay::{self, Sheet};
+use crate::document::base::{self, BASE_FOLDER};
+use crate::document::read::Value;
+use crate::document::sources::{self, ReadFile};
+use crate::lower::node_set::NodeSet;
+use crate::overlay::setting::Setting;
+use crate::overlay::{self, SourceText};
 use crate::plan::{Network, Plan};
-use crate::read::Value;
-use crate::roster::Roster;
-use crate::setting::Setting;
-use crate::sources::{self, ReadFile};
 use crate::steps;
-use crate::tower::Tower;
 
 /// The limits of IPv4's minimum and of the virtio network card.
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
@@ -46,11 +48,11 @@ pub fn parse_with(
     settings: &[Setting],
     read: ReadFile<'_>,
 ) -> Result<Plan, Diagnostics> {
-    let mut sheet = Sheet::new(source, text);
+    let mut source_text = SourceText::new(source, text);
     let mut mistakes = Mistakes::default();
-    let texts = sources::gather(&mut sheet, read, &mut mistakes).unwrap_or_default();
-    sheet.add_settings(settings);
-    let values = sheet.values(settings);
+    let texts = sources::gather(&mut source_text, read, &mut mistakes).unwrap_or_default();
+    source_text.add_settings(settings);
+    let values = source_text.values(settings);
     let mut tables = texts.iter().map(|text| {
         let (table, _) = DeTable::parse_recoverable(text);
         table.into_inner()
@@ -59,7 +61,7 @@ pub fn parse_with(
         let whole = mistakes.is_empty();
         let table = if whole {
             let mut table = base::merge(scenario, tables.collect(), &mut mistakes);
-            overlay::lay(&mut table, settings, &sheet, &values, &mut mistakes);
+            overlay::lay(&mut table, settings, &source_text, &values, &mut mistakes);
             table
         } else {
             without_base(scenario)
@@ -76,7 +78,7 @@ pub fn parse_with(
     });
     match plan {
         Some(plan) if mistakes.is_empty() => Ok(plan),
-        _ => Err(Diagnostics::new(sheet, mistakes)),
+        _ => Err(Diagnostics::new(source_text, mistakes)),
     }
 }
 
@@ -89,10 +91,10 @@ fn without_base(mut scenario: DeTable<'_>) -> DeTable<'_> {
 }
 
 fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<Plan> {
-    let roster = Roster::lower(document.nodes.as_ref(), mistakes);
-    let tower = Tower::lower(document, &roster, mistakes);
-    let steps = steps::lower(document, &roster, &tower, mistakes);
-    let network = lower_network(document, &roster, mistakes);
+    let node_set = NodeSet::lower(document.nodes.as_ref(), mistakes);
+    let resolved_stack = ResolvedStack::lower(document, &node_set, mistakes);
+    let steps = steps::lower(document, &node_set, &resolved_stack, mistakes);
+    let network = lower_network(document, &node_set, mistakes);
     check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
@@ -103,11 +105,11 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         take_down: document.take_down.as_ref()?.value,
         image: document.image.as_ref()?.value.clone(),
         network,
-        nodes: roster.nodes,
-        layers: tower.layers,
-        devices: tower.devices,
+        nodes: node_set.nodes,
+        layers: resolved_stack.layers,
+        devices: resolved_stack.devices,
         steps,
-        warnings: tower.warnings,
+        warnings: resolved_stack.warnings,
     })
 }
 
@@ -128,7 +130,7 @@ fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {
     }
 }
 
-fn lower_network(document: &Document, roster: &Roster, mistakes: &mut Mistakes) -> Network {
+fn lower_network(document: &Document, node_set: &NodeSet, mistakes: &mut Mistakes) -> Network {
     let Some(network) = &document.network else {
         return Network {
             mtu: None,
@@ -145,7 +147,7 @@ fn lower_network(document: &Document, roster: &Roster, mistakes: &mut Mistakes) 
     let capture = network
         .capture
         .as_ref()
-        .and_then(|list| roster.expand(list, mistakes))
+        .and_then(|list| node_set.expand(list, mistakes))
         .unwrap_or_default();
     Network {
         mtu: network.mtu.as_ref().map(|mtu| mtu.value),

@@ -1,6 +1,6 @@
 //! `vix[0-3]`: several nodes named at once.
 
-use crate::names::{NameError, NodeName};
+use crate::values::names::{NameError, NodeName};
 
 /// Node names as an author writes them: one name, or a range of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

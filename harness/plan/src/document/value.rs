@@ -7,13 +7,13 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::names::{
+use crate::document::pattern::Pattern;
+use crate::document::read::{At, Value, note_wrong_type, read};
+use crate::values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NodeName, ResourceName, StepLabel,
     VolumeName,
 };
-use crate::pattern::Pattern;
-use crate::read::{At, Value, note_wrong_type, read};
-use crate::units::{ByteSize, Percent, parse_duration};
+use crate::values::units::{ByteSize, Percent, parse_duration};
 
 /// Text with a rule; the rule's breach is the help.
 fn read_text<T: Value, E: std::fmt::Display>(

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::read::At;
+use crate::document::value::show_duration;
 use crate::layers::{WrittenLayer as Entry, drbd, gnbd, o2cb};
-use crate::read::At;
-use crate::value::show_duration;
 
 /// By how much a stall may outlast the time-out that ends it: the server is fenced, its paths are given up, what waited
 /// is sent again.

@@ -1,14 +1,14 @@
 //! Who takes part: `[nodes]` lowered, and the names that the rest of the scenario uses looked up in it.
 
+use crate::diagnostic::suggest::{did_you_mean, quoted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::pattern::Pattern;
+use crate::document::read::At;
+use crate::document::value::Nodes;
 use crate::document::{self, NodeTable};
-use crate::names::NodeName;
-use crate::pattern::Pattern;
 use crate::plan::{Arch, Joins, NicModel, Node};
-use crate::read::At;
-use crate::suggest::{did_you_mean, quoted};
-use crate::units::ByteSize;
-use crate::value::Nodes;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 /// More would not fit the switch's ports, the addresses and the machine.
 const MOST_NODES: usize = 32;
@@ -18,35 +18,35 @@ const MOST_CPUS: u8 = 8;
 
 /// All nodes of a scenario, and where each was written.
 #[derive(Debug, Default)]
-pub(crate) struct Roster {
+pub(crate) struct NodeSet {
     pub(crate) nodes: Vec<Node>,
     spans: Vec<Span>,
     /// Nothing in `[nodes]` was wrong. If something was, a name that is missing here proves nothing.
     whole: bool,
 }
 
-impl Roster {
+impl NodeSet {
     pub(crate) fn lower(table: Option<&At<NodeTable>>, mistakes: &mut Mistakes) -> Self {
         let Some(table) = table else {
             return Self::default();
         };
-        let mut roster = Self {
+        let mut node_set = Self {
             whole: true,
             ..Self::default()
         };
         for (pattern, entry) in &table.0 {
             let (Some(pattern), Some(entry)) = (pattern, entry) else {
-                roster.whole = false;
+                node_set.whole = false;
                 continue;
             };
             check_size(entry, mistakes);
-            roster.whole &= entry.joins.is_some();
+            node_set.whole &= entry.joins.is_some();
             for name in pattern.names() {
-                roster.add(name, &pattern.span, entry, mistakes);
+                node_set.add(name, &pattern.span, entry, mistakes);
             }
         }
-        roster.check_whole(&table.span, mistakes);
-        roster
+        node_set.check_whole(&table.span, mistakes);
+        node_set
     }
 
     fn add(

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::Document;
-use crate::ground::Ground;
+use crate::document::read::At;
 use crate::layers::membership::Clusters;
-use crate::names::{ClusterName, NodeName, ResourceName};
-use crate::order::Order;
-use crate::plan::{Device, LayerKind, Ocfs2, Storey};
-use crate::read::At;
-use crate::roster::Roster;
-use crate::timeouts;
-use crate::units::ByteSize;
+use crate::layers::order::Order;
+use crate::layers::timeouts;
+use crate::lower::node_set::NodeSet;
+use crate::plan::{Device, LayerKind, Ocfs2, PlacedLayer};
+use crate::values::names::{ClusterName, NodeName, ResourceName};
+use crate::values::units::ByteSize;
 
 /// The layers of a scenario, and what the steps must know of them.
 #[derive(Debug, Default)]
-pub(crate) struct Tower {
-    pub(crate) layers: Vec<Storey>,
+pub(crate) struct ResolvedStack {
+    pub(crate) layers: Vec<PlacedLayer>,
     pub(crate) file_system: Option<At<Ocfs2>>,
     pub(crate) slots: Option<Span>,
     pub(crate) volume: Option<ByteSize>,
@@ -31,8 +31,8 @@ pub(crate) struct Tower {
     pub(crate) warnings: Vec<String>,
 }
 
-impl Tower {
-    pub(crate) fn lower(document: &Document, roster: &Roster, mistakes: &mut Mistakes) -> Self {
+impl ResolvedStack {
+    pub(crate) fn lower(document: &Document, node_set: &NodeSet, mistakes: &mut Mistakes) -> Self {
         let Some(entries) = &document.layer else {
             return Self::default();
         };
@@ -47,11 +47,11 @@ impl Tower {
         };
         order.check(mistakes);
         let mut building = Building {
-            tower: Self {
+            resolved_stack: Self {
                 whole,
                 ..Self::default()
             },
-            ground: Ground::new(roster, order.largest_disk(), whole),
+            device_map: DeviceMap::new(node_set, order.largest_disk(), whole),
             clusters: Clusters::default(),
             resources: Vec::new(),
             cluster: None,
@@ -59,34 +59,34 @@ impl Tower {
         };
         for kind in &kinds {
             let built = kind.lower(&kind.span, &mut building, mistakes);
-            building.ground.sure &= built.is_some();
-            building.tower.whole &= built.is_some();
-            let storey = built.map(|(on, layer)| Storey { on, layer });
-            building.tower.layers.extend(storey);
+            building.device_map.sure &= built.is_some();
+            building.resolved_stack.whole &= built.is_some();
+            let placed = built.map(|(on, layer)| PlacedLayer { on, layer });
+            building.resolved_stack.layers.extend(placed);
         }
-        building.tower.sized = building.ground.sized;
-        let holders = building.ground.holders();
-        let offered = |name: &NodeName| (name.clone(), building.ground.devices(name).to_vec());
-        building.tower.devices = holders.iter().map(offered).collect();
+        building.resolved_stack.sized = building.device_map.sized;
+        let holders = building.device_map.holders();
+        let offered = |name: &NodeName| (name.clone(), building.device_map.devices(name).to_vec());
+        building.resolved_stack.devices = holders.iter().map(offered).collect();
         let holders = match holders {
-            none if none.is_empty() => building.ground.all(),
+            none if none.is_empty() => building.device_map.all(),
             holders => holders,
         };
-        let mut tower = building.tower;
-        for storey in &mut tower.layers {
-            if storey.layer.kind() == LayerKind::O2cb {
-                storey.on.clone_from(&holders);
+        let mut resolved_stack = building.resolved_stack;
+        for placed in &mut resolved_stack.layers {
+            if placed.layer.kind() == LayerKind::O2cb {
+                placed.on.clone_from(&holders);
             }
         }
-        tower.warnings = timeouts::check(&kinds, document.mistimed.as_ref(), mistakes);
-        tower
+        resolved_stack.warnings = timeouts::check(&kinds, document.mistimed.as_ref(), mistakes);
+        resolved_stack
     }
 
     /// The layer of that kind, the first of several.
-    pub(crate) fn storey(&self, kind: LayerKind) -> Option<&Storey> {
+    pub(crate) fn placed(&self, kind: LayerKind) -> Option<&PlacedLayer> {
         self.layers
             .iter()
-            .find(|storey| storey.layer.kind() == kind)
+            .find(|placed| placed.layer.kind() == kind)
     }
 
     /// The devices that a node has of all layers together.
@@ -103,15 +103,15 @@ impl Tower {
 
     /// Whether a node has a layer of that kind.
     pub(crate) fn has(&self, node: &NodeName, kind: LayerKind) -> bool {
-        let mut storeys = self.layers.iter();
-        storeys.any(|storey| storey.layer.kind() == kind && storey.on.contains(node))
+        let mut placed_layers = self.layers.iter();
+        placed_layers.any(|placed| placed.layer.kind() == kind && placed.on.contains(node))
     }
 }
 
-/// A tower halfway up: what layers find below, and leave for those above.
+/// A resolved stack halfway up: what layers find below, and leave for those above.
 pub(crate) struct Building<'a> {
-    pub(crate) tower: Tower,
-    pub(crate) ground: Ground<'a>,
+    pub(crate) resolved_stack: ResolvedStack,
+    pub(crate) device_map: DeviceMap<'a>,
     pub(crate) clusters: Clusters,
     /// Of the DRBD layers so far.
     pub(crate) resources: Vec<At<ResourceName>>,

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::device::{BlockMap, DISK, Device, Leg};
+use crate::document::word::words;
 pub(crate) use crate::layers::*;
-use crate::names::{CheckpointName, ImageName, NodeName, StepLabel};
 pub(crate) use crate::steps::*;
-use crate::units::ByteSize;
-use crate::word::words;
+use crate::values::names::{CheckpointName, ImageName, NodeName, StepLabel};
+use crate::values::units::ByteSize;
 
 /// A checked scenario. Lists keep the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Plan {
     /// Everybody who may take part; a node's place here is its number.
     pub nodes: Vec<Node>,
     /// The storage stack, lowest layer first.
-    pub layers: Vec<Storey>,
+    pub layers: Vec<PlacedLayer>,
     /// The devices that all layers together give each node that they give something.
     pub devices: BTreeMap<NodeName, Vec<Device>>,
     /// What is done once the layers are up.
@@ -75,14 +75,14 @@ impl Plan {
     pub fn disk(&self) -> Option<ByteSize> {
         self.layers
             .iter()
-            .filter_map(|storey| storey.layer.disk())
+            .filter_map(|placed| placed.layer.disk())
             .max()
     }
 }
 
 /// A layer and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Storey {
+pub struct PlacedLayer {
     /// Every node that ever has it, those that join later too; in the order of their numbers, never empty.
     pub on: Vec<NodeName>,
     /// What stands there.

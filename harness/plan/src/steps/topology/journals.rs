@@ -2,8 +2,8 @@
 
 use super::{Background, Topology};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::NodeName;
-use crate::read::At;
+use crate::document::read::At;
+use crate::values::names::NodeName;
 
 /// A file that a step has written.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 mod add_node;
 mod catalog;
 mod check;
+pub(crate) mod checkpoints;
 mod crash;
 mod dd;
 mod dip;
@@ -13,26 +14,28 @@ mod run;
 mod start;
 mod stop_process;
 mod throughput;
+pub(crate) mod topology;
 mod unmount;
 mod verify;
 mod wait;
 mod wait_for;
 mod write;
+pub(crate) mod writes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::catalog::catalog;
 pub(crate) use self::catalog::{PlannedStep, StepTable};
-use crate::checkpoints::Checkpoints;
+use crate::devices::resolved_stack::ResolvedStack;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::read::At;
 use crate::document::{Document, StepEntry};
-use crate::names::{NodeName, StepLabel};
+use crate::lower::node_set::NodeSet;
 use crate::plan::Step;
-use crate::read::At;
-use crate::roster::Roster;
-use crate::topology::Topology;
-use crate::tower::Tower;
+use crate::steps::checkpoints::Checkpoints;
+use crate::steps::topology::Topology;
+use crate::values::names::{NodeName, StepLabel};
 
 catalog! {
     /// Mounts the volume.
@@ -73,15 +76,15 @@ const DEADLINES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 
 pub(crate) fn lower(
     document: &Document,
-    roster: &Roster,
-    tower: &Tower,
+    node_set: &NodeSet,
+    resolved_stack: &ResolvedStack,
     mistakes: &mut Mistakes,
 ) -> Vec<Step> {
     let Some(entries) = &document.step else {
         return Vec::new();
     };
     let labels = label_all(entries, mistakes);
-    let topology = Topology::at_start(roster, tower, mistakes);
+    let topology = Topology::at_start(node_set, resolved_stack, mistakes);
     let mut walk = Walk {
         entries,
         labels: &labels,
@@ -183,10 +186,10 @@ pub(crate) struct Walk<'a> {
 
 impl Walk<'_> {
     fn require_volume(&mut self, to: &str, span: &Span) -> Option<()> {
-        let tower = self.topology.tower;
-        if tower.file_system.is_none() {
+        let resolved_stack = self.topology.resolved_stack;
+        if resolved_stack.file_system.is_none() {
             self.topology.lose_track();
-            if tower.whole {
+            if resolved_stack.whole {
                 self.mistakes.note(
                     Diagnostic::at(span, format!("there is no volume to {to}"))
                         .label("needs a file system")

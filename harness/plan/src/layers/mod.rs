@@ -11,21 +11,23 @@ mod multipath;
 mod nbd;
 pub(crate) mod o2cb;
 mod ocfs2;
+pub(crate) mod order;
 mod striped;
+pub(crate) mod timeouts;
 
 use std::time::Duration;
 
 use self::catalog::catalog;
 pub(crate) use self::catalog::{LayerTable, Planned, Property};
+use crate::devices::device_map::DeviceMap;
+use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::ground::Ground;
-use crate::names::NodeName;
+use crate::document::read::{At, Value};
+use crate::document::value::show_duration;
+use crate::lower::node_set::NodeSet;
 use crate::plan::{BlockMap, Device};
-use crate::read::{At, Value};
-use crate::roster::Roster;
-use crate::tower::Building;
-use crate::units::ByteSize;
-use crate::value::show_duration;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 catalog! {
     ($)
@@ -61,7 +63,11 @@ fn impossible(size: &At<ByteSize>, what: &str) -> Diagnostic {
 }
 
 /// Whether a node's disk can be so large. Of one that cannot no device has a size.
-fn check_disk(disk: Option<&At<ByteSize>>, ground: &mut Ground<'_>, mistakes: &mut Mistakes) {
+fn check_disk(
+    disk: Option<&At<ByteSize>>,
+    device_map: &mut DeviceMap<'_>,
+    mistakes: &mut Mistakes,
+) {
     let Some(disk) = disk else { return };
     let (least, most) = DISKS;
     let help = if disk.value < least || disk.value > most {
@@ -71,7 +77,7 @@ fn check_disk(disk: Option<&At<ByteSize>>, ground: &mut Ground<'_>, mistakes: &m
     } else {
         return;
     };
-    ground.sized = false;
+    device_map.sized = false;
     mistakes.note(impossible(disk, "disk").help(help));
 }
 
@@ -139,8 +145,8 @@ impl Limits {
 }
 
 /// In the order of the nodes' numbers.
-fn sorted(roster: &Roster, mut names: Vec<At<NodeName>>) -> Vec<At<NodeName>> {
-    names.sort_by_key(|name| roster.position(&name.value));
+fn sorted(node_set: &NodeSet, mut names: Vec<At<NodeName>>) -> Vec<At<NodeName>> {
+    names.sort_by_key(|name| node_set.position(&name.value));
     names
 }
 

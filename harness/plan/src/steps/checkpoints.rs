@@ -1,10 +1,10 @@
 //! `checkpoint` on a step: each name once, and at a moment when nothing is under way.
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::read::At;
 use crate::document::{Action, StepEntry};
-use crate::names::{CheckpointName, StepLabel};
-use crate::read::At;
-use crate::topology::Topology;
+use crate::steps::topology::Topology;
+use crate::values::names::{CheckpointName, StepLabel};
 
 /// The checkpoints of the steps so far.
 #[derive(Debug)]

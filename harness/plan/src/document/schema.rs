@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::document::Document;
-use crate::read::Value;
+use crate::document::read::Value;
 
 /// The text of `scenarios/schema.json`. It knows keys, types, words and defaults; [`crate::parse`] knows the rest.
 pub fn schema() -> String {

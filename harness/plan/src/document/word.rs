@@ -3,9 +3,9 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::read::{Value, note_wrong_type};
-use crate::suggest::did_you_mean;
+use crate::document::read::{Value, note_wrong_type};
 
 /// Words of a closed list.
 pub(crate) trait Word: Copy + PartialEq + 'static {
@@ -46,13 +46,13 @@ macro_rules! words {
             }
         }
 
-        impl $crate::word::Word for $name {
+        impl $crate::document::word::Word for $name {
             const WHAT: &'static str = $what;
             const PLURAL: &'static str = $plural;
             const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$value)),+];
         }
 
-        impl $crate::read::Value for $name {
+        impl $crate::document::read::Value for $name {
             const WANTED: &'static str = $wanted;
             const EXAMPLE: &'static str = $example;
 
@@ -60,7 +60,7 @@ macro_rules! words {
                 value: &::toml::Spanned<::toml::de::DeValue<'_>>,
                 mistakes: &mut $crate::diagnostic::Mistakes,
             ) -> Option<Self> {
-                $crate::word::read_word(value, mistakes)
+                $crate::document::word::read_word(value, mistakes)
             }
 
             fn schema() -> ::serde_json::Value {

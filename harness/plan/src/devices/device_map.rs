@@ -1,17 +1,17 @@
 //! What layers stand on: who is offered which devices, from the lowest layer upwards.
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::names::NodeName;
+use crate::document::read::At;
+use crate::lower::node_set::NodeSet;
 use crate::plan::{BlockMap, DISK, Device, LayerKind};
-use crate::read::At;
-use crate::roster::Roster;
-use crate::units::ByteSize;
+use crate::values::names::NodeName;
+use crate::values::units::ByteSize;
 
 /// The devices that the layers so far offer.
 #[derive(Debug)]
-pub(crate) struct Ground<'a> {
-    pub(crate) roster: &'a Roster,
-    /// By the nodes' places in the roster.
+pub(crate) struct DeviceMap<'a> {
+    pub(crate) node_set: &'a NodeSet,
+    /// By the nodes' places in the node set.
     offers: Vec<Vec<Device>>,
     /// Which layer offers them.
     pub(crate) top: Option<(LayerKind, Span)>,
@@ -25,23 +25,23 @@ pub(crate) struct Ground<'a> {
     pub(crate) sure: bool,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> DeviceMap<'a> {
     /// `disk`: the largest that a layer asks for.
-    pub(crate) fn new(roster: &'a Roster, disk: Option<ByteSize>, sure: bool) -> Self {
+    pub(crate) fn new(node_set: &'a NodeSet, disk: Option<ByteSize>, sure: bool) -> Self {
         Self {
-            roster,
-            offers: vec![Vec::new(); roster.nodes.len()],
+            node_set,
+            offers: vec![Vec::new(); node_set.nodes.len()],
             top: None,
-            owners: vec![None; roster.nodes.len()],
+            owners: vec![None; node_set.nodes.len()],
             disk,
             sized: true,
-            sure: sure && roster.is_whole(),
+            sure: sure && node_set.is_whole(),
         }
     }
 
     /// Every node.
     pub(crate) fn all(&self) -> Vec<NodeName> {
-        self.roster
+        self.node_set
             .nodes
             .iter()
             .map(|node| node.name.clone())
@@ -50,7 +50,7 @@ impl<'a> Ground<'a> {
 
     /// The nodes to which the layer below gives devices, in the order of their numbers.
     pub(crate) fn holders(&self) -> Vec<NodeName> {
-        let nodes = self.roster.nodes.iter().zip(&self.offers);
+        let nodes = self.node_set.nodes.iter().zip(&self.offers);
         nodes
             .filter(|(_, devices)| !devices.is_empty())
             .map(|(node, _)| node.name.clone())
@@ -59,7 +59,7 @@ impl<'a> Ground<'a> {
 
     /// What the layer below gives a node.
     pub(crate) fn devices(&self, name: &NodeName) -> &[Device] {
-        self.roster
+        self.node_set
             .position(name)
             .map_or(&[], |at| self.offers[at].as_slice())
     }
@@ -89,7 +89,7 @@ impl<'a> Ground<'a> {
         kind: LayerKind,
         mistakes: &mut Mistakes,
     ) {
-        let Some(at) = self.roster.position(&node.value) else {
+        let Some(at) = self.node_set.position(&node.value) else {
             return;
         };
         if let Some((first, span)) = &self.owners[at] {
@@ -126,7 +126,7 @@ impl<'a> Ground<'a> {
         offers: impl IntoIterator<Item = (NodeName, Vec<Device>)>,
     ) {
         for (name, devices) in offers {
-            if let Some(at) = self.roster.position(&name) {
+            if let Some(at) = self.node_set.position(&name) {
                 self.offers[at].extend(devices);
             }
         }

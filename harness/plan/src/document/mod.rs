@@ -1,7 +1,16 @@
 //! What is written: the scenario file, key by key. The guide for authors is `scenarios/README.md`.
 //!
 //! Every struct mirrors a table of the file, every field a key: its type, and whether it is required, optional or has
-//! a default; an example follows `required`. See [`crate::table`] for the notation.
+//! a default; an example follows `required`. See [`crate::document::table`] for the notation.
+
+pub(crate) mod base;
+pub(crate) mod pattern;
+pub(crate) mod read;
+pub(crate) mod schema;
+pub(crate) mod sources;
+pub(crate) mod table;
+pub(crate) mod value;
+pub(crate) mod word;
 
 use std::time::Duration;
 
@@ -12,14 +21,14 @@ use toml::de::DeValue;
 use crate::diagnostic::Mistakes;
 use crate::layers::WrittenLayer;
 
-use crate::names::{CheckpointName, ImageName, StepLabel};
-use crate::pattern::Pattern;
+use crate::document::pattern::Pattern;
+use crate::document::read::{At, Field, Table, Value, read};
+use crate::document::table::table;
+use crate::document::value::Nodes;
 use crate::plan::{Arch, Joins, NicModel, Tier};
-use crate::read::{At, Field, Table, Value, read};
 pub(crate) use crate::steps::WrittenAction as Action;
-use crate::table::table;
-use crate::units::ByteSize;
-use crate::value::Nodes;
+use crate::values::names::{CheckpointName, ImageName, StepLabel};
+use crate::values::units::ByteSize;
 
 table! {
     /// A scenario: nodes, the storage layers on them, and the steps to take.
@@ -85,7 +94,7 @@ table! {
 }
 
 table! {
-    /// One storey of the storage stack.
+    /// One layer of the storage stack.
     LayerEntry, "a `[[layer]]`", r#"{ nbd = { disk = "1GiB" } }"# {
         /// Which.
         kind: WrittenLayer, one_of;

@@ -1,5 +1,7 @@
 //! Mistakes of a scenario: where, what, and the way out; rendered in the form of rustc's.
 
+pub(crate) mod suggest;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -7,7 +9,7 @@ use std::path::Path;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::overlay::Sheet;
+use crate::overlay::SourceText;
 
 /// What settings are shown as instead of a file.
 const SETTING: &str = "setting";
@@ -94,7 +96,7 @@ impl Mistakes {
 /// All mistakes of one scenario, in the order of its text, then those in its bases and in settings; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
-    sheet: Sheet,
+    source_text: SourceText,
     list: Vec<Diagnostic>,
 }
 
@@ -110,8 +112,8 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostics {
-    pub(crate) fn new(sheet: Sheet, mistakes: Mistakes) -> Self {
-        let text = &sheet.text;
+    pub(crate) fn new(source_text: SourceText, mistakes: Mistakes) -> Self {
+        let text = &source_text.text;
         let mut list: Vec<Diagnostic> = Vec::new();
         for diagnostic in mistakes.found {
             // An entry for several nodes is read once for each.
@@ -126,7 +128,7 @@ impl Diagnostics {
             }
         }
         list.sort_by_key(|diagnostic| diagnostic.span.start);
-        Self { sheet, list }
+        Self { source_text, list }
     }
 
     /// Each mistake, in the order of the text. Spans lie within the text, on character boundaries; those of bases and
@@ -137,7 +139,7 @@ impl Diagnostics {
 
     /// The scenario's file.
     pub fn source(&self) -> &Path {
-        self.sheet.path(0)
+        self.source_text.path(0)
     }
 
     /// For people: file, line, column, the offending text, a label under it and a help line, for each mistake.
@@ -148,9 +150,9 @@ impl Diagnostics {
             Renderer::plain()
         };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
-        let files = self.sheet.files.iter();
+        let files = self.source_text.files.iter();
         let files = files.map(|(path, part)| (path.to_string_lossy(), part));
-        let settings = self.sheet.settings.iter();
+        let settings = self.source_text.settings.iter();
         let parts: Vec<_> = files
             .chain(settings.map(|part| (SETTING.into(), part)))
             .collect();
@@ -164,7 +166,7 @@ impl Diagnostics {
             for (path, part) in own.into_iter().chain(others) {
                 let marks = marks(diagnostic, part);
                 if !marks.is_empty() {
-                    let text = &self.sheet.text[Span::clone(part)];
+                    let text = &self.source_text.text[Span::clone(part)];
                     let snippet = Snippet::source(text).path(path.as_ref());
                     report = report.element(snippet.annotations(marks));
                 }
@@ -183,7 +185,7 @@ fn within(one: &Span, other: &Span) -> bool {
     other.start <= one.start && one.end <= other.end
 }
 
-/// What a mistake marks in a part of the sheet.
+/// What a mistake marks in a part of the source text.
 fn marks<'d>(diagnostic: &'d Diagnostic, part: &Span) -> Vec<Annotation<'d>> {
     let primary = (AnnotationKind::Primary, &diagnostic.span, &diagnostic.label);
     let others = diagnostic.also.iter();

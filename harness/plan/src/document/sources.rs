@@ -6,36 +6,36 @@ use std::path::{Component, Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
-use crate::overlay::Sheet;
-use crate::read::note_wrong_type;
+use crate::document::read::note_wrong_type;
+use crate::overlay::SourceText;
 
 /// How the text of a base is got at: this crate opens no file.
 pub(crate) type ReadFile<'r> = &'r dyn Fn(&Path) -> io::Result<String>;
 
-/// Puts the bases onto the sheet, and gives a text to parse for each file, the scenario's first. It ends early after a
+/// Puts the bases onto the source text, and gives a text to parse for each file, the scenario's first. It ends early after a
 /// noted mistake; `None`: the scenario itself is not TOML.
 pub(crate) fn gather(
-    sheet: &mut Sheet,
+    source_text: &mut SourceText,
     read: ReadFile<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<String>> {
-    let mut texts = vec![sheet.padded(0)];
+    let mut texts = vec![source_text.padded(0)];
     let mut table = read_table(&texts[0], mistakes)?;
     while let Some(base) = table.get("base") {
         let Some(written) = base.get_ref().as_str() else {
             note_wrong_type::<String>(base, mistakes);
             break;
         };
-        let path = beside(sheet.path(texts.len() - 1), written);
-        match fetch(&path, sheet, read) {
-            Ok(text) => sheet.add_file(&path, &text),
+        let path = beside(source_text.path(texts.len() - 1), written);
+        match fetch(&path, source_text, read) {
+            Ok(text) => source_text.add_file(&path, &text),
             Err((title, label, help)) => {
                 let mistake = Diagnostic::at(&base.span(), title);
                 mistakes.note(mistake.label(label).help(help));
                 break;
             }
         }
-        let text = sheet.padded(texts.len());
+        let text = source_text.padded(texts.len());
         texts.push(text);
         match read_table(&texts[texts.len() - 1], mistakes) {
             Some(next) => table = next,
@@ -48,11 +48,11 @@ pub(crate) fn gather(
 /// A base's text, or title, label and help of why there is none.
 fn fetch(
     path: &Path,
-    sheet: &Sheet,
+    source_text: &SourceText,
     read: ReadFile<'_>,
 ) -> Result<String, (String, &'static str, &'static str)> {
     let shown = path.display();
-    if sheet.has_file(path) {
+    if source_text.has_file(path) {
         return Err((
             format!("`{shown}` would be a base of itself"),
             "leads round in a circle",

@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::diagnostic::suggest::{did_you_mean, quoted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::Document;
+use crate::document::pattern::Pattern;
+use crate::document::read::{Choice, Value};
 use crate::layers::WrittenLayer;
-use crate::names::NodeName;
 use crate::overlay::split;
-use crate::pattern::Pattern;
-use crate::read::{Choice, Value};
-use crate::suggest::{did_you_mean, quoted};
+use crate::values::names::NodeName;
 
 /// Base files lie in folders of this name, so that nobody takes them for scenarios.
 pub const BASE_FOLDER: &str = "base";

@@ -1,0 +1,4 @@
+//! Which node sees which device, of what size, on what.
+
+pub(crate) mod device_map;
+pub(crate) mod resolved_stack;

@@ -1,0 +1,5 @@
+//! Names, sizes and times as authors write them.
+
+pub(crate) mod names;
+pub(crate) mod shell;
+pub(crate) mod units;
