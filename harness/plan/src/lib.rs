@@ -38,7 +38,7 @@ pub use layers::*;
 pub use lower::{parse, parse_with};
 pub use overlay::setting::{Setting, SettingError};
 pub use plan::{
-    Arch, BlockMap, DISK, Device, Joins, Leg, Network, NicModel, Node, PlacedLayer, Plan, Step,
+    Arch, BlockMap, DISK, Device, Joins, Network, NicModel, Node, PlacedLayer, Plan, Replica, Step,
     Tier, node_address,
 };
 pub use steps::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sanlab_plan::{Leg, NodeName};
+use sanlab_plan::{NodeName, Replica};
 
 /// Bytes of a file that lie in one row on the volume's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) fn pieces(
     extents: &[Extent],
     block: u64,
     count: u64,
-    locate: impl Fn(u64, u64) -> Vec<Leg>,
+    locate: impl Fn(u64, u64) -> Vec<Replica>,
 ) -> Result<Places, String> {
     let mut places = Places::new();
     for number in 0..count {
@@ -86,15 +86,15 @@ pub(crate) fn pieces(
             }
             found += end - begin;
             let physical = extent.physical + (begin - extent.logical);
-            for leg in locate(physical, end - begin) {
+            for replica in locate(physical, end - begin) {
                 let piece = Piece {
                     number,
-                    offset: leg.offset,
-                    skip: begin - from + leg.start,
-                    length: leg.length,
+                    offset: replica.offset,
+                    skip: begin - from + replica.start,
+                    length: replica.length,
                 };
                 places
-                    .entry((leg.node, leg.device))
+                    .entry((replica.node, replica.device))
                     .or_default()
                     .push(piece);
             }
@@ -113,15 +113,15 @@ mod tests {
     use super::*;
 
     /// Two disks in turn of 4 KiB, each on two nodes.
-    fn striped(offset: u64, length: u64) -> Vec<Leg> {
-        let mut legs = Vec::new();
+    fn striped(offset: u64, length: u64) -> Vec<Replica> {
+        let mut replicas = Vec::new();
         let mut at = offset;
         while at < offset + length {
             let end = (at / 4096 + 1) * 4096;
             let end = end.min(offset + length);
             let pair = at / 4096 % 2;
             for side in ["a", "b"] {
-                legs.push(Leg {
+                replicas.push(Replica {
                     node: NodeName::parse(&format!("s{pair}{side}")).unwrap(),
                     device: "/dev/vdb".to_owned(),
                     offset: at / 8192 * 4096 + at % 4096,
@@ -131,7 +131,7 @@ mod tests {
             }
             at = end;
         }
-        legs
+        replicas
     }
 
     fn of<const N: usize>(extents: [[u64; 3]; N]) -> Vec<Extent> {

@@ -444,10 +444,10 @@ pub(crate) fn wait(label: &str) -> Action {
     })
 }
 
-pub(crate) fn verify(on: &[&str], legs: bool) -> Action {
+pub(crate) fn verify(on: &[&str], replicas: bool) -> Action {
     Action::Verify(Verify {
         on: on.iter().map(|name| node(name)).collect(),
-        legs,
+        replicas,
     })
 }
 

@@ -268,7 +268,7 @@ impl Stack {
     }
 
     /// Where the bytes of the volume lie on the nodes' own disks, if that can be told.
-    pub fn legs(&self) -> Option<&BlockMap> {
+    pub fn block_map(&self) -> Option<&BlockMap> {
         self.watched.blocks.as_ref().filter(|it| it.is_known())
     }
 

@@ -44,7 +44,7 @@ impl fmt::Debug for Device {
 
 /// A piece of a copy: bytes of a device that lie side by side on one node's own disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Leg {
+pub struct Replica {
     /// Whose disk.
     pub node: NodeName,
     /// The disk, below everything that could answer in its place.
@@ -90,20 +90,20 @@ impl BlockMap {
 
     /// Every copy of `length` bytes from `offset` on, in pieces: in the order of the device, and for each piece all copies.
     /// What lies beyond the end is left out, and so is what is [`BlockMap::Unknown`].
-    pub fn locate(&self, offset: u64, length: u64) -> Vec<Leg> {
-        let mut legs = Vec::new();
+    pub fn locate(&self, offset: u64, length: u64) -> Vec<Replica> {
+        let mut replicas = Vec::new();
         let whole = Piece {
             offset,
             length,
             start: 0,
         };
-        self.find(whole, &mut legs);
-        legs
+        self.find(whole, &mut replicas);
+        replicas
     }
 
-    fn find(&self, mut piece: Piece, legs: &mut Vec<Leg>) {
+    fn find(&self, mut piece: Piece, replicas: &mut Vec<Replica>) {
         match self {
-            Self::Disk(node) => legs.push(Leg {
+            Self::Disk(node) => replicas.push(Replica {
                 node: node.clone(),
                 device: DISK.to_owned(),
                 offset: piece.offset,
@@ -112,7 +112,7 @@ impl BlockMap {
             }),
             Self::Copies(copies) => {
                 for copy in copies {
-                    copy.find(piece, legs);
+                    copy.find(piece, replicas);
                 }
             }
             Self::Striped { chunk, parts } => {
@@ -123,7 +123,7 @@ impl BlockMap {
                     let count = parts.len().max(1) as u64;
                     let place = usize::try_from(number % count).ok();
                     if let Some(part) = place.and_then(|place| parts.get(place)) {
-                        part.find(this.at(number / count * chunk + within), legs);
+                        part.find(this.at(number / count * chunk + within), replicas);
                     }
                     piece = rest;
                 }
@@ -134,7 +134,7 @@ impl BlockMap {
                     let end = begin + length;
                     if piece.length > 0 && piece.offset < end {
                         let (this, rest) = piece.split(end - piece.offset);
-                        part.find(this.at(this.offset - begin), legs);
+                        part.find(this.at(this.offset - begin), replicas);
                         piece = rest;
                     }
                     begin = end;
@@ -195,7 +195,7 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockMap, Leg};
+    use super::{BlockMap, Replica};
     use crate::values::names::NodeName;
 
     const KIB: u64 = 1024;
@@ -208,25 +208,25 @@ mod tests {
         BlockMap::Copies(vec![disk(one), disk(other)])
     }
 
-    fn show(legs: &[Leg]) -> Vec<String> {
-        let show = |leg: &Leg| {
+    fn show(replicas: &[Replica]) -> Vec<String> {
+        let show = |replica: &Replica| {
             format!(
                 "{} {} {}+{} from {}",
-                leg.node, leg.device, leg.offset, leg.length, leg.start
+                replica.node, replica.device, replica.offset, replica.length, replica.start
             )
         };
-        legs.iter().map(show).collect()
+        replicas.iter().map(show).collect()
     }
 
     #[test]
     fn a_block_lies_in_pieces_on_every_copy() {
-        let legs = BlockMap::Striped {
+        let replicas = BlockMap::Striped {
             chunk: 16 * KIB,
             parts: vec![pair("a", "b"), pair("c", "d")],
         };
         // From the middle of chunk 4 (the first pair's third) over chunk 5 into chunk 6.
         assert_eq!(
-            show(&legs.locate(72 * KIB, 32 * KIB)),
+            show(&replicas.locate(72 * KIB, 32 * KIB)),
             [
                 "a /dev/vdb 40960+8192 from 0",
                 "b /dev/vdb 40960+8192 from 0",
@@ -240,16 +240,16 @@ mod tests {
 
     #[test]
     fn a_concatenation_goes_on_where_the_first_ended() {
-        let legs = BlockMap::Linear(vec![(100 * KIB, disk("a")), (50 * KIB, disk("b"))]);
+        let replicas = BlockMap::Linear(vec![(100 * KIB, disk("a")), (50 * KIB, disk("b"))]);
         assert_eq!(
-            show(&legs.locate(96 * KIB, 8 * KIB)),
+            show(&replicas.locate(96 * KIB, 8 * KIB)),
             [
                 "a /dev/vdb 98304+4096 from 0",
                 "b /dev/vdb 0+4096 from 4096"
             ]
         );
         assert_eq!(
-            show(&legs.locate(148 * KIB, 8 * KIB)),
+            show(&replicas.locate(148 * KIB, 8 * KIB)),
             ["b /dev/vdb 49152+2048 from 0"]
         );
     }
@@ -257,7 +257,7 @@ mod tests {
     /// Every byte of a stripe, looked up one by one, is where a stripe of arrays has it.
     #[test]
     fn a_stripe_over_concatenations_agrees_with_copying() {
-        let legs = BlockMap::Striped {
+        let replicas = BlockMap::Striped {
             chunk: 4,
             parts: vec![
                 BlockMap::Linear(vec![(10, disk("a")), (30, disk("b"))]),
@@ -272,11 +272,15 @@ mod tests {
                 (_, at) if at < 10 => ("a", at),
                 (_, at) => ("b", at - 10),
             };
-            let found = legs.locate(byte, 1);
+            let found = replicas.locate(byte, 1);
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!((found[0].node.as_str(), found[0].offset), wanted);
         }
-        let whole: u64 = legs.locate(0, 80).iter().map(|leg| leg.length).sum();
+        let whole: u64 = replicas
+            .locate(0, 80)
+            .iter()
+            .map(|replica| replica.length)
+            .sum();
         assert_eq!(whole, 80);
     }
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::device::{BlockMap, DISK, Device, Leg};
+pub use self::device::{BlockMap, DISK, Device, Replica};
 use crate::document::word::words;
 pub(crate) use crate::layers::*;
 pub(crate) use crate::steps::*;

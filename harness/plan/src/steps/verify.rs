@@ -16,7 +16,7 @@ table! {
         on: Nodes, optional;
         /// Whether the blocks are looked for on every copy of the disks below as well. Default: whether the lab knows
         /// where they are, that is, without `md`.
-        legs: bool, optional;
+        replicas: bool, optional;
     }
 }
 
@@ -26,7 +26,7 @@ pub struct Verify {
     /// Nodes that read the files; never empty.
     pub on: Vec<NodeName>,
     /// Whether the blocks are looked for on every copy of the disks below as well.
-    pub legs: bool,
+    pub replicas: bool,
 }
 
 impl StepTable for Written {
@@ -44,9 +44,13 @@ impl StepTable for Written {
         }
         let volume = walk.topology.resolved_stack.file_system.as_ref();
         let mirrored = volume.is_some_and(|volume| !volume.device.blocks.is_known());
-        if let Some(legs) = self.legs.as_ref().filter(|legs| legs.value && mirrored) {
+        if let Some(replicas) = self
+            .replicas
+            .as_ref()
+            .filter(|replicas| replicas.value && mirrored)
+        {
             walk.mistakes.note(
-                Diagnostic::at(&legs.span, "copies below `md` cannot be found")
+                Diagnostic::at(&replicas.span, "copies below `md` cannot be found")
                     .label("the lab does not know where `md` puts blocks")
                     .help("drop `legs`: the blocks are read through the file system then"),
             );
@@ -56,7 +60,10 @@ impl StepTable for Written {
             .choose(self.on.as_ref(), Must::HaveMounted, span, walk.mistakes)?;
         Some(Verify {
             on,
-            legs: self.legs.as_ref().map_or(!mirrored, |legs| legs.value),
+            replicas: self
+                .replicas
+                .as_ref()
+                .map_or(!mirrored, |replicas| replicas.value),
         })
     }
 }
@@ -67,13 +74,13 @@ impl PlannedStep for Verify {
     }
 
     fn describe(&self) -> String {
-        let legs = if self.legs {
+        let replicas = if self.replicas {
             ", and from every copy below"
         } else {
             ""
         };
         format!(
-            "read every acknowledged block back on {}{legs}",
+            "read every acknowledged block back on {}{replicas}",
             names(&self.on)
         )
     }

@@ -33,9 +33,9 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fai
     }
     let readers = verify.on.iter().map(|node| read(doing, node, &ledgers));
     let mut losses = try_join_all(readers).await?.concat();
-    if verify.legs {
-        match scene.stack.legs() {
-            Some(legs) => losses.extend(on_legs(doing, verify, legs, &ledgers).await?),
+    if verify.replicas {
+        match scene.stack.block_map() {
+            Some(replicas) => losses.extend(on_replicas(doing, verify, replicas, &ledgers).await?),
             None => doing
                 .scope
                 .progress(None, "where copies lie cannot be told of these layers"),
@@ -77,10 +77,10 @@ async fn read(
 }
 
 /// Looks for all blocks on the disks that hold them, each node for itself.
-async fn on_legs(
+async fn on_replicas(
     doing: Doing<'_>,
     verify: &Verify,
-    legs: &BlockMap,
+    replicas: &BlockMap,
     ledgers: &[Ledger],
 ) -> Result<Vec<LostBlocks>, Failure> {
     let Some(reader) = verify.on.first() else {
@@ -96,7 +96,7 @@ async fn on_legs(
         let extents = extents::parse(&said);
         let extents = extents.map_err(|odd| Failure::not_understood(odd).during(what()))?;
         let pieces = extents::pieces(&extents, ledger.block, ledger.blocks(), |offset, length| {
-            legs.locate(offset, length)
+            replicas.locate(offset, length)
         });
         for (place, pieces) in pieces.map_err(|odd| Failure::unexpected(odd).during(what()))? {
             places.entry(place).or_default().push((which, pieces));
@@ -114,12 +114,12 @@ async fn on_legs(
     }
     let looks = here
         .iter()
-        .map(|(place, pieces)| leg(doing, place, pieces, ledgers));
+        .map(|(place, pieces)| replica(doing, place, pieces, ledgers));
     Ok(try_join_all(looks).await?.concat())
 }
 
 /// Looks at one device.
-async fn leg(
+async fn replica(
     doing: Doing<'_>,
     (node, device): &(NodeName, String),
     pieces: &[Share],

@@ -143,13 +143,13 @@ fn every_node_is_asked_for_what_it_has() {
 #[test]
 fn every_byte_of_the_volume_is_on_both_storages_of_a_pair() {
     let stack = article();
-    let legs = stack.legs().expect("it can be told");
+    let replicas = stack.block_map().expect("it can be told");
     let show = |offset, length| {
-        let legs = legs.locate(offset, length);
-        let show = legs.iter().map(|leg| {
+        let replicas = replicas.locate(offset, length);
+        let show = replicas.iter().map(|replica| {
             format!(
                 "{} {}+{} from {}",
-                leg.node, leg.offset, leg.length, leg.start
+                replica.node, replica.offset, replica.length, replica.start
             )
         });
         show.collect::<Vec<_>>().join(", ")
@@ -264,7 +264,7 @@ fn tell_variants(book: &mut Book) {
         ),
     ] {
         let stack = add(what, &[&format!("gnbd = {{ {own}, {more} }}")]);
-        assert!(stack.legs().is_none());
+        assert!(stack.block_map().is_none());
     }
     let two = r#"gnbd = { on = ["storage0a", "storage1a"], clients = ["client0", "client1"], disk = "64MiB", timeout = "5s", fail_fast = "5s" }"#;
     for level in [r#"level = 0, chunk = "64KiB""#, "level = 1"] {

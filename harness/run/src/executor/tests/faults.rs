@@ -98,8 +98,8 @@ async fn what_was_acknowledged_is_counted_and_found_again() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_block_is_named_with_node_leg_number_and_time() {
     let lost = |node: &str, script: &str| {
-        let leg = script.contains("--blocks") && script.contains("/dev/vdb");
-        (node == "vix0" && leg && script.contains("--writer vix1"))
+        let replica = script.contains("--blocks") && script.contains("/dev/vdb");
+        (node == "vix0" && replica && script.contains("--writer vix1"))
             .then(|| {
                 let count = asked_for(script);
                 let said = format!("bad 2 1056768 it is all zeros\nchecked {count}\n");
