@@ -36,8 +36,8 @@ pub struct Order {
     pub accelerator: AcceleratorWish,
     /// Builds everything from nothing and keeps nothing, whatever the scenario says.
     pub fresh: bool,
-    /// Also leaves a portrait of the fleet at the end of its steps: [`sanlab_run::PORTRAIT`].
-    pub portrait: bool,
+    /// Also leaves a state dump of the fleet at the end of its steps: [`sanlab_run::STATE_DUMP`].
+    pub state_dump: bool,
     /// What random moments are drawn from.
     pub seed: u64,
     /// What the record says that this run was given in place of what the scenario's file says.
@@ -63,7 +63,7 @@ impl Order {
             attempt: 1,
             accelerator: AcceleratorWish::Auto,
             fresh: false,
-            portrait: false,
+            state_dump: false,
             seed: seed::drawn(),
             settings: BTreeMap::new(),
             qemu: None,
@@ -179,7 +179,7 @@ pub async fn run_on(
     let Order {
         accelerator,
         fresh,
-        portrait,
+        state_dump,
         seed,
         settings,
         qemu,
@@ -199,7 +199,7 @@ pub async fn run_on(
         out_dir: out_dir.clone(),
         store,
         keep,
-        portrait,
+        state_dump,
         seed,
         settings,
         qemu,

@@ -10,8 +10,8 @@ use sanlab_fleet::{ExecError, FleetError, ImageError, Status, VmError};
 use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, FailureKind, LostBlocks, Outcome};
 
-use crate::kernel_log::Finding;
-use crate::scene::Cause as AbsenceCause;
+use crate::engine::context::Cause as AbsenceCause;
+use crate::evidence::kernel_log::Finding;
 
 /// How many differences, or groups of lost blocks, a message names.
 const NAMED: usize = 8;

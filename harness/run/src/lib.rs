@@ -9,38 +9,19 @@
 //! `broken`: the lab did not do its part - QEMU died, an agent is silent, memory was not to be had - or somebody
 //! interrupted it. On both, consoles, kernel logs and the layers' states are collected before anything is ended.
 //!
-//! Inside, the engine sees the guests only through `site::Site`; `guests` is the real one on
+//! Inside, the engine sees the guests only through `backend::FleetBackend`; `guests` is the real one on
 //! [`sanlab_fleet`], tests act one.
 
-mod chance;
+mod backend;
 mod checkpoint;
-mod collect;
-mod dd_report;
-mod drive;
-mod execute;
-mod executor;
-mod extents;
+mod engine;
+mod evidence;
 mod failure;
-mod guests;
-mod host;
-mod journal;
-mod keeper;
-mod kernel_log;
-mod ledger;
-mod meter;
-#[cfg(test)]
-mod playact;
-mod portrait;
-mod power;
-mod scene;
-mod site;
-mod step;
-mod tasks;
-mod timeline;
-mod tree;
+mod measure;
+mod steps;
 
 pub use checkpoint::KeepPolicy;
-pub use execute::{Environment, Extent, execute};
+pub use engine::execute::{Environment, Extent, execute};
+pub use engine::host::host;
+pub use evidence::state_dump::STATE_DUMP;
 use failure::Failure;
-pub use host::host;
-pub use portrait::PORTRAIT;

@@ -1,4 +1,4 @@
-//! A fork is what a fleet is that was built from nothing: the same outcome, the same deeds, the same portrait.
+//! A fork is what a fleet is that was built from nothing: the same outcome, the same deeds, the same state dump.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use sanlab_record::{EventKind, RunRecord};
 use crate::{House, Ran};
 
 /// By node and by what was looked at, what was seen.
-type Portrait = BTreeMap<String, BTreeMap<String, String>>;
+type StateDump = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What a scenario does that crashes nodes hangs on the moment: its runs cannot be compared.
 pub(crate) fn applies(plan: &Plan) -> bool {
@@ -30,7 +30,7 @@ pub(crate) async fn compare(house: &House, plan: &Plan) -> Result<(), Failed> {
         let order = Order {
             fresh,
             attempt,
-            portrait: true,
+            state_dump: true,
             ..Order::new(&folder)
         };
         house.run(&plan, order).await
@@ -73,7 +73,7 @@ fn expect_same(fresh: &Ran, fork: &Ran) -> Result<(), Failed> {
     if built != forked {
         return Err(fork.but(&format!("did {forked:?}, from nothing it was {built:?}")));
     }
-    let (built, forked) = (portrait(fresh)?, portrait(fork)?);
+    let (built, forked) = (state_dump(fresh)?, state_dump(fork)?);
     if built.is_empty() {
         return Err(fresh.but("has no portrait"));
     }
@@ -90,13 +90,13 @@ fn expect_same(fresh: &Ran, fork: &Ran) -> Result<(), Failed> {
     )))
 }
 
-fn portrait(ran: &Ran) -> Result<Portrait, Failed> {
-    let file = ran.path.with_file_name(sanlab_run::PORTRAIT);
+fn state_dump(ran: &Ran) -> Result<StateDump, Failed> {
+    let file = ran.path.with_file_name(sanlab_run::STATE_DUMP);
     Ok(serde_json::from_slice(&fs_err::read(file)?)?)
 }
 
 /// What is in the one and not in the other, or otherwise.
-fn differences(one: &Portrait, other: &Portrait) -> Vec<String> {
+fn differences(one: &StateDump, other: &StateDump) -> Vec<String> {
     let mut found = Vec::new();
     for (node, looks) in one {
         for (what, seen) in looks {
@@ -111,9 +111,9 @@ fn differences(one: &Portrait, other: &Portrait) -> Vec<String> {
 }
 
 /// What is in the other alone.
-fn missing(one: &Portrait, other: &Portrait) -> Vec<String> {
-    let looks = |portrait: &Portrait| -> Vec<(String, String)> {
-        let each = portrait.iter().flat_map(|(node, looks)| {
+fn missing(one: &StateDump, other: &StateDump) -> Vec<String> {
+    let looks = |state_dump: &StateDump| -> Vec<(String, String)> {
+        let each = state_dump.iter().flat_map(|(node, looks)| {
             let whats = looks.keys();
             whats.map(|what| (node.clone(), what.clone()))
         });

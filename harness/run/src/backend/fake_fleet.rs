@@ -1,0 +1,490 @@
+//! A play-acted fleet for tests: it answers scripts without a guest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sanlab_fleet::{ExecError, FleetError, Status};
+use sanlab_plan::{
+    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, NodeName, Plan,
+    Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
+};
+use sanlab_record::{Cost, NodeUse, Origin};
+use sanlab_stack::Stack;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::backend::{
+    Costs, Ended, FleetBackend, Keeping, Line, Pending, Provenance, StartPoint, Started, Teardown,
+};
+use crate::checkpoint::{Checkpoint, CheckpointMeta};
+
+/// What an actor does with a script on a node.
+pub(crate) enum Act {
+    /// It exits with a code, after writing to standard output and error.
+    Say(i32, String, String),
+    /// It never ends: the deadline does.
+    Hang,
+    /// It writes these lines down for the host, each after a pause, and exits like this.
+    Write(Vec<(Duration, String)>, i32),
+    /// It writes these lines down for the host, each after a pause, and exits with 0 after saying this on standard error.
+    WriteAndSay(Vec<(Duration, String)>, String),
+    /// It writes these lines down for the host, each after a pause, when it has exited with 0.
+    WriteLater(Vec<(Duration, String)>),
+    /// It takes its time, and exits with 0.
+    Sleep(Duration),
+    /// The harness itself is at fault.
+    Panic,
+    /// The guest does not answer.
+    Dead,
+}
+
+type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
+
+/// The fleet; what its actor leaves alone is answered as the stack's own probes expect.
+pub(crate) struct FakeFleet {
+    nodes: Vec<NodeName>,
+    expected: BTreeMap<(String, String), String>,
+    actor: Actor,
+    console: String,
+    /// What consoles say besides, by node.
+    later: Mutex<BTreeMap<NodeName, String>>,
+    /// Every events's end in a guest.
+    event_senders: Mutex<BTreeMap<NodeName, UnboundedSender<Line>>>,
+    /// How often each node was crashed: what runs there then ends.
+    crashes: watch::Sender<BTreeMap<NodeName, u32>>,
+    down: Mutex<BTreeSet<NodeName>>,
+    error_at_end: Option<String>,
+    keeps: bool,
+    /// How often the counters were read: so much each node has cost.
+    readings: AtomicU64,
+    /// The checkpoint that was made last.
+    pub(crate) kept: Mutex<Option<StartPoint>>,
+    /// It is found damaged when it is to be forked.
+    damaged: AtomicBool,
+    /// Every script, by node, in order; `end` when the fleet was ended.
+    pub(crate) asked: Mutex<Vec<(String, String)>>,
+}
+
+impl FakeFleet {
+    pub(crate) fn new(
+        plan: &Plan,
+        stack: &Stack,
+        actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+    ) -> Self {
+        let probes = stack.up().into_iter().flat_map(|work| work.probes);
+        Self {
+            nodes: plan.nodes.iter().map(|node| node.name.clone()).collect(),
+            expected: probes
+                .map(|probe| {
+                    (
+                        (probe.node.to_string(), probe.script),
+                        probe.expect.0.join("\n"),
+                    )
+                })
+                .collect(),
+            actor: Box::new(actor),
+            console: "[    1.0] a quiet boot\n".to_owned(),
+            later: Mutex::default(),
+            event_senders: Mutex::default(),
+            crashes: watch::Sender::default(),
+            down: Mutex::default(),
+            error_at_end: None,
+            keeps: true,
+            readings: AtomicU64::new(0),
+            kept: Mutex::default(),
+            damaged: AtomicBool::new(false),
+            asked: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn console(mut self, text: &str) -> Self {
+        self.console.push_str(text);
+        self
+    }
+
+    /// What an earlier run kept.
+    pub(crate) fn kept(self, beginning: Option<StartPoint>) -> Self {
+        *self.kept.lock().unwrap() = beginning;
+        self
+    }
+
+    pub(crate) fn damaged(self) -> Self {
+        self.damaged.store(true, Ordering::Relaxed);
+        self
+    }
+
+    pub(crate) fn keeps_nothing(mut self) -> Self {
+        self.keeps = false;
+        self
+    }
+
+    pub(crate) fn error_at_end(mut self, error: &str) -> Self {
+        self.error_at_end = Some(error.to_owned());
+        self
+    }
+}
+
+impl FakeFleet {
+    fn note(&self, node: &str, what: &str) {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push((node.to_owned(), what.to_owned()));
+    }
+
+    async fn write_down(&self, node: &NodeName, lines: Vec<(Duration, String)>) {
+        for (pause, text) in lines {
+            tokio::time::sleep(pause).await;
+            let at = Instant::now();
+            let event_senders = self.event_senders.lock().unwrap();
+            let events = event_senders.get(node).expect("somebody follows");
+            let _ = events.send(Line { at, text });
+        }
+    }
+
+    async fn act(
+        &self,
+        node: &NodeName,
+        script: &str,
+        deadline: Duration,
+    ) -> Result<Ended, Failure> {
+        let said = |code, stdout, stderr| {
+            Ok(Ended {
+                node: node.clone(),
+                status: Status::Exited(code),
+                stdout,
+                stderr,
+            })
+        };
+        let look = (node.to_string(), script.to_owned());
+        let usual = || {
+            let expected = self.expected.get(&look).cloned();
+            Act::Say(0, expected.unwrap_or_default(), String::new())
+        };
+        match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
+            Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
+            Act::Write(lines, code) => {
+                self.write_down(node, lines).await;
+                said(code, String::new(), String::new())
+            }
+            Act::WriteAndSay(lines, stderr) => {
+                self.write_down(node, lines).await;
+                said(0, String::new(), stderr)
+            }
+            Act::WriteLater(lines) => {
+                let events = self.event_senders.lock().unwrap().get(node).cloned();
+                let events = events.expect("somebody follows");
+                tokio::spawn(async move {
+                    for (pause, text) in lines {
+                        tokio::time::sleep(pause).await;
+                        let at = Instant::now();
+                        let _ = events.send(Line { at, text });
+                    }
+                });
+                said(0, String::new(), String::new())
+            }
+            Act::Sleep(time) => {
+                tokio::time::sleep(time).await;
+                said(0, String::new(), String::new())
+            }
+            Act::Hang => {
+                tokio::time::sleep(deadline).await;
+                Err(Failure::from(ExecError::TimedOut {
+                    node: node.to_string(),
+                    command: "it".to_owned(),
+                    deadline,
+                    last_seen: "it still ran".to_owned(),
+                }))
+            }
+            Act::Panic => panic!("a mistake in the lab"),
+            Act::Dead => Err(Failure::from(ExecError::AgentDead {
+                node: node.to_string(),
+                command: "it".to_owned(),
+                reason: "no answer".to_owned(),
+            })),
+        }
+    }
+}
+
+impl FleetBackend for FakeFleet {
+    fn look<'a>(&'a self, _: &'a [Checkpoint]) -> Pending<'a, Result<StartPoint, Failure>> {
+        Box::pin(async {
+            let kept = self.kept.lock().unwrap();
+            Ok(kept.clone().unwrap_or(StartPoint::Nothing))
+        })
+    }
+
+    fn start(&self) -> Pending<'_, Result<Started, Failure>> {
+        Box::pin(async {
+            if self.damaged.swap(false, Ordering::Relaxed) {
+                *self.kept.lock().unwrap() = None;
+                let (key, reason) = ("c0ffee".to_owned(), "it is cut short".to_owned());
+                return Ok(Started::Discarded { key, reason });
+            }
+            let origin = Origin::Built;
+            Ok(Started::Ready { origin })
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+        meta: &'a CheckpointMeta,
+    ) -> Pending<'a, Result<Keeping, Failure>> {
+        Box::pin(async {
+            if !self.keeps {
+                let reason = "the store is full".to_owned();
+                return Ok(Keeping::NotKept { reason });
+            }
+            *self.kept.lock().unwrap() = Some(StartPoint::Fork {
+                done: checkpoint.done,
+                from: Provenance {
+                    checkpoint: checkpoint.name.clone(),
+                    key: "c0ffee".to_owned(),
+                    age_seconds: 1.0,
+                },
+                meta: meta.clone(),
+            });
+            Ok(Keeping::Kept {
+                key: "c0ffee".to_owned(),
+                seconds: 0.1,
+                bytes: 1 << 20,
+            })
+        })
+    }
+
+    fn join<'a>(&'a self, _node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.note(node.as_str(), &format!("crash {how:?}"));
+            if !self.down.lock().unwrap().insert(node.clone()) {
+                let node = node.to_string();
+                return Err(FleetError::NotRunning { node }.into());
+            }
+            if how == CrashKind::Panic {
+                let mut later = self.later.lock().unwrap();
+                later
+                    .entry(node.clone())
+                    .or_default()
+                    .push_str("[ 9.0] Kernel panic - not syncing: sysrq triggered crash\n");
+            }
+            self.crashes
+                .send_modify(|crashes| *crashes.entry(node.clone()).or_default() += 1);
+            self.event_senders.lock().unwrap().remove(node);
+            Ok(())
+        })
+    }
+
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.note(node.as_str(), "restart");
+            if !self.down.lock().unwrap().remove(node) {
+                let node = node.to_string();
+                return Err(FleetError::NotCrashed { node }.into());
+            }
+            Ok(())
+        })
+    }
+
+    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
+        let (sender, receiver) = unbounded_channel();
+        self.event_senders
+            .lock()
+            .unwrap()
+            .insert(node.clone(), sender);
+        Ok(receiver)
+    }
+
+    fn exec<'a>(
+        &'a self,
+        node: &'a NodeName,
+        script: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Failure>> {
+        Box::pin(async move {
+            self.note(node.as_str(), script);
+            if self.down.lock().unwrap().contains(node) {
+                return Err(Failure::internal("the node was not started"));
+            }
+            let mut crashes = self.crashes.subscribe();
+            let before = crashes.borrow().get(node).copied();
+            tokio::select! {
+                biased;
+                acted = self.act(node, script, deadline) => acted,
+                _ = crashes.wait_for(|crashes| crashes.get(node).copied() != before) => {
+                    Err(Failure::from(ExecError::QemuDead {
+                        node: node.to_string(),
+                        command: "it".to_owned(),
+                        status: Status::Signalled(9),
+                        cause: None,
+                        full: None,
+                        stderr_tail: String::new(),
+                    }))
+                }
+            }
+        })
+    }
+
+    fn costs(&self) -> Costs {
+        let reading = self.readings.fetch_add(1, Ordering::Relaxed);
+        let cost = Cost {
+            instructions: Some(1000 * reading),
+            host_cpu_seconds: reading as f64,
+            sent_bytes: 10 * reading,
+            received_bytes: 20 * reading,
+        };
+        let nodes = self.nodes.iter();
+        nodes.map(|node| (node.to_string(), cost)).collect()
+    }
+
+    fn consoles(&self) -> Vec<(NodeName, String)> {
+        self.nodes
+            .iter()
+            .map(|node| {
+                let later = self.later.lock().unwrap();
+                let later = later.get(node).cloned().unwrap_or_default();
+                (node.clone(), format!("{}{later}", self.console))
+            })
+            .collect()
+    }
+
+    fn end(&self) -> Pending<'_, Teardown> {
+        Box::pin(async {
+            self.note("", "end");
+            let nodes: BTreeMap<String, NodeUse> = BTreeMap::new();
+            Teardown {
+                errors: self.error_at_end.iter().map(Failure::internal).collect(),
+                nodes,
+            }
+        })
+    }
+}
+
+pub(crate) fn node(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+pub(crate) fn step(label: &str, action: Action) -> Step {
+    Step {
+        label: StepLabel::parse(label).unwrap(),
+        deadline: Duration::from_secs(30),
+        checkpoint: None,
+        action,
+    }
+}
+
+pub(crate) fn run(on: &str, command: &str) -> Action {
+    Action::Run(Run {
+        on: vec![node(on)],
+        command: command.to_owned(),
+        exit: 0,
+        output: None,
+    })
+}
+
+pub(crate) fn dd(on: &[&str], background: bool) -> Action {
+    Action::Dd(Dd {
+        on: on.iter().map(|name| node(name)).collect(),
+        source: Source::Zero,
+        of: "{node}.img".to_owned(),
+        bs: ByteSize::from_mib(1),
+        count: 4,
+        oflag: Vec::new(),
+        conv: Vec::new(),
+        background,
+    })
+}
+
+pub(crate) fn write(on: &[&str], background: bool) -> Action {
+    Action::Write(Write {
+        on: on.iter().map(|name| node(name)).collect(),
+        of: "{node}.journal".to_owned(),
+        bs: ByteSize::from_bytes(4096),
+        count: 4,
+        background,
+    })
+}
+
+/// dd with one warm-up and two repetitions of 4 MiB on each node.
+pub(crate) fn throughput(on: &[&str], pattern: AccessPattern) -> Throughput {
+    Throughput {
+        tool: Tool::Dd,
+        on: on.iter().map(|name| node(name)).collect(),
+        pattern,
+        target: Target::File("{node}.throughput".to_owned()),
+        bs: ByteSize::from_mib(1),
+        size: ByteSize::from_mib(4),
+        runtime: None,
+        queue_depth: 1,
+        direct: true,
+        sync: sanlab_plan::Sync::Never,
+        warm_up: 1,
+        repetitions: 2,
+    }
+}
+
+pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {
+    Action::Crash(Crash {
+        node: node(name),
+        how,
+        within: Duration::from_secs(within),
+    })
+}
+
+pub(crate) fn restart(name: &str) -> Action {
+    Action::Restart(Restart { node: node(name) })
+}
+
+pub(crate) fn wait(label: &str) -> Action {
+    Action::Wait(Wait {
+        step: StepLabel::parse(label).unwrap(),
+    })
+}
+
+pub(crate) fn verify(on: &[&str], replicas: bool) -> Action {
+    Action::Verify(Verify {
+        on: on.iter().map(|name| node(name)).collect(),
+        replicas,
+    })
+}
+
+pub(crate) fn same_tree(on: &[&str]) -> Action {
+    Action::Check(Check {
+        on: on.iter().map(|name| node(name)).collect(),
+        same_tree: Some(GuestPath::parse("/mnt/nbdsan").unwrap()),
+        kernel_log: true,
+    })
+}
+
+/// The layers of [`plan`].
+pub(crate) const LAYERS: &str = r#"
+[[layer]]
+nbd = { disk = "1GiB" }
+[[layer]]
+linear = { name = "nbdsan" }
+[[layer]]
+o2cb = { cluster = "nbdsan" }
+[[layer]]
+ocfs2 = { slots = 2, at = "/mnt/nbdsan" }
+"#;
+
+/// Two nodes with the volume mounted.
+pub(crate) fn plan(steps: Vec<Step>) -> Plan {
+    planned(LAYERS, steps)
+}
+
+/// Two nodes with these layers.
+pub(crate) fn planned(layers: &str, steps: Vec<Step>) -> Plan {
+    let text = format!(
+        "name = \"a play\"\ntake_down = true\nnodes = {{ \"vix[0-1]\" = {{ arch = \"x86\" }} }}\n{layers}"
+    );
+    let plan = sanlab_plan::parse(Path::new("a_play.toml"), &text);
+    let plan = plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    Plan { steps, ..plan }
+}

@@ -1,0 +1,538 @@
+//! The real guests: what the engine asks, done by a fleet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sanlab_fleet::{
+    Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Image, Node,
+    NodeSpec, StartMode, Store,
+};
+use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
+use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use crate::backend::{
+    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started, Teardown,
+};
+use crate::checkpoint::session::CheckpointSession;
+use crate::checkpoint::{Checkpoint, CheckpointMeta};
+use crate::failure::Cause;
+use crate::{Environment, Failure};
+
+/// The guests of one run.
+pub(crate) struct Guests {
+    spec: FleetSpec,
+    at_start: Vec<String>,
+    store: Store,
+    scenario: String,
+    session: AsyncMutex<Option<CheckpointSession>>,
+    fleet: OnceCell<Fleet>,
+    booted: Arc<Mutex<BTreeSet<String>>>,
+    /// Ended on purpose: that they do not answer is none of the lab's faults.
+    down: Mutex<BTreeSet<NodeName>>,
+    notices: UnboundedSender<Notice>,
+}
+
+impl Guests {
+    /// Boots nothing yet.
+    pub(crate) fn new(
+        plan: &Plan,
+        environment: &Environment,
+        notices: UnboundedSender<Notice>,
+    ) -> Self {
+        let Environment {
+            images,
+            accelerator,
+            out_dir,
+            store,
+            qemu,
+            count_instructions,
+            ..
+        } = environment;
+        let wanted = |arch: &Arch| plan.nodes.iter().any(|node| node.arch == *arch);
+        let images = images
+            .iter()
+            .filter(|(arch, _)| wanted(arch))
+            .map(|(arch, image)| (*arch, image.clone()));
+        let spec = FleetSpec {
+            images: images.collect(),
+            mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
+            accelerator: *accelerator,
+            qemu: qemu.clone(),
+            count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
+            logs: out_dir.clone(),
+            start_mode: if plan.fresh {
+                StartMode::Boot
+            } else {
+                StartMode::Clone(store.clone())
+            },
+            disks_survive: crashes(plan),
+            warm: sanlab_stack::warm(),
+            capture: plan
+                .network
+                .capture
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
+            absent: absent(plan),
+        };
+        let at_start = plan.at_start().map(|node| node.name.to_string()).collect();
+        Self {
+            spec,
+            at_start,
+            store: store.clone(),
+            scenario: plan.id.clone(),
+            session: AsyncMutex::default(),
+            fleet: OnceCell::new(),
+            booted: Arc::default(),
+            down: Mutex::default(),
+            notices,
+        }
+    }
+
+    /// What executes the guests' instructions; empty before the start.
+    pub(crate) fn accelerators(&self) -> BTreeMap<String, AcceleratorUse> {
+        let chosen = self.fleet.get().into_iter().flat_map(Fleet::accelerators);
+        chosen
+            .map(|(arch, choice)| {
+                let used = AcceleratorUse {
+                    name: choice.accelerator.to_string(),
+                    reason: choice.reason.clone(),
+                };
+                (arch.to_string(), used)
+            })
+            .collect()
+    }
+
+    /// As QEMU prints it; empty before the start.
+    pub(crate) fn qemu_version(&self) -> String {
+        self.fleet
+            .get()
+            .map(Fleet::qemu_version)
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// What is booted.
+    pub(crate) fn images(&self, plan: &Plan) -> BTreeMap<String, ImageUse> {
+        let used = |image: &Image| ImageUse {
+            name: plan.image.to_string(),
+            digest: image.digest.clone(),
+            kernel_release: image.kernel_release.clone(),
+        };
+        self.spec
+            .images
+            .iter()
+            .map(|(arch, image)| (arch.to_string(), used(image)))
+            .collect()
+    }
+
+    /// Bytes of the network's largest IP packet.
+    pub(crate) fn mtu(&self) -> u32 {
+        self.spec.mtu
+    }
+
+    fn down(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> Result<&Fleet, Failure> {
+        self.fleet
+            .get()
+            .ok_or_else(|| Failure::internal("the fleet was not started"))
+    }
+
+    /// RAM of all who may be kept.
+    fn ram_bytes(&self) -> u64 {
+        let members = self.spec.members.iter();
+        members
+            .filter(|member| !self.spec.absent.contains(&member.name))
+            .map(|member| u64::from(member.memory_mib) << 20)
+            .sum()
+    }
+
+    /// Passes on what the fleet tells.
+    fn fleet_events(&self) -> UnboundedSender<FleetEvent> {
+        let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
+        let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
+        tokio::spawn(async move {
+            while let Some(event) = fleet_events.recv().await {
+                let begins = matches!(
+                    event.kind,
+                    EventKind::Booting | EventKind::Cloning | EventKind::Forking
+                );
+                if let Some(node) = event.node.clone().filter(|_| begins) {
+                    booted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(node);
+                }
+                let _ = notices.send(Notice::Event(event));
+            }
+        });
+        events
+    }
+
+    /// Passes on what the node's console says from now on.
+    fn follow(&self, node: &Node) {
+        let name = node.name().to_owned();
+        let mut lines = node.machine().console().lines();
+        let notices = self.notices.clone();
+        tokio::spawn(async move {
+            loop {
+                match lines.recv().await {
+                    Ok(line) => {
+                        let notice = Notice::Console {
+                            node: name.clone(),
+                            line: line.text,
+                        };
+                        if notices.send(notice).is_err() {
+                            return;
+                        }
+                    }
+                    // What is missed here is found in the log at the end.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    fn use_of(&self, name: &str, usage: &sanlab_fleet::Usage, port: PortUse) -> Option<NodeUse> {
+        let member = self
+            .spec
+            .members
+            .iter()
+            .find(|member| member.name == name)?;
+        Some(NodeUse {
+            arch: member.arch.to_string(),
+            memory_mib: member.memory_mib,
+            host_cpu_seconds: usage.host_cpu_seconds,
+            peak_rss_bytes: usage.peak_rss_bytes,
+            pss_bytes: usage.pss_bytes,
+            port,
+        })
+    }
+}
+
+/// A plan's node as the fleet wants it. All have a data disk: who exports one is the storage layer's affair.
+fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
+    NodeSpec {
+        name: node.name.to_string(),
+        number: node.number,
+        arch: node.arch,
+        nic: node.nic,
+        memory_mib: u32::try_from(node.memory.mib()).unwrap_or(u32::MAX),
+        cpus: node.cpus,
+        disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
+    }
+}
+
+/// Those who never boot.
+fn absent(plan: &Plan) -> Vec<String> {
+    let never = |node: &&sanlab_plan::Node| plan.booted().all(|booted| booted.name != node.name);
+    let absent = plan.nodes.iter().filter(never);
+    absent.map(|node| node.name.to_string()).collect()
+}
+
+/// Whether a step's figures are what the plan is for.
+fn measures(plan: &Plan) -> bool {
+    let measures = |action: &Action| matches!(action, Action::Throughput(_));
+    plan.steps.iter().any(|step| measures(&step.action))
+}
+
+/// Whether nodes go down and come back.
+fn crashes(plan: &Plan) -> bool {
+    let ends = |action: &Action| matches!(action, Action::Crash(_) | Action::Restart(_));
+    plan.steps.iter().any(|step| ends(&step.action))
+}
+
+impl FleetBackend for Guests {
+    fn look<'a>(
+        &'a self,
+        checkpoints: &'a [Checkpoint],
+    ) -> Pending<'a, Result<StartPoint, Failure>> {
+        Box::pin(async move {
+            if checkpoints.is_empty() {
+                return Ok(StartPoint::Nothing);
+            }
+            let mut session = self.session.lock().await;
+            let session = match &mut *session {
+                Some(session) => session,
+                none @ None => {
+                    let fleet = sanlab_fleet::fingerprint(&self.spec).await?;
+                    let (store, scenario) = (self.store.clone(), &self.scenario);
+                    let new = CheckpointSession::new(
+                        store,
+                        scenario,
+                        &fleet,
+                        self.ram_bytes(),
+                        checkpoints,
+                    );
+                    none.insert(new)
+                }
+            };
+            let tell = |kind: EventKind| drop(self.notices.send(Notice::Event(kind.into())));
+            session.look(tell).await
+        })
+    }
+
+    fn start(&self) -> Pending<'_, Result<Started, Failure>> {
+        Box::pin(async {
+            let mut session = self.session.lock().await;
+            let keep = session.as_ref().and_then(CheckpointSession::folder);
+            let base = session.as_ref().and_then(CheckpointSession::base);
+            let start = async || {
+                let (spec, events) = (self.spec.clone(), self.fleet_events());
+                match base {
+                    Some((saved, folder)) => {
+                        Fleet::fork(spec, saved, folder, keep.as_deref(), events).await
+                    }
+                    None => Fleet::start(spec, &self.at_start, keep.as_deref(), events).await,
+                }
+            };
+            let fleet = match self.fleet.get_or_try_init(start).await {
+                Ok(fleet) => fleet,
+                Err(error @ FleetError::Damaged { .. }) if base.is_some() => {
+                    let key = match &mut *session {
+                        Some(session) => session.discard()?,
+                        None => String::new(),
+                    };
+                    let reason = error.to_string();
+                    return Ok(Started::Discarded { key, reason });
+                }
+                Err(error) => return Err(error.into()),
+            };
+            fleet.nodes().iter().for_each(|node| self.follow(node));
+            Ok(Started::Ready {
+                origin: origin(fleet),
+            })
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+        meta: &'a CheckpointMeta,
+    ) -> Pending<'a, Result<Keeping, Failure>> {
+        Box::pin(async move {
+            let not_kept = |reason: String| Ok(Keeping::NotKept { reason });
+            let fleet = self.running()?;
+            let mut session = self.session.lock().await;
+            let Some(session) = &mut *session else {
+                return not_kept("nothing is kept in this run".to_owned());
+            };
+            if let Err(reason) = session.can_keep(checkpoint) {
+                return not_kept(reason);
+            }
+            let began = Instant::now();
+            // When it fails, the guests go on.
+            let saved = match fleet.save().await {
+                Ok(saved) => saved,
+                Err(error) => return not_kept(error.to_string()),
+            };
+            let seconds = began.elapsed().as_secs_f64();
+            let key = match session.publish(saved, meta.clone()) {
+                Ok(key) => key,
+                Err(failure) => {
+                    fleet.keep_no_longer()?;
+                    fleet.resume().await?;
+                    return not_kept(failure.to_string());
+                }
+            };
+            let keep = session.folder();
+            let Some((saved, folder)) = session.base() else {
+                let text = format!("the checkpoint {key} is not there");
+                return Err(Failure::internal(text));
+            };
+            let bytes = bytes_on_disk(folder)?;
+            fleet.refork(saved, folder, keep.as_deref()).await?;
+            fleet.nodes().iter().for_each(|node| self.follow(node));
+            session.tidy()?;
+            Ok(Keeping::Kept {
+                key,
+                seconds,
+                bytes,
+            })
+        })
+    }
+
+    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let fleet = self.running()?;
+            fleet.join(node.as_str()).await?;
+            fleet
+                .node(node.as_str())
+                .iter()
+                .for_each(|node| self.follow(node));
+            Ok(())
+        })
+    }
+
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let how = match how {
+                CrashKind::Power => How::Power,
+                CrashKind::Panic => How::Panic,
+            };
+            self.down().insert(node.clone());
+            let crashed = self.running()?.crash(node.as_str(), how).await;
+            crashed?;
+            Ok(())
+        })
+    }
+
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let fleet = self.running()?;
+            let back = fleet.restart(node.as_str()).await;
+            back?;
+            self.down().remove(node);
+            if let Some(node) = fleet.node(node.as_str()) {
+                self.follow(&node);
+            }
+            Ok(())
+        })
+    }
+
+    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
+        let node = self.running()?.node(node.as_str());
+        let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;
+        let mut lines = node.machine().guest_events();
+        let (sender, receiver) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(GuestEvent { at, text }) = lines.recv().await {
+                let at = at.into();
+                if sender.send(Line { at, text }).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    fn exec<'a>(
+        &'a self,
+        node: &'a NodeName,
+        script: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Failure>> {
+        Box::pin(async move {
+            let machine = self.running()?.node(node.as_str());
+            let is_down = || self.down().contains(node);
+            let down = |failure| Cause::NodeDown {
+                node: node.clone(),
+                why: None,
+                failure,
+            };
+            let Some(machine) = machine else {
+                return Err(if is_down() {
+                    down(None).into()
+                } else {
+                    Failure::internal(format!("{node} was not started"))
+                });
+            };
+            let output = machine.exec(Command::script(script), deadline).await;
+            let output = output.map_err(|error| {
+                if is_down() {
+                    down(Some(error.into())).into()
+                } else {
+                    Failure::from(error)
+                }
+            })?;
+            Ok(Ended {
+                node: node.clone(),
+                status: output.status,
+                stdout: output.text(),
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            })
+        })
+    }
+
+    fn costs(&self) -> Costs {
+        let costs = self.fleet.get().map(Fleet::costs).unwrap_or_default();
+        let cost = costs.into_iter().map(|(node, cost)| {
+            let cost = Cost {
+                instructions: cost.instructions,
+                host_cpu_seconds: cost.host_cpu_seconds,
+                sent_bytes: cost.port.sent_bytes,
+                received_bytes: cost.port.received_bytes,
+            };
+            (node, cost)
+        });
+        cost.collect()
+    }
+
+    fn consoles(&self) -> Vec<(NodeName, String)> {
+        let booted = self
+            .booted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let log = |name: &String| {
+            // QEMU may have ended before it made the file.
+            let bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
+            Some((
+                NodeName::parse(name).ok()?,
+                String::from_utf8_lossy(&bytes).into_owned(),
+            ))
+        };
+        booted.iter().filter_map(log).collect()
+    }
+
+    fn end(&self) -> Pending<'_, Teardown> {
+        Box::pin(async {
+            let Some(fleet) = self.fleet.get() else {
+                return Teardown::default();
+            };
+            let left = fleet.shutdown().await;
+            let nodes = left.usage.iter().filter_map(|(name, usage)| {
+                let port = left.ports.get(name).map(|port| PortUse {
+                    sent_frames: port.sent_frames,
+                    sent_bytes: port.sent_bytes,
+                    received_frames: port.received_frames,
+                    received_bytes: port.received_bytes,
+                    dropped_frames: port.dropped_frames,
+                });
+                Some((
+                    name.clone(),
+                    self.use_of(name, usage, port.unwrap_or_default())?,
+                ))
+            });
+            Teardown {
+                nodes: nodes.collect(),
+                errors: left.errors.into_iter().map(Failure::from).collect(),
+            }
+        })
+    }
+}
+
+/// What a folder's files take.
+fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
+    let failed = || Failure::host("measure what was kept");
+    let mut bytes = 0;
+    for entry in fs_err::read_dir(folder).map_err(failed())? {
+        let found = entry.and_then(|entry| entry.metadata()).map_err(failed())?;
+        bytes += found.blocks() * 512;
+    }
+    Ok(bytes)
+}
+
+fn console_log(logs: &Path, node: &str) -> PathBuf {
+    logs.join(format!("{node}.console.log"))
+}
+
+/// What a fleet's nodes were made from.
+fn origin(fleet: &Fleet) -> Origin {
+    let oldest = fleet.templates().into_iter().min_by_key(|used| used.made);
+    oldest.map_or(Origin::Built, |oldest| Origin::Cloned {
+        key: oldest.key,
+        age_seconds: oldest.made.elapsed().unwrap_or_default().as_secs_f64(),
+    })
+}

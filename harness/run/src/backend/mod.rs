@@ -1,0 +1,196 @@
+//! The seam between the engine and the guests: what the engine asks of a fleet, and no more. Tests stand a
+//! play-acted fleet here.
+
+#[cfg(test)]
+pub(crate) mod fake_fleet;
+pub(crate) mod guests;
+pub(crate) mod power;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sanlab_fleet::{FleetEvent, Status};
+use sanlab_plan::{CrashKind, NodeName};
+use sanlab_record::{Cost, NodeUse, Origin};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress};
+use crate::failure::Cause;
+
+/// A future that can be kept behind `dyn FleetBackend`.
+pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What nodes have cost, by name.
+pub(crate) type Costs = BTreeMap<String, Cost>;
+
+/// The running guests.
+pub(crate) trait FleetBackend: Send + Sync {
+    /// Settles where to begin: at the last of the plan's checkpoints that has been kept, or from nothing. While another
+    /// run makes one that this one needs, it waits.
+    fn look<'a>(
+        &'a self,
+        checkpoints: &'a [Checkpoint],
+    ) -> Pending<'a, Result<StartPoint, Failure>>;
+
+    /// Brings the nodes of the start to life, side by side, until each answers and knows its name and address: where
+    /// [`FleetBackend::look`] said.
+    fn start(&self) -> Pending<'_, Result<Started, Failure>>;
+
+    /// Keeps the whole fleet as it stands, and goes on with a fork of it. That it could not be kept is no fault: the fleet
+    /// goes on then as it is.
+    fn keep<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+        meta: &'a CheckpointMeta,
+    ) -> Pending<'a, Result<Keeping, Failure>>;
+
+    /// Boots a later node.
+    fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
+
+    /// Ends a node without warning: when it returns, the node is gone. That is no [`Notice::Event`] of a lost node.
+    fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>>;
+
+    /// Brings a node back that was crashed, with its disk as it was left.
+    fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
+
+    /// What programs on the node write down for the host: what nobody has followed so far, and what comes. It ends with
+    /// the node.
+    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure>;
+
+    /// Runs a script in a guest's shell with `-e`. A code other than 0 is an answer, not an error.
+    fn exec<'a>(
+        &'a self,
+        node: &'a NodeName,
+        script: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Failure>>;
+
+    /// What every node that is or was there has cost so far, over all of its QEMUs: counters that never fall. Asks no guest
+    /// and waits for nothing.
+    fn costs(&self) -> Costs;
+
+    /// Everything that was booted, with its console so far. Asks no guest.
+    fn consoles(&self) -> Vec<(NodeName, String)>;
+
+    /// Ends every guest, and goes on after an error.
+    fn end(&self) -> Pending<'_, Teardown>;
+}
+
+/// A line that a guest wrote to its journal's port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// When the host read it.
+    pub(crate) at: Instant,
+    pub(crate) text: String,
+}
+
+/// Where a run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StartPoint {
+    /// With nothing but images and, unless everything is to be fresh, templates.
+    Nothing,
+    /// With a fleet that was kept.
+    Fork {
+        /// How much of the plan is done by then.
+        done: Progress,
+        from: Provenance,
+        meta: CheckpointMeta,
+    },
+}
+
+/// What a kept thing is known by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Provenance {
+    pub(crate) checkpoint: String,
+    pub(crate) key: String,
+    pub(crate) age_seconds: f64,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Started {
+    /// The nodes answer.
+    Ready {
+        /// What they were made from.
+        origin: Origin,
+    },
+    /// The checkpoint is not what it was, and has been discarded: look again.
+    Discarded { key: String, reason: String },
+}
+
+/// What became of a checkpoint that was to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Keeping {
+    Kept {
+        key: String,
+        /// From the guests' stop to the last byte.
+        seconds: f64,
+        /// On disk.
+        bytes: u64,
+    },
+    NotKept {
+        reason: String,
+    },
+}
+
+/// What the guests do by themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Notice {
+    /// Something for the record.
+    Event(FleetEvent),
+    /// A line on a node's console, most of which are not for the record.
+    Console { node: String, line: String },
+}
+
+/// How a script ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) node: NodeName,
+    pub(crate) status: Status,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// Standard output if it exited with 0; otherwise a failure with what it said.
+    pub(crate) fn success(self) -> Result<String, Failure> {
+        if self.status == Status::Exited(0) {
+            return Ok(self.stdout);
+        }
+        let failed = Cause::CommandFailed {
+            status: self.status,
+            said: self.said(),
+        };
+        Err(Failure::from(failed).on(&self.node))
+    }
+
+    /// The end of standard error, or of standard output if that is empty, on one line.
+    pub(crate) fn said(&self) -> String {
+        let text = if self.stderr.trim().is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        match lines.len() {
+            0 => "it said nothing".to_owned(),
+            length => lines[length.saturating_sub(6)..].join(" / "),
+        }
+    }
+}
+
+/// What is left of a fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Teardown {
+    /// What did not end as it must.
+    pub(crate) errors: Vec<Failure>,
+    /// What each node cost the host.
+    pub(crate) nodes: BTreeMap<String, NodeUse>,
+}

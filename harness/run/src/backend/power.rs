@@ -1,0 +1,198 @@
+//! The power switch of the fleet: guests that must be sure that another is dead ask for its power to be cut.
+//!
+//! A guest asks with a line on its console, `sanlab power off NODE ID`, and waits for the file `/run/sanlab/power/ID`. Its
+//! content is `off` when the node is off, and a reason otherwise. A node that is off already is off.
+//!
+//! Who asks has missed the node for a time-out, and must know that nothing which the node had in hand then will ever be
+//! done. That is so, too, when the node was off within that time and has come back: such a one is left alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sanlab_plan::{CrashKind, Layer, NodeName, Plan, quote};
+use sanlab_record::EventKind;
+
+use crate::Failure;
+use crate::backend::Notice;
+use crate::engine::context::{Cause, RunContext};
+
+/// What stands before the node's name.
+const REQUEST: &str = "sanlab power off ";
+/// For telling the asker. It waits 30 s for that.
+const TELL: Duration = Duration::from_secs(20);
+
+/// Somebody asks for a node's power to be cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    by: NodeName,
+    /// As it was written.
+    node: String,
+    /// Names the answer.
+    id: String,
+}
+
+/// What a notice asks for, if it comes from a node of the plan and asks for anything.
+pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
+    let Notice::Console { node: by, line } = notice else {
+        return None;
+    };
+    let mut words = line.split_once(REQUEST)?.1.split_whitespace();
+    let (node, id) = (words.next()?, words.next()?);
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !id.chars().all(is_safe) {
+        return None;
+    }
+    let by = plan.nodes.iter().find(|one| one.name.as_str() == by)?;
+    Some(Request {
+        by: by.name.clone(),
+        node: node.to_owned(),
+        id: id.to_owned(),
+    })
+}
+
+/// Cuts the node's power unless it is off, and tells the asker. That the asker is itself gone meanwhile is no fault.
+pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result<(), Failure> {
+    let Request { by, node, id } = request;
+    let target = context.plan.nodes.iter().map(|one| &one.name);
+    let said = match target.clone().find(|name| name.as_str() == node) {
+        Some(target) => {
+            cut(&context, target, &by).await?;
+            "off".to_owned()
+        }
+        None => format!("{node} is no node of this fleet"),
+    };
+    let script = format!(
+        "mkdir -p /run/sanlab/power\n\
+         cd /run/sanlab/power\n\
+         echo {} >{id}.new\n\
+         mv {id}.new {id}\n",
+        quote(&said)
+    );
+    let told = match context.backend.exec(&by, &script, TELL).await {
+        Ok(ended) => ended.success(),
+        Err(failure) => Err(failure),
+    };
+    match told {
+        Err(failure) if context.absence(&by).is_none() => {
+            Err(failure.during(format!("tell {by} that {node} is {said}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns when the node is off.
+async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(), Failure> {
+    // Whoever ends it already must have done so.
+    let _switch = context.power.lock().await;
+    if !context.there().contains(node) {
+        return Ok(());
+    }
+    if let Some(ago) = context
+        .since_off(node)
+        .filter(|ago| *ago < missed(&context.plan))
+    {
+        let text = format!(
+            "{by} asked for its power: it was off until {:.1} s ago, so that it stays on",
+            ago.as_secs_f64()
+        );
+        let kind = EventKind::Progress { text };
+        context.event_log.note(Some(node.as_str()), kind);
+        return Ok(());
+    }
+    if !context.departs(node, Cause::Fenced(by.clone())) {
+        return Ok(());
+    }
+    let kind = EventKind::Fenced { by: by.to_string() };
+    context.event_log.note(Some(node.as_str()), kind);
+    let off = context.backend.crash(node, CrashKind::Power).await;
+    off.map_err(|failure| failure.during(format!("cut the power of {node}, as {by} asked")))
+}
+
+/// How long a node has been missed at least when somebody asks for its power.
+fn missed(plan: &Plan) -> Duration {
+    let timeouts = plan.layers.iter().filter_map(|placed| match &placed.layer {
+        Layer::Gnbd(gnbd) => Some(gnbd.timeout),
+        _ => None,
+    });
+    timeouts.min().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::backend::FleetBackend;
+    use crate::backend::fake_fleet::{FakeFleet, node, plan, planned};
+    use crate::engine::event_log::EventLog;
+
+    const LAYERS: &str = r#"
+        [[layer]]
+        membership = { cluster = "san" }
+        [[layer]]
+        gnbd = { on = "vix1", clients = "vix0", disk = "64MiB", timeout = "10s" }
+    "#;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_off_within_the_time_out_stays_on() {
+        let plan = planned(LAYERS, Vec::new());
+        let stack = sanlab_stack::compose(&plan);
+        let backend = Arc::new(FakeFleet::new(&plan, &stack, |_, _| None));
+        let as_backend = Arc::clone(&backend) as Arc<dyn FleetBackend>;
+        let event_log = EventLog::new(unbounded_channel().0);
+        let context = Arc::new(RunContext::new(plan, stack, as_backend, event_log));
+        let (asks, server) = (node("vix0"), node("vix1"));
+        context.arrived(&[asks.clone(), server.clone()]);
+        context.departs(&server, Cause::Step("step crash".to_owned()));
+        context.powers_on(&server);
+        advance(Duration::from_secs(1)).await;
+        context.returned(&server);
+        let ask = async |id: &str| {
+            let request = Request {
+                by: asks.clone(),
+                node: server.to_string(),
+                id: id.to_owned(),
+            };
+            answer(Arc::clone(&context), request).await.unwrap();
+            let asked = backend.asked.lock().unwrap();
+            let told = asked.iter().any(|(_, script)| {
+                script.contains("echo 'off'") && script.contains(&format!("mv {id}.new {id}"))
+            });
+            let cut = asked.iter().any(|(_, what)| what == "crash Power");
+            (told, cut)
+        };
+        advance(Duration::from_secs(8)).await;
+        assert_eq!(ask("1").await, (true, false), "9 s ago");
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(ask("2").await, (true, true), "11 s ago");
+    }
+
+    #[test]
+    fn a_request_is_told_from_other_lines() {
+        let plan = plan(Vec::new());
+        let said = |by: &str, line: &str| {
+            let notice = Notice::Console {
+                node: by.to_owned(),
+                line: line.to_owned(),
+            };
+            request(&plan, &notice)
+        };
+        assert_eq!(
+            said("vix0", "[   99.123456] sanlab power off vix1 812-3\r"),
+            Some(Request {
+                by: node("vix0"),
+                node: "vix1".to_owned(),
+                id: "812-3".to_owned()
+            })
+        );
+        for (by, line) in [
+            ("vix0", "sanlab power off vix1"),
+            ("vix0", "sanlab power off vix1 ../../etc/passwd"),
+            ("vix9", "sanlab power off vix1 7"),
+            ("vix0", "power off vix1 7"),
+        ] {
+            assert_eq!(said(by, line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again where that is
+//! tested.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_plan::{Action, NodeName, Step};
+use sanlab_record::{EventKind, Origin};
+use sanlab_stack::Work;
+
+use crate::backend::{Keeping, Provenance, StartPoint, Started};
+use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
+use crate::engine::context::RunContext;
+use crate::engine::event_log::Scope;
+use crate::engine::tasks;
+use crate::evidence::state_dump;
+use crate::failure::{Cause, PhaseFailure};
+use crate::steps::{self, Background};
+use crate::{Extent, Failure};
+
+/// A script that asks almost nothing of a guest.
+const SMALL: Duration = Duration::from_secs(20);
+
+/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
+pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> {
+    let checkpoints = checkpoints(&context.plan, &context.stack, &context.keep);
+    let begun = begin(&context, &checkpoints).await?;
+    let works = context.stack.up();
+    for (layers, work) in (1..).zip(&works).skip(begun.layers) {
+        bring_up(&context, work).await?;
+        keep_at(&context, &checkpoints, Progress { layers, steps: 0 }).await?;
+    }
+    let layers = works.len();
+    let steps = &context.plan.steps;
+    let mut background = Background::new();
+    for (place, step) in steps.iter().enumerate().skip(begun.steps) {
+        if is_done(context.extent, steps, place) {
+            steps::perform(&context, step, &mut background).await?;
+        }
+        let steps = place + 1;
+        keep_at(&context, &checkpoints, Progress { layers, steps }).await?;
+    }
+    steps::join_all(&mut background).await?;
+    if context.extent == Extent::Measures {
+        return Ok(());
+    }
+    if let Some(folder) = &context.state_dump {
+        in_phase(&context, "portrait", async |_| {
+            state_dump::write(&context, folder).await
+        })
+        .await?;
+    }
+    if !context.plan.take_down {
+        return Ok(());
+    }
+    in_phase(&context, "take down", async |scope| {
+        for work in context.stack.down(&context.there(), &context.mounted()) {
+            tasks::carry_out(&*context.backend, scope, &work).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Whether the step at that place is done by a run of that extent.
+fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
+    let measures = |step: &Step| {
+        matches!(
+            step.action,
+            Action::Throughput(_) | Action::Dd(_) | Action::Write(_)
+        )
+    };
+    let proves = |step: &Step| matches!(step.action, Action::Check(_) | Action::Verify(_));
+    match extent {
+        Extent::Whole => true,
+        Extent::Measures => {
+            steps.iter().skip(place).any(measures)
+                && steps.get(place).is_some_and(|step| !proves(step))
+        }
+    }
+}
+
+/// Boots the fleet, or forks one that was kept; says how much is done then.
+async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progress, PhaseFailure> {
+    loop {
+        let mut start_point = StartPoint::Nothing;
+        in_phase(context, "prepare", async |_| {
+            start_point = context.backend.look(checkpoints).await?;
+            Ok(())
+        })
+        .await?;
+        match start_point {
+            StartPoint::Nothing => {
+                boot(context).await?;
+                return Ok(Progress::default());
+            }
+            StartPoint::Fork { done, from, meta } => {
+                if fork(context, from, meta).await? {
+                    return Ok(done);
+                }
+            }
+        }
+    }
+}
+
+/// Boots the nodes of the start.
+async fn boot(context: &RunContext) -> Result<(), PhaseFailure> {
+    let at_start: Vec<NodeName> = context
+        .plan
+        .at_start()
+        .map(|node| node.name.clone())
+        .collect();
+    in_phase(context, "boot", async |scope| {
+        if let Started::Ready { origin } = context.backend.start().await? {
+            scope.came_from(origin);
+        }
+        context.arrived(&at_start);
+        show_kernel_log(context, &at_start).await
+    })
+    .await
+}
+
+/// Brings a layer up.
+async fn bring_up(context: &RunContext, work: &Work) -> Result<(), PhaseFailure> {
+    in_phase(context, &format!("layer {}", work.kind), async |scope| {
+        tasks::carry_out(&*context.backend, scope, work).await?;
+        if work.kind == "mount" {
+            context.has_mounted(&context.mounted_from_start());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Goes on where a kept fleet stood. `false`: it is not what it was, and has been discarded.
+async fn fork(
+    context: &RunContext,
+    from: Provenance,
+    meta: CheckpointMeta,
+) -> Result<bool, PhaseFailure> {
+    let Provenance {
+        checkpoint,
+        key,
+        age_seconds,
+    } = from;
+    let mut ready = false;
+    in_phase(context, "fork", async |scope| {
+        let kind = match context.backend.start().await? {
+            Started::Ready { .. } => {
+                ready = true;
+                EventKind::Forked {
+                    checkpoint: checkpoint.clone(),
+                    key: key.clone(),
+                    age_seconds,
+                }
+            }
+            Started::Discarded { key, reason } => EventKind::Discarded {
+                kind: "checkpoint".to_owned(),
+                key,
+                reason,
+            },
+        };
+        scope.say(None, kind);
+        Ok(())
+    })
+    .await?;
+    if ready {
+        let CheckpointMeta { state, phases } = meta;
+        context.recall(state);
+        context.event_log.inherited(phases.into_iter().map(|phase| {
+            let origin = Origin::Forked {
+                key: key.clone(),
+                age_seconds,
+                built_seconds: phase.seconds,
+            };
+            (phase.name, origin)
+        }));
+    }
+    Ok(ready)
+}
+
+/// Keeps the fleet if the plan has come to a checkpoint that this run keeps.
+async fn keep_at(
+    context: &RunContext,
+    checkpoints: &[Checkpoint],
+    done: Progress,
+) -> Result<(), PhaseFailure> {
+    for checkpoint in checkpoints
+        .iter()
+        .filter(|one| one.keep && one.done == done)
+    {
+        keep(context, checkpoint).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the fleet, if its kernels have nothing to complain of.
+async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
+    let phase = format!("keep {}", checkpoint.name);
+    in_phase(context, &phase, async |scope| {
+        for (node, log) in context.consoles() {
+            if let Some(finding) = context.judge.first_finding(&log) {
+                return Err(Cause::KernelComplaint { node, finding }.into());
+            }
+        }
+        let meta = CheckpointMeta {
+            state: context.state(),
+            phases: context.event_log.phases_done(),
+        };
+        let name = checkpoint.name.clone();
+        let kind = match context.backend.keep(checkpoint, &meta).await? {
+            Keeping::Kept {
+                key,
+                seconds,
+                bytes,
+            } => EventKind::Kept {
+                checkpoint: name,
+                key,
+                seconds,
+                bytes,
+            },
+            Keeping::NotKept { reason } => EventKind::NotKept {
+                checkpoint: name,
+                reason,
+            },
+        };
+        scope.say(None, kind);
+        Ok(())
+    })
+    .await
+}
+
+async fn in_phase(
+    context: &RunContext,
+    name: &str,
+    work: impl AsyncFnOnce(&Scope) -> Result<(), Failure>,
+) -> Result<(), PhaseFailure> {
+    let scope = context.event_log.phase(name);
+    match work(&scope).await {
+        Ok(()) => {
+            scope.end();
+            Ok(())
+        }
+        Err(failure) => Err(PhaseFailure {
+            phase: name.to_owned(),
+            failure,
+        }),
+    }
+}
+
+/// Lets the kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
+pub(crate) async fn show_kernel_log(
+    context: &RunContext,
+    nodes: &[NodeName],
+) -> Result<(), Failure> {
+    let loud = nodes
+        .iter()
+        .map(|node| context.backend.exec(node, "dmesg -n 6", SMALL));
+    try_join_all(loud).await?;
+    Ok(())
+}

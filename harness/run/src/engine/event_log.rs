@@ -1,0 +1,311 @@
+//! What happened, with times: told to the listener at once and kept for the record.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sanlab_plan::NodeName;
+use sanlab_record::{Dip, Event, EventKind, Measurement, Origin, Phase, Sample};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use crate::checkpoint::Done;
+
+/// The run's memory. Clones share it.
+#[derive(Clone)]
+pub(crate) struct EventLog(Arc<Inner>);
+
+struct Inner {
+    began: Instant,
+    listener: UnboundedSender<Event>,
+    told: Mutex<Told>,
+}
+
+/// Everything a event log kept.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) events: Vec<Event>,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) dips: Vec<Dip>,
+    /// The phase in the foreground, for what happens outside of any step's control.
+    current: Option<String>,
+}
+
+impl EventLog {
+    /// Begins the run's clock. A listener that went away is no matter: the record keeps everything.
+    pub(crate) fn new(listener: UnboundedSender<Event>) -> Self {
+        Self(Arc::new(Inner {
+            began: Instant::now(),
+            listener,
+            told: Mutex::default(),
+        }))
+    }
+
+    /// Begins a phase in the foreground.
+    pub(crate) fn phase(&self, name: impl Into<String>) -> Scope {
+        let name = name.into();
+        self.told().current = Some(name.clone());
+        self.background(name)
+    }
+
+    /// Begins a phase that runs beside the others.
+    pub(crate) fn background(&self, name: impl Into<String>) -> Scope {
+        let scope = Scope {
+            event_log: self.clone(),
+            name: name.into(),
+            since: Instant::now(),
+            origin: Mutex::default(),
+            kept: false,
+        };
+        scope.say(None, EventKind::PhaseStarted);
+        scope
+    }
+
+    /// Seconds from the run's begin to a moment.
+    pub(crate) fn seconds_at(&self, moment: Instant) -> f64 {
+        moment.saturating_duration_since(self.0.began).as_secs_f64()
+    }
+
+    /// The phase in the foreground.
+    pub(crate) fn current(&self) -> Option<String> {
+        self.told().current.clone()
+    }
+
+    /// Notes something that happened outside of a step's control, under the phase in the foreground.
+    pub(crate) fn note(&self, node: Option<&str>, kind: EventKind) {
+        self.tell(self.current(), node, kind);
+    }
+
+    /// The samples of a step so far.
+    pub(crate) fn samples_of(&self, step: &str) -> Vec<Sample> {
+        let told = self.told();
+        let of_it = told.samples.iter().filter(|sample| sample.step == step);
+        of_it.cloned().collect()
+    }
+
+    /// From when to when a phase went on that has ended, seconds since the run began: the last of that name.
+    pub(crate) fn span_of(&self, phase: &str) -> Option<(f64, f64)> {
+        let told = self.told();
+        let last = told.phases.iter().rfind(|one| one.name == phase)?;
+        Some((last.at, last.at + last.seconds))
+    }
+
+    /// Whether `wanted` is true of some event so far.
+    pub(crate) fn any(&self, wanted: impl FnMut(&Event) -> bool) -> bool {
+        self.told().events.iter().any(wanted)
+    }
+
+    /// Takes out what was kept, phases in the order of their beginnings.
+    pub(crate) fn take(&self) -> Told {
+        let mut told = std::mem::take(&mut *self.told());
+        told.phases.sort_by(|a, b| a.at.total_cmp(&b.at));
+        told
+    }
+
+    /// What has been done to the stack, in order, with what it took, whoever did it.
+    pub(crate) fn phases_done(&self) -> Vec<Done> {
+        let told = self.told();
+        let mut phases: Vec<&Phase> = told.phases.iter().collect();
+        phases.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let of_the_stack = |phase: &&Phase| {
+            let kind = phase.name.split(' ').next();
+            matches!(kind, Some("boot" | "layer" | "step"))
+        };
+        let done = phases.into_iter().filter(of_the_stack).map(|phase| Done {
+            name: phase.name.clone(),
+            seconds: match phase.origin {
+                Origin::Forked { built_seconds, .. } => built_seconds,
+                Origin::Built | Origin::Cloned { .. } => phase.seconds,
+            },
+        });
+        done.collect()
+    }
+
+    /// Phases need not be done, because what they did was kept by another run. They stand where the one that was done
+    /// last, the fork, began.
+    pub(crate) fn inherited(&self, phases: impl IntoIterator<Item = (String, Origin)>) {
+        let mut told = self.told();
+        let at = told.phases.last().map_or(0.0, |fork| fork.at);
+        let inherited = phases.into_iter().map(|(name, origin)| Phase {
+            name,
+            at,
+            seconds: 0.0,
+            origin,
+        });
+        told.phases.extend(inherited);
+    }
+
+    /// Notes something under a phase of the caller's choice.
+    pub(crate) fn tell(&self, phase: Option<String>, node: Option<&str>, kind: EventKind) {
+        // The time is taken under the lock, so that the order of events is the order of their times.
+        let mut told = self.told();
+        let event = Event {
+            at: self.0.began.elapsed().as_secs_f64(),
+            phase,
+            node: node.map(str::to_owned),
+            kind,
+        };
+        told.events.push(event.clone());
+        // The listener has no part in the run's success.
+        let _ = self.0.listener.send(event);
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A phase that is going on. Dropped before its end it leaves its seconds in the record, but no `PhaseEnded`.
+pub(crate) struct Scope {
+    event_log: EventLog,
+    name: String,
+    since: Instant,
+    origin: Mutex<Origin>,
+    kept: bool,
+}
+
+impl Scope {
+    /// The phase's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long it has been going on.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Whether some event so far satisfies `wanted`.
+    pub(crate) fn any(&self, wanted: impl FnMut(&Event) -> bool) -> bool {
+        self.event_log.any(wanted)
+    }
+
+    /// Notes an event.
+    pub(crate) fn say(&self, node: Option<&NodeName>, kind: EventKind) {
+        self.event_log
+            .tell(Some(self.name.clone()), node.map(NodeName::as_str), kind);
+    }
+
+    /// Notes a line for people.
+    pub(crate) fn progress(&self, node: Option<&NodeName>, text: impl Into<String>) {
+        self.say(node, EventKind::Progress { text: text.into() });
+    }
+
+    /// It was not done from nothing.
+    pub(crate) fn came_from(&self, origin: Origin) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin;
+    }
+
+    /// Keeps a figure, and says it unless it is of a warm-up.
+    pub(crate) fn sampled(&self, node: &NodeName, sample: Sample) {
+        if sample.warm_up {
+            self.event_log.told().samples.push(sample);
+            return;
+        }
+        let kind = EventKind::Measured {
+            step: sample.step.clone(),
+            mib_per_second: sample.mib_per_second,
+        };
+        self.event_log.told().samples.push(sample);
+        self.say(Some(node), kind);
+    }
+
+    /// Keeps what a repetition moved, and what that cost.
+    pub(crate) fn measured(&self, measurement: Measurement) {
+        self.event_log.told().measurements.push(measurement);
+    }
+
+    /// Keeps what an event did to writers.
+    pub(crate) fn dipped(&self, dip: Dip) {
+        self.event_log.told().dips.push(dip);
+    }
+
+    /// Ends it well.
+    pub(crate) fn end(mut self) {
+        let seconds = self.keep();
+        self.say(None, EventKind::PhaseEnded { seconds });
+    }
+
+    fn keep(&mut self) -> f64 {
+        self.kept = true;
+        let at = self
+            .since
+            .duration_since(self.event_log.0.began)
+            .as_secs_f64();
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.event_log.told().phases.push(Phase {
+            name: self.name.clone(),
+            at,
+            seconds,
+            origin: std::mem::take(
+                &mut *self.origin.lock().unwrap_or_else(PoisonError::into_inner),
+            ),
+        });
+        seconds
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.keep();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_phase_that_does_not_end_well_still_has_its_seconds() {
+        let (listener, mut heard) = mpsc::unbounded_channel();
+        let event_log = EventLog::new(listener);
+        let load = event_log.background("step load");
+        let boot = event_log.phase("boot");
+        boot.progress(None, "4 nodes");
+        boot.end();
+        let layer = event_log.phase("layer nbd");
+        drop(layer);
+        drop(load);
+        event_log.note(
+            Some("vix0"),
+            EventKind::Failed {
+                message: "gone".to_owned(),
+            },
+        );
+
+        let told = event_log.take();
+        let names: Vec<_> = told
+            .phases
+            .iter()
+            .map(|phase| phase.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["step load", "boot", "layer nbd"],
+            "in the order of their beginnings"
+        );
+        assert!(told.events.is_sorted_by(|a, b| a.at <= b.at));
+        let ended = told
+            .events
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::PhaseEnded { .. }));
+        assert_eq!(ended.count(), 1, "only boot ended well");
+        assert_eq!(
+            told.events.last().and_then(|event| event.phase.as_deref()),
+            Some("layer nbd")
+        );
+        let mut told_live = Vec::new();
+        while let Ok(event) = heard.try_recv() {
+            told_live.push(event);
+        }
+        assert_eq!(
+            told_live, told.events,
+            "the listener hears what the record keeps"
+        );
+    }
+}

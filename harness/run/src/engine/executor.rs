@@ -1,0 +1,256 @@
+//! A plan from boot to teardown.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sanlab_fleet::FleetEvent;
+use sanlab_plan::NodeName;
+use sanlab_record::{EventKind, Outcome, Timeline};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Failure;
+use crate::backend::power;
+use crate::backend::{Notice, Teardown};
+use crate::engine::context::RunContext;
+use crate::engine::drive::drive;
+use crate::engine::event_log::EventLog;
+use crate::evidence::{collect, kernel_log};
+use crate::failure::{Cause, PhaseFailure};
+use crate::measure::timeline::Sampling;
+
+/// For everything that is collected from all nodes.
+const COLLECT: Duration = Duration::from_secs(45);
+/// The same when somebody waits for the end.
+const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
+/// From a guest's loss to the error of the command that ran there.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// For ending the whole fleet.
+const END: Duration = Duration::from_secs(60);
+
+/// How many lines of each console a record keeps of a run that did not pass.
+const CONSOLE_LINES: usize = 40;
+
+/// A plan that was carried out.
+pub(crate) struct Finished {
+    pub(crate) outcome: Outcome,
+    pub(crate) teardown: Teardown,
+    pub(crate) timeline: Option<Timeline>,
+    /// Of a run that did not pass, the end of each node's console.
+    pub(crate) console_tail: BTreeMap<String, Vec<String>>,
+}
+
+/// Drives the plan, watches the guests meanwhile, collects if it went wrong, and ends the guests.
+pub(crate) async fn run_plan(
+    context: RunContext,
+    mut notices: UnboundedReceiver<Notice>,
+    out_dir: &Path,
+    cancel: CancellationToken,
+) -> Finished {
+    let context = Arc::new(context);
+    let (backend, event_log) = (Arc::clone(&context.backend), &context.event_log);
+    let sampling = Sampling::begin(Arc::clone(&backend), event_log.clone());
+    let (mut setback, interrupted) = match fs_err::create_dir_all(out_dir) {
+        Ok(()) => supervise(&context, &mut notices, &cancel).await,
+        Err(error) => {
+            let failure = Failure::host("prepare")(error);
+            (Some(now(event_log, failure)), false)
+        }
+    };
+    // What the guests said last is on its way still.
+    while let Ok(notice) = notices.try_recv() {
+        if let Some(failure) = handle(&context, notice) {
+            setback = setback.or_else(|| Some(now(event_log, failure)));
+        }
+    }
+    let mut setback = scan_consoles(setback, &context);
+    collect::ack_logs(&context, out_dir).await;
+    if let Some(PhaseFailure { phase, failure }) = &setback {
+        let message = failure.to_string();
+        event_log.tell(Some(phase.clone()), None, EventKind::Failed { message });
+        let scope = event_log.phase("collect");
+        let deadline = if interrupted {
+            COLLECT_INTERRUPTED
+        } else {
+            COLLECT
+        };
+        collect::collect(&context, &scope, out_dir, deadline).await;
+        scope.end();
+    }
+    let timeline = sampling.end();
+    let scope = event_log.phase("teardown");
+    let mut teardown = tokio::time::timeout(END, backend.end())
+        .await
+        .unwrap_or_else(|_| Teardown {
+            errors: vec![Cause::NotEnded { after: END }.into()],
+            ..Teardown::default()
+        });
+    for error in &teardown.errors {
+        let message = error.to_string();
+        scope.say(None, EventKind::Failed { message });
+    }
+    if teardown.errors.is_empty() {
+        scope.end();
+    } else {
+        let failure = teardown.errors.remove(0);
+        let phase = scope.name().to_owned();
+        setback = setback.or(Some(PhaseFailure { phase, failure }));
+    }
+    let outcome = setback.map_or(Outcome::Passed, PhaseFailure::outcome);
+    let console_tail = match outcome {
+        Outcome::Passed => BTreeMap::new(),
+        _ => console_tail(&context),
+    };
+    Finished {
+        outcome,
+        teardown,
+        timeline,
+        console_tail,
+    }
+}
+
+/// The last lines of every node's console.
+fn console_tail(context: &RunContext) -> BTreeMap<String, Vec<String>> {
+    let consoles = context.backend.consoles().into_iter();
+    let words = consoles.map(|(node, log)| {
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
+        let last = last.iter().map(|line| (*line).to_owned()).collect();
+        (node.to_string(), last)
+    });
+    words.collect()
+}
+
+/// Drives the plan in a task of its own, so that neither a panic there nor an end from outside can reach past it.
+/// The flag tells whether somebody interrupted it.
+async fn supervise(
+    context: &Arc<RunContext>,
+    notices: &mut UnboundedReceiver<Notice>,
+    cancel: &CancellationToken,
+) -> (Option<PhaseFailure>, bool) {
+    let event_log = &context.event_log;
+    let mut driving = AbortOnDropHandle::new(tokio::spawn(drive(Arc::clone(context))));
+    let (setback, interrupted) = tokio::select! {
+        biased;
+        done = &mut driving => match done {
+            Ok(done) => return (done.err(), false),
+            Err(error) => return (Some(now(event_log, panicked(error))), false),
+        },
+        failure = watch(context, notices) => {
+            let setback = now(event_log, failure);
+            // What was being done may tell more of it, or be its very cause.
+            match tokio::time::timeout(LAST_WORDS, &mut driving).await {
+                Ok(Ok(Err(told))) => return (Some(told), false),
+                Ok(_) => return (Some(setback), false),
+                Err(_) => (setback, false),
+            }
+        }
+        () = cancel.cancelled() => (now(event_log, Cause::Interrupted.into()), true),
+    };
+    driving.abort();
+    // The task lets go of the guests at its next wait; the guests are needed afterwards.
+    let _ = (&mut driving).await;
+    (Some(setback), interrupted)
+}
+
+/// Turns what the guests do by themselves into events and does what they ask, until one of it is the end of the run.
+async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice>) -> Failure {
+    let mut answers: JoinSet<Result<(), Failure>> = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(answered) = answers.join_next() => {
+                let answered = answered.unwrap_or_else(|error| Err(panicked(error)));
+                if let Err(failure) = answered {
+                    return failure;
+                }
+            }
+            Some(notice) = notices.recv() => {
+                if let Some(request) = power::request(&context.plan, &notice) {
+                    answers.spawn(power::answer(Arc::clone(context), request));
+                }
+                if let Some(failure) = handle(context, notice) {
+                    return failure;
+                }
+            }
+            // Nobody is left to tell anything; the drive ends by itself.
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// Takes a notice into the record. What it gives back is the end of the run.
+fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
+    let event_log = &context.event_log;
+    match notice {
+        Notice::Event(FleetEvent { node, kind }) => {
+            let failure = Failure::of_event(node.as_deref(), &kind);
+            event_log.note(node.as_deref(), kind);
+            failure
+        }
+        Notice::Console { node, line } => {
+            let name = NodeName::parse(&node).ok()?;
+            // A panic that was made on purpose is told here too.
+            let expected = context.absence(&name).is_some();
+            if let Some(finding) = context.judge.judge(&line).filter(|_| !expected) {
+                return Some(
+                    Cause::KernelComplaint {
+                        node: name,
+                        finding,
+                    }
+                    .into(),
+                );
+            }
+            if let Some(line) = kernel_log::news(&line) {
+                let line = line.to_owned();
+                event_log.note(Some(&node), EventKind::KernelSaid { line });
+            }
+            None
+        }
+    }
+}
+
+/// The consoles have the last word: a kernel in trouble is the stack's failure, whatever else seemed to be wrong.
+fn scan_consoles(setback: Option<PhaseFailure>, context: &RunContext) -> Option<PhaseFailure> {
+    let consoles = context.consoles().into_iter();
+    let mut found =
+        consoles.filter_map(|(node, log)| Some((node, context.judge.first_finding(&log)?)));
+    let Some((node, finding)) = found.next() else {
+        return setback;
+    };
+    Some(match setback {
+        None => now(
+            &context.event_log,
+            Cause::KernelComplaint { node, finding }.into(),
+        ),
+        Some(PhaseFailure { phase, failure }) => PhaseFailure {
+            phase,
+            failure: failure.and_kernel(&node, finding),
+        },
+    })
+}
+
+/// In the phase in the foreground.
+fn now(event_log: &EventLog, failure: Failure) -> PhaseFailure {
+    PhaseFailure {
+        phase: event_log.current().unwrap_or_else(|| "start".to_owned()),
+        failure,
+    }
+}
+
+fn panicked(error: tokio::task::JoinError) -> Failure {
+    let Ok(payload) = error.try_into_panic() else {
+        return Failure::internal("the run was ended from outside");
+    };
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    Cause::LabPanicked(text.unwrap_or("without words").to_owned()).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! A plan from its first boot to its record.
+
+pub(crate) mod chance;
+pub(crate) mod context;
+pub(crate) mod drive;
+pub(crate) mod event_log;
+pub(crate) mod execute;
+pub(crate) mod executor;
+pub(crate) mod host;
+pub(crate) mod tasks;

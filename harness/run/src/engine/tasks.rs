@@ -1,0 +1,137 @@
+//! Carries out what layers describe: stages of tasks, then probes until they are true.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_fleet::Status;
+use sanlab_plan::quote;
+use sanlab_stack::{GuestFile, Probe, Stage, Task, Work};
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::backend::{Ended, FleetBackend};
+use crate::engine::event_log::Scope;
+use crate::failure::Cause;
+
+/// The pause between two looks at a condition in a guest: each look costs the guest a process.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Does the stages one after another, the tasks of each side by side, then awaits the probes side by side.
+pub(crate) async fn carry_out(
+    backend: &dyn FleetBackend,
+    scope: &Scope,
+    work: &Work,
+) -> Result<(), Failure> {
+    for stage in &work.stages {
+        carry_out_stage(backend, scope, stage).await?;
+    }
+    await_probes(backend, &work.probes).await
+}
+
+/// Awaits probes side by side.
+pub(crate) async fn await_probes(
+    backend: &dyn FleetBackend,
+    probes: &[Probe],
+) -> Result<(), Failure> {
+    try_join_all(probes.iter().map(|probe| await_probe(backend, probe))).await?;
+    Ok(())
+}
+
+/// Runs the tasks of a stage side by side; the first fault ends the wait for the others.
+async fn carry_out_stage(
+    backend: &dyn FleetBackend,
+    scope: &Scope,
+    stage: &Stage,
+) -> Result<(), Failure> {
+    scope.progress(None, &stage.title);
+    try_join_all(stage.tasks.iter().map(|task| async move {
+        let ended = attempt(backend, task).await?;
+        ended
+            .success()
+            .map_err(|failure| failure.during(format!("{} on {}", task.title, task.node)))
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Runs one task, whatever its exit code.
+pub(crate) async fn attempt(backend: &dyn FleetBackend, task: &Task) -> Result<Ended, Failure> {
+    let ended = backend
+        .exec(&task.node, &script_of(task), task.deadline)
+        .await;
+    ended.map_err(|failure| failure.during(&task.title))
+}
+
+/// Looks until the probe is true or its deadline is over.
+async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut seen = "no look ended".to_owned();
+    loop {
+        let left = probe.deadline.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            let Probe { node, title, .. } = probe;
+            let after = probe.deadline;
+            let failure = Failure::from(Cause::ConditionNotMet { after, seen });
+            return Err(failure.on(node).during(format!("{title} on {node}")));
+        }
+        let ended = backend
+            .exec(&probe.node, &probe.script, left)
+            .await
+            .map_err(|failure| failure.during(format!("{}: {seen}", probe.title)))?;
+        seen = match ended.status {
+            Status::Exited(0) => match probe.expect.judge(&ended.stdout) {
+                Ok(()) => return Ok(()),
+                Err(difference) => difference,
+            },
+            status => format!("the look {status}: {}", ended.said()),
+        };
+        tokio::time::sleep(LOOK_AGAIN.min(left)).await;
+    }
+}
+
+/// One script that writes a task's files and then does the task: one round trip instead of one for each file.
+fn script_of(task: &Task) -> String {
+    let mut script = String::new();
+    for GuestFile { path, text, mode } in &task.files {
+        if let Some((folder, _)) = path
+            .rsplit_once('/')
+            .filter(|(folder, _)| !folder.is_empty())
+        {
+            let _ = writeln!(script, "mkdir -p {}", quote(folder));
+        }
+        let path = quote(path);
+        // Not a here-document: that would add a last newline, and could end at a line of the file.
+        let _ = writeln!(script, "printf %s {} >{path}", quote(text));
+        let _ = writeln!(script, "chmod {mode:o} {path}");
+    }
+    script + &task.script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_travel_inside_of_the_script() {
+        let task = Task {
+            node: sanlab_plan::NodeName::parse("vix0").unwrap(),
+            title: "configure".to_owned(),
+            files: vec![
+                GuestFile {
+                    path: "/etc/ocfs2/cluster.conf".to_owned(),
+                    text: "node:\n\tname = it's\n".to_owned(),
+                    mode: 0o644,
+                },
+                GuestFile {
+                    path: "/flag".to_owned(),
+                    text: String::new(),
+                    mode: 0o600,
+                },
+            ],
+            script: "o2cb online\n".to_owned(),
+            deadline: Duration::from_secs(5),
+        };
+        insta::assert_snapshot!(script_of(&task));
+    }
+}

@@ -1,0 +1,96 @@
+//! What is kept of a run that went wrong, while the guests still stand.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sanlab_plan::NodeName;
+use sanlab_record::EventKind;
+use tokio::time::Instant;
+
+use crate::engine::context::RunContext;
+use crate::engine::event_log::Scope;
+use crate::failure::Blame;
+
+/// For one look at one node: what takes longer hangs.
+const ONE_LOOK: Duration = Duration::from_secs(8);
+
+/// Writes every node's kernel log and layer state to `folder/NODE/`, nodes side by side, within `deadline` in all.
+/// What cannot be had is noted in the event log and stops nothing.
+pub(crate) async fn collect(
+    context: &RunContext,
+    scope: &Scope,
+    folder: &Path,
+    deadline: Duration,
+) {
+    let looks = context.stack.state();
+    let there = context.there();
+    let all = join_all(
+        there
+            .iter()
+            .map(|node| of_node(context, scope, folder, node, &looks)),
+    );
+    if tokio::time::timeout(deadline, all).await.is_err() {
+        scope.progress(
+            None,
+            format!("collecting was ended after {} s", deadline.as_secs_f64()),
+        );
+    }
+}
+
+/// Writes every writer's account to `folder`, whatever became of the run.
+pub(crate) async fn ack_logs(context: &RunContext, folder: &Path) {
+    for ack_log in context.ack_logs().into_values() {
+        let Some(text) = ack_log.text() else { continue };
+        let file = format!("acknowledged/{}.txt", ack_log.by.replace(' ', "-"));
+        let written = async {
+            fs_err::tokio::create_dir_all(folder.join("acknowledged")).await?;
+            fs_err::tokio::write(folder.join(&file), text).await
+        };
+        let kind = match written.await {
+            Ok(()) => EventKind::Collected { file },
+            Err(error) => EventKind::Progress {
+                text: format!("{file} not kept: {error}"),
+            },
+        };
+        context.event_log.note(None, kind);
+    }
+}
+
+async fn of_node(
+    context: &RunContext,
+    scope: &Scope,
+    folder: &Path,
+    node: &NodeName,
+    looks: &[(String, String)],
+) {
+    let remark = |text: String| scope.progress(Some(node), text);
+    if let Err(error) = fs_err::tokio::create_dir_all(folder.join(node.as_str())).await {
+        return remark(format!("not collected: {error}"));
+    }
+    for (name, script) in looks {
+        // A look is a row of commands of which any may fail: the rest is still worth having.
+        let script = format!("set +e\nexec 2>&1\n{script}");
+        let begun = Instant::now();
+        let text = match context.backend.exec(node, &script, ONE_LOOK).await {
+            Ok(ended) => ended.stdout,
+            Err(failure) => {
+                // A look that hangs is the stack's fault.
+                let silent = failure.blame() == Blame::Infrastructure;
+                let failure = failure.to_string();
+                let reason = failure.lines().next().unwrap_or_default();
+                if silent || begun.elapsed() < ONE_LOOK {
+                    // Not a look that hangs: nobody answers there any more.
+                    return remark(format!("{name} and the rest not collected: {reason}"));
+                }
+                remark(format!("{name} not collected: {reason}"));
+                continue;
+            }
+        };
+        let file = format!("{node}/{name}");
+        match fs_err::tokio::write(folder.join(&file), text).await {
+            Ok(()) => scope.say(Some(node), EventKind::Collected { file }),
+            Err(error) => remark(format!("{name} not collected: {error}")),
+        }
+    }
+}

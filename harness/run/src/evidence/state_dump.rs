@@ -1,0 +1,117 @@
+//! What a fleet is like at the end of its steps, in words that do not change from run to run: two runs of a scenario are
+//! alike when their portraits are.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use sanlab_plan::NodeName;
+
+use crate::Failure;
+use crate::engine::context::{Content, RunContext};
+use crate::evidence::tree;
+
+/// The file's name in a run's folder.
+pub const STATE_DUMP: &str = "state-dump.json";
+
+/// For one look: reading all files of a volume takes longest.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// By node and by what was looked at, what was seen.
+type StateDump = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Draws all nodes side by side, and writes the state dump to `folder`.
+pub(crate) async fn write(context: &RunContext, folder: &Path) -> Result<(), Failure> {
+    let there = context.there();
+    let nodes = there.iter().map(|node| of_node(context, node, &there));
+    let state_dump: StateDump = try_join_all(nodes).await?.into_iter().collect();
+    let failed = Failure::host("keep the portrait");
+    let text = serde_json::to_vec_pretty(&state_dump).map_err(std::io::Error::from);
+    text.and_then(|text| fs_err::write(folder.join(STATE_DUMP), text))
+        .map_err(failed)
+}
+
+async fn of_node(
+    context: &RunContext,
+    node: &NodeName,
+    there: &[NodeName],
+) -> Result<(String, BTreeMap<String, String>), Failure> {
+    let mut seen = BTreeMap::new();
+    for (what, script) in looks(context, node, there) {
+        let ended = context.backend.exec(node, &script, LOOK).await?;
+        let text = ended
+            .success()
+            .map_err(|failure| failure.during(format!("look at {what} on {node}")))?;
+        seen.insert(what, text);
+    }
+    if context.mounted().contains(node) {
+        let at = context.volume()?.at.as_str();
+        let ended = context.backend.exec(node, &tree::listing(at), LOOK).await?;
+        seen.insert(at.to_owned(), files(context, at, &ended.success()?)?);
+    }
+    Ok((node.to_string(), seen))
+}
+
+/// The layers' own looks at themselves, and the configuration that they left.
+fn looks(context: &RunContext, node: &NodeName, there: &[NodeName]) -> Vec<(String, String)> {
+    let topology = context.stack.topology();
+    let mut looks = vec![
+        (
+            "mounts".to_owned(),
+            "grep -E ' (ocfs2|ocfs2_dlmfs|configfs) ' /proc/mounts | sort\n".to_owned(),
+        ),
+        (
+            "cluster.conf".to_owned(),
+            "cat /etc/ocfs2/cluster.conf 2>/dev/null || true\n".to_owned(),
+        ),
+        (
+            "identity".to_owned(),
+            "hostname; cat /etc/hosts; cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu\n"
+                .to_owned(),
+        ),
+    ];
+    for layer in context.stack.layers() {
+        for probe in layer.probes(node, there, topology) {
+            looks.push((format!("{}: {}", layer.kind(), probe.title), probe.script));
+        }
+    }
+    if let Ok(volume) = context.volume() {
+        let mounted = context.mounted();
+        let probes = volume.probes(&mounted, topology).into_iter();
+        looks.extend(
+            probes
+                .filter(|probe| probe.node == *node)
+                .map(|probe| (probe.title, probe.script)),
+        );
+    }
+    looks
+}
+
+/// The files under `at`. Random bytes differ from run to run: it is said of them only whether they are those that were
+/// acknowledged.
+fn files(context: &RunContext, at: &str, listed: &str) -> Result<String, Failure> {
+    let tree =
+        tree::parse(listed).map_err(|odd| Failure::not_understood(format!("read {at}: {odd}")))?;
+    let acknowledged = context.acknowledged();
+    let mut text = String::new();
+    for (path, entry) in tree {
+        let random =
+            acknowledged
+                .get(&format!("{at}/{path}"))
+                .and_then(|write| match &write.content {
+                    Content::Sha256(sha256) => Some(sha256),
+                    Content::Zeros => None,
+                });
+        let what = match random {
+            Some(sha256) if entry.content.as_ref() == Some(sha256) => {
+                format!("{} random bytes as acknowledged", entry.size)
+            }
+            _ => entry.to_string(),
+        };
+        // A String takes everything.
+        let _ = writeln!(text, "{path}: {what}");
+    }
+    Ok(text)
+}

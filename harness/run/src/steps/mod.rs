@@ -1,0 +1,256 @@
+//! The step table: what each kind of step does stands in a file of its own.
+
+mod add_node;
+mod check;
+mod crash;
+mod dd;
+mod dip;
+mod gate;
+mod mount;
+mod restart;
+mod run_command;
+mod start;
+mod stop_process;
+mod throughput;
+mod unmount;
+mod verify;
+mod wait;
+mod wait_for;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sanlab_plan::{Action, Dd, NodeName, Step, Write};
+use sanlab_record::Work;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Failure;
+use crate::backend::{Ended, Pending};
+use crate::engine::context::RunContext;
+use crate::engine::event_log::Scope;
+use crate::failure::{Cause, PhaseFailure};
+use crate::measure::meter::{Meter, Round};
+
+/// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
+/// takes to find out that a guest's agent is dead.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// The steps that go on while others run, by label. Dropping it ends the waits.
+pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), PhaseFailure>>>;
+
+/// A step being done: what it may reach.
+#[derive(Clone, Copy)]
+struct Doing<'a> {
+    context: &'a RunContext,
+    step: &'a Step,
+    scope: &'a Scope,
+}
+
+/// Does one step; a step in the background is started, and left in `background`.
+pub(crate) async fn perform(
+    context: &Arc<RunContext>,
+    step: &Step,
+    background: &mut Background,
+) -> Result<(), PhaseFailure> {
+    let name = format!("step {}", step.label);
+    let apart = match &step.action {
+        Action::Dd(dd) => dd.background,
+        Action::Write(write) => write.background,
+        _ => false,
+    };
+    let scope = if apart {
+        context.event_log.background(name)
+    } else {
+        context.event_log.phase(name)
+    };
+    let doing = Doing {
+        context,
+        step,
+        scope: &scope,
+    };
+    let done = match &step.action {
+        Action::Mount(mount) => doing.within(mount::perform(doing, mount)).await,
+        Action::Unmount(unmount) => doing.within(unmount::perform(doing, unmount)).await,
+        Action::Wait(wait) => {
+            return wait::perform(doing, wait, background)
+                .await
+                .inspect(|()| scope.end());
+        }
+        Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
+        Action::Check(check) => doing.within(check::perform(doing, check)).await,
+        Action::Run(run) => doing.within(run_command::perform(doing, run)).await,
+        Action::Crash(crash) => doing.within(crash::perform(doing, crash)).await,
+        Action::Restart(restart) => doing.within(restart::perform(doing, restart)).await,
+        Action::StopProcess(process) => doing.within(stop_process::perform(doing, process)).await,
+        Action::Start(start) => doing.within(start::perform(doing, start)).await,
+        Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
+        Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
+        Action::Throughput(throughput) => {
+            doing.within(throughput::perform(doing, throughput)).await
+        }
+        Action::Dip(dip) => dip::perform(doing, dip),
+        Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
+            Ok((writers, begun)) if apart => {
+                let at_work = start(context, step, scope, writers);
+                background.insert(step.label.to_string(), at_work);
+                return under_way(step, begun).await;
+            }
+            Ok((writers, _)) => doing.within(writers.write(doing)).await,
+            Err(failure) => Err(failure),
+        },
+    };
+    settle(scope, done)
+}
+
+/// Writers that wait for their start.
+enum Writers {
+    Dd(Dd, Vec<dd::Writer>),
+    Witnesses(Write, Vec<write::Writer>),
+}
+
+impl Writers {
+    async fn write(self, doing: Doing<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Dd(dd, writers) => dd::write(doing, &dd, writers).await,
+            Self::Witnesses(write, writers) => write::write(doing, &write, writers).await,
+        }
+    }
+}
+
+/// Leaves the step's writers behind that wait.
+async fn prepare(doing: Doing<'_>) -> Result<(Writers, Option<write::Begun>), Failure> {
+    match &doing.step.action {
+        Action::Dd(dd) => {
+            let writers = dd::prepare(doing, dd).await?;
+            Ok((Writers::Dd(dd.clone(), writers), None))
+        }
+        Action::Write(write) => {
+            let (writers, begun) = write::prepare(doing, write).await?;
+            Ok((Writers::Witnesses(write.clone(), writers), Some(begun)))
+        }
+        other => Err(Failure::internal(format!("write with {other:?}"))),
+    }
+}
+
+/// The steps that follow find every writer at its blocks: what happens to a file's making is another matter. A writer
+/// that ends before is found out when it is waited for.
+async fn under_way(step: &Step, begun: Option<write::Begun>) -> Result<(), PhaseFailure> {
+    let Some(begun) = begun else { return Ok(()) };
+    tokio::time::timeout(step.deadline, begun.come())
+        .await
+        .map_err(|_| PhaseFailure {
+            phase: format!("step {}", step.label),
+            failure: Cause::StepTimedOut {
+                after: step.deadline,
+                so_far: Some("not every writer has begun".to_owned()),
+            }
+            .into(),
+        })
+}
+
+/// Joins the steps that nobody waited for.
+pub(crate) async fn join_all(background: &mut Background) -> Result<(), PhaseFailure> {
+    while let Some((label, work)) = background.pop_first() {
+        joined(&label, work).await?;
+    }
+    Ok(())
+}
+
+/// Lets prepared writers write while the scenario goes on.
+fn start(
+    context: &Arc<RunContext>,
+    step: &Step,
+    scope: Scope,
+    writers: Writers,
+) -> AbortOnDropHandle<Result<(), PhaseFailure>> {
+    let (context, step) = (Arc::clone(context), step.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let doing = Doing {
+            context: &context,
+            step: &step,
+            scope: &scope,
+        };
+        let done = doing.within(writers.write(doing)).await;
+        settle(scope, done)
+    }))
+}
+
+/// What became of a step in the background.
+async fn joined(
+    label: &str,
+    work: AbortOnDropHandle<Result<(), PhaseFailure>>,
+) -> Result<(), PhaseFailure> {
+    work.await.unwrap_or_else(|error| {
+        let text = format!("the step in the background ended without a result: {error}");
+        Err(PhaseFailure {
+            phase: format!("step {label}"),
+            failure: Cause::LabPanicked(text).into(),
+        })
+    })
+}
+
+fn settle(scope: Scope, done: Result<(), Failure>) -> Result<(), PhaseFailure> {
+    match done {
+        Ok(()) => {
+            scope.end();
+            Ok(())
+        }
+        Err(failure) => Err(PhaseFailure {
+            phase: scope.name().to_owned(),
+            failure,
+        }),
+    }
+}
+
+impl Doing<'_> {
+    /// Keeps what a step that does its work once moved and cost.
+    fn measured(&self, meter: &Meter, work: Work, bytes: u64) {
+        let (event_log, step) = (&self.context.event_log, self.step.label.as_str());
+        if let Some(measured) = meter.measured(event_log, step, Round::ONLY, work, bytes) {
+            self.scope.measured(measured);
+        }
+    }
+
+    /// What is left of the step's time, to the tenth of a second.
+    fn left(&self) -> Duration {
+        let left = self.step.deadline.saturating_sub(self.scope.elapsed());
+        Duration::from_secs_f64((left.as_secs_f64() * 10.0).ceil() / 10.0)
+    }
+
+    /// Ends the wait for `work` shortly after the step's deadline.
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        let deadline = self.step.deadline;
+        // Boxed, so that the compiler need not lay all kinds of steps out as one future.
+        let work: Pending<'_, Result<T, Failure>> = Box::pin(work);
+        tokio::time::timeout(self.left() + GRACE, work)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Cause::StepTimedOut {
+                    after: deadline,
+                    so_far: None,
+                }
+                .into())
+            })
+    }
+
+    /// Runs a script on a node within what is left of the step's time. Its failures name the node and the command.
+    ///
+    /// Of a node that was ended on purpose they say how it was.
+    async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Failure> {
+        let ended = self.context.backend.exec(node, script, self.left()).await;
+        ended.map_err(|failure| match self.context.absence(node) {
+            Some(absence) => Cause::NodeDown {
+                node: node.clone(),
+                why: Some(absence.cause),
+                failure: Some(failure),
+            }
+            .into(),
+            None => failure,
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! `restart`: a node that was crashed, or fenced, comes back with its disk; every layer comes up on it again, and it
+//! mounts the volume if it had.
+
+use sanlab_plan::Restart;
+
+use super::Doing;
+use crate::Failure;
+use crate::engine::drive::show_kernel_log;
+use crate::engine::tasks;
+use crate::failure::Cause;
+
+pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), Failure> {
+    let Doing { context, scope, .. } = doing;
+    let node = &restart.node;
+    let Some(absence) = context.absence(node) else {
+        let failure = Failure::from(Cause::WrongState("it is not down"));
+        return Err(failure.on(node).during(format!("restart {node}")));
+    };
+    let there = context.there();
+    scope.progress(Some(node), format!("comes back: {}", absence.cause));
+    context.powers_on(node);
+    let back = context.backend.restart(node).await;
+    back.map_err(|failure| failure.during(format!("restart {node}")))?;
+    context.returned(node);
+    let just = std::slice::from_ref(node);
+    show_kernel_log(context, just).await?;
+    for work in context.stack.rejoin(node, &there) {
+        tasks::carry_out(&*context.backend, scope, &work).await?;
+    }
+    if absence.mounted {
+        let work = context
+            .volume()?
+            .mount(just, &context.mounted(), context.stack.topology());
+        tasks::carry_out(&*context.backend, scope, &work).await?;
+        context.has_mounted(just);
+    }
+    Ok(())
+}

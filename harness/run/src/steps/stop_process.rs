@@ -1,0 +1,72 @@
+//! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
+
+use sanlab_plan::{Signal, StopProcess, quote};
+use sanlab_stack::{Expect, Probe, Stage, Task, Work};
+
+use super::Doing;
+use crate::Failure;
+use crate::engine::tasks;
+
+pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
+    let Doing { context, scope, .. } = doing;
+    let StopProcess {
+        on,
+        process,
+        signal,
+    } = stop;
+    let title = format!("send {signal} to {process}");
+    let task = |node: &sanlab_plan::NodeName| Task {
+        node: node.clone(),
+        title: title.clone(),
+        files: Vec::new(),
+        script: signalling(process, *signal),
+        deadline: doing.left(),
+    };
+    let probe = |node: &sanlab_plan::NodeName| Probe {
+        node: node.clone(),
+        title: format!("no {process} runs"),
+        script: format!("{}echo $pids\n", running(process)),
+        expect: Expect(Vec::new()),
+        deadline: doing.left(),
+    };
+    let ends = matches!(signal, Signal::Kill | Signal::Term);
+    let work = Work {
+        kind: "stop_process",
+        title: title.clone(),
+        stages: vec![Stage {
+            title: title.clone(),
+            tasks: on.iter().map(task).collect(),
+        }],
+        probes: on.iter().filter(|_| ends).map(probe).collect(),
+    };
+    tasks::carry_out(&*context.backend, scope, &work).await
+}
+
+/// Sets `pids` to the processes of that name. Nobody reaps them in a guest: those that have ended still have numbers.
+fn running(process: &str) -> String {
+    let process = quote(process);
+    format!(
+        "pids=\n\
+         for pid in $(pidof {process}); do\n\
+         \x20   read -r stat 2>/dev/null </proc/$pid/stat || continue\n\
+         \x20   case ${{stat##*) }} in [ZX]*) ;; *) pids=\"$pids $pid\" ;; esac\n\
+         done\n"
+    )
+}
+
+fn signalling(process: &str, signal: Signal) -> String {
+    format!(
+        "{}[ -n \"$pids\" ] || {{ echo no {} runs >&2; exit 1; }}\n\
+         kill -{signal} $pids\n",
+        running(process),
+        quote(process)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_what_lives_is_signalled() {
+        insta::assert_snapshot!(super::signalling("gnbd_serv", super::Signal::Kill));
+    }
+}
