@@ -1,4 +1,4 @@
-//! The house rules that no compiler knows.
+//! The runner rules that no compiler knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

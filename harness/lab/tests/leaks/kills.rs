@@ -11,7 +11,7 @@ use sanlab_record::RunRecord;
 use tempfile::TempDir;
 
 use crate::child::ended;
-use crate::den::{CLEAN_UP, Den, WHOLE_RUN, fresh, sanlab};
+use crate::sandbox::{CLEAN_UP, Sandbox, WHOLE_RUN, fresh, sanlab};
 
 /// What a run with no templates does to get guests: it makes the templates, and clones them.
 const BOOT: Stretch = Stretch {
@@ -44,15 +44,15 @@ struct Stretch {
 /// Everything is built, nothing is kept.
 pub(crate) fn of_fresh_runs(kills: u32) -> Result<(), Failed> {
     let begin = Instant::now();
-    undisturbed(&Den::new()?, fresh())?;
+    undisturbed(&Sandbox::new()?, fresh())?;
     let length = begin.elapsed();
     let mut dice = Dice::new(kills)?;
     dice.tell(&format!("a whole run takes {:.1} s", length.as_secs_f64()));
     while let Some((kill, fraction)) = dice.next() {
         let moment = length.mul_f64(fraction);
         let what = format!("{kill} after {:.2} s", moment.as_secs_f64());
-        let den = Den::new()?;
-        kill_after(&den, fresh(), None, moment, &what)?;
+        let sandbox = Sandbox::new()?;
+        kill_after(&sandbox, fresh(), None, moment, &what)?;
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ pub(crate) fn of_template_makers(kills: u32) -> Result<(), Failed> {
         store.discard(&[Kind::Checkpoint, Kind::Template])
     })?;
     // With whatever the last one left.
-    undisturbed(&store.den()?, sanlab()).map(drop)
+    undisturbed(&store.sandbox()?, sanlab()).map(drop)
 }
 
 /// Each makes a checkpoint, in a store in which others were killed. One that was made before the kill is good.
@@ -76,14 +76,14 @@ pub(crate) fn of_checkpoint_makers(kills: u32) -> Result<(), Failed> {
         }
         store.discard(&[Kind::Checkpoint])
     })?;
-    undisturbed(&store.den()?, sanlab())?;
+    undisturbed(&store.sandbox()?, sanlab())?;
     store.fork()
 }
 
 /// All fork one checkpoint, which stays good.
 pub(crate) fn of_forks(kills: u32) -> Result<(), Failed> {
     let store = Larder::new()?;
-    undisturbed(&store.den()?, sanlab())?;
+    undisturbed(&store.sandbox()?, sanlab())?;
     kill_within(&store, kills, &FORK, || Ok(()))?;
     store.fork()
 }
@@ -101,7 +101,7 @@ fn kill_within(
         after,
         power,
     } = stretch;
-    let record = undisturbed(&store.den()?, sanlab())?;
+    let record = undisturbed(&store.sandbox()?, sanlab())?;
     let mut phases = record.phases.iter();
     let usual = phases.find(|one| one.name == *phase);
     let usual = usual.ok_or_else(|| format!("a run has no phase `{phase}`"))?;
@@ -111,30 +111,30 @@ fn kill_within(
         prepare()?;
         let moment = Duration::from_secs_f64(usual.seconds * fraction.powi(*power));
         let what = format!("{kill} in `{phase}` after {:.3} s", moment.as_secs_f64());
-        kill_after(&store.den()?, sanlab(), Some(after), moment, &what)?;
+        kill_after(&store.sandbox()?, sanlab(), Some(after), moment, &what)?;
     }
     prepare()
 }
 
 /// Starts the lab, and kills it so long after it has said that.
 fn kill_after(
-    den: &Den,
+    sandbox: &Sandbox,
     command: Command,
     after: Option<&str>,
     moment: Duration,
     what: &str,
 ) -> Result<(), Failed> {
-    let mut child = den.start(command)?;
+    let mut child = sandbox.start(command)?;
     if let Some(words) = after {
-        den.wait_until_said(&mut child, words)?;
+        sandbox.wait_until_said(&mut child, words)?;
     }
     // Ends early when the machine is faster now; then there is nothing to kill, and nothing may be left.
     let _ = ended(&mut child, moment)?;
-    let running = den.processes().len();
+    let running = sandbox.processes().len();
     child.kill()?;
     child.wait()?;
-    let half = den.half_made();
-    den.expect_empty(what, CLEAN_UP)?;
+    let half = sandbox.half_made();
+    sandbox.expect_empty(what, CLEAN_UP)?;
     Terminal::plain().line(&format!(
         "{what}: {running} processes and {half} half made entries, none is left"
     ));
@@ -142,14 +142,18 @@ fn kill_after(
 }
 
 /// A run that nobody disturbs; it must leave nothing either.
-fn undisturbed(den: &Den, command: Command) -> Result<RunRecord, Failed> {
-    let mut whole = den.start(command)?;
-    let status = den.wait(&mut whole, WHOLE_RUN)?;
+fn undisturbed(sandbox: &Sandbox, command: Command) -> Result<RunRecord, Failed> {
+    let mut whole = sandbox.start(command)?;
+    let status = sandbox.wait(&mut whole, WHOLE_RUN)?;
     if !status.success() {
-        return Err(format!("the undisturbed run ended with {status}\n{}", den.said()).into());
+        return Err(format!(
+            "the undisturbed run ended with {status}\n{}",
+            sandbox.said()
+        )
+        .into());
     }
-    den.expect_empty("an undisturbed run", Duration::ZERO)?;
-    den.record()
+    sandbox.expect_empty("an undisturbed run", Duration::ZERO)?;
+    sandbox.record()
 }
 
 /// A store that many runs use, one after another.
@@ -161,8 +165,8 @@ impl Larder {
     }
 
     /// A place for the next run.
-    fn den(&self) -> Result<Den, Failed> {
-        Den::with_store(self.0.path().to_owned())
+    fn sandbox(&self) -> Result<Sandbox, Failed> {
+        Sandbox::with_store(self.0.path().to_owned())
     }
 
     fn holds(&self, kind: Kind) -> Result<bool, Failed> {
@@ -182,12 +186,12 @@ impl Larder {
 
     /// A run that must find a checkpoint.
     fn fork(&self) -> Result<(), Failed> {
-        let den = self.den()?;
-        undisturbed(&den, sanlab())?;
-        if den.said().contains("forked from") {
+        let sandbox = self.sandbox()?;
+        undisturbed(&sandbox, sanlab())?;
+        if sandbox.said().contains("forked from") {
             Ok(())
         } else {
-            Err(format!("the run was no fork\n{}", den.said()).into())
+            Err(format!("the run was no fork\n{}", sandbox.said()).into())
         }
     }
 }

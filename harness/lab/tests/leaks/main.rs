@@ -14,10 +14,10 @@ use sanlab_record::EventKind;
 
 #[path = "../support/child.rs"]
 mod child;
-mod den;
 mod kills;
+mod sandbox;
 
-use den::{CLEAN_UP, Den, WHOLE_RUN, fresh, project, sanlab, two_nodes, until};
+use sandbox::{CLEAN_UP, Sandbox, WHOLE_RUN, fresh, project, sanlab, two_nodes, until};
 
 /// This test as a child: runs the scenario and panics in the midst of it.
 const PANIC: &str = "panic-in-mid-run";
@@ -94,48 +94,48 @@ fn interrupted(
     moment: &str,
     clean_up: Duration,
 ) -> Result<(), Failed> {
-    let den = Den::new()?;
-    let mut child = den.start(command)?;
-    den.wait_until_said(&mut child, moment)?;
+    let sandbox = Sandbox::new()?;
+    let mut child = sandbox.start(command)?;
+    sandbox.wait_until_said(&mut child, moment)?;
     signal_group(&child, signal)?;
-    let status = den.wait(&mut child, Duration::from_secs(90))?;
+    let status = sandbox.wait(&mut child, Duration::from_secs(90))?;
     if status.code() != Some(4) {
-        return Err(format!("expected exit code 4, got {status}\n{}", den.said()).into());
+        return Err(format!("expected exit code 4, got {status}\n{}", sandbox.said()).into());
     }
-    den.expect_empty(&format!("{signal:?} at `{moment}`"), clean_up)
+    sandbox.expect_empty(&format!("{signal:?} at `{moment}`"), clean_up)
 }
 
 fn interrupted_twice() -> Result<(), Failed> {
-    let den = Den::new()?;
-    let mut child = den.start(fresh())?;
-    den.wait_until_said(&mut child, WORKING)?;
+    let sandbox = Sandbox::new()?;
+    let mut child = sandbox.start(fresh())?;
+    sandbox.wait_until_said(&mut child, WORKING)?;
     signal_group(&child, Signal::INT)?;
     // Two signals at once are one signal: the second is sent when the first has been seen.
     until(
         "the lab to notice the first Ctrl-C",
         Duration::from_secs(10),
-        || den.said().contains("Ctrl-C").then_some(()),
+        || sandbox.said().contains("Ctrl-C").then_some(()),
     )?;
     if child.try_wait()?.is_none() {
         signal_group(&child, Signal::INT)?;
     }
-    let status = den.wait(&mut child, Duration::from_secs(10))?;
+    let status = sandbox.wait(&mut child, Duration::from_secs(10))?;
     if status.code() != Some(4) {
-        return Err(format!("expected exit code 4, got {status}\n{}", den.said()).into());
+        return Err(format!("expected exit code 4, got {status}\n{}", sandbox.said()).into());
     }
-    den.expect_empty("a second Ctrl-C", CLEAN_UP)
+    sandbox.expect_empty("a second Ctrl-C", CLEAN_UP)
 }
 
 fn panic_leaves_nothing() -> Result<(), Failed> {
-    let den = Den::new()?;
+    let sandbox = Sandbox::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(PANIC);
-    let mut child = den.start(command)?;
-    let status = den.wait(&mut child, WHOLE_RUN)?;
-    if status.code() != Some(101) || !den.said().contains(PANIC) {
-        return Err(format!("expected a panic, got {status}\n{}", den.said()).into());
+    let mut child = sandbox.start(command)?;
+    let status = sandbox.wait(&mut child, WHOLE_RUN)?;
+    if status.code() != Some(101) || !sandbox.said().contains(PANIC) {
+        return Err(format!("expected a panic, got {status}\n{}", sandbox.said()).into());
     }
-    den.expect_empty("a panic", CLEAN_UP)
+    sandbox.expect_empty("a panic", CLEAN_UP)
 }
 
 fn panic_in_mid_run() -> ! {

@@ -40,20 +40,20 @@ fn main() -> ExitCode {
     }
     let taken = scenarios.iter().filter_map(|(_, plan)| plan.as_ref().ok());
     let taken = taken.filter(|plan| suite.takes(&plan.id, plan.tier));
-    let house = Arc::new(House {
+    let runner = Arc::new(Runner {
         lab,
         run: Mutex::default(),
         keep: KeepPolicy::of(taken),
         nocapture: suite.arguments.nocapture,
     });
     for (file, plan) in scenarios {
-        add(&mut suite, &house, &file, plan);
+        add(&mut suite, &runner, &file, plan);
     }
     suite.run()
 }
 
 /// What the trials of a process share.
-struct House {
+struct Runner {
     lab: Lab,
     run: Mutex<Option<RunFolder>>,
     /// What the scenarios of this test run can share.
@@ -67,7 +67,7 @@ struct Ran {
     path: PathBuf,
 }
 
-impl House {
+impl Runner {
     /// The folder of this process's runs; made when the first trial needs it, so that a listing makes none.
     fn folder(&self) -> Result<RunFolder, LabError> {
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,19 +105,19 @@ impl Ran {
 }
 
 /// In a nightly run a scenario is run from nothing as well as from a checkpoint.
-fn add(suite: &mut Suite, house: &Arc<House>, file: &Path, plan: Result<Plan, LabError>) {
+fn add(suite: &mut Suite, runner: &Arc<Runner>, file: &Path, plan: Result<Plan, LabError>) {
     match plan {
         Ok(plan) => {
-            let house = Arc::clone(house);
+            let runner = Arc::clone(runner);
             let compares = (suite.is_nightly() || plan.id == COMPARED) && soundness::applies(&plan);
             suite.guests(plan.id.clone(), plan.tier, move || {
                 let runtime = tokio::runtime::Runtime::new()?;
                 runtime.block_on(async {
                     if compares {
-                        soundness::compare(&house, &plan).await
+                        soundness::compare(&runner, &plan).await
                     } else {
-                        let order = Order::new(&house.folder()?);
-                        house.run(&plan, order).await.map(drop)
+                        let order = Order::new(&runner.folder()?);
+                        runner.run(&plan, order).await.map(drop)
                     }
                 })
             });

@@ -7,7 +7,7 @@ use sanlab::Order;
 use sanlab_plan::{Action, Plan};
 use sanlab_record::{EventKind, RunRecord};
 
-use crate::{House, Ran};
+use crate::{Ran, Runner};
 
 /// By node and by what was looked at, what was seen.
 type StateDump = BTreeMap<String, BTreeMap<String, String>>;
@@ -19,13 +19,13 @@ pub(crate) fn applies(plan: &Plan) -> bool {
 }
 
 /// Runs the scenario from nothing and from a checkpoint.
-pub(crate) async fn compare(house: &House, plan: &Plan) -> Result<(), Failed> {
+pub(crate) async fn compare(runner: &Runner, plan: &Plan) -> Result<(), Failed> {
     // Those that want to be fresh could be forked all the same.
     let plan = Plan {
         fresh: false,
         ..plan.clone()
     };
-    let folder = house.folder()?;
+    let folder = runner.folder()?;
     let run = async |fresh, attempt| {
         let order = Order {
             fresh,
@@ -33,7 +33,7 @@ pub(crate) async fn compare(house: &House, plan: &Plan) -> Result<(), Failed> {
             state_dump: true,
             ..Order::new(&folder)
         };
-        house.run(&plan, order).await
+        runner.run(&plan, order).await
     };
     let fresh = run(true, 1).await?;
     if is_forked(&fresh.record) {

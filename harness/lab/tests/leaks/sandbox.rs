@@ -23,12 +23,12 @@ pub(crate) const WHOLE_RUN: Duration = Duration::from_secs(240);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A place of its own for one child: everything that the lab makes outside its records is in it or names it.
-pub(crate) struct Den {
+pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
     store: PathBuf,
 }
 
-impl Den {
+impl Sandbox {
     /// With a store of its own, too, in which there is nothing but the user's images.
     pub(crate) fn new() -> Result<Self, Failed> {
         let folder = tempfile::Builder::new().prefix("leak-").tempdir()?;
@@ -43,15 +43,15 @@ impl Den {
     }
 
     fn in_folder(folder: tempfile::TempDir, store: PathBuf) -> Result<Self, Failed> {
-        let den = Self { folder, store };
-        fs::create_dir(den.temp())?;
-        fs::create_dir_all(&den.store)?;
-        let images = den.store.join("images");
+        let sandbox = Self { folder, store };
+        fs::create_dir(sandbox.temp())?;
+        fs::create_dir_all(&sandbox.store)?;
+        let images = sandbox.store.join("images");
         if !images.exists() {
             let all = Store::open_default()?.root().join("images");
             fs::os::unix::fs::symlink(all, images)?;
         }
-        Ok(den)
+        Ok(sandbox)
     }
 
     fn runtime(&self) -> PathBuf {
@@ -113,7 +113,7 @@ impl Den {
         Ok(RunRecord::from_json(&fs::read_to_string(record)?)?)
     }
 
-    /// Every process whose command line names the den.
+    /// Every process whose command line names the sandbox.
     pub(crate) fn processes(&self) -> Vec<String> {
         let path = self.folder.path().to_string_lossy().into_owned();
         let mut found = Vec::new();
@@ -197,7 +197,7 @@ impl Den {
     }
 }
 
-impl Drop for Den {
+impl Drop for Sandbox {
     /// A test that found a leak does not leave it to the next one.
     fn drop(&mut self) {
         for process in self.processes() {
