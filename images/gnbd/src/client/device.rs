@@ -34,7 +34,7 @@ pub struct Device {
     /// Seconds after which requests fail without fencing, if that is wanted.
     pub fail_fast: Option<u32>,
     /// Seconds after the death of the server's process until requests fail, if that is wanted.
-    pub mourning: Option<u32>,
+    pub dead_peer_grace: Option<u32>,
     /// Milliseconds between attempts to log in, at most, if not the usual.
     pub retry: Option<u32>,
     /// Whom to ask about fencing.
@@ -78,7 +78,7 @@ impl Device {
         );
         optional(
             "GNBD_MOURNING",
-            self.mourning.map(|seconds| seconds.to_string()),
+            self.dead_peer_grace.map(|seconds| seconds.to_string()),
         );
         optional("GNBD_RETRY", self.retry.map(|pause| pause.to_string()));
         if let Membership::Hook(hook) = &self.membership {
@@ -105,7 +105,7 @@ impl Device {
             read_only: value("GNBD_READ_ONLY")? == "1",
             timeout: value("GNBD_TIMEOUT")?.parse().ok()?,
             fail_fast: number("GNBD_FAIL_FAST").ok()?,
-            mourning: number("GNBD_MOURNING").ok()?,
+            dead_peer_grace: number("GNBD_MOURNING").ok()?,
             retry: number("GNBD_RETRY").ok()?,
             membership: value("GNBD_MEMBERSHIP").map_or(Membership::None, |hook| {
                 Membership::Hook(PathBuf::from(hook))
@@ -182,7 +182,7 @@ mod tests {
             read_only: false,
             timeout: 60,
             fail_fast: None,
-            mourning: None,
+            dead_peer_grace: None,
             retry: None,
             membership: Membership::None,
         };
@@ -194,7 +194,7 @@ mod tests {
         );
         device.server_node = Some("storage0a".parse().unwrap());
         device.fail_fast = Some(0);
-        device.mourning = Some(0);
+        device.dead_peer_grace = Some(0);
         device.retry = Some(500);
         device.uid = Uid::none();
         device.membership = Membership::Hook("/etc/gnbd/membership".into());

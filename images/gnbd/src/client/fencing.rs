@@ -143,7 +143,7 @@ mod tests {
                 read_only: false,
                 timeout: 10,
                 fail_fast: None,
-                mourning: None,
+                dead_peer_grace: None,
                 retry: None,
                 membership: Membership::Hook(hook),
             };

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::nbd::{NBD_REPLY_SIZE, NbdReply};
 use super::outbox::Outbox;
 use super::pool::Pool;
-use super::questions::{Desk, Questions, Turn, answer};
+use super::questions::{Context, Questions, Turn, answer};
 use super::replies::{Received, Replies};
 use super::table::Table;
 use crate::protocol::{Command, DATA_REQUEST_SIZE, DataReply, DataRequest, MAX_TRANSFER};
@@ -74,7 +74,7 @@ impl Bench {
         for (number, (command, long)) in kinds.into_iter().enumerate() {
             let cookie = [u8::try_from(number).unwrap_or_default(); 8];
             let data = long.then(|| vec![0; 1024]);
-            let Some(whole) = self.table.begin(cookie, data) else {
+            let Some(request_id) = self.table.begin(cookie, data) else {
                 continue;
             };
             for at in if long { vec![0, 512] } else { vec![0] } {
@@ -84,13 +84,13 @@ impl Bench {
                     None
                 };
                 let place = (at as u64, 512, at);
-                let Some(part) = self.table.add(whole, command, place, payload, now) else {
+                let Some(part) = self.table.add(request_id, command, place, payload, now) else {
                     continue;
                 };
                 self.table.sent(part);
                 handles.extend(self.table.part(part).map(|part| handle(&part.header)));
             }
-            let over = self.table.grown(whole);
+            let over = self.table.grown(request_id);
             assert!(over.is_none(), "over before it was answered");
             asked.insert(cookie);
         }
@@ -168,7 +168,7 @@ impl Bench {
         let mut questions = Questions::new();
         let mut link = Link::new();
         for round in 0..8 {
-            let mut desk = Desk {
+            let mut context = Context {
                 table: &mut self.table,
                 writes: &mut self.writes,
                 outbox: &mut self.outbox,
@@ -178,7 +178,7 @@ impl Bench {
                 refusing: round == 7,
                 now: Instant::now(),
             };
-            if !matches!(questions.take(&mut source, &mut desk), Ok(Turn::Full)) {
+            if !matches!(questions.take(&mut source, &mut context), Ok(Turn::Full)) {
                 break;
             }
             self.fail();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::outbox::SLICES;
 use super::pool::Pool;
 use super::replies::{GOODBYE, LinkError, PING, Received, Replies};
-use super::table::{PartId, Table, WHOLES};
+use super::table::{KERNEL_REQUESTS, PartId, Table};
 use crate::protocol::{Command, DATA_REQUEST_SIZE, DataRequest, Handle};
 
 /// What is on its way to the server.
@@ -37,7 +37,7 @@ impl Link {
         Self {
             stream: None,
             replies: Replies::new(),
-            queue: VecDeque::with_capacity(4 * WHOLES),
+            queue: VecDeque::with_capacity(4 * KERNEL_REQUESTS),
             sent: 0,
             heard: Instant::now(),
             pinged: None,

@@ -67,7 +67,7 @@ pub(crate) struct Monitor {
     /// The pause between checks of a device that has timed out.
     pause: Duration,
     /// How long the server's process may have been dead when requests fail; `None`: its death is no reason.
-    mourning: Option<Duration>,
+    dead_peer_grace: Option<Duration>,
     /// When to look again after an act.
     next: Option<Instant>,
     /// A fence request is under way.
@@ -77,12 +77,12 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn new(policy: Policy, pause: Duration, mourning: Option<Duration>) -> Self {
+    pub(crate) fn new(policy: Policy, pause: Duration, dead_peer_grace: Option<Duration>) -> Self {
         Self {
             policy,
             state: State::Normal,
             pause,
-            mourning,
+            dead_peer_grace,
             next: None,
             fencing: false,
             overtaken: false,
@@ -185,7 +185,9 @@ impl Monitor {
 
     /// The peer has closed the link this long ago, and its port refuses another.
     pub(crate) fn dead(&mut self, since: Duration) -> Option<Act> {
-        let over = self.mourning.is_some_and(|mourning| since >= mourning);
+        let over = self
+            .dead_peer_grace
+            .is_some_and(|dead_peer_grace| since >= dead_peer_grace);
         if !over || self.policy == Policy::Wait || self.is_failed() {
             return None;
         }

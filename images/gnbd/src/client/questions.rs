@@ -8,7 +8,7 @@ use super::link::Link;
 use super::nbd::{Cookie, NBD_REQUEST_SIZE, NbdCommand, NbdRequest, errno};
 use super::outbox::{Body, Outbox};
 use super::pool::Pool;
-use super::table::{Buffer, Finished, Table, WholeId};
+use super::table::{Buffer, Finished, RequestId, Table};
 use crate::protocol::{Command, MAX_TRANSFER, SECTOR_SIZE};
 
 /// Bytes of long reads that are held at once, unless a single one is longer. By default the kernel sends none: its
@@ -19,7 +19,7 @@ const MOST_LONG: usize = 4 << 20;
 const LONGEST_READ: u32 = 32 << 20;
 
 /// What the relay has, as far as questions need it.
-pub(crate) struct Desk<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) table: &'a mut Table,
     pub(crate) writes: &'a mut Pool,
     pub(crate) outbox: &'a mut Outbox,
@@ -58,7 +58,7 @@ impl From<io::Error> for KernelError {
 /// A request that is being split.
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
-    whole: WholeId,
+    request_id: RequestId,
     command: Command,
     offset: u64,
     /// Where the next part begins in the whole.
@@ -77,7 +77,7 @@ impl Cursor {
 #[derive(Debug)]
 enum After {
     Answer(Cookie, u32),
-    Whole(WholeId),
+    KernelRequest(RequestId),
 }
 
 #[derive(Debug)]
@@ -116,10 +116,10 @@ impl Questions {
     pub(crate) fn take(
         &mut self,
         source: &mut impl Read,
-        desk: &mut Desk<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Turn, KernelError> {
         loop {
-            if desk.outbox.is_full() {
+            if context.outbox.is_full() {
                 return Ok(Turn::Full);
             }
             match &mut self.state {
@@ -131,25 +131,25 @@ impl Questions {
                     if request.command == NbdCommand::Disconnect {
                         return Ok(Turn::Disconnect);
                     }
-                    self.state = judge(&request, desk);
+                    self.state = judge(&request, context);
                 }
                 State::Admit(request) => {
-                    let Some(state) = admit(request, desk) else {
+                    let Some(state) = admit(request, context) else {
                         return Ok(Turn::Full);
                     };
                     self.state = state;
                 }
                 State::Split(cursor) if cursor.left == 0 => {
-                    let finished = desk.table.grown(cursor.whole);
-                    answer(desk.outbox, finished);
+                    let finished = context.table.grown(cursor.request_id);
+                    answer(context.outbox, finished);
                     self.state = State::Header;
                 }
                 State::Split(cursor) => {
-                    if !desk.table.has_room() {
+                    if !context.table.has_room() {
                         return Ok(Turn::Full);
                     }
                     if cursor.command == Command::Write {
-                        let Some(buffer) = desk.writes.take() else {
+                        let Some(buffer) = context.writes.take() else {
                             return Ok(Turn::Full);
                         };
                         self.state = State::Payload {
@@ -158,7 +158,7 @@ impl Questions {
                             filled: 0,
                         };
                     } else {
-                        add(cursor, None, desk);
+                        add(cursor, None, context);
                     }
                 }
                 State::Payload {
@@ -173,7 +173,7 @@ impl Questions {
                     let mut cursor = *cursor;
                     // The whole is not alone with its memory until the part has it.
                     let buffer = std::mem::take(buffer);
-                    add(&mut cursor, Some(buffer), desk);
+                    add(&mut cursor, Some(buffer), context);
                     self.state = State::Split(cursor);
                 }
                 State::Discard { left, after } => {
@@ -182,11 +182,11 @@ impl Questions {
                     }
                     match after {
                         After::Answer(cookie, error) => {
-                            desk.outbox.answer(*cookie, *error, Body::None);
+                            context.outbox.answer(*cookie, *error, Body::None);
                         }
-                        After::Whole(whole) => {
-                            let finished = desk.table.grown(*whole);
-                            answer(desk.outbox, finished);
+                        After::KernelRequest(request_id) => {
+                            let finished = context.table.grown(*request_id);
+                            answer(context.outbox, finished);
                         }
                     }
                     self.state = State::Header;
@@ -220,7 +220,7 @@ fn discard(cursor: &Cursor, filled: usize) -> State {
     };
     State::Discard {
         left,
-        after: After::Whole(cursor.whole),
+        after: After::KernelRequest(cursor.request_id),
     }
 }
 
@@ -237,29 +237,29 @@ fn refuse(request: &NbdRequest, error: u32) -> State {
 }
 
 /// What becomes of a request. Out of range is checked here: a historic server that gets such a READ hangs.
-fn judge(request: &NbdRequest, desk: &Desk<'_>) -> State {
+fn judge(request: &NbdRequest, context: &Context<'_>) -> State {
     let end = request.offset.checked_add(u64::from(request.length));
-    let fits = end.is_some_and(|end| end <= desk.sectors.saturating_mul(SECTOR_SIZE));
+    let fits = end.is_some_and(|end| end <= context.sectors.saturating_mul(SECTOR_SIZE));
     match request.command {
         // Writes are answered when they are on the server's disk, so there is never anything to flush.
         NbdCommand::Flush => refuse(request, 0),
-        NbdCommand::Write if desk.read_only => refuse(request, errno::EPERM),
+        NbdCommand::Write if context.read_only => refuse(request, errno::EPERM),
         NbdCommand::Read | NbdCommand::Write if !fits => refuse(request, errno::EINVAL),
         NbdCommand::Read if request.length > LONGEST_READ => refuse(request, errno::EINVAL),
         NbdCommand::Read | NbdCommand::Write if request.length == 0 => refuse(request, 0),
-        NbdCommand::Read | NbdCommand::Write if desk.refusing => refuse(request, errno::EIO),
+        NbdCommand::Read | NbdCommand::Write if context.refusing => refuse(request, errno::EIO),
         NbdCommand::Read | NbdCommand::Write => State::Admit(*request),
         NbdCommand::Disconnect | NbdCommand::Other(_) => refuse(request, errno::EINVAL),
     }
 }
 
 /// Gives a request a place in the table; `None` if there is none yet.
-fn admit(request: &NbdRequest, desk: &mut Desk<'_>) -> Option<State> {
+fn admit(request: &NbdRequest, context: &mut Context<'_>) -> Option<State> {
     let write = request.command == NbdCommand::Write;
     let length = request.length as usize;
     let mut data = None;
     if !write && request.length > MAX_TRANSFER {
-        let held = desk.table.long() + desk.outbox.long();
+        let held = context.table.long() + context.outbox.long();
         if held > 0 && held + length > MOST_LONG {
             return None;
         }
@@ -270,9 +270,9 @@ fn admit(request: &NbdRequest, desk: &mut Desk<'_>) -> Option<State> {
         memory.resize(length, 0);
         data = Some(memory);
     }
-    let whole = desk.table.begin(request.cookie, data)?;
+    let request_id = context.table.begin(request.cookie, data)?;
     Some(State::Split(Cursor {
-        whole,
+        request_id,
         command: if write { Command::Write } else { Command::Read },
         offset: request.offset,
         at: 0,
@@ -281,14 +281,18 @@ fn admit(request: &NbdRequest, desk: &mut Desk<'_>) -> Option<State> {
 }
 
 /// Makes the next part and sends it. There is room for it.
-fn add(cursor: &mut Cursor, payload: Option<Buffer>, desk: &mut Desk<'_>) {
+fn add(cursor: &mut Cursor, payload: Option<Buffer>, context: &mut Context<'_>) {
     let length = cursor.length();
     let place = (cursor.offset, length, cursor.at);
-    let part = desk
-        .table
-        .add(cursor.whole, cursor.command, place, payload, desk.now);
+    let part = context.table.add(
+        cursor.request_id,
+        cursor.command,
+        place,
+        payload,
+        context.now,
+    );
     if let Some(part) = part {
-        desk.link.send(part);
+        context.link.send(part);
     }
     cursor.offset += u64::from(length);
     cursor.at += length as usize;

@@ -222,8 +222,8 @@ fn prepare(folder: &Path, index: u32, beginning: Beginning) -> Result<Running, S
         sectors: device.sectors,
         read_only: device.read_only,
         policy: device.policy(),
-        mourning: device
-            .mourning
+        dead_peer_grace: device
+            .dead_peer_grace
             .map(|seconds| Duration::from_secs(seconds.into())),
         timing,
         fencer: fencer(folder, &device, move |line| fence_log.line(line)),

@@ -19,7 +19,7 @@ use super::monitor::{Act, Monitor};
 use super::notice::{Mailbox, Notice, Worker, mailbox};
 use super::outbox::{Body, Outbox};
 use super::pool::Pool;
-use super::questions::{Desk, KernelError, Questions, Turn, answer};
+use super::questions::{Context, KernelError, Questions, Turn, answer};
 use super::remote::{Remote, Status};
 use super::replies::{LinkError, Received};
 use super::request::{RequestError, Session};
@@ -129,7 +129,11 @@ impl Relay {
         })?;
         let remote = Remote::new(messenger);
         let mut relay = Self {
-            monitor: Monitor::new(settings.policy, settings.timing.pause, settings.mourning),
+            monitor: Monitor::new(
+                settings.policy,
+                settings.timing.pause,
+                settings.dead_peer_grace,
+            ),
             settings,
             kernel,
             questions: Questions::new(),
@@ -489,7 +493,7 @@ impl Relay {
 
     /// Takes in what the kernel asks.
     fn ask(&mut self, now: Instant) {
-        let mut desk = Desk {
+        let mut context = Context {
             table: &mut self.table,
             writes: &mut self.writes,
             outbox: &mut self.outbox,
@@ -499,7 +503,7 @@ impl Relay {
             refusing: self.monitor.is_failed(),
             now,
         };
-        let end = match self.questions.take(&mut &self.kernel, &mut desk) {
+        let end = match self.questions.take(&mut &self.kernel, &mut context) {
             Ok(turn) => {
                 self.full = turn == Turn::Full;
                 (turn == Turn::Disconnect).then_some(End::Disconnected)

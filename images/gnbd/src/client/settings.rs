@@ -69,7 +69,7 @@ pub struct Settings {
     pub policy: Policy,
     /// For how long the server's process may be dead before they are given up, whatever the policy says; only where
     /// nobody else than the server's own kernel refuses connections in its name. `None`: that is no reason.
-    pub mourning: Option<Duration>,
+    pub dead_peer_grace: Option<Duration>,
     /// How long things may take.
     pub timing: Timing,
     /// Asked under [`Policy::Fence`].

@@ -12,13 +12,13 @@ use crate::protocol::{Command, DATA_REQUEST_SIZE, DataRequest, Handle};
 pub(crate) type Buffer = Box<[u8]>;
 
 /// The kernel's queue depth: as many requests are open at once.
-pub(crate) const WHOLES: usize = 128;
+pub(crate) const KERNEL_REQUESTS: usize = 128;
 /// Parts open at once: enough for every whole to have one, and for some long ones among them.
 const PARTS: usize = 256;
 
 /// Number of a whole in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WholeId(usize);
+pub(crate) struct RequestId(usize);
 
 /// Number of a part in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct PartId(usize);
 
 /// A request of the kernel.
 #[derive(Debug)]
-struct Whole {
+struct KernelRequest {
     cookie: Cookie,
     /// Parts without an answer.
     open: u32,
@@ -40,7 +40,7 @@ struct Whole {
 /// A request to the server.
 #[derive(Debug)]
 pub(crate) struct Part {
-    whole: WholeId,
+    request_id: RequestId,
     /// Arrival order.
     sequence: u64,
     /// Whether all of it is in the server's socket.
@@ -75,8 +75,8 @@ pub(crate) struct Finished {
 /// Wholes and parts, in memory that is taken once.
 #[derive(Debug)]
 pub(crate) struct Table {
-    wholes: Vec<Option<Whole>>,
-    spare_wholes: Vec<usize>,
+    requests: Vec<Option<KernelRequest>>,
+    spare_requests: Vec<usize>,
     parts: Vec<Option<Part>>,
     spare_parts: Vec<usize>,
     /// How often each part's place was used: the upper half of its handle, so that no handle comes twice.
@@ -89,8 +89,8 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new() -> Self {
         Self {
-            wholes: (0..WHOLES).map(|_| None).collect(),
-            spare_wholes: (0..WHOLES).rev().collect(),
+            requests: (0..KERNEL_REQUESTS).map(|_| None).collect(),
+            spare_requests: (0..KERNEL_REQUESTS).rev().collect(),
             parts: (0..PARTS).map(|_| None).collect(),
             spare_parts: (0..PARTS).rev().collect(),
             uses: vec![0; PARTS],
@@ -102,18 +102,18 @@ impl Table {
 
     /// Whether nobody waits for anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.spare_wholes.len() == WHOLES
+        self.spare_requests.len() == KERNEL_REQUESTS
     }
 
     /// How many requests of the kernel have no answer.
     pub(crate) fn len(&self) -> usize {
-        WHOLES - self.spare_wholes.len()
+        KERNEL_REQUESTS - self.spare_requests.len()
     }
 
     /// Bytes of long reads.
     pub(crate) fn long(&self) -> usize {
-        let data = |whole: &Whole| whole.data.as_ref().map_or(0, Vec::len);
-        self.wholes.iter().flatten().map(data).sum()
+        let data = |request_id: &KernelRequest| request_id.data.as_ref().map_or(0, Vec::len);
+        self.requests.iter().flatten().map(data).sum()
     }
 
     /// Since when nothing came back although something was asked: the last answer, or the first request of an idle
@@ -128,28 +128,28 @@ impl Table {
     }
 
     /// Takes in a request of the kernel, without parts yet. `None` if there are too many.
-    pub(crate) fn begin(&mut self, cookie: Cookie, data: Option<Vec<u8>>) -> Option<WholeId> {
-        let index = self.spare_wholes.pop()?;
-        self.wholes[index] = Some(Whole {
+    pub(crate) fn begin(&mut self, cookie: Cookie, data: Option<Vec<u8>>) -> Option<RequestId> {
+        let index = self.spare_requests.pop()?;
+        self.requests[index] = Some(KernelRequest {
             cookie,
             open: 0,
             growing: true,
             failed: false,
             data,
         });
-        Some(WholeId(index))
+        Some(RequestId(index))
     }
 
     /// Adds a part. `None` if there is no room or the whole is not there.
     pub(crate) fn add(
         &mut self,
-        whole: WholeId,
+        request_id: RequestId,
         command: Command,
         (offset, length, at): (u64, u32, usize),
         payload: Option<Buffer>,
         now: Instant,
     ) -> Option<PartId> {
-        let open = &mut self.wholes[whole.0].as_mut()?.open;
+        let open = &mut self.requests[request_id.0].as_mut()?.open;
         let index = self.spare_parts.pop()?;
         *open += 1;
         self.uses[index] = self.uses[index].wrapping_add(1);
@@ -160,7 +160,7 @@ impl Table {
             length,
         };
         self.parts[index] = Some(Part {
-            whole,
+            request_id,
             sequence: self.sequence,
             sent: false,
             command,
@@ -175,9 +175,9 @@ impl Table {
     }
 
     /// No more parts will come.
-    pub(crate) fn grown(&mut self, whole: WholeId) -> Option<Finished> {
-        self.wholes[whole.0].as_mut()?.growing = false;
-        self.close(whole)
+    pub(crate) fn grown(&mut self, request_id: RequestId) -> Option<Finished> {
+        self.requests[request_id.0].as_mut()?.growing = false;
+        self.close(request_id)
     }
 
     pub(crate) fn part(&self, part: PartId) -> Option<&Part> {
@@ -202,8 +202,8 @@ impl Table {
     /// Where the data of this part goes, if it is one of a long read.
     pub(crate) fn place(&mut self, part: PartId) -> Option<&mut [u8]> {
         let part = self.parts[part.0].as_ref()?;
-        let (whole, at, length) = (part.whole, part.at, part.length as usize);
-        let data = self.wholes[whole.0].as_mut()?.data.as_mut()?;
+        let (request_id, at, length) = (part.request_id, part.at, part.length as usize);
+        let data = self.requests[request_id.0].as_mut()?.data.as_mut()?;
         data.get_mut(at..at + length)
     }
 
@@ -218,28 +218,28 @@ impl Table {
             return (None, None);
         };
         self.waiting = (self.spare_parts.len() < PARTS).then_some(now);
-        if let Some(whole) = self.wholes[part.whole.0].as_mut() {
-            whole.open -= 1;
-            whole.failed |= failed;
+        if let Some(request_id) = self.requests[part.request_id.0].as_mut() {
+            request_id.open -= 1;
+            request_id.failed |= failed;
         }
-        (part.payload, self.close(part.whole))
+        (part.payload, self.close(part.request_id))
     }
 
     /// Fails everything that waits, in arrival order. `done` gets each part's memory and each whole that is over;
     /// what is still growing is only marked.
     pub(crate) fn fail_all(&mut self, mut done: impl FnMut(Option<Buffer>, Option<Finished>)) {
-        for whole in self.wholes.iter_mut().flatten() {
-            whole.failed = true;
+        for request_id in self.requests.iter_mut().flatten() {
+            request_id.failed = true;
         }
         self.sort();
         for at in 0..self.order.len() {
             let Some(part) = self.remove(self.order[at].1) else {
                 continue;
             };
-            if let Some(whole) = self.wholes[part.whole.0].as_mut() {
-                whole.open -= 1;
+            if let Some(request_id) = self.requests[part.request_id.0].as_mut() {
+                request_id.open -= 1;
             }
-            let finished = self.close(part.whole);
+            let finished = self.close(part.request_id);
             done(part.payload, finished);
         }
         self.waiting = None;
@@ -271,17 +271,17 @@ impl Table {
     }
 
     /// Takes a whole out if nothing of it is left to wait for.
-    fn close(&mut self, id: WholeId) -> Option<Finished> {
-        let whole = self.wholes[id.0].as_ref()?;
-        if whole.growing || whole.open > 0 {
+    fn close(&mut self, id: RequestId) -> Option<Finished> {
+        let request_id = self.requests[id.0].as_ref()?;
+        if request_id.growing || request_id.open > 0 {
             return None;
         }
-        let whole = self.wholes[id.0].take()?;
-        self.spare_wholes.push(id.0);
+        let request_id = self.requests[id.0].take()?;
+        self.spare_requests.push(id.0);
         Some(Finished {
-            cookie: whole.cookie,
-            error: if whole.failed { errno::EIO } else { 0 },
-            data: whole.data.filter(|_| !whole.failed),
+            cookie: request_id.cookie,
+            error: if request_id.failed { errno::EIO } else { 0 },
+            data: request_id.data.filter(|_| !request_id.failed),
         })
     }
 }
@@ -298,10 +298,10 @@ fn handle(index: usize, uses: u32) -> Handle {
 mod tests {
     use super::*;
 
-    fn add(table: &mut Table, whole: WholeId, at: usize) -> PartId {
+    fn add(table: &mut Table, request_id: RequestId, at: usize) -> PartId {
         let place = (at as u64, 512, at);
         table
-            .add(whole, Command::Read, place, None, Instant::now())
+            .add(request_id, Command::Read, place, None, Instant::now())
             .unwrap()
     }
 
@@ -314,9 +314,12 @@ mod tests {
     #[test]
     fn a_whole_ends_with_its_last_part() {
         let mut table = Table::new();
-        let whole = table.begin([7; 8], Some(vec![0; 1024])).unwrap();
-        let parts = [add(&mut table, whole, 0), add(&mut table, whole, 512)];
-        assert_eq!(table.grown(whole), None);
+        let request_id = table.begin([7; 8], Some(vec![0; 1024])).unwrap();
+        let parts = [
+            add(&mut table, request_id, 0),
+            add(&mut table, request_id, 512),
+        ];
+        assert_eq!(table.grown(request_id), None);
         table.place(parts[1]).unwrap().fill(9);
         let now = Instant::now();
         assert_eq!(table.complete(parts[1], false, now), (None, None));
@@ -330,9 +333,12 @@ mod tests {
     #[test]
     fn one_bad_part_spoils_the_whole() {
         let mut table = Table::new();
-        let whole = table.begin([7; 8], Some(vec![0; 1024])).unwrap();
-        let parts = [add(&mut table, whole, 0), add(&mut table, whole, 512)];
-        table.grown(whole);
+        let request_id = table.begin([7; 8], Some(vec![0; 1024])).unwrap();
+        let parts = [
+            add(&mut table, request_id, 0),
+            add(&mut table, request_id, 512),
+        ];
+        table.grown(request_id);
         table.complete(parts[0], true, Instant::now());
         let (_, finished) = table.complete(parts[1], false, Instant::now());
         let finished = finished.unwrap();
@@ -342,17 +348,17 @@ mod tests {
     #[test]
     fn only_what_was_sent_is_found_and_only_once() {
         let mut table = Table::new();
-        let whole = table.begin([0; 8], None).unwrap();
-        let part = add(&mut table, whole, 0);
-        table.grown(whole);
+        let request_id = table.begin([0; 8], None).unwrap();
+        let part = add(&mut table, request_id, 0);
+        table.grown(request_id);
         let handle = handle_of(&table, part);
         assert_eq!(table.find(handle), None);
         table.sent(part);
         assert_eq!(table.find(handle), Some(part));
         table.complete(part, false, Instant::now());
         assert_eq!(table.find(handle), None);
-        let whole = table.begin([0; 8], None).unwrap();
-        let again = add(&mut table, whole, 0);
+        let request_id = table.begin([0; 8], None).unwrap();
+        let again = add(&mut table, request_id, 0);
         table.sent(again);
         assert_eq!((again, table.find(handle)), (part, None));
         assert_eq!(table.find([0xff; 8]), None);
@@ -363,13 +369,13 @@ mod tests {
         let mut table = Table::new();
         let mut added = Vec::new();
         for _ in 0..3 {
-            let whole = table.begin([0; 8], None).unwrap();
-            added.push(add(&mut table, whole, 0));
-            table.grown(whole);
+            let request_id = table.begin([0; 8], None).unwrap();
+            added.push(add(&mut table, request_id, 0));
+            table.grown(request_id);
         }
         table.complete(added.remove(0), false, Instant::now());
-        let whole = table.begin([0; 8], None).unwrap();
-        added.push(add(&mut table, whole, 0));
+        let request_id = table.begin([0; 8], None).unwrap();
+        added.push(add(&mut table, request_id, 0));
         assert_eq!(table.resend().collect::<Vec<_>>(), added);
     }
 

@@ -121,7 +121,7 @@ pub fn run_on(
             return console.error(&format!("invalid time '{text}' with -F"));
         }
     };
-    let mourning = match line.value('D').map(str::parse) {
+    let dead_peer_grace = match line.value('D').map(str::parse) {
         None => line.has('D').then_some(0),
         Some(Ok(seconds)) => Some(seconds),
         Some(Err(_)) => {
@@ -191,7 +191,7 @@ pub fn run_on(
                 node,
                 membership,
                 fail_fast,
-                mourning,
+                dead_peer_grace,
                 retry,
             };
             import_all(host, &import, devices, console)

@@ -19,8 +19,8 @@ pub(super) struct Import {
     pub(super) node: NodeName,
     pub(super) membership: Membership,
     pub(super) fail_fast: FailFast,
-    /// Seconds, see [`Device::mourning`].
-    pub(super) mourning: Option<u32>,
+    /// Seconds, see [`Device::dead_peer_grace`].
+    pub(super) dead_peer_grace: Option<u32>,
     /// Milliseconds, see [`Device::retry`].
     pub(super) retry: Option<u32>,
 }
@@ -158,7 +158,7 @@ fn import_one(
             FailFast::ByExport => Some(record.timeout),
             FailFast::After(seconds) => Some(seconds),
         },
-        mourning: import.mourning,
+        dead_peer_grace: import.dead_peer_grace,
         retry: import.retry,
         membership: import.membership.clone(),
     };

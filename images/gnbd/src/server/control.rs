@@ -111,7 +111,7 @@ fn settle(shared: &Arc<Shared>, mut one: Asking) -> Option<Asking> {
             "closed a connection of {}: {reason}",
             peer(&one.stream)
         )),
-        Heard::Whole(number) => {
+        Heard::KernelRequest(number) => {
             answer_aside(shared, one.stream, number, one.question.request(number));
         }
     }

@@ -15,7 +15,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::buffer::Buffer;
 use super::flights::Flight;
-use super::inbox::{Inbox, Silence};
+use super::inbox::{Inbox, ReadError};
 use super::link::Link;
 use super::state::{Hired, Seat, Shared};
 use crate::protocol::{Command, DataReply, DataRequest, FAILURE, ProtocolError};
@@ -236,13 +236,13 @@ impl Session {
         self.answer(request, FAILURE, &[])
     }
 
-    fn give_up(&self, silence: &Silence) -> Next {
+    fn give_up(&self, silence: &ReadError) -> Next {
         match silence {
-            Silence::Gone => {
+            ReadError::Gone => {
                 self.link.end();
             }
-            Silence::Stalled => self.break_off("it began a request and did not end it"),
-            Silence::Nonsense(error) => {
+            ReadError::Stalled => self.break_off("it began a request and did not end it"),
+            ReadError::Protocol(error) => {
                 if let ProtocolError::UnknownCommand { handle, .. } = error {
                     let reply = DataReply::Reply {
                         error: FAILURE,

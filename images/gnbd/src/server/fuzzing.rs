@@ -49,7 +49,7 @@ pub fn control_request(input: &[u8]) {
         match question.hear(&mut pieces) {
             Heard::Part => {}
             Heard::Nothing(_) => return,
-            Heard::Whole(number) => break number,
+            Heard::KernelRequest(number) => break number,
         }
     };
     if let Ok(request) = question.request(number) {
@@ -57,7 +57,7 @@ pub fn control_request(input: &[u8]) {
         assert_eq!(bytes.len(), 4 + number.body_size());
         let mut again = Question::new();
         let heard = again.hear(&mut &*bytes);
-        assert!(matches!(heard, Heard::Whole(other) if other == number));
+        assert!(matches!(heard, Heard::KernelRequest(other) if other == number));
         assert_eq!(again.request(number), Ok(request));
     }
 }

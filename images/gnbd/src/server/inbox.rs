@@ -10,13 +10,13 @@ const AHEAD: usize = 8192;
 
 /// Why there is no request.
 #[derive(Debug)]
-pub(super) enum Silence {
+pub(super) enum ReadError {
     /// The client closed, or its connection broke, or this side ended it.
     Gone,
     /// The client began a request and did not go on with it.
     Stalled,
     /// It is no request.
-    Nonsense(ProtocolError),
+    Protocol(ProtocolError),
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Inbox {
     }
 
     /// Waits for the next request, as long as none has begun without limit.
-    pub(super) fn request(&mut self, stream: &mut impl Read) -> Result<DataRequest, Silence> {
+    pub(super) fn request(&mut self, stream: &mut impl Read) -> Result<DataRequest, ReadError> {
         self.deadline = None;
         while self.end - self.start < DATA_REQUEST_SIZE {
             if self.start > 0 {
@@ -58,7 +58,7 @@ impl Inbox {
         let mut header = [0; DATA_REQUEST_SIZE];
         header.copy_from_slice(&self.ahead[self.start..self.start + DATA_REQUEST_SIZE]);
         self.start += DATA_REQUEST_SIZE;
-        DataRequest::decode(&header).map_err(Silence::Nonsense)
+        DataRequest::decode(&header).map_err(ReadError::Protocol)
     }
 
     /// Reads the payload of the request that was read last.
@@ -66,7 +66,7 @@ impl Inbox {
         &mut self,
         stream: &mut impl Read,
         target: &mut [u8],
-    ) -> Result<(), Silence> {
+    ) -> Result<(), ReadError> {
         let ahead = (self.end - self.start).min(target.len());
         target[..ahead].copy_from_slice(&self.ahead[self.start..self.start + ahead]);
         self.start += ahead;
@@ -86,16 +86,16 @@ impl Inbox {
     }
 
     /// How many bytes came; none is no error as long as there is time.
-    fn judge(&self, read: &io::Result<usize>) -> Result<usize, Silence> {
+    fn judge(&self, read: &io::Result<usize>) -> Result<usize, ReadError> {
         let late = || self.deadline.is_some_and(|end| Instant::now() >= end);
         match read {
-            Ok(0) => Err(Silence::Gone),
-            Ok(_) if late() => Err(Silence::Stalled),
+            Ok(0) => Err(ReadError::Gone),
+            Ok(_) if late() => Err(ReadError::Stalled),
             Ok(count) => Ok(*count),
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut if late() => Err(Silence::Stalled),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut if late() => Err(ReadError::Stalled),
                 ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Ok(0),
-                _ => Err(Silence::Gone),
+                _ => Err(ReadError::Gone),
             },
         }
     }

@@ -16,7 +16,7 @@ pub(super) enum Heard {
     /// Not all yet.
     Part,
     /// All.
-    Whole(Number),
+    KernelRequest(Number),
     /// Nothing that could be answered; in words, if it is worth any.
     Nothing(Option<String>),
 }
@@ -41,7 +41,7 @@ impl Question {
                 };
                 whole += number.body_size();
                 if self.filled >= whole {
-                    return Heard::Whole(number);
+                    return Heard::KernelRequest(number);
                 }
             }
             match stream.read(&mut self.bytes[self.filled..whole]) {

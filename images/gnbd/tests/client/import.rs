@@ -244,7 +244,7 @@ fn uncached_devices_need_a_cluster() {
     machine.step(&["-m", &hook, "-qR"]);
     machine.step(&["-n", "-F", "-D5", "-w700", "-i", "127.0.0.1"]);
     let device = Device::load(machine.folder.path(), 1).unwrap().unwrap();
-    assert_eq!(device.mourning, Some(5));
+    assert_eq!(device.dead_peer_grace, Some(5));
     assert_eq!(
         device.timing().retry_most,
         std::time::Duration::from_millis(700)

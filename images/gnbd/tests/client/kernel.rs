@@ -51,7 +51,7 @@ pub(crate) fn settings_of(endpoint: Endpoint, sectors: u64, policy: Policy) -> S
         sectors,
         read_only: false,
         policy,
-        mourning: None,
+        dead_peer_grace: None,
         timing: FAST,
         fencer: Box::new(|_| false),
         log: Box::new(|_| ()),

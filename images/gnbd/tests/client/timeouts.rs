@@ -189,7 +189,7 @@ fn a_dead_process_fails_at_once_where_somebody_vouches_for_the_network() {
     let mut server = Server::start(SECTORS);
     let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_secs(60)));
     settings.timing = Timing::default();
-    settings.mourning = Some(Duration::ZERO);
+    settings.dead_peer_grace = Some(Duration::ZERO);
     let mut kernel = Kernel::attach(settings);
     kernel.write(0, &[1; 512]).unwrap();
     let start = Instant::now();
@@ -210,7 +210,7 @@ fn a_link_that_we_gave_up_proves_nobodys_death() {
     let mut server = Server::start(SECTORS);
     server.quirks(&[Quirk::Silent]);
     let mut settings = settings(&server, SECTORS, Policy::Fence(Duration::from_secs(1)));
-    settings.mourning = Some(Duration::ZERO);
+    settings.dead_peer_grace = Some(Duration::ZERO);
     settings.timing.ping = Duration::from_secs(30);
     settings.timing.pause = Duration::from_secs(30);
     let lines = logged(&mut settings);
