@@ -70,7 +70,7 @@ impl Ground {
             count_instructions: false,
             logs: self.lab.new_run()?.scenario("gnbd", 1)?,
             capture: Vec::new(),
-            birth: StartMode::Clone(Store::open_default()?),
+            start_mode: StartMode::Clone(Store::open_default()?),
             disks_survive: false,
             warm: String::new(),
             members,
