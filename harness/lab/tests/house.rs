@@ -198,6 +198,41 @@ fn no_sleep_is_bare() {
     );
 }
 
+/// What a guest's userland is called stands in `plan/src/guest.rs`. A POSIX shell is called so everywhere.
+#[test]
+fn only_the_guest_adapter_knows_where_programs_are() {
+    let mut elsewhere = Vec::new();
+    for name in ["vm", "fleet", "stack", "run"] {
+        let mut all = Vec::new();
+        files(&project().join("harness").join(name).join("src"), &mut all);
+        all.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        assert!(!all.is_empty(), "{name} has no sources");
+        for path in all {
+            if path.components().any(|part| part.as_os_str() == "tests")
+                || path.ends_with("tests.rs")
+            {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                let line = line.replace("/bin/sh", "");
+                if line.contains("/bin/") || line.contains("/sbin/") {
+                    elsewhere.push(format!("{}: {}", path.display(), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(
+        elsewhere.is_empty(),
+        "programs of guests:\n{}",
+        elsewhere.join("\n")
+    );
+}
+
 /// What `ci/test` runs has every layer and every step that there is, and both architectures.
 #[test]
 fn the_test_tier_covers_every_layer_and_step() {

@@ -24,6 +24,7 @@
 mod devices;
 mod diagnostic;
 mod document;
+pub mod guest;
 mod layers;
 mod lower;
 mod overlay;

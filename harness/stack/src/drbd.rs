@@ -268,7 +268,11 @@ impl Describe for Drbd {
 /// What this layer reads of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["drbd"],
-    commands: &["drbdadm --version", "drbdmeta --version", "drbdsetup help"],
+    commands: &[
+        ("drbdadm", "--version"),
+        ("drbdmeta", "--version"),
+        ("drbdsetup", "help"),
+    ],
 };
 
 impl Layer for Resource {

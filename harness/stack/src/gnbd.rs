@@ -275,7 +275,11 @@ impl Describe for Gnbd {
 /// What this layer reads of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["nbd"],
-    commands: &["gnbd_serv -V", "gnbd_export -V", "gnbd_import -V"],
+    commands: &[
+        ("gnbd_serv", "-V"),
+        ("gnbd_export", "-V"),
+        ("gnbd_import", "-V"),
+    ],
 };
 
 impl Layer for Imports {

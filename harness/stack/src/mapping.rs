@@ -33,7 +33,7 @@ pub(crate) struct Mapping {
 /// What this layer reads of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["dm-mod"],
-    commands: &["dmsetup --version"],
+    commands: &[("dmsetup", "--version")],
 };
 
 impl Layer for Mapping {

@@ -95,7 +95,7 @@ impl Describe for Md {
 /// What this layer reads of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["raid0", "raid1"],
-    commands: &["mdadm --version"],
+    commands: &[("mdadm", "--version")],
 };
 
 impl Layer for Md {

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sanlab_plan::guest::{PROGRAMS, SETPRIV};
 use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport};
 
 use crate::compose::Describe;
@@ -94,11 +95,11 @@ impl Describe for Membership {
 pub(crate) const HOT: Hot = Hot {
     modules: &[],
     commands: &[
-        "corosync -v",
-        "corosync-quorumtool -V",
-        "corosync-cfgtool -h",
-        "corosync-cmapctl -h",
-        "awk 1 /dev/null",
+        ("corosync", "-v"),
+        ("corosync-quorumtool", "-V"),
+        ("corosync-cfgtool", "-h"),
+        ("corosync-cmapctl", "-h"),
+        ("awk", "1 /dev/null"),
     ],
 };
 
@@ -254,7 +255,7 @@ impl Cluster {
         let mut files = vec![
             self.config_file(members, topology),
             GuestFile {
-                path: "/usr/sbin/cman_tool".to_owned(),
+                path: format!("{PROGRAMS}/cman_tool"),
                 text: CMAN_TOOL.to_owned(),
                 mode: 0o755,
             },
@@ -376,17 +377,18 @@ fn id(member: &Member) -> u16 {
 /// Starts corosync and waits for its first answer. It leaves shared memory behind when it is killed, over which the next
 /// one stumbles. Without the right to lock its memory it is 70 MB large instead of 130; a guest has no swap.
 fn start() -> String {
-    "pidof corosync >/dev/null && fail 'corosync is running already'\n\
+    format!(
+        "pidof corosync >/dev/null && fail 'corosync is running already'\n\
      rm -rf /dev/shm/qb-*\n\
      mkdir -p /var/log /var/lib/corosync\n\
-     run /usr/bin/setpriv --bounding-set=-ipc_lock,-sys_resource corosync\n\
+     run {SETPRIV} --bounding-set=-ipc_lock,-sys_resource corosync\n\
      tries=0\n\
      until said=$(corosync-quorumtool -l 2>&1); do\n\
      \x20   tries=$((tries + 1))\n\
      \x20   [ $tries -lt 200 ] || fail \"corosync does not answer: $said: $(tail -n 5 /var/log/corosync.log)\"\n\
      \x20   sleep 0.1\n\
      done\n"
-        .to_owned()
+    )
 }
 
 /// Has the whole cluster load what is written; every member reads its own file.

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sanlab_plan::guest::{MULTIPATH_PLUGINS, SETPRIV, UDEVD};
 use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, PlacedLayer, Plan, Selector};
 
 use crate::compose::Describe;
@@ -35,8 +36,12 @@ const FEW_RULES: &str = "for rules in /lib/udev/rules.d/*; do\n\
     done\n";
 
 /// The init turns libdevmapper's udev support off for everybody.
-const UDEVD: &str = "unset DM_DISABLE_UDEV\n\
-    pidof systemd-udevd >/dev/null || run /lib/systemd/systemd-udevd --daemon --resolve-names=never\n";
+fn start_udevd() -> String {
+    format!(
+        "unset DM_DISABLE_UDEV\n\
+         pidof systemd-udevd >/dev/null || run {UDEVD} --daemon --resolve-names=never\n"
+    )
+}
 
 /// Prints how many paths of a node's maps carry requests and how many do not, as the kernel has it.
 const PATHS: &str = "dmsetup status --target multipath | awk '\n\
@@ -119,11 +124,12 @@ impl Maps {
         // The devices were there before udevd: it is told of them once more. multipathd takes in what udev knows when it
         // starts, and later paths as they come.
         let text = format!(
-            "{FEW_RULES}{UDEVD}\
+            "{FEW_RULES}{}\
              run modprobe -a {}\n\
              run udevadm trigger --action=add --settle --subsystem-match=block --sysname-match='nbd*'\n\
              mkdir -p /etc/multipath\n\
-             pidof multipathd >/dev/null || /usr/bin/setpriv --bounding-set=-ipc_lock multipathd -d -v2 >/run/multipathd.log 2>&1 </dev/null &\n",
+             pidof multipathd >/dev/null || {SETPRIV} --bounding-set=-ipc_lock multipathd -d -v2 >/run/multipathd.log 2>&1 </dev/null &\n",
+            start_udevd(),
             self.modules().join(" ")
         );
         let files = [
@@ -169,12 +175,12 @@ pub(crate) const HOT: Hot = Hot {
         "dm-queue-length",
     ],
     commands: &[
-        "/lib/systemd/systemd-udevd --version",
-        "udevadm --version",
-        "multipathd -h",
-        "dmsetup --version",
-        "awk 1 /dev/null",
-        "cat /lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so",
+        (UDEVD, "--version"),
+        ("udevadm", "--version"),
+        ("multipathd", "-h"),
+        ("dmsetup", "--version"),
+        ("awk", "1 /dev/null"),
+        ("cat", MULTIPATH_PLUGINS),
     ],
 };
 

@@ -36,7 +36,11 @@ impl Describe for Nbd {
 /// What this layer reads of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["nbd"],
-    commands: &["nbdkit file --version", "nbd-server -V", "nbd-client -V"],
+    commands: &[
+        ("nbdkit", "file --version"),
+        ("nbd-server", "-V"),
+        ("nbd-client", "-V"),
+    ],
 };
 
 impl Layer for Nbd {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sanlab_plan::guest::{O2CB_SERVICE, O2CB_SETTINGS};
 use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
 use crate::compose::Describe;
@@ -48,7 +49,11 @@ impl Describe for O2cb {
 /// What this layer reads of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
-    commands: &["o2cb_ctl -V", "o2cb --version", "bash -n /etc/init.d/o2cb"],
+    commands: &[
+        ("o2cb_ctl", "-V"),
+        ("o2cb", "--version"),
+        ("bash -n", O2CB_SERVICE),
+    ],
 };
 
 impl Layer for Service {
@@ -152,8 +157,8 @@ impl Layer for Service {
         let folder = format!("/sys/kernel/config/cluster/{}", self.plan.cluster);
         let text = script(&format!(
             "[ -d {folder} ] || exit 0\n\
-             said=$(/etc/init.d/o2cb offline 2>&1) || fail \"exit code $?: /etc/init.d/o2cb offline: $said\"\n\
-             [ ! -d {folder} ] || fail \"the cluster is still online after /etc/init.d/o2cb offline: $said\"\n"
+             said=$({O2CB_SERVICE} offline 2>&1) || fail \"exit code $?: {O2CB_SERVICE} offline: $said\"\n\
+             [ ! -d {folder} ] || fail \"the cluster is still online after {O2CB_SERVICE} offline: $said\"\n"
         ));
         vec![Stage::new(there, "take the cluster offline", START, &text)]
     }
@@ -189,9 +194,9 @@ impl Service {
 fn start(o2cb: &O2cb, on: &[NodeName], members: &[NodeName], topology: &Topology) -> Stage {
     // The service ends with code 0 whatever happened.
     let text = script(&format!(
-        "said=$(/etc/init.d/o2cb start 2>&1) || fail \"exit code $?: /etc/init.d/o2cb start: $said\"\n\
+        "said=$({O2CB_SERVICE} start 2>&1) || fail \"exit code $?: {O2CB_SERVICE} start: $said\"\n\
          echo \"$said\"\n\
-         [ -d /sys/kernel/config/cluster/{} ] || fail \"no cluster after /etc/init.d/o2cb start: $said\"\n",
+         [ -d /sys/kernel/config/cluster/{} ] || fail \"no cluster after {O2CB_SERVICE} start: $said\"\n",
         o2cb.cluster
     ));
     let files = [
@@ -201,7 +206,7 @@ fn start(o2cb: &O2cb, on: &[NodeName], members: &[NodeName], topology: &Topology
             mode: 0o644,
         },
         GuestFile {
-            path: "/etc/default/o2cb".to_owned(),
+            path: O2CB_SETTINGS.to_owned(),
             text: service_conf(o2cb),
             mode: 0o644,
         },

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sanlab_plan::guest::{DD, MOUNT};
 use sanlab_plan::{LayerKind, NodeName, Ocfs2, PlacedLayer, Plan, quote};
 
 use crate::compose::Describe;
@@ -43,11 +44,11 @@ impl Describe for Ocfs2 {
 pub(crate) const HOT: Hot = Hot {
     modules: &["ocfs2"],
     commands: &[
-        "mkfs.ocfs2 -V",
-        "mount.ocfs2 -V",
-        "mounted.ocfs2 -V",
-        "/bin/mount --version",
-        "/bin/dd --version",
+        ("mkfs.ocfs2", "-V"),
+        ("mount.ocfs2", "-V"),
+        ("mounted.ocfs2", "-V"),
+        (MOUNT, "--version"),
+        (DD, "--version"),
     ],
 };
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sanlab_plan::guest::IP;
 use sanlab_plan::{Awaited, BlockMap, Device, LayerKind, NodeName, WaitFor};
 
 use crate::drbd::Resource;
@@ -321,7 +322,7 @@ impl Stack {
             ("mounts.txt", "cat /proc/mounts\n"),
             ("partitions.txt", "cat /proc/partitions /proc/devices\n"),
             ("processes.txt", "ps w\n"),
-            ("network.txt", "/usr/sbin/ip -s addr; cat /etc/hosts\n"),
+            ("network.txt", &format!("{IP} -s addr; cat /etc/hosts\n")),
         ];
         let fixed = fixed
             .iter()

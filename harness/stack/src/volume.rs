@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sanlab_plan::guest::{MOUNT, UMOUNT};
 use sanlab_plan::{ClusterName, GuestPath, NodeName};
 
 use crate::layer::{Expect, Probe, Stage, Work};
@@ -9,8 +10,8 @@ use crate::script::script;
 use crate::topology::Topology;
 
 /// Mounting takes 11 s of heartbeat rounds whatever the machine does, and longer when a journal must be recovered.
-const MOUNT: Duration = Duration::from_secs(180);
-const UNMOUNT: Duration = Duration::from_secs(180);
+const MOUNTING: Duration = Duration::from_secs(180);
+const UNMOUNTING: Duration = Duration::from_secs(180);
 const PROBE: Duration = Duration::from_secs(60);
 
 /// The topmost layer: a file system on a shared device.
@@ -39,7 +40,7 @@ impl Volume {
              read -r uptime rest </proc/uptime\n\
              mark=\"sanlab: mounting at $uptime\"\n\
              echo \"$mark\" >/dev/kmsg\n\
-             said=$(/bin/mount -t ocfs2 {device} {at} 2>&1) || fail \"exit code $?: mount -t ocfs2 {device} {at}\n\
+             said=$({MOUNT} -t ocfs2 {device} {at} 2>&1) || fail \"exit code $?: mount -t ocfs2 {device} {at}\n\
              $said\n\
              the kernel since then:\n\
              $(dmesg | sed \"1,/$mark/d\")\"\n"
@@ -47,7 +48,7 @@ impl Volume {
         Work {
             kind: "mount",
             title: format!("mount {at}"),
-            stages: vec![Stage::new(on, &format!("mount {at}"), MOUNT, &text)],
+            stages: vec![Stage::new(on, &format!("mount {at}"), MOUNTING, &text)],
             probes: self.probes(&[mounted, on].concat(), topology),
         }
     }
@@ -55,7 +56,7 @@ impl Volume {
     /// Unmounts it on the nodes `on` side by side; `mounted` are all that have it before, `on` among them.
     pub fn unmount(&self, on: &[NodeName], mounted: &[NodeName], topology: &Topology) -> Work {
         let at = &self.at;
-        let text = script(&format!("run /bin/umount {at}\n"));
+        let text = script(&format!("run {UMOUNT} {at}\n"));
         let left: Vec<NodeName> = mounted
             .iter()
             .filter(|node| !on.contains(node))
@@ -72,7 +73,7 @@ impl Volume {
         Work {
             kind: "unmount",
             title: format!("unmount {at}"),
-            stages: vec![Stage::new(on, &format!("unmount {at}"), UNMOUNT, &text)],
+            stages: vec![Stage::new(on, &format!("unmount {at}"), UNMOUNTING, &text)],
             probes,
         }
     }

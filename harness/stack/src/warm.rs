@@ -10,8 +10,8 @@ use crate::{drbd, gnbd, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
 pub(crate) struct Hot {
     /// Kernel modules, with those that they need. They are read, not loaded: loading is the layer's own work.
     pub(crate) modules: &'static [&'static str],
-    /// Commands that do nothing but load a program and its libraries.
-    pub(crate) commands: &'static [&'static str],
+    /// Programs with arguments by which they do nothing but load themselves and their libraries.
+    pub(crate) commands: &'static [(&'static str, &'static str)],
 }
 
 const ALL: [Hot; 9] = [
@@ -33,7 +33,10 @@ const ALL: [Hot; 9] = [
 /// alike.
 pub fn warm() -> String {
     let modules: BTreeSet<&str> = ALL.iter().flat_map(|hot| hot.modules).copied().collect();
-    let commands: BTreeSet<&str> = ALL.iter().flat_map(|hot| hot.commands).copied().collect();
+    let commands = ALL.iter().flat_map(|hot| hot.commands);
+    let commands: BTreeSet<String> = commands
+        .map(|(program, arguments)| format!("{program} {arguments}"))
+        .collect();
     let modules = modules.into_iter().collect::<Vec<_>>().join(" ");
     let mut text = format!(
         "exec >/dev/null 2>&1 </dev/null\n\

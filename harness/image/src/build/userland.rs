@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use sanlab_plan::guest::PROGRAMS;
 use sanlab_plan::{Arch, quote};
 
 use crate::build::mmdebstrap::{Argv, EPOCH, Isolation};
@@ -48,7 +49,7 @@ pub(crate) fn argv(
     }
     if let Some(entry) = programs {
         argv.add([format!(
-            "--customize-hook=tar-in {} /usr/sbin",
+            "--customize-hook=tar-in {} {PROGRAMS}",
             quote(&entry.join(archive(arch)).to_string_lossy())
         )]);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sanlab_plan::guest::{FIND, SHA256SUM, STAT, XARGS};
+
 /// What a node sees at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -36,22 +38,21 @@ pub(crate) type Tree = BTreeMap<String, Entry>;
 ///
 /// Meanwhile the device is read far ahead. Over a network of emulated cards that takes a quarter of the CPU time of
 /// Linux' 128 KiB: 64 MiB on an i386 guest cost all guests together 6.9 s, now 1.6 s; hashing them costs 2.3 s.
-/// busybox' sha256sum is no faster than that of coreutils.
 pub(crate) fn listing(root: &str) -> String {
     let root = sanlab_plan::quote(root);
     format!(
         r"sync
 echo 1 >/proc/sys/vm/drop_caches
 cd {root}
-ahead=/sys/class/bdi/$(/usr/bin/stat -c %Hd:%Ld .)/read_ahead_kb
+ahead=/sys/class/bdi/$({STAT} -c %Hd:%Ld .)/read_ahead_kb
 if read -r usual <$ahead; then
     trap 'echo $usual >$ahead' EXIT
     echo 8192 >$ahead
 fi
-/usr/bin/find . -mindepth 1 -printf '%y\0%s\0%l\0%P\0' -path ./lost+found -prune
+{FIND} . -mindepth 1 -printf '%y\0%s\0%l\0%P\0' -path ./lost+found -prune
 printf '\0'
 set -o pipefail
-/usr/bin/find . -mindepth 1 -path ./lost+found -prune -o -type f -print0 | /usr/bin/xargs -0 -r /usr/bin/sha256sum -z
+{FIND} . -mindepth 1 -path ./lost+found -prune -o -type f -print0 | {XARGS} -0 -r {SHA256SUM} -z
 "
     )
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use sanlab_plan::guest::{DD, HEAD, SHA256SUM};
 use sanlab_plan::{Dd, NodeName, Source, quote};
 use sanlab_record::{Sample, Work};
 use tokio::time::{Instant, timeout};
@@ -246,14 +247,14 @@ fn waiting(dd: &Dd, folder: &str, id: &str, path: &str) -> String {
         Source::Zero => (String::new(), "/dev/zero"),
         Source::Random => (
             format!(
-                "/usr/bin/head -c {} /dev/urandom >source\n/usr/bin/sha256sum <source\n",
+                "{HEAD} -c {} /dev/urandom >source\n{SHA256SUM} <source\n",
                 dd.bytes()
             ),
             "source",
         ),
     };
     let mut command = format!(
-        "/bin/dd if={source} of={} bs={} count={}",
+        "{DD} if={source} of={} bs={} count={}",
         quote(path),
         dd.bs.bytes(),
         dd.count

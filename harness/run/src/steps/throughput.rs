@@ -15,6 +15,7 @@ mod proof;
 
 use futures_util::future::{try_join, try_join_all};
 use sanlab_fleet::Status;
+use sanlab_plan::guest::FIO;
 use sanlab_plan::{NodeName, Target, Throughput, Tool};
 use sanlab_record::{Latency, Sample, Work};
 
@@ -129,7 +130,7 @@ async fn prepare(
     if throughput.tool == Tool::Fio && ended.status == Status::Exited(fio::MISSING) {
         let image = &doing.context.plan.image;
         let text = format!(
-            "{node} has no /usr/bin/fio: the image {image} needs the package fio in its manifest and lock"
+            "{node} has no {FIO}: the image {image} needs the package fio in its manifest and lock"
         );
         return Err(Failure::from(Cause::ProgramMissing(text)).on(node));
     }

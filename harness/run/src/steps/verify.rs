@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
+use sanlab_plan::guest::{FILEFRAG, WITNESS};
 use sanlab_plan::{BlockMap, NodeName, Verify, quote};
 use sanlab_record::{Found, LostBlocks};
 
@@ -56,7 +57,7 @@ async fn read(
     let mut losses = Vec::new();
     for ack_log in ack_logs {
         let script = format!(
-            "exec /usr/sbin/sanlab-witness check --file {} {} --upto {}\n",
+            "exec {WITNESS} check --file {} {} --upto {}\n",
             quote(&ack_log.path),
             ack_log.arguments(),
             ack_log.blocks()
@@ -89,7 +90,7 @@ async fn on_replicas(
     // By node and device.
     let mut places: BTreeMap<(NodeName, String), Vec<Share>> = BTreeMap::new();
     for (which, ack_log) in ack_logs.iter().enumerate() {
-        let script = format!("exec /usr/sbin/filefrag -v {}\n", quote(&ack_log.path));
+        let script = format!("exec {FILEFRAG} -v {}\n", quote(&ack_log.path));
         let ended = doing.exec(reader, &script).await?;
         let what = || format!("find the extents of {} on {reader}", ack_log.path);
         let said = ended.success().map_err(|failure| failure.during(what()))?;
@@ -167,7 +168,7 @@ fn listed(ack_log: &AckLog, device: &str, pieces: &[Piece]) -> String {
     format!(
         "mkdir -p /run/sanlab\n\
          printf %s {list} >/run/sanlab/pieces\n\
-         exec /usr/sbin/sanlab-witness check --file {device} {} --blocks /run/sanlab/pieces\n",
+         exec {WITNESS} check --file {device} {} --blocks /run/sanlab/pieces\n",
         ack_log.arguments()
     )
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::EVENT_PORT_PATH;
+use sanlab_plan::guest::WITNESS;
 use sanlab_plan::{NodeName, Write, quote};
 use sanlab_record::{Sample, Work};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
@@ -250,7 +251,7 @@ fn sample(doing: Doing<'_>, node: &NodeName, ack_log: &AckLog) {
 fn waiting(folder: &str, path: &str, arguments: &str, count: u64) -> String {
     let path = quote(path);
     let command = format!(
-        "/usr/sbin/sanlab-witness write --file {path} {arguments} --count {count} --ack {EVENT_PORT_PATH}"
+        "{WITNESS} write --file {path} {arguments} --count {count} --ack {EVENT_PORT_PATH}"
     );
     gate::waiting(folder, "", &command)
 }

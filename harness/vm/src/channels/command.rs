@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use sanlab_plan::guest;
 use tokio::sync::mpsc;
 
 use crate::error::ExecError;
@@ -11,20 +12,17 @@ use crate::error::ExecError;
 /// A command to be run in a guest, in a session of its own.
 #[derive(Debug, Clone)]
 pub struct Command {
-    pub(crate) arguments: Vec<String>,
+    pub(crate) argv: Vec<String>,
     pub(crate) environment: Vec<String>,
     pub(crate) stdin: Option<Vec<u8>>,
     pub(crate) stream: Option<mpsc::UnboundedSender<OutputLine>>,
 }
 
 impl Command {
-    /// A script for the guest's busybox `sh`, which stops at the first command that fails (`-e`). Batch what belongs
-    /// together in one script: each is a round trip.
+    /// A script for the guest's shell, which stops at the first command that fails. Batch what belongs together in one
+    /// script: each is a round trip.
     pub fn script(text: impl Into<String>) -> Self {
-        Self::program(
-            "/bin/busybox",
-            ["sh".to_owned(), "-ec".to_owned(), text.into()],
-        )
+        Self::new(guest::script(text))
     }
 
     /// A program with its arguments; without a slash it is looked for in the guest's `PATH`.
@@ -32,11 +30,14 @@ impl Command {
         path: impl Into<String>,
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
-        let arguments = std::iter::once(path.into())
-            .chain(arguments.into_iter().map(Into::into))
-            .collect();
+        let arguments = arguments.into_iter().map(Into::into);
+        Self::new(std::iter::once(path.into()).chain(arguments).collect())
+    }
+
+    /// A program with its arguments.
+    pub(crate) fn new(argv: Vec<String>) -> Self {
         Self {
-            arguments,
+            argv,
             environment: Vec::new(),
             stdin: None,
             stream: None,
@@ -69,13 +70,9 @@ impl Command {
 /// The first line of what is run, for messages.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.arguments.as_slice() {
-            [busybox, sh, flags, script]
-                if busybox == "/bin/busybox" && sh == "sh" && flags == "-ec" =>
-            {
-                script.clone()
-            }
-            arguments => arguments.join(" "),
+        let text = match guest::script_text(&self.argv) {
+            Some(script) => script.to_owned(),
+            None => self.argv.join(" "),
         };
         let text = text.trim();
         let line = text.lines().next().unwrap_or_default();

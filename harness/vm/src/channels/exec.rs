@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use qapi::qga;
+use sanlab_plan::guest;
 
 use crate::channels::agent::Agent;
 use crate::channels::command::{Command, OutputLine, OutputStream, Status};
@@ -51,24 +52,19 @@ impl<'a> Job<'a> {
 
     /// Starts the command and waits for its end. No deadline here: the caller drops the future.
     pub(crate) async fn run(&mut self) -> Result<Ended, WireError> {
-        // A session of its own, so that all of it can be killed. The agent's child leads no group yet: busybox's
-        // setsid does not fork, and the agent's pid is the session's.
-        let mut arguments = vec!["setsid".to_owned()];
-        if self.command.stream.is_some() {
-            let [out, err] = [OutputStream::Stdout, OutputStream::Stderr].map(Follow::new);
-            let redirect = format!("exec \"$@\" >>{} 2>>{}", out.path, err.path);
-            arguments.extend(["sh", "-c", &redirect, "sh"].map(Into::into));
-            for follow in self.follow.insert([out, err]) {
+        let command = self.command;
+        let capture = command.stream.is_none();
+        if !capture {
+            let outputs = [OutputStream::Stdout, OutputStream::Stderr].map(Follow::new);
+            for follow in self.follow.insert(outputs) {
                 follow.open(self.agent).await?;
             }
         }
-        if !self.command.environment.is_empty() {
-            arguments.push("env".to_owned());
-            arguments.extend(self.command.environment.iter().cloned());
-        }
-        arguments.extend(self.command.arguments.iter().cloned());
-        let capture = self.command.stream.is_none();
-        self.pid = Some(start(self.agent, arguments, self.command.stdin.clone(), capture).await?);
+        let outputs = self.follow.as_ref();
+        let outputs = outputs.map(|follows| follows.each_ref().map(|follow| follow.path.as_str()));
+        // A session of its own, so that all of it can be killed.
+        let argv = guest::in_session(&command.argv, &command.environment, outputs);
+        self.pid = Some(start(self.agent, argv, command.stdin.clone(), capture).await?);
         let ended = self.finish().await;
         self.clean().await?;
         ended
@@ -81,9 +77,7 @@ impl<'a> Job<'a> {
             self.agent.sync().await?;
             return Ok("the agent began it too late for it to be watched or killed".into());
         };
-        let session = format!("-{pid}");
-        let arguments = ["kill", "-KILL", "--", &session].map(Into::into).into();
-        let killer = start(self.agent, arguments, None, false).await?;
+        let killer = start(self.agent, guest::kill_session(pid), None, false).await?;
         while !self
             .agent
             .call(qga::guest_exec_status { pid: killer })
@@ -161,14 +155,14 @@ impl<'a> Job<'a> {
         let Some(follow) = self.follow.take() else {
             return Ok(());
         };
-        let mut arguments = vec!["rm".to_owned(), "-f".to_owned()];
+        let mut paths = Vec::new();
         for follow in follow {
             if let Some(handle) = follow.handle {
                 self.agent.call(qga::guest_file_close { handle }).await?;
             }
-            arguments.push(follow.path);
+            paths.push(follow.path);
         }
-        let pid = start(self.agent, arguments, None, false).await?;
+        let pid = start(self.agent, guest::remove(paths), None, false).await?;
         while !self
             .agent
             .call(qga::guest_exec_status { pid })
@@ -181,18 +175,19 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Starts a busybox applet and returns its process number. Without `env` the command inherits the agent's
-/// environment, which is the image's decision.
+/// Starts a program and returns its process number. Without `env` the command inherits the agent's environment, which
+/// is the image's decision.
 async fn start(
     agent: &Agent,
-    arg: Vec<String>,
+    argv: Vec<String>,
     stdin: Option<Vec<u8>>,
     capture: bool,
 ) -> Result<i64, WireError> {
     let capture = qga::GuestExecCaptureOutput::flag(capture);
-    let path = "/bin/busybox".into();
+    let mut arg = argv.into_iter();
+    let path = arg.next().unwrap_or_default();
     let request = qga::guest_exec {
-        arg: Some(arg),
+        arg: Some(arg.collect()),
         capture_output: Some(capture),
         env: None,
         input_data: stdin,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use sanlab_plan::guest;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -175,22 +176,14 @@ impl Machine {
         mode: u32,
         deadline: Duration,
     ) -> Result<(), ExecError> {
-        let script = r#"umask 077; mkdir -p "${1%/*}/"; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1""#;
-        let arguments =
-            ["sh", "-ec", script, "write", path, &format!("{mode:o}")].map(str::to_owned);
-        let command = Command::program("/bin/busybox", arguments).stdin(bytes);
+        let command = Command::new(guest::write_file(path, mode)).stdin(bytes);
         self.exec(command, deadline).await?.success().map(drop)
     }
 
     /// Reads a file of the guest, at most 16 MiB.
     pub async fn read_file(&self, path: &str, deadline: Duration) -> Result<Vec<u8>, ExecError> {
-        let output = self
-            .exec(
-                Command::program("/bin/busybox", ["cat", "--", path]),
-                deadline,
-            )
-            .await?;
-        Ok(output.success()?.stdout)
+        let command = Command::new(guest::print_file(path));
+        Ok(self.exec(command, deadline).await?.success()?.stdout)
     }
 
     /// Halts the virtual processors.

@@ -1,5 +1,6 @@
 //! Rounds of dd: what is written are random bytes, made in the guest's memory beforehand.
 
+use sanlab_plan::guest::{BLOCKDEV, CAT, CKSUM, DD, HEAD, SHA256SUM, TAIL};
 use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::{Report, Worker};
@@ -36,7 +37,7 @@ pub(super) fn preparation(throughput: &Throughput, worker: &Worker, rounds: usiz
     } else {
         // It need not fit the guest's memory.
         format!(
-            "{} | /bin/dd of={path} bs={LAYING} iflag=fullblock oflag=seek_bytes seek={offset} conv=notrunc,fsync\n",
+            "{} | {DD} of={path} bs={LAYING} iflag=fullblock oflag=seek_bytes seek={offset} conv=notrunc,fsync\n",
             bytes_of(size)
         )
     };
@@ -44,7 +45,7 @@ pub(super) fn preparation(throughput: &Throughput, worker: &Worker, rounds: usiz
         "rm -rf {folder}\n\
          mkdir -p {folder}\n\
          cd {folder}\n\
-         {fresh}/usr/bin/head -c {BASE} /dev/urandom >base\n\
+         {fresh}{HEAD} -c {BASE} /dev/urandom >base\n\
          {make}"
     )
 }
@@ -52,10 +53,7 @@ pub(super) fn preparation(throughput: &Throughput, worker: &Worker, rounds: usiz
 /// A command that prints so many bytes made of `base`, always the same.
 fn bytes_of(bytes: u64) -> String {
     let times = usize::try_from(bytes.div_ceil(BASE)).unwrap_or(usize::MAX);
-    format!(
-        "/bin/cat{} | /usr/bin/head -c {bytes}",
-        " base".repeat(times)
-    )
+    format!("{CAT}{} | {HEAD} -c {bytes}", " base".repeat(times))
 }
 
 /// The dd of a round, counted from 0.
@@ -71,7 +69,7 @@ pub(super) fn command(throughput: &Throughput, worker: &Worker, number: usize) -
     let direct = if throughput.direct { "direct," } else { "" };
     if !throughput.pattern.writes() {
         return format!(
-            "LC_ALL=C /bin/dd if={} of=/dev/null bs={bs} count={count} iflag={direct}skip_bytes skip={offset}",
+            "LC_ALL=C {DD} if={} of=/dev/null bs={bs} count={count} iflag={direct}skip_bytes skip={offset}",
             quote(path)
         );
     }
@@ -81,7 +79,7 @@ pub(super) fn command(throughput: &Throughput, worker: &Worker, number: usize) -
         Sync::Each => ("dsync,", ""),
     };
     format!(
-        "LC_ALL=C /bin/dd if={} of={} bs={bs} count={count} iflag=skip_bytes skip={} \
+        "LC_ALL=C {DD} if={} of={} bs={bs} count={count} iflag=skip_bytes skip={} \
          oflag={direct}{flag}seek_bytes seek={offset} conv=notrunc{conversion}",
         quote(&format!("{folder}/pattern")),
         quote(path),
@@ -95,18 +93,18 @@ pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> St
     let size = throughput.size.bytes();
     let bytes = if throughput.pattern.writes() {
         let from = number as u64 * SHIFT + 1;
-        format!("/usr/bin/tail -c +{from} pattern | /usr/bin/head -c {size}")
+        format!("{TAIL} -c +{from} pattern | {HEAD} -c {size}")
     } else {
         bytes_of(size)
     };
     let sha256 = match throughput.target {
-        Target::File(_) => format!("{bytes} | /usr/bin/sha256sum\n"),
+        Target::File(_) => format!("{bytes} | {SHA256SUM}\n"),
         Target::Device => String::new(),
     };
     format!(
         "sync\n\
          cd {}\n\
-         {bytes} | /usr/bin/cksum\n\
+         {bytes} | {CKSUM}\n\
          {sha256}",
         quote(&worker.folder)
     )
@@ -120,13 +118,13 @@ pub(super) fn look(throughput: &Throughput, worker: &Worker) -> String {
     let direct = if throughput.direct { "direct," } else { "" };
     let flush = match throughput.target {
         Target::File(_) => String::new(),
-        Target::Device => format!("/sbin/blockdev --flushbufs {path}\n"),
+        Target::Device => format!("{BLOCKDEV} --flushbufs {path}\n"),
     };
     format!(
         "set -o pipefail\n\
          echo 1 >/proc/sys/vm/drop_caches\n\
-         {flush}/bin/dd if={path} bs={LAYING} iflag={direct}fullblock,skip_bytes,count_bytes skip={offset} count={size} 2>/dev/null | \
-         /usr/bin/cksum\n"
+         {flush}{DD} if={path} bs={LAYING} iflag={direct}fullblock,skip_bytes,count_bytes skip={offset} count={size} 2>/dev/null | \
+         {CKSUM}\n"
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sanlab_plan::guest::{BLOCKDEV, CKSUM, DD, FIO, SHA256SUM, SHEBANG};
 use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::Worker;
@@ -14,7 +15,7 @@ pub(super) const MISSING: i32 = 127;
 pub(super) fn preparation(throughput: &Throughput, worker: &Worker) -> String {
     let (path, folder) = (quote(&worker.path), quote(&worker.folder));
     let mut script = format!(
-        "[ -x /usr/bin/fio ] || exit {MISSING}\n\
+        "[ -x {FIO} ] || exit {MISSING}\n\
          rm -rf {folder}\n\
          mkdir -p {folder}\n\
          cd {folder}\n"
@@ -44,7 +45,7 @@ fn covers(throughput: &Throughput) -> bool {
 pub(super) fn words(id: &str) -> String {
     ["begin", "over"]
         .map(|word| {
-            let text = format!("#!/bin/sh\n{}\n", gate::say(word, id));
+            let text = format!("{SHEBANG}{}\n", gate::say(word, id));
             format!("printf %s {} >{word}\nchmod +x {word}\n", quote(&text))
         })
         .concat()
@@ -98,17 +99,14 @@ pub(super) fn result(folder: &str) -> String {
 pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> String {
     let path = quote(&worker.path);
     let (flush, sha256) = match throughput.target {
-        Target::File(_) => (String::new(), format!("/usr/bin/sha256sum <{path}\n")),
-        Target::Device => (
-            format!("/sbin/blockdev --flushbufs {path}\n"),
-            String::new(),
-        ),
+        Target::File(_) => (String::new(), format!("{SHA256SUM} <{path}\n")),
+        Target::Device => (format!("{BLOCKDEV} --flushbufs {path}\n"), String::new()),
     };
     format!(
         "sync\n\
          echo 1 >/proc/sys/vm/drop_caches\n\
          {flush}said=$({} --rw=read --direct=0 --ioengine=psync {} 2>&1) || {{ echo \"$said\" | head -n 4 >&2; exit 1; }}\n\
-         /bin/dd if={path} bs=1048576 iflag=fullblock,skip_bytes,count_bytes skip={} count={} 2>/dev/null | /usr/bin/cksum\n\
+         {DD} if={path} bs=1048576 iflag=fullblock,skip_bytes,count_bytes skip={} count={} 2>/dev/null | {CKSUM}\n\
          {sha256}",
         job(throughput, worker, "look"),
         pattern(throughput, number),
@@ -120,7 +118,7 @@ pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> St
 /// What all jobs on a stretch have in common.
 fn job(throughput: &Throughput, worker: &Worker, name: &str) -> String {
     format!(
-        "/usr/bin/fio --name={name} --thread --filename={} --offset={} --size={} --bs={} --fallocate=none",
+        "{FIO} --name={name} --thread --filename={} --offset={} --size={} --bs={} --fallocate=none",
         quote(&worker.path),
         worker.offset,
         throughput.size.bytes(),

@@ -1,0 +1,152 @@
+//! What the userland of a guest is called, and how a command is run there: Debian's, with busybox as its shell.
+//! Another distribution is another file like this one.
+//!
+//! Scripts are for busybox's shell: it starts in a tenth of bash's time. It prefers its own applets (`ip`, `ping`,
+//! `modprobe`, `date`, `pidof` ...) to programs of that name in `PATH`. So a bare name in a script is an applet where
+//! busybox has one, and a program that must not be the applet is called by its absolute path: those are the constants
+//! here. Programs that busybox lacks (`dmsetup`, `drbdadm`, `mkfs.ocfs2` ...) are found in `PATH`.
+
+/// A static busybox: the shell of all scripts, and its applets.
+const BUSYBOX: &str = "/bin/busybox";
+
+/// Where the lab's own programs are put: a folder of `PATH`.
+pub const PROGRAMS: &str = "/usr/sbin";
+/// Writes and checks blocks that are known again (`images/witness`).
+pub const WITNESS: &str = "/usr/sbin/sanlab-witness";
+
+/// coreutils' dd: the applet has no `oflag=dsync`.
+pub const DD: &str = "/bin/dd";
+/// coreutils' cat: it moves more bytes with each call.
+pub const CAT: &str = "/bin/cat";
+/// coreutils' head: the applet copies byte by byte.
+pub const HEAD: &str = "/usr/bin/head";
+/// coreutils' tail: it seeks to its first byte.
+pub const TAIL: &str = "/usr/bin/tail";
+/// coreutils' cksum, which is no applet: it prints POSIX' CRC and the length.
+pub const CKSUM: &str = "/usr/bin/cksum";
+/// coreutils' sha256sum: the applet has no `-z`, and is no faster.
+pub const SHA256SUM: &str = "/usr/bin/sha256sum";
+/// coreutils' stat: the applet's formats have no `%Hd` and `%Ld`.
+pub const STAT: &str = "/usr/bin/stat";
+/// findutils' find: the applet has no `-printf`.
+pub const FIND: &str = "/usr/bin/find";
+/// findutils' xargs: it gives one command more arguments than the applet does.
+pub const XARGS: &str = "/usr/bin/xargs";
+/// util-linux' blockdev.
+pub const BLOCKDEV: &str = "/sbin/blockdev";
+/// util-linux' mount, with its helper `mount.ocfs2`.
+pub const MOUNT: &str = "/bin/mount";
+/// util-linux' umount.
+pub const UMOUNT: &str = "/bin/umount";
+/// util-linux' setpriv: the applet has no `--bounding-set`.
+pub const SETPRIV: &str = "/usr/bin/setpriv";
+/// e2fsprogs' filefrag, which is no applet.
+pub const FILEFRAG: &str = "/usr/sbin/filefrag";
+/// iproute2's ip: the applet has no `-s`, which prints a card's counters.
+pub const IP: &str = "/usr/sbin/ip";
+/// systemd's udevd, which runs only where a layer needs it.
+pub const UDEVD: &str = "/lib/systemd/systemd-udevd";
+/// What starts and stops the o2cb service (ocfs2-tools).
+pub const O2CB_SERVICE: &str = "/etc/init.d/o2cb";
+/// The settings that [`O2CB_SERVICE`] reads.
+pub const O2CB_SETTINGS: &str = "/etc/default/o2cb";
+/// What multipathd loads: a checker and a prioritizer.
+pub const MULTIPATH_PLUGINS: &str =
+    "/lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so";
+/// fio, which not every image has.
+pub const FIO: &str = "/usr/bin/fio";
+
+/// How a program begins that is a script.
+pub const SHEBANG: &str = "#!/bin/sh\n";
+
+/// How a script is run: it ends at the first command that fails (`-e`).
+pub fn script(text: impl Into<String>) -> Vec<String> {
+    vec![BUSYBOX.into(), "sh".into(), "-ec".into(), text.into()]
+}
+
+/// The text of what [`script`] runs.
+pub fn script_text(argv: &[String]) -> Option<&str> {
+    match argv {
+        [busybox, sh, flags, text] if busybox == BUSYBOX && sh == "sh" && flags == "-ec" => {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// How a command is run in a session of its own, with more environment variables (`NAME=VALUE`) and, if files are given,
+/// with its standard output and error appended to those.
+///
+/// Who starts this leads no process group, so that busybox's setsid does not fork: its process number is the command's and
+/// the session's.
+pub fn in_session(
+    argv: &[String],
+    environment: &[String],
+    outputs: Option<[&str; 2]>,
+) -> Vec<String> {
+    let mut all = applet(["setsid"]);
+    if let Some([out, err]) = outputs {
+        let redirect = format!("exec \"$@\" >>{out} 2>>{err}");
+        all.extend(["sh".into(), "-c".into(), redirect, "sh".into()]);
+    }
+    if !environment.is_empty() {
+        all.push("env".into());
+        all.extend_from_slice(environment);
+    }
+    all.extend_from_slice(argv);
+    all
+}
+
+/// How all processes are killed of a session that [`in_session`] began and whose process number this is.
+pub fn kill_session(pid: i64) -> Vec<String> {
+    applet(["kill", "-KILL", "--", &format!("-{pid}")])
+}
+
+/// How files are removed, whether they are there or not.
+pub fn remove(paths: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut argv = applet(["rm", "-f"]);
+    argv.extend(paths);
+    argv
+}
+
+/// How a file is printed.
+pub fn print_file(path: &str) -> Vec<String> {
+    applet(["cat", "--", path])
+}
+
+/// How standard input becomes the file `path`: all of it or nothing, with its folder if that is missing.
+pub fn write_file(path: &str, mode: u32) -> Vec<String> {
+    let text =
+        r#"umask 077; mkdir -p "${1%/*}/"; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1""#;
+    let mut argv = script(text);
+    argv.extend(["write".into(), path.into(), format!("{mode:o}")]);
+    argv
+}
+
+fn applet<const N: usize>(words: [&str; N]) -> Vec<String> {
+    let words = words.into_iter().map(str::to_owned);
+    std::iter::once(BUSYBOX.to_owned()).chain(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_wrapped_in_a_session() {
+        let argv = script("echo $A");
+        assert_eq!(script_text(&argv), Some("echo $A"));
+        let plain = in_session(&argv, &[], None);
+        assert_eq!(
+            plain.join(" "),
+            "/bin/busybox setsid /bin/busybox sh -ec echo $A"
+        );
+        assert_eq!(script_text(&plain), None);
+        let files = Some(["/run/out", "/run/err"]);
+        assert_eq!(
+            in_session(&argv, &["A=1".to_owned()], files).join(" "),
+            "/bin/busybox setsid sh -c exec \"$@\" >>/run/out 2>>/run/err sh env A=1 /bin/busybox sh -ec echo $A"
+        );
+        assert_eq!(kill_session(77).join(" "), "/bin/busybox kill -KILL -- -77");
+    }
+}
