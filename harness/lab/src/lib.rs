@@ -15,28 +15,17 @@
 //! # }
 //! ```
 
-mod cli;
-mod command;
-mod comparing;
+mod commands;
+mod compare;
 mod error;
-mod exit;
-mod host;
-mod interrupt;
 mod lab;
-mod progress;
-mod quantity;
-mod runs;
-pub mod scenario;
-mod seed;
-mod summary;
 mod terminal;
-mod watch;
 
-pub use cli::Cli;
+pub use commands::cli::Cli;
+pub use commands::exit::Exit;
 pub use error::LabError;
-pub use exit::Exit;
-pub use lab::{Lab, Order, run_on};
-pub use runs::RunFolder;
-pub use summary::{scenario_table, summary_table};
+pub use lab::runs::RunFolder;
+pub use lab::{Lab, Order, run_on, scenario};
+pub use terminal::summary::{scenario_table, summary_table};
+pub use terminal::watch::run as watch;
 pub use terminal::{Terminal, complain};
-pub use watch::run as watch;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use sanlab_fleet::{Fleet, Kind};
 
-use crate::ground::{checkpoint, end, expect_as_saved, fork, node_says, store_of};
+use crate::fixture::{checkpoint, end, expect_as_saved, fork, node_says, store_of};
 
 /// Makes a process of this program the second.
 pub(crate) const WORD: &str = "fork-beside";

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sanlab_fleet::Fleet;
 use sanlab_record::EventKind;
 
-use crate::ground::{end, listener, names, says, spec, store};
+use crate::fixture::{end, listener, names, says, spec, store};
 
 /// Clones of one template differ in everything that must differ, and agree on the rest.
 pub(crate) async fn five() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use sanlab_fleet::{Fleet, FleetSpec, Held, How, Kind, NodeCost, fingerprint};
 use sanlab_record::EventKind;
 
-use crate::ground::{
+use crate::fixture::{
     FOUR, Label, checkpoint, den, end, expect_as_saved, listener, node_says, publish, spec, store,
 };
 

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-use crate::ground::{
+use crate::fixture::{
     FOUR, Label, MINUTE, checkpoint, end, expect_as_saved, listener, names, node_says, says, spec,
     store,
 };

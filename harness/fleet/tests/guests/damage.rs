@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sanlab_fleet::{Fleet, FleetError};
 
-use crate::ground::{Label, checkpoint, den, listener, spec, store};
+use crate::fixture::{Label, checkpoint, den, listener, spec, store};
 
 /// A checkpoint is looked at before anything runs from it.
 pub(crate) async fn checkpoint_is_refused() {

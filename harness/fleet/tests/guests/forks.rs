@@ -2,7 +2,7 @@
 
 use sanlab_fleet::Kind;
 
-use crate::ground::{
+use crate::fixture::{
     checkpoint, end, expect_as_saved, fork, is_heard, names, node_says, publish, says, store,
     talking,
 };
@@ -31,7 +31,7 @@ pub(crate) async fn in_place() {
     let workspace = claim.workspace().unwrap();
     let fleet = talking(&store, workspace.path()).await;
     let held = publish(&fleet, workspace).await;
-    let label: crate::ground::Label = held.label().unwrap();
+    let label: crate::fixture::Label = held.label().unwrap();
     let before = fleet.node("vix1").unwrap();
     let frames = fleet.ports()["vix1"].sent_frames;
     fleet.refork(&label.fleet, held.path(), None).await.unwrap();

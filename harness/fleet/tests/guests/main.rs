@@ -10,8 +10,8 @@ mod clones;
 mod counted;
 mod crashes;
 mod damage;
+mod fixture;
 mod forks;
-mod ground;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     {
         return run(beside::second(folder.as_ref()));
     }
-    let mut suite = Suite::new(|| ground::lacking().map_or(Ok(()), Err)).one_at_a_time();
+    let mut suite = Suite::new(|| fixture::lacking().map_or(Ok(()), Err)).one_at_a_time();
     add(
         &mut suite,
         "five_clones_are_networked_and_named",
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         damage::checkpoint_is_refused,
     );
     let code = suite.run();
-    ground::clear();
+    fixture::clear();
     code
 }
 

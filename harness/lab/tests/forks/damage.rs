@@ -7,8 +7,8 @@ use std::path::Path;
 use libtest_mimic::Failed;
 use sanlab::scenario;
 
-use crate::ground::{Ground, Ran, attempt};
-use crate::told;
+use crate::fixture::{Fixture, Ran, attempt};
+use crate::store_events;
 
 /// Damage to a label, and what is said of it. What is said of the other files, the tests of fleets ask.
 type Damage = (fn(&Path) -> Result<(), Failed>, &'static str);
@@ -16,18 +16,18 @@ type Damage = (fn(&Path) -> Result<(), Failed>, &'static str);
 const LABELS: [Damage; 2] = [(say_something_else, "label"), (cut, "not whole")];
 
 /// A checkpoint that is damaged is named, thrown away, and made anew; the run is none the worse. So is a template.
-pub(crate) async fn is_rebuilt(ground: &Ground, labels: bool) -> Result<(), Failed> {
-    let small = ground.lab.project().join("fixtures/leaks/two-nodes.toml");
+pub(crate) async fn is_rebuilt(fixture: &Fixture, labels: bool) -> Result<(), Failed> {
+    let small = fixture.lab.project().join("fixtures/leaks/two-nodes.toml");
     let plan = scenario::load(&small)?;
-    let place = ground.place(&plan).await?;
-    let run = ground.lab.new_run()?;
+    let place = fixture.place(&plan).await?;
+    let run = fixture.lab.new_run()?;
     let mut numbers = 1..;
     let mut next = async || {
         let order = attempt(&run, numbers.next().unwrap_or_default());
-        ground.run(&place, &plan, order).await
+        fixture.run(&place, &plan, order).await
     };
     let built = next().await?;
-    let key = told::kept(&built.record).ok_or_else(|| built.but("kept nothing"))?;
+    let key = store_events::kept(&built.record).ok_or_else(|| built.but("kept nothing"))?;
     let checkpoint = place.store.root().join("checkpoints").join(&key);
     for (damage, reason) in LABELS.into_iter().filter(|_| labels) {
         damage(&checkpoint.join("label.json"))?;
@@ -56,7 +56,7 @@ pub(crate) async fn is_rebuilt(ground: &Ground, labels: bool) -> Result<(), Fail
 
 /// These were thrown away, in this order, and no others.
 fn expect_discarded(ran: &Ran, expected: &[(&str, &str, &str)]) -> Result<(), Failed> {
-    let found = told::discarded(&ran.record);
+    let found = store_events::discarded(&ran.record);
     let is_so = found.len() == expected.len()
         && found.iter().zip(expected).all(|(found, expected)| {
             let (kind, key, reason) = expected;
@@ -70,10 +70,10 @@ fn expect_discarded(ran: &Ran, expected: &[(&str, &str, &str)]) -> Result<(), Fa
 
 /// Nothing was forked, and a good one was kept under the same key.
 fn expect_built(ran: &Ran, key: &str) -> Result<(), Failed> {
-    if told::forked_from(&ran.record).is_some() {
+    if store_events::forked_from(&ran.record).is_some() {
         return Err(ran.but("was forked from what was damaged"));
     }
-    if told::kept(&ran.record).as_deref() != Some(key) {
+    if store_events::kept(&ran.record).as_deref() != Some(key) {
         return Err(ran.but("kept no new checkpoint"));
     }
     Ok(())

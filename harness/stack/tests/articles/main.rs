@@ -2,7 +2,7 @@
 
 mod book;
 mod first;
-mod ground;
+mod fixture;
 mod second;
 
 use book::Book;

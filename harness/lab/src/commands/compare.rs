@@ -1,0 +1,297 @@
+//! `sanlab compare`: two sides of a scenario in turns, until the verdict stands.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sanlab_plan::parse_duration;
+use sanlab_record::Outcome;
+use sanlab_report::comparison::{Comparison, FEWEST_PAIRS, Rules};
+use sanlab_report::history::History;
+use sanlab_report::load;
+use sanlab_report::measure::Measure;
+use sanlab_report::report::Report;
+use sanlab_report::terminal::comparison_table;
+
+use super::history;
+use super::pages::Pages;
+use crate::commands::cli::Accel;
+use crate::compare::calibration::Calibration;
+use crate::compare::course::{self, Bounds, Course, End};
+use crate::compare::given::Given;
+use crate::compare::guests::Guests;
+use crate::compare::progress;
+use crate::compare::side::Side;
+use crate::compare::verdicts::{HostClass, Verdicts, conclude};
+use crate::lab::runs::{shown, since_1970, write_comparison};
+use crate::lab::seed;
+use crate::terminal::interrupt;
+use crate::terminal::{Terminal, print};
+use crate::{Exit, Lab, LabError};
+
+/// What the command line says of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Scenario file
+    #[arg(value_name = "SCENARIO")]
+    scenario: PathBuf,
+    /// What A is given in place of what the file says
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    a: Vec<String>,
+    /// What B is given; a regression is B's
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    b: Vec<String>,
+    /// What both are given
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Compare the scenario with itself in N pairs of runs, and keep what they differ by as this host's noise floor. At least 5;
+    /// 20 or more are worth believing
+    #[arg(long, value_name = "N", value_parser = parse_aa,
+        conflicts_with_all = ["a", "b", "pairs", "budget", "margin", "Pages"])]
+    aa: Option<usize>,
+    /// How many pairs of runs count at least and at most, or exactly; one more comes first and is discarded
+    #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
+    pairs: RangeInclusive<usize>,
+    /// Begin no pair that would end later than this, such as `20m`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    budget: Option<Duration>,
+    /// The equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures: throughput,
+    /// `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
+    #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
+    margin: Vec<(Measure, f64)>,
+    /// What random moments, permutations and the bootstrap draw from; without it that of the environment, else one that
+    /// nobody chose
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// What shall execute the guests' instructions
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accel,
+    #[command(flatten)]
+    pages: Pages,
+}
+
+/// Compares, shows what came of it, and keeps it.
+pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
+    let mut terminal = Terminal::new();
+    let given = |side: &[String]| Given::parse(arguments.set.iter().chain(side));
+    let (given_a, given_b) = (given(&arguments.a)?, given(&arguments.b)?);
+    let mut a = Side::load(&arguments.scenario, given_a)?;
+    let mut b = Side::load(&arguments.scenario, given_b)?;
+    let lab = Lab::find(&std::env::current_dir()?).or_else(|_| Lab::find(&arguments.scenario))?;
+    let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
+    lab.require_host()?;
+    if a.plan.fresh || b.plan.fresh {
+        terminal.line(&format!(
+            "{} is built from nothing for every run, since it says `fresh = true`: this will be slow; with --set fresh=false \
+             runs are forked",
+            a.plan.id
+        ));
+    }
+    let cancel = interrupt::cancel_on_signal()?;
+    a.prepare(&lab, &cancel, &mut terminal).await?;
+    b.prepare(&lab, &cancel, &mut terminal).await?;
+    let folder = lab.new_run()?;
+    let started = since_1970().as_secs_f64();
+    terminal.line(&progress::sides(
+        &a.given.for_people(),
+        &b.given.for_people(),
+    ));
+    let floors = |class: &HostClass| history::noise_floors(&lab, class);
+    let mut rules = Rules::new(seed);
+    for &(measure, margin) in &arguments.margin {
+        rules.ask(measure, margin);
+    }
+    let verdicts = Verdicts::new(rules, &floors);
+    let bounds = Bounds {
+        pairs: arguments
+            .aa
+            .map_or_else(|| arguments.pairs.clone(), |pairs| pairs..=pairs),
+        budget: arguments.budget,
+    };
+    let mut lines = Terminal::new();
+    let mut guests = Guests {
+        a: &a,
+        b: &b,
+        folder: folder.clone(),
+        accelerator: arguments.accel.into(),
+        seed,
+        terminal: &mut terminal,
+        cancel,
+    };
+    let course = course::run(&mut guests, &verdicts, &bounds, |news| {
+        lines.line(&progress::line(&news));
+    })
+    .await?;
+    let comparison = conclude(&course, verdicts.rules(), &a, &b, &folder, started);
+    if let Some(exit) = without_verdict(&course, &comparison)? {
+        return Ok(exit);
+    }
+    let path = write_comparison(folder.path(), &comparison)?;
+    if arguments.aa.is_some() {
+        return calibrate(&course, &lab, seed);
+    }
+    print(&comparison_table(&comparison))?;
+    print(&format!(
+        "\n{}\ncomparison: {}\n",
+        why_it_ended(&course, &arguments),
+        shown(&path).display()
+    ))?;
+    if arguments.pages.any() {
+        let loaded = load::load(&[folder.path().to_owned()])?;
+        let report = Report::new(
+            &comparison.title,
+            since_1970().as_secs_f64(),
+            loaded,
+            &[],
+            None,
+        );
+        arguments.pages.write(&report)?;
+    }
+    Ok(comparison.verdict.into())
+}
+
+/// Learns the noise floors of this class of host from a comparison of a scenario with itself.
+fn calibrate(course: &Course, lab: &Lab, seed: u64) -> Result<Exit, LabError> {
+    let calibration = Calibration::of(&course.sides, seed)?;
+    print(&calibration.table(&course.sides))?;
+    let figures = course.sides.a.iter().flatten().next();
+    let class = figures
+        .and_then(HostClass::of)
+        .ok_or(LabError::UnknownHost)?;
+    let path = history::default_path(lab);
+    History::open(&path)?.learn_noise(
+        &class.host,
+        &class.accelerator,
+        &calibration.noise_floors,
+        Calibration::COMPARISONS,
+        since_1970().as_secs_f64(),
+    )?;
+    print(&format!(
+        "noise floors of {}, {}: {}\n",
+        class.host,
+        class.accelerator,
+        shown(&path).display()
+    ))?;
+    Ok(Exit::Success)
+}
+
+/// Of a comparison that did not come to its end: what there is to be said, and how the program ends.
+fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Exit>, LabError> {
+    let (turn, ran) = match &course.end {
+        End::Firm | End::Pairs | End::Budget => return Ok(None),
+        End::Interrupted => {
+            if course.pairs() > 0 {
+                print(&comparison_table(comparison))?;
+            }
+            print("\ninterrupted: the comparison is not kept\n")?;
+            return Ok(Some(Exit::Interrupted));
+        }
+        End::Stopped { turn, ran } => (turn, ran),
+    };
+    let (word, phase, message, exit) = match &ran.record.outcome {
+        Outcome::Failed(failure) => ("failed", &failure.phase, &failure.message, Exit::Failed),
+        Outcome::Broken(failure) => ("broken", &failure.phase, &failure.message, Exit::Broken),
+        Outcome::Passed | Outcome::Skipped { .. } => return Ok(Some(Exit::Broken)),
+    };
+    let before = match course.pairs() {
+        0 => String::new(),
+        pairs => {
+            print(&comparison_table(comparison))?;
+            let pairs = crate::terminal::quantity::count(pairs, "pair");
+            format!("\nwhat {pairs} before it told stands above, and is not kept")
+        }
+    };
+    print(&format!(
+        "\nno verdict: {}'s run of pair {} {word} in {phase}: {message}\nrecord: {}{before}\n",
+        turn.side.as_str(),
+        turn.pair,
+        shown(&ran.path).display()
+    ))?;
+    Ok(Some(exit))
+}
+
+fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
+    let pairs = crate::terminal::quantity::count(course.pairs(), "pair");
+    match &course.end {
+        End::Firm => format!("the verdict stands after {pairs}"),
+        End::Budget => {
+            format!("the budget is spent after {pairs}; a larger --budget may tell more")
+        }
+        _ if *arguments.pairs.start() == *arguments.pairs.end() => format!("{pairs} as asked"),
+        _ => format!("{pairs}, the most that were allowed; --pairs allows more"),
+    }
+}
+
+fn parse_pairs(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let wrong = || "write MIN..MAX such as 4..20, or one number, from 1 to 1000".to_owned();
+    let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
+    let (low, high) = match text.split_once("..") {
+        Some((low, high)) => (number(low)?, number(high)?),
+        None => (number(text)?, number(text)?),
+    };
+    if low >= 1 && low <= high && high <= 1000 {
+        Ok(low..=high)
+    } else {
+        Err(wrong())
+    }
+}
+
+fn parse_aa(text: &str) -> Result<usize, String> {
+    let pairs = text.parse().ok();
+    pairs
+        .filter(|pairs| (FEWEST_PAIRS..=1000).contains(pairs))
+        .ok_or_else(|| format!("write a number of pairs from {FEWEST_PAIRS} to 1000"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn parse_margin(text: &str) -> Result<(Measure, f64), String> {
+    let wrong = |why: String| format!("{why}; write it like throughput=5%");
+    let (word, share) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("no `=` in it".to_owned()))?;
+    let measure = Measure::parse(word.trim()).ok_or_else(|| {
+        let known = Measure::ALL.map(Measure::as_str).join(", ");
+        wrong(format!("no measure `{word}`: there are {known}"))
+    })?;
+    let percent = share.trim().strip_suffix('%');
+    let percent: Option<f64> = percent.and_then(|number| number.trim().parse().ok());
+    match percent {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok((measure, percent / 100.0)),
+        _ => Err(wrong(format!("`{share}` is no share from 0 % to 100 %"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_a_range_or_a_number() {
+        assert_eq!(parse_pairs("4..20"), Ok(4..=20));
+        assert_eq!(parse_pairs("6"), Ok(6..=6));
+        for wrong in ["0", "5..4", "4..2000", "many", "..", "-1"] {
+            let refused = parse_pairs(wrong).unwrap_err();
+            assert!(refused.contains("MIN..MAX"), "{wrong}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_margin_is_a_measure_and_a_share() {
+        assert_eq!(
+            parse_margin("instructions=1.5%"),
+            Ok((Measure::Instructions, 0.015))
+        );
+        let refused = [
+            "throughput",
+            "speed=5%",
+            "throughput=5",
+            "throughput=0%",
+            "throughput=nan%",
+        ]
+        .map(|text| parse_margin(text).unwrap_err());
+        insta::assert_snapshot!(refused.join("\n"));
+    }
+}

@@ -1,0 +1,95 @@
+//! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
+
+use sanlab_fleet::{Budget, Registry};
+use sanlab_image::Store;
+use sanlab_plan::Arch;
+use sanlab_vm::AcceleratorWish;
+
+use crate::lab::host;
+use crate::terminal::print;
+use crate::terminal::quantity::size;
+use crate::{Exit, LabError};
+
+/// A store with less than this is called short of space, bytes: two images and what their building needs meanwhile.
+const ENOUGH_SPACE: u64 = 3 << 30;
+
+/// Looks at everything; what is missing makes it end with [`Exit::Broken`].
+pub(crate) async fn execute() -> Result<Exit, LabError> {
+    let missing = host::missing();
+    for tool in &missing {
+        say(
+            "missing",
+            &format!("{} ({}), package {}", tool.program, tool.why, tool.package),
+        )?;
+    }
+    if missing.is_empty() {
+        say(
+            "programs",
+            "everything that images and guests need is installed",
+        )?;
+    }
+    for arch in Arch::ALL {
+        let program = sanlab_vm::qemu_binary(arch);
+        let version = match sanlab_vm::qemu_version(&program).await {
+            Ok(version) => version,
+            Err(error) => {
+                say(arch.as_str(), &format!("failed to {error}"))?;
+                continue;
+            }
+        };
+        let accelerator =
+            match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await {
+                Ok(choice) => choice.to_string(),
+                Err(error) => format!("failed to {error}"),
+            };
+        say(arch.as_str(), &format!("QEMU {version} on {accelerator}"))?;
+    }
+
+    let (registry, swept) = Registry::open()?;
+    let capacity = Budget::new(&registry).capacity()?;
+    say("budget", &format!("{capacity} for all fleets together"))?;
+    say(
+        "runtime",
+        &format!("{} holds what runs", registry.path().display()),
+    )?;
+    for dead in swept {
+        say(
+            "",
+            &format!(
+                "swept {}: {} processes of a dead run ended",
+                dead.run.display(),
+                dead.killed.len()
+            ),
+        )?;
+    }
+
+    let store = Store::open_default()?;
+    let free = store.free_bytes()?;
+    let short = if free < ENOUGH_SPACE {
+        ": too little to build images"
+    } else {
+        ""
+    };
+    say(
+        "cache",
+        &format!(
+            "{}, kept below {}, {} free{short}",
+            store.root().display(),
+            size(Store::limit()?),
+            size(free)
+        ),
+    )?;
+
+    if missing.is_empty() {
+        return Ok(Exit::Success);
+    }
+    print(&format!(
+        "\ninstall what is missing with\n\n    {}\n\n",
+        host::install_command(&missing)
+    ))?;
+    Ok(Exit::Broken)
+}
+
+fn say(word: &str, text: &str) -> Result<(), LabError> {
+    Ok(print(&format!("{word:<9} {text}\n"))?)
+}

@@ -1,0 +1,150 @@
+//! `sanlab history`: all runs ever, in one file.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use sanlab_record::RunRecord;
+use sanlab_report::history::{History, Imported};
+use sanlab_report::load;
+use sanlab_report::measure::Measure;
+use sanlab_report::table::Table;
+
+use crate::compare::verdicts::HostClass;
+use crate::terminal::print;
+use crate::terminal::quantity::count;
+use crate::{Exit, Lab, LabError};
+
+/// What is done with it.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum HistoryCommand {
+    /// Take runs in; what is there already is not taken twice
+    Import {
+        /// Records, folders with records below them, or what `export` wrote (`.jsonl`)
+        #[arg(required = true, value_name = "DIR|FILE")]
+        paths: Vec<PathBuf>,
+    },
+    /// Write everything as JSON Lines: one line a run and series
+    Export {
+        /// Where to; standard output without it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List the series, with how many runs each has
+    Ls,
+}
+
+/// Does it to the file that the environment names, else `target/sanlab/history.sqlite`.
+pub(crate) fn execute(command: HistoryCommand, file: Option<PathBuf>) -> Result<Exit, LabError> {
+    let path = match file {
+        Some(path) => path,
+        None => default_path(&Lab::find(&std::env::current_dir()?)?),
+    };
+    match command {
+        HistoryCommand::Import { paths } => import(&path, paths)?,
+        HistoryCommand::Export { file } => export(&path, file.as_deref())?,
+        HistoryCommand::Ls => list(&path)?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Where a lab's history is kept.
+pub(crate) fn default_path(lab: &Lab) -> PathBuf {
+    let named = std::env::var_os("SANLAB_HISTORY").filter(|path| !path.is_empty());
+    named.map_or_else(
+        || lab.project().join("target/sanlab/history.sqlite"),
+        PathBuf::from,
+    )
+}
+
+/// What noise the lab's history knows of a class of hosts; nothing where there is no history.
+pub(crate) fn noise_floors(
+    lab: &Lab,
+    class: &HostClass,
+) -> Result<BTreeMap<Measure, f64>, LabError> {
+    let path = default_path(lab);
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(History::open(&path)?.noise_floors(&class.host, &class.accelerator)?)
+}
+
+/// A history that somebody wants to read: a name without a file is a mistake.
+pub(crate) fn existing(path: &Path) -> Result<History, LabError> {
+    if !path.exists() {
+        return Err(LabError::NoHistory {
+            path: path.to_owned(),
+        });
+    }
+    Ok(History::open(path)?)
+}
+
+fn import(path: &Path, paths: Vec<PathBuf>) -> Result<(), LabError> {
+    let is_exported = |path: &PathBuf| {
+        let name = path.extension().unwrap_or_default();
+        path.is_file() && (name == "jsonl" || name == "ndjson")
+    };
+    let (exported, others): (Vec<PathBuf>, Vec<PathBuf>) = paths.into_iter().partition(is_exported);
+    // Everything is read before anything is taken in.
+    let texts: Vec<(PathBuf, String)> = exported
+        .into_iter()
+        .map(|path| fs::read_to_string(&path).map(|text| (path, text)))
+        .collect::<Result<_, _>>()
+        .map_err(LabError::Unreadable)?;
+    let records: Vec<RunRecord> = if others.is_empty() {
+        Vec::new()
+    } else {
+        let loaded = load::load(&others)?;
+        let counted = load::counted(&loaded.runs, &loaded.comparisons);
+        counted.cloned().collect()
+    };
+    let mut history = History::open(path)?;
+    let mut all = vec![history.import(&records)?];
+    for (name, text) in texts {
+        all.push(history.import_lines(&name, &text)?);
+    }
+    let sum = |of: fn(&Imported) -> usize| all.iter().map(of).sum::<usize>();
+    print(&format!(
+        "{} taken in, {} were there already, {} had no figures; {} holds {}\n",
+        count(sum(|it| it.new), "run"),
+        sum(|it| it.known),
+        sum(|it| it.without_figures),
+        path.display(),
+        count(history.runs()?, "run")
+    ))?;
+    Ok(())
+}
+
+fn export(path: &Path, file: Option<&Path>) -> Result<(), LabError> {
+    let history = existing(path)?;
+    if let Some(file) = file {
+        let mut out = io::BufWriter::new(fs::File::create(file)?);
+        let lines = history.export(&mut out)?;
+        out.flush()?;
+        print(&format!(
+            "{} written to {}\n",
+            count(lines, "line"),
+            file.display()
+        ))?;
+    } else {
+        let mut lines = Vec::new();
+        history.export(&mut lines)?;
+        print(&String::from_utf8_lossy(&lines))?;
+    }
+    Ok(())
+}
+
+fn list(path: &Path) -> Result<(), LabError> {
+    let history = existing(path)?;
+    let mut table = Table::new(&["scenario", "step", ">runs", "circumstances"]);
+    for (series, runs) in history.series()? {
+        let circumstances = series.circumstances();
+        let runs = runs.to_string();
+        table.row([&series.scenario, &series.step, &runs, &circumstances]);
+    }
+    print(&table.render(0))?;
+    let runs = count(history.runs()?, "run");
+    print(&format!("{runs} in {}\n", path.display()))?;
+    Ok(())
+}

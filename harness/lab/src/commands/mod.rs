@@ -1,0 +1,14 @@
+//! The command line: the subcommands, one file each, what they exit with, and the [`pages`] that some of them write.
+
+pub(crate) mod cache;
+pub(crate) mod check;
+pub(crate) mod cli;
+pub(crate) mod compare;
+pub(crate) mod doctor;
+pub(crate) mod exit;
+pub(crate) mod history;
+pub(crate) mod image;
+pub(crate) mod pages;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod run;

@@ -1,0 +1,156 @@
+//! `sanlab plan`: what a scenario would do, before anything runs.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use sanlab_fleet::DEFAULT_MTU;
+use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
+use sanlab_report::table::Table;
+use sanlab_vm::AcceleratorWish;
+
+use crate::lab::scenario;
+use crate::terminal::print;
+use crate::{Exit, LabError};
+
+/// Shows nodes, memory, layers, steps and the accelerator that this host would use.
+pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
+    let plan = scenario::load(file)?;
+    print(&describe(&plan))?;
+    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+    for arch in archs {
+        let program = sanlab_vm::qemu_binary(arch);
+        let line = match sanlab_vm::choose_accelerator(accelerator, arch, &program).await {
+            Ok(choice) => format!("  {arch} guests on {choice}\n"),
+            Err(error) => format!("  {arch} guests: failed to {error}\n"),
+        };
+        print(&line)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn describe(plan: &Plan) -> String {
+    let mut text = format!("{} ({})\n\n", plan.name, plan.source.display());
+    let mut facts = |word: &str, fact: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {word:<8} {fact}");
+    };
+    facts("image", plan.image.as_str());
+    facts(
+        "network",
+        &plan.network.mtu.map_or_else(
+            || format!("MTU {DEFAULT_MTU}, the lab's default"),
+            |mtu| format!("MTU {mtu}"),
+        ),
+    );
+    if !plan.network.capture.is_empty() {
+        facts("capture", &names(&plan.network.capture));
+    }
+    let memory = |late: bool| -> u64 {
+        let counted = plan
+            .booted()
+            .filter(|node| late || node.joins == Joins::AtStart);
+        counted.map(|node| node.memory.mib()).sum()
+    };
+    let cpus: u32 = plan.booted().map(|node| u32::from(node.cpus)).sum();
+    let late = if memory(false) == memory(true) {
+        String::new()
+    } else {
+        format!(", {} MiB of it at the start", memory(false))
+    };
+    facts(
+        "guests",
+        &format!(
+            "{} with {} MiB{late}, {cpus} CPUs",
+            plan.booted().count(),
+            memory(true)
+        ),
+    );
+    let origin = if plan.fresh {
+        "fresh: built from nothing in every run, and not kept"
+    } else {
+        "forked from the longest part of it that an earlier run has kept; else built, and kept"
+    };
+    facts("origin", origin);
+    match plan.tier {
+        Tier::Test => facts("tier", "test"),
+        Tier::Nightly => facts("tier", "nightly"),
+    }
+
+    let mut nodes = Table::new(&[">no", "node", "arch", "NIC", ">RAM", ">CPUs", "joins"]);
+    for node in &plan.nodes {
+        let nic = match node.nic {
+            NicModel::VirtioNet => "virtio-net",
+            NicModel::E1000 => "e1000",
+        };
+        let joins = match node.joins {
+            Joins::AtStart => "at the start",
+            Joins::Later => "later",
+        };
+        nodes.row([
+            node.number.to_string(),
+            node.name.to_string(),
+            node.arch.to_string(),
+            nic.to_owned(),
+            node.memory.to_string(),
+            node.cpus.to_string(),
+            joins.to_owned(),
+        ]);
+    }
+    let mut layers = Table::new(&[">no", "layer", "what", "on"]);
+    for (number, (placed, title)) in plan.layers.iter().zip(titles(plan)).enumerate() {
+        layers.row([
+            (number + 1).to_string(),
+            placed.layer.kind().to_string(),
+            title,
+            everybody(plan, &placed.on),
+        ]);
+    }
+    let mut steps = Table::new(&[">no", "step", ">deadline", "checkpoint", "what"]);
+    for (number, step) in plan.steps.iter().enumerate() {
+        let deadline = format!("{} s", step.deadline.as_secs());
+        steps.row([
+            (number + 1).to_string(),
+            step.label.to_string(),
+            deadline,
+            step.checkpoint
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), ToString::to_string),
+            step.action.describe(),
+        ]);
+    }
+    for table in [nodes, layers, steps]
+        .iter()
+        .filter(|table| !table.is_empty())
+    {
+        text.push('\n');
+        text.push_str(&table.render(2));
+    }
+    text.push('\n');
+    for warning in &plan.warnings {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  wrong on purpose: {warning}");
+    }
+    text
+}
+
+fn titles(plan: &Plan) -> Vec<String> {
+    let stack = sanlab_stack::compose(plan);
+    stack.layers().iter().map(|layer| layer.title()).collect()
+}
+
+/// Nodes by name, unless they are all.
+fn everybody(plan: &Plan, on: &[NodeName]) -> String {
+    if on.len() == plan.nodes.len() {
+        return "all".to_owned();
+    }
+    names(on)
+}
+
+fn names(nodes: &[NodeName]) -> String {
+    nodes
+        .iter()
+        .map(NodeName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,131 @@
+//! `sanlab report`: verdicts, trends and pages from records alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use sanlab_report::baseline::{Baseline, WINDOW};
+use sanlab_report::comparison::Rules;
+use sanlab_report::github_action_benchmark::{self, Direction};
+use sanlab_report::history::History;
+use sanlab_report::load;
+use sanlab_report::measure::Measure;
+use sanlab_report::report::Report;
+use sanlab_report::series::{Figures, figures};
+use sanlab_report::{bencher, terminal};
+
+use super::history;
+use super::pages::{self, Pages};
+use crate::compare::verdicts::HostClass;
+use crate::lab::runs::since_1970;
+use crate::terminal::print;
+use crate::{Exit, Lab, LabError};
+
+/// What the command line says of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Records, comparisons, or folders with some below them
+    #[arg(required = true, value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+    /// What stands at the top
+    #[arg(long, value_name = "TEXT", default_value = "sanlab")]
+    title: String,
+    #[command(flatten)]
+    pages: Pages,
+    /// Write Bencher Metric Format JSON
+    #[arg(long, value_name = "FILE")]
+    bencher: Option<PathBuf>,
+    /// Write bigger-is-better.json and smaller-is-better.json there, for github-action-benchmark
+    #[arg(long, value_name = "DIR")]
+    github_action_benchmark: Option<PathBuf>,
+    /// Compare the runs with what this file says that runs were like
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write what the runs and the history say that runs are like: the last 20 of each series
+    #[arg(long, value_name = "FILE")]
+    save_baseline: Option<PathBuf>,
+    /// Take earlier runs, for trends, from this file; without it from the environment's, else the checkout's, if there is one
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// What permutations and the bootstrap draw from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Reads, renders, and ends by the verdict: what was only measured and not compared is no regression.
+pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
+    let loaded = load::load(&arguments.paths)?;
+    let history = history_of(arguments)?;
+    let past = history
+        .as_ref()
+        .map_or_else(|| Ok(Vec::new()), History::figures)?;
+    let runs: Vec<Figures> = load::counted(&loaded.runs, &loaded.comparisons)
+        .flat_map(figures)
+        .collect();
+    let made = since_1970().as_secs_f64();
+    let baseline = match &arguments.baseline {
+        Some(path) => {
+            let mut rules = Rules::new(arguments.seed);
+            if let Some(history) = &history {
+                rules.noise_floors.extend(floors(history, &runs)?);
+            }
+            let name = path.display().to_string();
+            Some(Baseline::read(path)?.against(&name, &rules, &runs)?)
+        }
+        None => None,
+    };
+    let report = Report::new(&arguments.title, made, loaded, &past, baseline);
+    print(&terminal::report_table(&report))?;
+    arguments.pages.write(&report)?;
+    if let Some(path) = &arguments.bencher {
+        pages::write(path, &bencher::render(&report))?;
+    }
+    if let Some(folder) = &arguments.github_action_benchmark {
+        for direction in Direction::ALL {
+            let text = github_action_benchmark::render(&report, direction);
+            pages::write(&folder.join(direction.file_name()), &text)?;
+        }
+    }
+    if let Some(path) = &arguments.save_baseline {
+        let mut all = past;
+        let known = |new: &Figures| {
+            let same = |old: &Figures| {
+                old.series == new.series && (old.started - new.started).abs() < 1e-6
+            };
+            !all.iter().any(same)
+        };
+        let new: Vec<Figures> = runs.into_iter().filter(known).collect();
+        all.extend(new);
+        all.sort_by(|one, other| one.started.total_cmp(&other.started));
+        Baseline::of(&all, WINDOW, made)?.write(path)?;
+    }
+    Ok(report.verdict.map_or(Exit::Success, Exit::from))
+}
+
+/// One that is named must be there; else the checkout's, if there is one of both.
+fn history_of(arguments: &Arguments) -> Result<Option<History>, LabError> {
+    if let Some(path) = &arguments.history {
+        return history::existing(path).map(Some);
+    }
+    let Ok(lab) = Lab::find(&std::env::current_dir()?) else {
+        return Ok(None);
+    };
+    let path = history::default_path(&lab);
+    if path.exists() {
+        Ok(Some(History::open(&path)?))
+    } else {
+        Ok(None)
+    }
+}
+
+/// The noise of the hosts that the runs were on: the greatest of each measure.
+fn floors(history: &History, runs: &[Figures]) -> Result<BTreeMap<Measure, f64>, LabError> {
+    let classes: BTreeSet<HostClass> = runs.iter().filter_map(HostClass::of).collect();
+    let mut all = BTreeMap::new();
+    for class in classes {
+        for (measure, floor) in history.noise_floors(&class.host, &class.accelerator)? {
+            let known: &mut f64 = all.entry(measure).or_default();
+            *known = known.max(floor);
+        }
+    }
+    Ok(all)
+}

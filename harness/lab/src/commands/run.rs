@@ -1,0 +1,180 @@
+//! `sanlab run`: scenarios one after another, so that none disturbs another's figures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sanlab_image::{Image, Store};
+use sanlab_plan::{Arch, Plan};
+use sanlab_record::{Outcome, RunRecord};
+use sanlab_run::{Extent, KeepPolicy};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::cli::Accel;
+use crate::compare::given::Given;
+use crate::compare::side::images;
+use crate::lab::runs::shown;
+use crate::lab::{runs, scenario, seed};
+use crate::terminal::summary::{scenario_table, summary_table};
+use crate::terminal::{Terminal, print};
+use crate::terminal::{interrupt, watch};
+use crate::{Exit, Lab, LabError, Order, run_on};
+
+/// What the command line says of it.
+#[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a flag of the command line is one"
+)]
+pub(crate) struct Arguments {
+    /// Scenario files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What shall execute the guests' instructions
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accel,
+    /// Build everything from nothing: fork no checkpoint, clone no template, keep none
+    #[arg(long)]
+    fresh: bool,
+    /// Run each scenario so many times, and say how many of them passed
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9999))]
+    repeat: u32,
+    /// Go on after a scenario that did not pass
+    #[arg(long)]
+    keep_going: bool,
+    /// What random moments are drawn from, as an earlier record tells; each repetition adds one. Without it that of the
+    /// environment, else one that nobody chose
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Give the scenarios this in place of what their files say, such as `mtu=1500`, `layer.striped.chunk=64KiB`,
+    /// `kernel.x86=PATH`, `qemu=DIR`; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Count guests' instructions even where no `throughput` step asks for it
+    #[arg(long)]
+    count_instructions: bool,
+    /// Leave out what is not needed to measure: nothing is read back, and the run ends after the last step that measures
+    #[arg(long)]
+    measures_only: bool,
+}
+
+/// A scenario that is to be run.
+struct Wanted {
+    plan: Plan,
+    images: BTreeMap<Arch, Image>,
+}
+
+/// Runs the scenarios of the files and prints a table for each and one for all.
+pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
+    let mut terminal = Terminal::new();
+    let files = &arguments.files;
+    let given = Given::parse(&arguments.set)?;
+    let Some(plans) = load(files, &given, &mut terminal)? else {
+        return Ok(Exit::BadInput);
+    };
+    // The checkout that we stand in, else the one that the first scenario stands in.
+    let lab = Lab::find(&std::env::current_dir()?)
+        .or_else(|error| files.first().map_or(Err(error), |file| Lab::find(file)))?;
+    let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
+    lab.require_host()?;
+    let cancel = interrupt::cancel_on_signal()?;
+    let keep = KeepPolicy::of(&plans);
+    let mut wanted = Vec::new();
+    for plan in plans {
+        let images = images(&lab, &plan, &given, &cancel, &mut terminal).await?;
+        wanted.push(Wanted { plan, images });
+    }
+    let run = lab.new_run()?;
+    let mut records: Vec<RunRecord> = Vec::new();
+    let mut exit = Exit::Success;
+    let attempts = wanted
+        .iter()
+        .flat_map(|wanted| (1..=arguments.repeat).map(move |attempt| (wanted, attempt)));
+    let all = attempts.clone().count();
+    for (Wanted { plan, images }, attempt) in attempts {
+        if exit == Exit::Interrupted || (exit != Exit::Success && !arguments.keep_going) {
+            let reason = if exit == Exit::Interrupted {
+                "interrupted"
+            } else {
+                "after one that did not pass; --keep-going runs on"
+            };
+            let seed = seed.wrapping_add(u64::from(attempt - 1));
+            records.push(runs::not_run(plan, seed, reason));
+            continue;
+        }
+        terminal.line(&format!(
+            "{}: {} ({} of {all})",
+            plan.id,
+            plan.name,
+            records.len() + 1,
+        ));
+        let (sender, events) = mpsc::unbounded_channel();
+        let order = Order {
+            attempt,
+            accelerator: arguments.accel.into(),
+            fresh: arguments.fresh,
+            // Each attempt has moments of its own, and can be repeated alone.
+            seed: seed.wrapping_add(u64::from(attempt - 1)),
+            settings: given.words.clone(),
+            qemu: given.qemu.clone(),
+            count_instructions: arguments.count_instructions.then_some(true),
+            extent: if arguments.measures_only {
+                Extent::Measures
+            } else {
+                Extent::Whole
+            },
+            keep: keep.clone(),
+            cancel: cancel.clone(),
+            ..Order::new(&run)
+        };
+        let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
+        let title = runs::attempt_name(&plan.id, attempt);
+        let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
+        print(&scenario_table(&record, shown(&kept)))?;
+        exit = exit.max(exit_of(&record, &cancel));
+        records.push(record);
+    }
+    print(&summary_table(&records))?;
+    Ok(exit)
+}
+
+/// Reads all files before anything runs; `None` when a mistake was shown.
+fn load(
+    files: &[PathBuf],
+    given: &Given,
+    terminal: &mut Terminal,
+) -> Result<Option<Vec<Plan>>, LabError> {
+    let mut plans = Vec::new();
+    let mut sources: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut mistaken = false;
+    for file in files {
+        match scenario::load_with(file, &given.settings) {
+            Ok(plan) => {
+                if let Some(first) = sources.insert(plan.id.clone(), file) {
+                    mistaken = true;
+                    let (first, file) = (first.display(), file.display());
+                    terminal.line(&format!(
+                        "error: {first} and {file} would both be kept as `{}`",
+                        plan.id
+                    ));
+                }
+                plans.push(plan);
+            }
+            Err(error) if error.exit() == Exit::BadInput => {
+                mistaken = true;
+                terminal.line(error.show(terminal.is_coloured()).trim_end());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((!mistaken).then_some(plans))
+}
+
+fn exit_of(record: &RunRecord, cancel: &CancellationToken) -> Exit {
+    match record.outcome {
+        _ if cancel.is_cancelled() => Exit::Interrupted,
+        Outcome::Passed | Outcome::Skipped { .. } => Exit::Success,
+        Outcome::Failed(_) => Exit::Failed,
+        Outcome::Broken(_) => Exit::Broken,
+    }
+}

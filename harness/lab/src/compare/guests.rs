@@ -1,0 +1,67 @@
+//! A comparison's runs, done on guests.
+
+use std::path::Path;
+
+use sanlab_image::Store;
+use sanlab_vm::AcceleratorWish;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::course::{Letter, Ran, Runner, Turn};
+use super::side::Side;
+use crate::lab::run_on;
+use crate::terminal::Terminal;
+use crate::terminal::watch;
+use crate::{LabError, Order, RunFolder};
+
+/// Both sides, and what their runs have in common.
+pub(crate) struct Guests<'a> {
+    pub(crate) a: &'a Side,
+    pub(crate) b: &'a Side,
+    /// Each run has a folder of its own in this one.
+    pub(crate) folder: RunFolder,
+    pub(crate) accelerator: AcceleratorWish,
+    /// Both runs of a pair draw from the same.
+    pub(crate) seed: u64,
+    pub(crate) terminal: &'a mut Terminal,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Runner for Guests<'_> {
+    async fn run(&mut self, turn: Turn) -> Result<Ran, LabError> {
+        let side = match turn.side {
+            Letter::A => self.a,
+            Letter::B => self.b,
+        };
+        let folder = self.folder.within(&turn.folder());
+        let order = Order {
+            accelerator: self.accelerator,
+            seed: self.seed.wrapping_add(turn.pair as u64),
+            settings: side.given.words.clone(),
+            qemu: side.given.qemu.clone(),
+            // On both sides or on none: counting costs a little.
+            count_instructions: Some(true),
+            extent: turn.extent(),
+            cancel: self.cancel.clone(),
+            ..Order::new(&folder)
+        };
+        let (sender, events) = mpsc::unbounded_channel();
+        let store = Store::open_default()?;
+        let work = run_on(store, side.images.clone(), &side.plan, order, sender);
+        let title = format!("{} {}", side.plan.id, turn.folder());
+        let (record, path) = watch::quietly(self.terminal, &title, events, work).await?;
+        Ok(Ran { record, path })
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}
+
+/// A path within a folder, as it is written into files of that folder.
+pub(crate) fn relative(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}

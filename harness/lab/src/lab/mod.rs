@@ -1,0 +1,281 @@
+//! A checkout with its manifests, its image store and its folder of runs; runs plans in it.
+
+pub(crate) mod host;
+pub(crate) mod runs;
+pub mod scenario;
+pub(crate) mod seed;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use sanlab_fleet::Registry;
+use sanlab_image::{Image, Manifest, Progress, Store};
+use sanlab_plan::{Arch, Plan};
+use sanlab_record::{Event, RunRecord};
+use sanlab_run::{Environment, Extent, KeepPolicy};
+use sanlab_vm::AcceleratorWish;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::LabError;
+use crate::lab::runs::{RunFolder, write_record};
+
+/// The lab of a checkout. Cheap to clone; clones share what has been found out about images.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    project: PathBuf,
+    ensured: Arc<Mutex<BTreeMap<(PathBuf, Arch), Image>>>,
+}
+
+/// What a run needs besides its plan.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Where its folder is made.
+    pub run: RunFolder,
+    /// Which attempt of the scenario it is in that folder, from 1.
+    pub attempt: u32,
+    /// What shall execute the guests' instructions.
+    pub accelerator: AcceleratorWish,
+    /// Builds everything from nothing and keeps nothing, whatever the scenario says.
+    pub fresh: bool,
+    /// Also leaves a state dump of the fleet at the end of its steps: [`sanlab_run::STATE_DUMP`].
+    pub state_dump: bool,
+    /// What random moments are drawn from.
+    pub seed: u64,
+    /// What the record says that this run was given in place of what the scenario's file says.
+    pub settings: BTreeMap<String, String>,
+    /// A folder with QEMU's programs, instead of those of the host.
+    pub qemu: Option<PathBuf>,
+    /// Whether guests' instructions are counted: see [`Environment`].
+    pub count_instructions: Option<bool>,
+    /// How much of the plan is done.
+    pub extent: Extent,
+    /// Which checkpoints are kept beside the usual ones.
+    pub keep: KeepPolicy,
+    /// Asks for an orderly end.
+    pub cancel: CancellationToken,
+}
+
+impl Order {
+    /// The first attempt, with the accelerator that the host allows, as fresh as the scenario wants it, with a seed that nobody
+    /// chose, and no way to cancel.
+    pub fn new(run: &RunFolder) -> Self {
+        Self {
+            run: run.clone(),
+            attempt: 1,
+            accelerator: AcceleratorWish::Auto,
+            fresh: false,
+            state_dump: false,
+            seed: seed::drawn(),
+            settings: BTreeMap::new(),
+            qemu: None,
+            count_instructions: None,
+            extent: Extent::Whole,
+            keep: KeepPolicy::default(),
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+impl Lab {
+    /// The lab that a folder is in: the nearest folder above it with `images/`.
+    pub fn find(near: &Path) -> Result<Self, LabError> {
+        let near = fs_err::canonicalize(near)?;
+        let project = near
+            .ancestors()
+            .find(|folder| folder.join("images").is_dir() && folder.join("scenarios").is_dir());
+        let Some(project) = project else {
+            return Err(LabError::NoProject(near.clone()));
+        };
+        Ok(Self {
+            project: project.to_owned(),
+            ensured: Arc::default(),
+        })
+    }
+
+    /// The checkout's folder.
+    pub fn project(&self) -> &Path {
+        &self.project
+    }
+
+    /// Makes the folder of a new run.
+    pub fn new_run(&self) -> Result<RunFolder, LabError> {
+        RunFolder::create(&self.project)
+    }
+
+    /// An error when no guest could run here: it says what is wrong with the folder of runs, or names what the host lacks and the
+    /// command that installs it. To be asked before images are built.
+    pub fn require_host(&self) -> Result<(), LabError> {
+        Registry::examine()?;
+        host::require_everything()
+    }
+
+    /// The images that a plan's nodes boot, built now where the store lacks them. Blocking.
+    pub fn images(
+        &self,
+        plan: &Plan,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<BTreeMap<Arch, Image>, LabError> {
+        let path = self.manifest(plan)?;
+        let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+        // Held while building: trials of one process that need the same image wait for one build.
+        let mut ensured = self.ensured.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking: Vec<Arch> = archs
+            .iter()
+            .copied()
+            .filter(|arch| !ensured.contains_key(&(path.clone(), *arch)))
+            .collect();
+        for built in ensure(&path, &lacking, false, progress)? {
+            ensured.insert((path.clone(), built.image.arch), built.image);
+        }
+        let image = |arch: Arch| {
+            ensured
+                .get(&(path.clone(), arch))
+                .cloned()
+                .map(|image| (arch, image))
+        };
+        Ok(archs.into_iter().filter_map(image).collect())
+    }
+
+    /// Runs a plan and keeps its record: returns both. A run that fails is a record, not an error.
+    pub async fn run(
+        &self,
+        plan: &Plan,
+        order: Order,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<(RunRecord, PathBuf), LabError> {
+        let (lab, wanted) = (self.clone(), plan.clone());
+        let build = tokio::task::spawn_blocking(move || lab.images(&wanted, &|_| ()));
+        let images = build
+            .await
+            .unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+        run_on(Store::open_default()?, images, plan, order, events).await
+    }
+
+    fn manifest(&self, plan: &Plan) -> Result<PathBuf, LabError> {
+        let path = self
+            .project
+            .join("images")
+            .join(format!("{}.toml", plan.image));
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(LabError::NoManifest {
+            scenario: plan.id.clone(),
+            image: plan.image.to_string(),
+            path,
+        })
+    }
+}
+
+/// Runs a plan on images that are there already, with a store of the caller's choice for what is kept; otherwise like
+/// [`Lab::run`].
+pub async fn run_on(
+    store: Store,
+    images: BTreeMap<Arch, Image>,
+    plan: &Plan,
+    order: Order,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<(RunRecord, PathBuf), LabError> {
+    let out_dir = order.run.scenario(&plan.id, order.attempt)?;
+    let Order {
+        accelerator,
+        fresh,
+        state_dump,
+        seed,
+        settings,
+        qemu,
+        count_instructions,
+        extent,
+        keep,
+        cancel,
+        ..
+    } = order;
+    let plan = Plan {
+        fresh: plan.fresh || fresh,
+        ..plan.clone()
+    };
+    let environment = Environment {
+        images,
+        accelerator,
+        out_dir: out_dir.clone(),
+        store,
+        keep,
+        state_dump,
+        seed,
+        settings,
+        qemu,
+        count_instructions,
+        extent,
+        cancel,
+    };
+    let record = sanlab_run::execute(&plan, environment, events).await;
+    let path = write_record(&out_dir, &record)?;
+    Ok((record, path))
+}
+
+/// An image, and how long it took to get it.
+#[derive(Debug)]
+pub(crate) struct Ensured {
+    pub(crate) image: Image,
+    pub(crate) seconds: f64,
+}
+
+/// The images of a manifest for some architectures, those that must be built side by side. Blocking.
+pub(crate) fn ensure(
+    manifest: &Path,
+    archs: &[Arch],
+    update_lock: bool,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Vec<Ensured>, LabError> {
+    let store = Store::open_default()?;
+    let manifest = Manifest::load(manifest)?;
+    let one = &|arch: Arch| -> Result<Ensured, LabError> {
+        let begin = Instant::now();
+        let image = sanlab_image::ensure(&store, &manifest, arch, update_lock, &|news| {
+            progress(&words(&news));
+        })?;
+        Ok(Ensured {
+            image,
+            seconds: begin.elapsed().as_secs_f64(),
+        })
+    };
+    std::thread::scope(|scope| {
+        let builds: Vec<_> = archs
+            .iter()
+            .map(|&arch| scope.spawn(move || one(arch)))
+            .collect();
+        let ended = builds
+            .into_iter()
+            .map(|build| build.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        ended.collect()
+    })
+}
+
+/// News of a build as a person reads it.
+fn words(news: &Progress) -> String {
+    match news {
+        Progress::Waiting {
+            arch,
+            builder: Some(pid),
+        } => format!("process {pid} builds the {arch} image: waiting for it"),
+        Progress::Waiting {
+            arch,
+            builder: None,
+        } => format!("another process builds the {arch} image: waiting for it"),
+        Progress::Phase { arch, phase } => format!("{arch}: {phase}"),
+        Progress::Built {
+            arch,
+            seconds,
+            sizes,
+        } => {
+            format!(
+                "{arch}: built in {seconds:.1} s, root image {} MiB",
+                sizes.root >> 20
+            )
+        }
+    }
+}
