@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::number::count;
+use crate::render::number::count;
 
 /// Why there is no report. Messages finish the words "failed to".
 #[derive(Debug, thiserror::Error)]

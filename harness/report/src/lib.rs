@@ -19,32 +19,17 @@
 //! # Ok::<(), sanlab_record::ReadError>(())
 //! ```
 
-mod apart;
-pub mod baseline;
-pub mod bencher;
-mod benchmark;
-pub mod change_point;
-pub mod chart;
-pub mod comparison;
 mod error;
-pub mod github_action_benchmark;
 pub mod history;
-pub mod html;
-pub mod json;
-pub mod junit;
 pub mod load;
-pub mod markdown;
-pub mod measure;
-pub mod moment;
-pub mod number;
-pub mod report;
-pub mod series;
-pub mod sparkline;
+mod render;
 pub mod statistics;
-pub mod table;
-pub mod terminal;
-pub mod trend;
 pub mod verdict;
-mod view;
 
 pub use error::{FileError, FileFault, ReportError};
+pub use load::{measure, series};
+pub use render::{
+    bencher, chart, github_action_benchmark, html, json, junit, markdown, moment, number, report,
+    sparkline, table, terminal,
+};
+pub use verdict::{baseline, change_point, comparison, trend};

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::History;
 use super::lines::{self, Line};
 use crate::error::ReportError;
-use crate::series::{Figures, Series, figures};
+use crate::load::series::{Figures, Series, figures};
 
 /// What came of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

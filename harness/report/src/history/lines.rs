@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{History, Imported};
 use crate::error::ReportError;
-use crate::series::Figures;
+use crate::load::series::Figures;
 
 /// Version of a line's shape, its field `format`.
 pub(super) const FORMAT: u32 = 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::History;
 use crate::error::ReportError;
-use crate::measure::Measure;
+use crate::load::measure::Measure;
 
 impl History {
     /// The floors learnt last for this class of host, as shares by measure; empty where nothing was learnt. `host` and
