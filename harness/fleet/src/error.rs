@@ -8,7 +8,7 @@ use sanlab_image::ImageError;
 use sanlab_plan::Arch;
 use sanlab_vm::{ExecError, VmError};
 
-use crate::host::budget::{Need, WaitingFor};
+use crate::host::need::{Need, WaitingFor};
 
 /// Messages finish the words "failed to ...".
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,8 @@
 
 pub(crate) mod budget;
 pub(crate) mod capacity;
+pub(crate) mod locked;
+pub(crate) mod need;
 pub(crate) mod orphans;
 pub(crate) mod registry;
 pub(crate) mod run_dir;
