@@ -207,3 +207,16 @@ pub enum FleetError {
         source: Box<VmError>,
     },
 }
+
+/// The error of a machine that did not do something.
+pub(crate) fn machine_error(
+    node: &str,
+    doing: &'static str,
+) -> impl FnOnce(VmError) -> FleetError + use<> {
+    let node = node.to_owned();
+    move |source| FleetError::Machine {
+        node,
+        doing,
+        source: Box::new(source),
+    }
+}

@@ -29,6 +29,7 @@
 //! ```
 
 mod checkpoints;
+mod deadlines;
 mod error;
 mod event;
 mod fleet;
@@ -50,8 +51,7 @@ pub use host::registry::Registry;
 pub use host::run_dir::RunDir;
 pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
 pub use nodes::cost::NodeCost;
-pub use nodes::crash::{Crashed, How};
-pub use nodes::node::Node;
+pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
 pub use templates::TemplateUse;

@@ -5,5 +5,6 @@ pub(crate) mod capacity;
 pub(crate) mod locked;
 pub(crate) mod need;
 pub(crate) mod orphans;
+pub(crate) mod process_group;
 pub(crate) mod registry;
 pub(crate) mod run_dir;
