@@ -40,10 +40,7 @@ impl Fleet {
     /// machine, which is [`FleetError::DiskLost`], unless the fleet could be saved; and it has no template.
     pub async fn restart(&self, name: &str) -> Result<(), FleetError> {
         let member = self.spec.member(name)?.clone();
-        let taken = self.members.take_crashed(name);
-        let left = taken.ok_or_else(|| FleetError::NotCrashed {
-            node: name.to_owned(),
-        })?;
+        let left = self.members.take_crashed(name)?;
         let back = async {
             let disk = match &left {
                 Some(drive) => Disk::Left(still_there(name, drive)?),

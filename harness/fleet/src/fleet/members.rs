@@ -114,9 +114,12 @@ impl Members {
         lock(&self.crashed).insert(name.to_owned(), disk);
     }
 
-    /// The disk that a member left, if it has one; from now on the member counts as one that has not crashed.
-    pub(super) fn take_crashed(&self, name: &str) -> Option<Option<Drive>> {
-        lock(&self.crashed).remove(name)
+    /// The disk that a crashed member left, if it has one; from now on it counts as one that has not crashed.
+    pub(super) fn take_crashed(&self, name: &str) -> Result<Option<Drive>, FleetError> {
+        let taken = lock(&self.crashed).remove(name);
+        taken.ok_or_else(|| FleetError::NotCrashed {
+            node: name.to_owned(),
+        })
     }
 
     /// What every port carried up to now.

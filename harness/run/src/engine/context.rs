@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use sanlab_plan::{Layer, NodeName, Plan};
 use sanlab_stack::{Stack, Volume};
 use tokio::sync::Mutex as AsyncMutex;
@@ -18,6 +19,9 @@ use crate::engine::state::{Acknowledged, EngineState};
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::kernel_log::Judge;
 use crate::{Extent, Failure};
+
+/// How long a script may take that asks almost nothing of a guest.
+const SMALL: Duration = Duration::from_secs(20);
 
 /// One run's world.
 pub(crate) struct RunContext {
@@ -148,6 +152,15 @@ impl RunContext {
     /// Why this node is not there, if it was.
     pub(crate) fn absence(&self, node: &NodeName) -> Option<Absence> {
         self.past().absent.get(node).cloned()
+    }
+
+    /// Lets these nodes' kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
+    pub(crate) async fn show_kernel_log(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        let loud = nodes
+            .iter()
+            .map(|node| self.backend.exec(node, "dmesg -n 6", SMALL));
+        try_join_all(loud).await?;
+        Ok(())
     }
 
     /// How long a node's console is by now.
