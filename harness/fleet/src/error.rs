@@ -8,7 +8,7 @@ use sanlab_image::ImageError;
 use sanlab_plan::Arch;
 use sanlab_vm::{ExecError, VmError};
 
-use crate::host::budget::{Need, WaitingFor};
+use crate::host::need::{Need, WaitingFor};
 
 /// Messages finish the words "failed to ...".
 #[derive(Debug, thiserror::Error)]
@@ -206,4 +206,17 @@ pub enum FleetError {
         /// What failed.
         source: Box<VmError>,
     },
+}
+
+/// The error of a machine that did not do something.
+pub(crate) fn machine_error(
+    node: &str,
+    doing: &'static str,
+) -> impl FnOnce(VmError) -> FleetError + use<> {
+    let node = node.to_owned();
+    move |source| FleetError::Machine {
+        node,
+        doing,
+        source: Box::new(source),
+    }
 }

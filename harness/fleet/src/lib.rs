@@ -29,6 +29,7 @@
 //! ```
 
 mod checkpoints;
+mod deadlines;
 mod error;
 mod event;
 mod fleet;
@@ -43,13 +44,14 @@ pub use checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
 pub use event::FleetEvent;
 pub use fleet::{Fleet, Teardown};
-pub use host::budget::{Budget, Claimant, Need, Permit, WaitingFor};
-pub use host::registry::{Registry, Swept};
+pub use host::budget::{Budget, Permit};
+pub use host::locked::Swept;
+pub use host::need::{Claimant, Need, WaitingFor};
+pub use host::registry::Registry;
 pub use host::run_dir::RunDir;
 pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
 pub use nodes::cost::NodeCost;
-pub use nodes::crash::{Crashed, How};
-pub use nodes::node::Node;
+pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
 pub use templates::TemplateUse;

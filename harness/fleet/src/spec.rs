@@ -10,7 +10,7 @@ use sanlab_vm::{AcceleratorWish, MacAddress};
 
 use crate::checkpoints::start_mode::StartMode;
 use crate::error::FleetError;
-use crate::host::budget::Need;
+use crate::host::need::Need;
 
 /// Bytes of the largest IP packet, where a scenario does not choose.
 ///

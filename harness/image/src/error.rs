@@ -7,7 +7,7 @@ use std::{fmt, io};
 use sanlab_plan::Arch;
 
 use crate::build::host_tools::HostTool;
-use crate::manifest::lock::LockDiff;
+use crate::manifest::lock_diff::LockDiff;
 
 /// What is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -28,7 +28,7 @@ pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
 pub use build::sparse::copy_sparse;
 pub use error::{ImageError, Product};
-pub use manifest::lock::{LockDiff, LockedPackage};
+pub use manifest::lock_diff::{LockDiff, LockedPackage};
 pub use manifest::{KernelSource, Manifest};
 pub use store::claim::{Claim, Workspace};
 pub use store::collect::{Collected, DEFAULT_LIMIT, Entry};

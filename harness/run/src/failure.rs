@@ -10,7 +10,7 @@ use sanlab_fleet::{ExecError, FleetError, ImageError, Status, VmError};
 use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, FailureKind, LostBlocks, Outcome};
 
-use crate::engine::context::Cause as AbsenceCause;
+use crate::engine::absence::Cause as AbsenceCause;
 use crate::evidence::kernel_log::Finding;
 
 /// How many differences, or groups of lost blocks, a message names.

@@ -21,7 +21,8 @@ mod measure;
 mod steps;
 
 pub use checkpoint::KeepPolicy;
-pub use engine::execute::{Environment, Extent, execute};
+pub use engine::environment::{Environment, Extent};
+pub use engine::execute::execute;
 pub use engine::host::host;
 pub use evidence::state_dump::STATE_DUMP;
 use failure::Failure;

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::channels::command::Status;
 use crate::command_line::spec::Arch;
+use crate::process::status::Status;
 
 /// Why a command in a guest gave no good answer: five kinds, because each has another cause and another remedy.
 #[derive(Debug, Clone, thiserror::Error)]

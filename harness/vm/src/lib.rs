@@ -41,7 +41,7 @@ mod error;
 mod machine;
 mod process;
 
-pub use channels::command::{Command, Output, OutputLine, OutputStream, Status};
+pub use channels::command::{Command, Output, OutputLine, OutputStream};
 pub use channels::console::{Console, ConsoleLine};
 pub use channels::event_port::{EVENT_PORT_PATH, GuestEvent};
 pub use channels::kernel_log::{Trouble, trouble};
@@ -60,4 +60,5 @@ pub use machine::running::{ExitReport, MachineEvent};
 pub use machine::snapshot::SavedState;
 pub use process::ProcessGroup;
 pub use process::cost::Cost;
+pub use process::status::Status;
 pub use process::usage::Usage;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::checkpoints::start_mode::StartMode;
 use crate::error::FleetError;
 use crate::nodes::boot;
 use crate::nodes::emulator;
@@ -21,8 +22,8 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
     let emulators = emulator::find(spec).await?;
     let mut text = format!("provisioning {PROVISIONING}\nmtu {}\n", spec.mtu);
     let start_mode = match spec.start_mode {
-        crate::StartMode::Boot => "boot",
-        crate::StartMode::Clone(_) => "clone",
+        StartMode::Boot => "boot",
+        StartMode::Clone(_) => "clone",
     };
     add(&mut text, "birth", start_mode);
     add(&mut text, "warm", &spec.warm);

@@ -4,16 +4,17 @@
 //! while the run's lock is held. Claims are read and granted under the registry's lock, oldest first: a small fleet
 //! does not overtake a large one, which would wait for ever behind many small ones.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use crate::FleetError;
+use crate::error::FleetError;
 use crate::host::capacity;
-use crate::host::registry::{Locked, Registry};
+use crate::host::locked::Locked;
+use crate::host::need::{Claimant, Need, WaitingFor};
+use crate::host::registry::Registry;
 use crate::host::run_dir::RunDir;
 
 /// How often a waiting fleet looks whether its turn has come.
@@ -24,92 +25,6 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The claim's name in a run's folder.
 const CLAIM: &str = "claim.json";
-
-/// What a fleet takes of the machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Need {
-    /// Memory of the guests and of the processes that run them, MiB.
-    pub memory_mib: u64,
-    /// CPUs of the host that are kept busy.
-    pub cpus: u64,
-}
-
-impl Need {
-    fn fits(self, room: Self) -> bool {
-        self.memory_mib <= room.memory_mib && self.cpus <= room.cpus
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            memory_mib: self.memory_mib.saturating_add(other.memory_mib),
-            cpus: self.cpus.saturating_add(other.cpus),
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
-            cpus: self.cpus.saturating_sub(other.cpus),
-        }
-    }
-}
-
-impl fmt::Display for Need {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = if self.cpus == 1 { "" } else { "s" };
-        write!(f, "{} MiB and {} CPU{s}", self.memory_mib, self.cpus)
-    }
-}
-
-/// A run that has its claim granted, or one that waits before ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimant {
-    /// The run's name.
-    pub run: String,
-    /// Its process.
-    pub pid: u32,
-    /// What it claims.
-    pub need: Need,
-}
-
-impl fmt::Display for Claimant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run {} (process {}): {}", self.run, self.pid, self.need)
-    }
-}
-
-/// Why a fleet does not start yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingFor {
-    /// What it needs.
-    pub need: Need,
-    /// What nobody holds.
-    pub free: Need,
-    /// Who holds the rest.
-    pub holders: Vec<Claimant>,
-    /// Who waits longer and comes first.
-    pub ahead: Vec<Claimant>,
-}
-
-impl fmt::Display for WaitingFor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |claimants: &[Claimant]| {
-            claimants
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        write!(f, "{}; free: {}", self.need, self.free)?;
-        if !self.holders.is_empty() {
-            write!(f, "; held by {}", list(&self.holders))?;
-        }
-        if !self.ahead.is_empty() {
-            write!(f, "; first comes {}", list(&self.ahead))?;
-        }
-        Ok(())
-    }
-}
 
 /// The budget of the registry's runs.
 #[derive(Debug, Clone)]

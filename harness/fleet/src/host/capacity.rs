@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use procfs::process::Process;
 use procfs::{Current as _, Meminfo};
 
-use crate::FleetError;
-use crate::host::budget::Need;
-use crate::host::registry::Locked;
+use crate::error::FleetError;
+use crate::host::locked::Locked;
+use crate::host::need::Need;
 
 /// The share of available memory that fleets may take, in tenths: the rest is for the host's page cache and the tests.
 const SHARE: u64 = 9;
@@ -15,7 +15,7 @@ const SHARE: u64 = 9;
 /// Memory and CPUs for all fleets together. Memory is measured while no fleet runs, and remembered while one does:
 /// what running guests have touched by now would otherwise count twice, as used and as claimed.
 pub(crate) fn measured(registry: &Locked, idle: bool) -> Result<Need, FleetError> {
-    let memo = registry.base.join("capacity.json");
+    let memo = registry.path().join("capacity.json");
     if !idle
         && let Ok(text) = fs_err::read(&memo)
         && let Ok(capacity) = serde_json::from_slice(&text)

@@ -11,7 +11,7 @@ use procfs::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getuid, pidfd_open, pidfd_send_signal};
 
-use crate::FleetError;
+use crate::error::FleetError;
 
 /// A process that was sent SIGKILL ends as soon as the kernel lets go of it; TCG guests take milliseconds.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -9,31 +9,19 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sanlab_lock::{FileLock, LockError, holder, is_locked};
+use sanlab_lock::{FileLock, LockError, holder};
 
-use crate::FleetError;
-use crate::host::orphans;
+use crate::error::FleetError;
+use crate::host::locked::{LOCK, Locked, Swept};
 use crate::host::run_dir::RunDir;
 
 /// Held for milliseconds, or by a sweep that ends processes.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The name of both kinds of lock file: the registry's, and each run's.
-pub(crate) const LOCK: &str = "lock";
-
 /// The folder of runs: `$SANLAB_RUNTIME`, else `${TMPDIR:-/tmp}/sanlab-UID`.
 #[derive(Debug, Clone)]
 pub struct Registry {
     base: PathBuf,
-}
-
-/// A dead run that was cleared away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Swept {
-    /// Its folder, now gone.
-    pub run: PathBuf,
-    /// Processes of it that still ran, and were killed.
-    pub killed: Vec<u32>,
 }
 
 impl Registry {
@@ -124,10 +112,7 @@ impl Registry {
     }
 
     fn locked(&self, lock: FileLock) -> Locked {
-        Locked {
-            base: self.base.clone(),
-            _lock: lock,
-        }
+        Locked::new(self.base.clone(), lock)
     }
 
     /// The error for a lock that was not to be had.
@@ -138,60 +123,6 @@ impl Registry {
             path,
             waited,
         }
-    }
-}
-
-/// The registry while nobody else makes, sweeps or counts runs.
-pub(crate) struct Locked {
-    pub(crate) base: PathBuf,
-    _lock: FileLock,
-}
-
-impl Locked {
-    /// The folders of all runs, dead or alive.
-    fn runs(&self) -> Result<Vec<PathBuf>, FleetError> {
-        let mut runs = Vec::new();
-        for entry in fs_err::read_dir(&self.base)? {
-            let entry = entry?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                runs.push(entry.path());
-            }
-        }
-        runs.sort();
-        Ok(runs)
-    }
-
-    /// The folders of runs whose process lives.
-    pub(crate) fn living(&self) -> Result<Vec<PathBuf>, FleetError> {
-        let mut living = Vec::new();
-        for run in self.runs()? {
-            if is_locked(&run.join(LOCK))? {
-                living.push(run);
-            }
-        }
-        Ok(living)
-    }
-
-    /// Ends and removes what dead runs left.
-    fn sweep(&self) -> Result<Vec<Swept>, FleetError> {
-        let mut swept = Vec::new();
-        for run in self.runs()? {
-            // One without a lock file was cut off while it was made or removed.
-            if !is_locked(&run.join(LOCK))? {
-                let killed = orphans::kill(&run)?;
-                remove_folder(&run)?;
-                swept.push(Swept { run, killed });
-            }
-        }
-        Ok(swept)
-    }
-}
-
-/// The run's own janitor may be removing it at the same time.
-fn remove_folder(run: &Path) -> Result<(), FleetError> {
-    match fs_err::remove_dir_all(run) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sanlab_lock::FileLock;
 
-use crate::FleetError;
-use crate::host::registry::{LOCK, Locked};
+use crate::error::FleetError;
+use crate::host::locked::{LOCK, Locked};
 
 /// `sun_path` has 108 bytes, the last of which ends the string (unix(7)).
 const SOCKET_PATH: usize = 107;
@@ -26,7 +26,7 @@ impl RunDir {
             .prefix("")
             .rand_bytes(6)
             .permissions(PermissionsExt::from_mode(0o700))
-            .tempdir_in(&registry.base)?;
+            .tempdir_in(registry.path())?;
         // Nobody else can have it: the folder is a moment old, and sweepers wait for the registry.
         let lock = FileLock::try_take(&dir.path().join(LOCK))?
             .ok_or_else(|| std::io::Error::other("a new folder's lock is taken"))?;

@@ -11,9 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::counters::Counters;
+use super::event::SwitchEvent;
 use super::link::{Input, Link};
 use super::pcap::Capture;
-use super::switch::SwitchEvent;
 use super::wire::{self, Mac, Next, PREFIX};
 
 /// Addresses remembered; a guest that invents more makes the switch forget all and learn anew.

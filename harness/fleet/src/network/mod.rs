@@ -6,6 +6,7 @@
 
 mod counters;
 mod engine;
+mod event;
 mod link;
 mod pcap;
 mod switch;
@@ -13,4 +14,5 @@ mod wire;
 
 pub(crate) use counters::Activity;
 pub use counters::PortCounters;
-pub use switch::{PortSpec, Switch, SwitchEvent};
+pub use event::SwitchEvent;
+pub use switch::{PortSpec, Switch};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sanlab_plan::Arch;
+use sanlab_plan::{Arch, CrashKind};
 use sanlab_record::EventKind;
 use sanlab_vm::{
     Command, Drive, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage,
@@ -16,17 +16,23 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
-use crate::error::FleetError;
+use crate::deadlines;
+use crate::error::{FleetError, machine_error};
 use crate::event::FleetEvent;
-use crate::nodes::bring_up::machine_error;
-use crate::nodes::crash::{Crashed, How};
 use crate::nodes::readiness::Condition;
 use crate::spec::NodeSpec;
 
-/// How long QEMU has for each stage of its end: asked, told, killed.
-const GRACE: Duration = Duration::from_secs(2);
 /// How long a guest may take from being told to panic to its panic. A busy host keeps its agent waiting for seconds.
 const PANIC_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A crash that has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crashed {
+    /// Up to here the member ran untouched.
+    pub began: std::time::Instant,
+    /// By then it was gone.
+    pub gone: std::time::Instant,
+}
 
 /// A running member.
 pub struct Node {
@@ -159,16 +165,16 @@ impl Node {
     /// Ends the machine.
     pub(crate) async fn end(&self) -> Result<ExitReport, FleetError> {
         self.ending.store(true, Ordering::Relaxed);
-        let ended = self.machine.shutdown(GRACE).await;
+        let ended = self.machine.shutdown(deadlines::END).await;
         ended.map_err(machine_error(&self.spec.name, "end"))
     }
 
     /// Ends the machine as a crash does, which is wanted.
-    pub(crate) async fn crash(&self, how: How) -> Result<(Crashed, ExitReport), FleetError> {
+    pub(crate) async fn crash(&self, how: CrashKind) -> Result<(Crashed, ExitReport), FleetError> {
         let name = &self.spec.name;
         let ended_already = self.ending.swap(true, Ordering::Relaxed);
         let began = std::time::Instant::now();
-        if how == How::Panic
+        if how == CrashKind::Panic
             && let Err(error) = self.machine.panic(PANIC_DEADLINE).await
         {
             self.ending.store(ended_already, Ordering::Relaxed);

@@ -17,29 +17,27 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::error::FleetError;
+use crate::deadlines;
+use crate::error::{FleetError, machine_error};
 use crate::event::FleetEvent;
-use crate::fleet;
-use crate::host::budget::{Budget, WaitingFor};
+use crate::host::budget::Budget;
 use crate::host::capacity;
+use crate::host::need::WaitingFor;
+use crate::host::process_group;
 use crate::host::registry::Registry;
 use crate::host::run_dir::RunDir;
 use crate::network::{PortSpec, Switch};
 use crate::nodes::boot::{self, Disk, InitialState, StoragePolicy};
-use crate::nodes::bring_up::machine_error;
 use crate::nodes::emulator::Emulator;
 use crate::spec::{FleetSpec, NodeSpec, need};
 use crate::templates::{self, Label, NAME, Template};
 
 /// What is read before a template is saved is a few dozen MiB.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(120);
-const SAVE_DEADLINE: Duration = Duration::from_secs(30);
 /// Who makes a template may wait for room before that, as long as a fleet does.
-pub(crate) const PATIENCE: Duration = fleet::ROOM_DEADLINE;
+pub(crate) const PATIENCE: Duration = deadlines::ROOM;
 /// How soon it is looked again whether a template is there that somebody else makes.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How long QEMU has for each stage of its end; the template is saved by then.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Templates by their members' names.
 pub(crate) type Templates = BTreeMap<String, Arc<Template>>;
@@ -186,11 +184,11 @@ impl TemplateBuilder<'_> {
         };
         let need = need(batch.iter().map(|order| &order.member), cpus);
         let permit = Budget::new(self.registry)
-            .acquire(&run_dir, need, fleet::ROOM_DEADLINE, waiting)
+            .acquire(&run_dir, need, deadlines::ROOM, waiting)
             .await?;
         let (events, _) = unbounded_channel();
         let switch = Switch::start(events)?;
-        let group = fleet::process_group(&run_dir)?;
+        let group = process_group::open(&run_dir)?;
         let bench = Bench {
             run_dir,
             switch,
@@ -209,7 +207,7 @@ impl TemplateBuilder<'_> {
             group,
         } = bench;
         drop(switch);
-        let closed = fleet::close(&group).await;
+        let closed = process_group::close(&group).await;
         let removed = run_dir.remove();
         drop(permit);
         let made = made?;
@@ -267,7 +265,7 @@ impl TemplateBuilder<'_> {
             .await
             .map_err(failed("start"))?;
         machine
-            .wait_agent(fleet::BOOT_DEADLINE)
+            .wait_agent(deadlines::BOOT)
             .await
             .map_err(failed("boot"))?;
         let prepare = Command::script(templates::prepare(member, self.spec));
@@ -282,10 +280,13 @@ impl TemplateBuilder<'_> {
         machine.stop().await.map_err(failed("stop"))?;
         let state = workspace.path().join(format!("{NAME}.state"));
         let state = machine
-            .save(&state, SAVE_DEADLINE)
+            .save(&state, deadlines::SAVE)
             .await
             .map_err(failed("save"))?;
-        machine.shutdown(GRACE).await.map_err(failed("end"))?;
+        machine
+            .shutdown(deadlines::END)
+            .await
+            .map_err(failed("end"))?;
         let held = workspace.publish(&Label {
             about: about.clone(),
             ram_bytes,

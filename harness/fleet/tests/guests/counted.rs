@@ -4,7 +4,8 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use sanlab_fleet::{Fleet, FleetSpec, Held, How, Kind, NodeCost, fingerprint};
+use sanlab_fleet::{Fleet, FleetSpec, Held, Kind, NodeCost, fingerprint};
+use sanlab_plan::CrashKind;
 use sanlab_record::EventKind;
 
 use crate::fixture::{
@@ -65,7 +66,7 @@ pub(crate) async fn crashes() {
     let fleet = fork(checkpoint().await, true, None).await;
     node_says(&fleet, "vix1", WORK).await;
     let before = fleet.costs()["vix1"];
-    fleet.crash("vix1", How::Power).await.unwrap();
+    fleet.crash("vix1", CrashKind::Power).await.unwrap();
     let down = fleet.costs()["vix1"];
     assert!(counted(&down) >= counted(&before));
     assert!(down.host_cpu_seconds >= before.host_cpu_seconds);

@@ -1,9 +1,9 @@
 //! Members that crash on purpose, come back with their disks, and what they had told by then.
 
 use sanlab_fleet::{
-    EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Kind, Node,
-    StartMode,
+    EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Kind, Node, StartMode,
 };
+use sanlab_plan::CrashKind;
 use sanlab_record::EventKind;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -27,10 +27,10 @@ pub(crate) async fn clones() {
     let three = names(&["vix0", "vix1", "vix2"]);
     let fleet = Fleet::start(spec, &three, None, events).await.unwrap();
     for (name, how) in [
-        ("vix0", How::Panic),
-        ("vix1", How::Power),
-        ("vix0", How::Power),
-        ("vix1", How::Panic),
+        ("vix0", CrashKind::Panic),
+        ("vix1", CrashKind::Power),
+        ("vix0", CrashKind::Power),
+        ("vix1", CrashKind::Panic),
     ] {
         crash_at_work(&fleet, name, how).await;
     }
@@ -38,7 +38,7 @@ pub(crate) async fn clones() {
 
     // One stays down.
     let spent = fleet.node("vix2").unwrap().usage().host_cpu_seconds;
-    fleet.crash("vix2", How::Power).await.unwrap();
+    fleet.crash("vix2", CrashKind::Power).await.unwrap();
     assert_eq!(fleet.nodes().len(), 2);
     let teardown = fleet.shutdown().await;
     assert!(teardown.errors.is_empty(), "{:?}", teardown.errors);
@@ -69,14 +69,15 @@ async fn told(heard: &mut UnboundedReceiver<FleetEvent>) {
             _ => {}
         }
     }
+    let (power, panic) = ("lost its power", "panicked as it was told to");
     let expected = [
-        ("vix0", How::Panic),
-        ("vix1", How::Power),
-        ("vix0", How::Power),
-        ("vix1", How::Panic),
-        ("vix2", How::Power),
+        ("vix0", panic),
+        ("vix1", power),
+        ("vix0", power),
+        ("vix1", panic),
+        ("vix2", power),
     ];
-    let expected = expected.map(|(node, how)| (node.to_owned(), how.to_string()));
+    let expected = expected.map(|(node, how)| (node.to_owned(), how.to_owned()));
     assert_eq!(crashed, expected);
     assert_eq!(stopped, names(&["vix0", "vix1"]));
 }
@@ -85,10 +86,14 @@ async fn told(heard: &mut UnboundedReceiver<FleetEvent>) {
 async fn refused(fleet: &Fleet) {
     let error = fleet.restart("vix2").await.unwrap_err().to_string();
     assert_eq!(error, "restart node vix2: it has not crashed");
-    let error = fleet.crash("vc", How::Power).await.unwrap_err().to_string();
+    let error = fleet
+        .crash("vc", CrashKind::Power)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "crash node vc: it does not run");
     for error in [
-        fleet.crash("nobody", How::Power).await.err(),
+        fleet.crash("nobody", CrashKind::Power).await.err(),
         fleet.restart("nobody").await.err(),
     ] {
         assert!(matches!(error, Some(FleetError::UnknownMember { .. })));
@@ -106,8 +111,8 @@ pub(crate) async fn booted() {
     let (events, _) = listener();
     let two = names(&["vix0", "vix1"]);
     let fleet = Fleet::start(spec, &two, None, events).await.unwrap();
-    crash_at_work(&fleet, "vix1", How::Power).await;
-    crash_at_work(&fleet, "vix0", How::Panic).await;
+    crash_at_work(&fleet, "vix1", CrashKind::Power).await;
+    crash_at_work(&fleet, "vix0", CrashKind::Panic).await;
     end(fleet).await;
 }
 
@@ -118,7 +123,7 @@ pub(crate) async fn forks() {
     let before = digest();
     let fleet = fork("survive", true, None).await;
     expect_as_saved(&fleet).await;
-    for (name, how) in [("vix0", How::Power), ("vix1", How::Panic)] {
+    for (name, how) in [("vix0", CrashKind::Power), ("vix1", CrashKind::Panic)] {
         crash_at_work(&fleet, name, how).await;
         let disk = node_says(&fleet, name, "head -n 1 /dev/vdb").await;
         assert_eq!(disk, format!("disk of {name}"));
@@ -132,7 +137,7 @@ pub(crate) async fn forks() {
     assert_eq!(digest(), before);
 
     let fleet = fork("lost", false, None).await;
-    fleet.crash("vix1", How::Power).await.unwrap();
+    fleet.crash("vix1", CrashKind::Power).await.unwrap();
     let error = fleet.restart("vix1").await.unwrap_err().to_string();
     assert_eq!(
         error,
@@ -148,10 +153,10 @@ pub(crate) async fn kept() {
     let claim = store.claim(Kind::Checkpoint, "00ee", |_| ()).unwrap();
     let workspace = claim.workspace().unwrap();
     let fleet = fork("kept", false, Some(workspace.path())).await;
-    crash_at_work(&fleet, "vix1", How::Power).await;
+    crash_at_work(&fleet, "vix1", CrashKind::Power).await;
     let error = fleet.save().await.unwrap_err();
     assert!(matches!(error, FleetError::NotKept), "{error}");
-    fleet.crash("vix1", How::Power).await.unwrap();
+    fleet.crash("vix1", CrashKind::Power).await.unwrap();
     // Such as a checkpoint that was given up.
     let disk = workspace.path().join("vix1.disk");
     let elsewhere = workspace.path().join("elsewhere");
@@ -183,7 +188,7 @@ async fn fork(logs: &str, disks_survive: bool, keep: Option<&std::path::Path>) -
 }
 
 /// Has a member crash while it writes to its disk, and brings it back: every block is there that it had told of by then.
-async fn crash_at_work(fleet: &Fleet, name: &str, how: How) {
+async fn crash_at_work(fleet: &Fleet, name: &str, how: CrashKind) {
     let node = fleet.node(name).unwrap();
     says(&node, "echo before >/run/before").await;
     let mut events = node.machine().guest_events();

@@ -35,6 +35,14 @@ struct Label {
     made: SystemTime,
 }
 
+impl Store {
+    /// The entry, which stays in the store while the result lives; this is its last use. `None` if it is not there,
+    /// or not whole.
+    pub fn hold(&self, kind: Kind, key: &str) -> Result<Option<Held>, ImageError> {
+        Held::take(self, kind, key)
+    }
+}
+
 impl Held {
     /// The entry, unless it is not there or not whole.
     pub(crate) fn take(store: &Store, kind: Kind, key: &str) -> Result<Option<Self>, ImageError> {

@@ -6,7 +6,7 @@ use sanlab_plan::Arch;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
-use crate::manifest::lock::LockedPackage;
+use crate::manifest::lock_diff::LockedPackage;
 use crate::store::held::Held;
 use crate::store::{Kind, Store};
 

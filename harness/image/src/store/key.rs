@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::build::compiler::HOOK;
 use crate::error::ImageError;
 use crate::manifest::guest_files::{Kind, read_tree};
-use crate::manifest::lock::LockedPackage;
+use crate::manifest::lock_diff::LockedPackage;
 use crate::manifest::sources::Sources;
 use crate::manifest::{KernelSource, Manifest, Programs};
 

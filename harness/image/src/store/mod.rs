@@ -17,7 +17,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::ImageError;
-use crate::store::held::Held;
 
 /// The folder that holds all that is worth keeping between runs: `$SANLAB_CACHE`, or `~/.cache/sanlab`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,12 +106,6 @@ impl Store {
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The entry, which stays in the store while the result lives; this is its last use. `None` if it is not there,
-    /// or not whole.
-    pub fn hold(&self, kind: Kind, key: &str) -> Result<Option<Held>, ImageError> {
-        Held::take(self, kind, key)
     }
 
     pub(crate) fn entry(&self, kind: Kind, key: &str) -> PathBuf {

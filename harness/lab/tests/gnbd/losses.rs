@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use libtest_mimic::Failed;
-use sanlab_fleet::How;
+use sanlab_plan::CrashKind;
 
 use crate::fixture::{CLIENT, Fixture, Guests, SERVERS};
 
@@ -100,7 +100,7 @@ pub(crate) async fn of_a_server(fixture: &Fixture) -> Result<(), Failed> {
             .await?;
     }
     guests.run(CLIENT, READ).await?;
-    guests.fleet.crash(lost, How::Power).await?;
+    guests.fleet.crash(lost, CrashKind::Power).await?;
     // The agent refuses: the read waits, however often it is asked.
     let wait = format!(
         "(if {READ}; then echo good; else echo bad; fi >/run/read) >/dev/null 2>&1 </dev/null &\n\
@@ -121,7 +121,7 @@ pub(crate) async fn of_a_server(fixture: &Fixture) -> Result<(), Failed> {
     expect("back within 6 s", took < 6.0, took)?;
     // And what was fenced once is asked for again when it is lost again.
     guests.run(CLIENT, "rm /run/asked").await?;
-    guests.fleet.crash(lost, How::Power).await?;
+    guests.fleet.crash(lost, CrashKind::Power).await?;
     let took = failing_read(&guests).await?;
     expect(
         "EIO after 4 s and fencing",

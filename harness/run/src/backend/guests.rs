@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, How, Image, Node,
+    Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image, Node,
     NodeSpec, StartMode, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
@@ -377,10 +377,6 @@ impl FleetBackend for Guests {
 
     fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let how = match how {
-                CrashKind::Power => How::Power,
-                CrashKind::Panic => How::Panic,
-            };
             self.down().insert(node.clone());
             let crashed = self.running()?.crash(node.as_str(), how).await;
             crashed?;

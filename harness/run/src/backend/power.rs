@@ -14,7 +14,8 @@ use sanlab_record::EventKind;
 
 use crate::Failure;
 use crate::backend::Notice;
-use crate::engine::context::{Cause, RunContext};
+use crate::engine::absence::Cause;
+use crate::engine::context::RunContext;
 
 /// What stands before the node's name.
 const REQUEST: &str = "sanlab power off ";

@@ -11,7 +11,7 @@ use sanlab_stack::{Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::context::EngineState;
+use crate::engine::state::EngineState;
 
 /// To be counted up whenever the engine does anything differently that is not in the texts below: how it runs a step,
 /// what it does to guests between steps.

@@ -5,18 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use sanlab_plan::{Layer, NodeName, Plan};
 use sanlab_stack::{Stack, Volume};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use crate::backend::FleetBackend;
 use crate::checkpoint::KeepPolicy;
+use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
+use crate::engine::state::{Acknowledged, EngineState};
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::kernel_log::Judge;
 use crate::{Extent, Failure};
+
+/// How long a script may take that asks almost nothing of a guest.
+const SMALL: Duration = Duration::from_secs(20);
 
 /// One run's world.
 pub(crate) struct RunContext {
@@ -52,59 +57,6 @@ struct Past {
     powered: BTreeMap<NodeName, Instant>,
     /// What consoles said of panics that were made on purpose: from and to, in bytes.
     excused: BTreeMap<NodeName, Vec<(usize, usize)>>,
-}
-
-/// Why a node that was there is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Absence {
-    pub(crate) cause: Cause,
-    /// It had the volume mounted.
-    pub(crate) mounted: bool,
-}
-
-/// What ended a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// A step of the scenario, by its phase.
-    Step(String),
-    /// Its power was cut because that node asked for it.
-    Fenced(NodeName),
-}
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Step(step) => write!(f, "it was crashed by {step}"),
-            Self::Fenced(by) => write!(f, "it was fenced by {by}"),
-        }
-    }
-}
-
-/// The same as a checkpoint keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct EngineState {
-    there: Vec<String>,
-    mounted: Vec<String>,
-    acknowledged: BTreeMap<String, Acknowledged>,
-    ack_logs: BTreeMap<String, AckLog>,
-}
-
-/// A write that dd reported as done: from then on every node must see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Acknowledged {
-    /// The step and node that wrote it, for messages.
-    pub(crate) by: String,
-    pub(crate) bytes: u64,
-    pub(crate) content: Content,
-}
-
-/// What was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Content {
-    /// Zeros; the host works out their sha256 when it is asked for.
-    Zeros,
-    /// Bytes with this sha256, taken where they were made.
-    Sha256(String),
 }
 
 impl RunContext {
@@ -200,6 +152,15 @@ impl RunContext {
     /// Why this node is not there, if it was.
     pub(crate) fn absence(&self, node: &NodeName) -> Option<Absence> {
         self.past().absent.get(node).cloned()
+    }
+
+    /// Lets these nodes' kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
+    pub(crate) async fn show_kernel_log(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        let loud = nodes
+            .iter()
+            .map(|node| self.backend.exec(node, "dmesg -n 6", SMALL));
+        try_join_all(loud).await?;
+        Ok(())
     }
 
     /// How long a node's console is by now.

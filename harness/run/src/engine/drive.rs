@@ -2,9 +2,7 @@
 //! tested.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_plan::{Action, NodeName, Step};
 use sanlab_record::{EventKind, Origin};
 use sanlab_stack::Work;
@@ -18,9 +16,6 @@ use crate::evidence::state_dump;
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
 use crate::{Extent, Failure};
-
-/// A script that asks almost nothing of a guest.
-const SMALL: Duration = Duration::from_secs(20);
 
 /// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
 pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> {
@@ -116,7 +111,7 @@ async fn boot(context: &RunContext) -> Result<(), PhaseFailure> {
             scope.came_from(origin);
         }
         context.arrived(&at_start);
-        show_kernel_log(context, &at_start).await
+        context.show_kernel_log(&at_start).await
     })
     .await
 }
@@ -247,16 +242,4 @@ async fn in_phase(
             failure,
         }),
     }
-}
-
-/// Lets the kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
-pub(crate) async fn show_kernel_log(
-    context: &RunContext,
-    nodes: &[NodeName],
-) -> Result<(), Failure> {
-    let loud = nodes
-        .iter()
-        .map(|node| context.backend.exec(node, "dmesg -n 6", SMALL));
-    try_join_all(loud).await?;
-    Ok(())
 }

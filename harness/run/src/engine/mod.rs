@@ -1,10 +1,13 @@
 //! A plan from its first boot to its record.
 
+pub(crate) mod absence;
 pub(crate) mod chance;
 pub(crate) mod context;
 pub(crate) mod drive;
+pub(crate) mod environment;
 pub(crate) mod event_log;
 pub(crate) mod execute;
 pub(crate) mod executor;
 pub(crate) mod host;
+pub(crate) mod state;
 pub(crate) mod tasks;

@@ -10,7 +10,8 @@ use futures_util::future::try_join_all;
 use sanlab_plan::NodeName;
 
 use crate::Failure;
-use crate::engine::context::{Content, RunContext};
+use crate::engine::context::RunContext;
+use crate::engine::state::Content;
 use crate::evidence::tree;
 
 /// The file's name in a run's folder.

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::drive::show_kernel_log;
 use crate::engine::tasks;
 
 /// How long the others' kernels may take to tell of the newcomer; they do so before its mount is over.
@@ -25,7 +24,7 @@ pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Failu
         .await
         .map_err(|failure| failure.during(format!("boot {node}")))?;
     context.arrived(std::slice::from_ref(node));
-    show_kernel_log(context, std::slice::from_ref(node)).await?;
+    context.show_kernel_log(std::slice::from_ref(node)).await?;
     for work in context.stack.join(node, &there) {
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::{Acknowledged, Content};
+use crate::engine::state::{Acknowledged, Content};
 use crate::evidence::tree::{self, Entry, Tree};
 use crate::failure::Cause;
 

@@ -16,7 +16,7 @@ use super::Doing;
 use super::gate::{self, Times};
 use crate::Failure;
 use crate::backend::Ended;
-use crate::engine::context::{Acknowledged, Content};
+use crate::engine::state::{Acknowledged, Content};
 use crate::measure::dd_report::{self, DdReport};
 use crate::measure::meter::Meter;
 

@@ -5,7 +5,6 @@ use sanlab_plan::Restart;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::drive::show_kernel_log;
 use crate::engine::tasks;
 use crate::failure::Cause;
 
@@ -23,7 +22,7 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
     back.map_err(|failure| failure.during(format!("restart {node}")))?;
     context.returned(node);
     let just = std::slice::from_ref(node);
-    show_kernel_log(context, just).await?;
+    context.show_kernel_log(just).await?;
     for work in context.stack.rejoin(node, &there) {
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }

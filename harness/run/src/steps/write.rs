@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{Doing, gate};
 use crate::Failure;
 use crate::backend::{Ended, Line};
-use crate::engine::context::Cause as AbsenceCause;
+use crate::engine::absence::Cause as AbsenceCause;
 use crate::evidence::ack_log::{AckLog, Course, Ending};
 use crate::failure::Cause;
 use crate::measure::meter::Meter;

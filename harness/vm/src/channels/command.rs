@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use sanlab_plan::guest;
 use tokio::sync::mpsc;
 
 use crate::error::ExecError;
+use crate::process::status::{Status, tail};
 
 /// A command to be run in a guest, in a session of its own.
 #[derive(Debug, Clone)]
@@ -86,50 +86,6 @@ impl fmt::Display for Command {
     }
 }
 
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// It returned this code.
-    Exited(i32),
-    /// This signal ended it.
-    Signalled(i32),
-}
-
-impl Status {
-    /// Whether it returned 0.
-    pub fn is_success(self) -> bool {
-        self == Self::Exited(0)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(code) => write!(f, "exited with {code}"),
-            Self::Signalled(signal) => {
-                match NAMES.iter().find(|(named, _)| named.as_raw() == *signal) {
-                    Some((_, name)) => write!(f, "was ended by {name}"),
-                    None => write!(f, "was ended by signal {signal}"),
-                }
-            }
-        }
-    }
-}
-
-/// The signals that end processes by themselves or by others.
-const NAMES: [(Signal, &str); 10] = [
-    (Signal::HUP, "SIGHUP"),
-    (Signal::INT, "SIGINT"),
-    (Signal::ILL, "SIGILL"),
-    (Signal::ABORT, "SIGABRT"),
-    (Signal::BUS, "SIGBUS"),
-    (Signal::FPE, "SIGFPE"),
-    (Signal::KILL, "SIGKILL"),
-    (Signal::SEGV, "SIGSEGV"),
-    (Signal::PIPE, "SIGPIPE"),
-    (Signal::TERM, "SIGTERM"),
-];
-
 /// Which of a command's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OutputStream {
@@ -184,12 +140,6 @@ impl Output {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
-}
-
-/// The last 20 lines of a text.
-pub(crate) fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use qapi::qga;
 use sanlab_plan::guest;
 
 use crate::channels::agent::Agent;
-use crate::channels::command::{Command, OutputLine, OutputStream, Status};
+use crate::channels::command::{Command, OutputLine, OutputStream};
 use crate::channels::wire::WireError;
+use crate::process::status::Status;
 
 /// The agent is asked whether the command has ended at intervals that grow with its age: most commands last
 /// milliseconds, and a long one should not be slowed by questions, each of which costs the guest a millisecond.

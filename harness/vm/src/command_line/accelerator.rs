@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::channels::command::Status;
 use crate::command_line::probe_guest;
 use crate::command_line::program::PerProgram;
 use crate::command_line::spec::{Accelerator, Arch};
 use crate::error::VmError;
 use crate::process::run_process::run;
+use crate::process::status::Status;
 
 /// A probe that works takes a tenth of a second.
 const PROBE_DEADLINE: Duration = Duration::from_millis(900);

@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use crate::channels::command::Status;
 use crate::command_line::argv::program_name;
 use crate::command_line::spec::Arch;
 use crate::error::VmError;
 use crate::process::run_process::run;
+use crate::process::status::Status;
 
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -14,7 +14,6 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::channels::agent::{Agent, PORT_ID};
-use crate::channels::command::{Status, tail};
 use crate::channels::console::Console;
 use crate::channels::event_port::GuestEventPort;
 use crate::channels::kernel_log::Trouble;
@@ -27,6 +26,7 @@ use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
 use crate::process::cost::{Cost, CpuMeter};
 use crate::process::space;
+use crate::process::status::{Status, tail};
 use crate::process::usage::Usage;
 use crate::process::{Process, ProcessGroup};
 

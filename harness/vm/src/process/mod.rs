@@ -8,6 +8,7 @@
 pub(crate) mod cost;
 pub(crate) mod run_process;
 pub(crate) mod space;
+pub(crate) mod status;
 pub(crate) mod usage;
 
 use std::io::{self, Write as _};
@@ -25,8 +26,8 @@ use rustix::process::{
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use crate::channels::command::Status;
 use crate::error::VmError;
+use crate::process::status::Status;
 
 /// The janitor: leader of the group, deaf to what a terminal sends, asleep until its standard input says something.
 /// "done" is an orderly end; end of file means that the harness is no more. It must outlive its own group's killing,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-use crate::channels::command::{Status, tail};
 use crate::error::VmError;
 use crate::process::spawn_alone;
+use crate::process::status::{Status, tail};
 
 /// What a short-lived program said.
 pub(crate) struct ProcessOutput {

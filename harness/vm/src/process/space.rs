@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::channels::command::Status;
+use crate::process::status::Status;
 
 /// So little counts as nothing, bytes: others may have given something back since.
 const NOTHING: u64 = 1 << 20;

@@ -5,7 +5,7 @@ use sanlab_plan::{Action, NodeName, Target, Throughput, Tool};
 
 use super::{Worker, dd, done, fio};
 use crate::Failure;
-use crate::engine::context::{Acknowledged, Content};
+use crate::engine::state::{Acknowledged, Content};
 use crate::failure::Cause;
 use crate::steps::Doing;
 

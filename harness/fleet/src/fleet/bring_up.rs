@@ -11,9 +11,9 @@ use tokio::task::spawn_blocking;
 
 use crate::checkpoints::saved;
 use crate::checkpoints::start_mode::{SavedFleet, SavedNode};
-use crate::error::FleetError;
-use crate::event::FleetEvent;
-use crate::fleet::{BOOT_DEADLINE, Fleet};
+use crate::deadlines;
+use crate::error::{FleetError, machine_error};
+use crate::fleet::Fleet;
 use crate::network::PortSpec;
 use crate::nodes::boot::{self, Disk, InitialState, Kept, StoragePolicy};
 use crate::nodes::identity;
@@ -29,7 +29,7 @@ const REACH_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Fleet {
     /// Brings members to life side by side, makes them known to each other, and sees that they are.
-    pub(crate) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
+    pub(super) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
         let up = members
             .iter()
             .map(|member| self.start_node(member, Disk::Empty));
@@ -37,12 +37,12 @@ impl Fleet {
     }
 
     /// Makes members nodes that have come to life, each since that moment, and sees that packets go between all.
-    pub(crate) async fn check_reachability(
+    pub(super) async fn check_reachability(
         &self,
         up: Vec<(Arc<Node>, Instant)>,
     ) -> Result<(), FleetError> {
         let (newcomers, started): (Vec<_>, Vec<_>) = up.into_iter().unzip();
-        let there = self.register(&newcomers)?;
+        let there = self.members.register(&newcomers)?;
         // Each pair once: everybody tries those who were there before, and those before it in this list.
         try_join_all(
             newcomers
@@ -63,14 +63,14 @@ impl Fleet {
     }
 
     /// Lets saved members go on: loaded side by side, and resumed at one instant.
-    pub(crate) async fn go_on(&self, saved: &SavedFleet, folder: &Path) -> Result<(), FleetError> {
+    pub(super) async fn go_on(&self, saved: &SavedFleet, folder: &Path) -> Result<(), FleetError> {
         let started = Instant::now();
         let loads = saved.nodes.iter().map(|node| self.load(node, folder));
         let nodes = try_join_all(loads).await?;
         try_join_all(nodes.iter().map(|node| node.go_on())).await?;
         let seconds = started.elapsed().as_secs_f64();
         self.tell(EventKind::Resumed { seconds });
-        self.register(&nodes)?;
+        self.members.register(&nodes)?;
         try_join_all(nodes.iter().map(|node| async move {
             let clock = identity::clock_script(now());
             self.make_ready(node, clock).await?;
@@ -83,7 +83,7 @@ impl Fleet {
     }
 
     /// Boots or clones one member and gives it its identity.
-    pub(crate) async fn start_node(
+    pub(super) async fn start_node(
         &self,
         member: &NodeSpec,
         disk: Disk,
@@ -100,7 +100,8 @@ impl Fleet {
                 .await?;
             let disk = boot::data_disk(&machine);
             let state = template.state();
-            let loaded = Machine::load(machine, &state, template.saved(), &self.group).await;
+            let loaded =
+                Machine::load(machine, &state, template.saved(), self.members.group()).await;
             let machine = match loaded.map_err(|error| saved::load_error(name, error)) {
                 Err(error @ FleetError::Damaged { .. }) => {
                     // It was looked at before. The next fleet makes another.
@@ -118,11 +119,11 @@ impl Fleet {
                 .attach_storage(member, InitialState { ram: None, disk })
                 .await?;
             let disk = boot::data_disk(&machine);
-            let machine = Machine::start(machine, &self.group).await;
+            let machine = Machine::start(machine, self.members.group()).await;
             self.node_of(member, machine.map_err(failed("start"))?, disk)
         };
         node.machine()
-            .wait_agent(BOOT_DEADLINE)
+            .wait_agent(deadlines::BOOT)
             .await
             .map_err(failed("boot"))?;
         let seconds = started.elapsed().as_secs_f64();
@@ -148,7 +149,8 @@ impl Fleet {
         };
         let machine = self.attach_storage(member, initial).await?;
         let disk = boot::data_disk(&machine);
-        let loaded = Machine::load(machine, &files.state(), &node.state, &self.group).await;
+        let loaded =
+            Machine::load(machine, &files.state(), &node.state, self.members.group()).await;
         let machine = loaded.map_err(|error| saved::load_error(&node.name, error))?;
         Ok(self.node_of(member, machine, disk))
     }
@@ -158,17 +160,6 @@ impl Fleet {
         Arc::new(Node::new(member.clone(), machine, disk, events))
     }
 
-    /// Adds nodes to those that are there, and says who was there before.
-    fn register(&self, newcomers: &[Arc<Node>]) -> Result<Vec<Arc<Node>>, FleetError> {
-        self.with_resources(|_| {
-            let mut nodes = self.lock_nodes();
-            let before = nodes.clone();
-            nodes.extend(newcomers.iter().cloned());
-            nodes.sort_by_key(|node| node.number());
-            Ok(before)
-        })
-    }
-
     /// Everything that must exist before a member's QEMU: its folder, memory, disk and switch port.
     async fn attach_storage(
         &self,
@@ -176,7 +167,7 @@ impl Fleet {
         initial: InitialState,
     ) -> Result<MachineSpec, FleetError> {
         let mut machine = boot::base_spec(member, &self.spec, &self.emulators)?;
-        let keep = self.with_resources(|resources| {
+        let keep = self.members.with_resources(|resources| {
             boot::assign_dir(&mut machine, &resources.run_dir)?;
             boot::count(&mut machine, member, &self.emulators);
             let there = resources.switch.counters();
@@ -238,16 +229,6 @@ impl Fleet {
         self.tell_of(node.name(), EventKind::Ready { seconds });
         Ok(())
     }
-
-    /// Nobody need listen.
-    pub(crate) fn tell(&self, kind: EventKind) {
-        let _ = self.events.send(kind.into());
-    }
-
-    /// The same of a node.
-    pub(crate) fn tell_of(&self, node: &str, kind: EventKind) {
-        let _ = self.events.send(FleetEvent::of(node, kind));
-    }
 }
 
 /// The host's time since 1970.
@@ -255,17 +236,4 @@ fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-}
-
-/// The error of a machine that did not do something.
-pub(crate) fn machine_error(
-    node: &str,
-    doing: &'static str,
-) -> impl FnOnce(sanlab_vm::VmError) -> FleetError + use<> {
-    let node = node.to_owned();
-    move |source| FleetError::Machine {
-        node,
-        doing,
-        source: Box::new(source),
-    }
 }

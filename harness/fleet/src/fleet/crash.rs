@@ -1,42 +1,13 @@
 //! A member goes down on purpose, and comes back with its disk.
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
-
+use sanlab_plan::CrashKind;
 use sanlab_record::EventKind;
 use sanlab_vm::{Access, Drive};
 
 use crate::error::FleetError;
 use crate::fleet::Fleet;
 use crate::nodes::boot::Disk;
-
-/// In what way a member crashes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum How {
-    /// Its power fails: QEMU is killed.
-    Power,
-    /// Its kernel panics, and nothing of it runs any more; then QEMU is killed.
-    Panic,
-}
-
-impl fmt::Display for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Power => "lost its power",
-            Self::Panic => "panicked as it was told to",
-        })
-    }
-}
-
-/// A crash that has been made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crashed {
-    /// Up to here the member ran untouched.
-    pub began: Instant,
-    /// By then it was gone.
-    pub gone: Instant,
-}
+use crate::nodes::node::Crashed;
 
 impl Fleet {
     /// Has a member crash: when this returns, it is gone, and no node any more ([`Fleet::node`]). It can be brought back by
@@ -45,7 +16,7 @@ impl Fleet {
     ///
     /// The fleet cannot be saved any more. A member that is not there is [`FleetError::NotRunning`]; one that did not panic
     /// as it was told to stays.
-    pub async fn crash(&self, name: &str, how: How) -> Result<Crashed, FleetError> {
+    pub async fn crash(&self, name: &str, how: CrashKind) -> Result<Crashed, FleetError> {
         self.spec.member(name)?;
         let node = self.node(name).ok_or_else(|| FleetError::NotRunning {
             node: name.to_owned(),
@@ -53,20 +24,9 @@ impl Fleet {
         self.keep_no_longer()?;
         let usage = node.usage();
         let (crashed, report) = node.crash(how).await?;
-        let left = {
-            let mut nodes = self.lock_nodes();
-            let place = nodes.iter().position(|other| Arc::ptr_eq(other, &node));
-            place.map(|place| {
-                // Under the lock: whoever finds that it has left can restart it.
-                let disk = node.disk().cloned();
-                self.lock_crashed().insert(name.to_owned(), disk);
-                nodes.remove(place)
-            })
-        };
-        // Without it, somebody else had it crash at the same time, or the fleet has ended.
-        if left.is_some() {
-            self.remember(name, usage, report.usage);
-            let how = how.to_string();
+        if self.members.leave(&node) {
+            self.members.remember(name, usage, report.usage);
+            let how = ending(how).to_owned();
             self.tell_of(name, EventKind::Stopped { how });
         }
         Ok(crashed)
@@ -80,10 +40,7 @@ impl Fleet {
     /// machine, which is [`FleetError::DiskLost`], unless the fleet could be saved; and it has no template.
     pub async fn restart(&self, name: &str) -> Result<(), FleetError> {
         let member = self.spec.member(name)?.clone();
-        let taken = self.lock_crashed().remove(name);
-        let left = taken.ok_or_else(|| FleetError::NotCrashed {
-            node: name.to_owned(),
-        })?;
+        let left = self.members.take_crashed(name)?;
         let back = async {
             let disk = match &left {
                 Some(drive) => Disk::Left(still_there(name, drive)?),
@@ -95,9 +52,17 @@ impl Fleet {
         };
         let back = back.await;
         if back.is_err() && self.node(name).is_none() {
-            self.lock_crashed().insert(name.to_owned(), left);
+            self.members.crashed_with(name, left);
         }
         back
+    }
+}
+
+/// How a member ended that crashed.
+fn ending(how: CrashKind) -> &'static str {
+    match how {
+        CrashKind::Power => "lost its power",
+        CrashKind::Panic => "panicked as it was told to",
     }
 }
 

@@ -8,14 +8,13 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::checkpoints::start_mode::{SavedFleet, SavedNode};
+use crate::deadlines;
 use crate::error::FleetError;
 use crate::fleet::Fleet;
 use crate::network::Activity;
 use crate::nodes::boot::Kept;
 use crate::nodes::node::Node;
 
-/// How long QEMU may take to write half a megabyte.
-const SAVE_DEADLINE: Duration = Duration::from_secs(30);
 /// How often it is looked whether frames go through the switch.
 const LOOK: Duration = Duration::from_millis(1);
 /// So many looks in a row without a frame are a pause: a frame and its answer are closer to each other, mostly.
@@ -33,8 +32,9 @@ impl Fleet {
     /// The instant is one at which nothing is under way in the switch. Guests that never pause lose what is: a network
     /// may, and TCP sends it again.
     pub async fn save(&self) -> Result<SavedFleet, FleetError> {
-        let keep =
-            self.with_resources(|resources| resources.keep.clone().ok_or(FleetError::NotKept))?;
+        let keep = self
+            .members
+            .with_resources(|resources| resources.keep.clone().ok_or(FleetError::NotKept))?;
         let saved = match self.stand_still().await {
             Ok(()) => self.write(&keep).await,
             Err(error) => Err(error),
@@ -56,7 +56,7 @@ impl Fleet {
     /// The folder that was given as `keep` is about to go: the fleet cannot be saved any more, and who joins later does not
     /// look for it.
     pub fn keep_no_longer(&self) -> Result<(), FleetError> {
-        self.with_resources(|resources| {
+        self.members.with_resources(|resources| {
             resources.keep = None;
             Ok(())
         })
@@ -73,8 +73,8 @@ impl Fleet {
         folder: &Path,
         keep: Option<&Path>,
     ) -> Result<(), FleetError> {
-        self.retire().await?;
-        self.with_resources(|resources| {
+        self.members.retire().await?;
+        self.members.with_resources(|resources| {
             resources.keep = keep.map(Path::to_owned);
             Ok(())
         })?;
@@ -99,7 +99,10 @@ impl Fleet {
 
     /// Waits for a pause in the network, within reason.
     async fn pause(&self) -> Result<Activity, FleetError> {
-        let look = || self.with_resources(|resources| Ok(resources.switch.activity()));
+        let look = || {
+            self.members
+                .with_resources(|resources| Ok(resources.switch.activity()))
+        };
         let end = Instant::now() + CALM_DEADLINE;
         let mut last = look()?;
         let mut calm = 0;
@@ -142,7 +145,7 @@ async fn write_node(node: &Node, keep: &Path) -> Result<SavedNode, FleetError> {
             0 => 0,
             _ => length(files.disk())?,
         },
-        state: node.save(&state, SAVE_DEADLINE).await?,
+        state: node.save(&state, deadlines::SAVE).await?,
     })
 }
 

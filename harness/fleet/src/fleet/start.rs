@@ -1,0 +1,187 @@
+//! How a fleet begins, and who joins it later.
+
+use std::path::Path;
+
+use sanlab_record::EventKind;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::spawn_blocking;
+
+use crate::checkpoints::start_mode::{SavedFleet, StartMode};
+use crate::deadlines;
+use crate::error::FleetError;
+use crate::event::FleetEvent;
+use crate::fleet::Fleet;
+use crate::fleet::members::{FleetResources, Members};
+use crate::host::budget::Budget;
+use crate::host::locked::Swept;
+use crate::host::need::WaitingFor;
+use crate::host::process_group;
+use crate::host::registry::Registry;
+use crate::network::{Switch, SwitchEvent};
+use crate::nodes::boot;
+use crate::nodes::emulator;
+use crate::spec::{FleetSpec, NodeSpec};
+use crate::templates::builder::{self, TemplateBuilder, Templates};
+
+impl Fleet {
+    /// Waits for room on this machine, and brings the members named in `at_start` to life side by side; they are ready
+    /// when it returns. When one fails, all are ended. A future that is dropped ends what it has started, too.
+    ///
+    /// `keep`: a folder where the RAM and disks of all members lie, so that the fleet can be saved; they are not removed.
+    pub async fn start(
+        spec: FleetSpec,
+        at_start: &[String],
+        keep: Option<&Path>,
+        events: UnboundedSender<FleetEvent>,
+    ) -> Result<Self, FleetError> {
+        let starters = at_start
+            .iter()
+            .map(|name| spec.member(name).cloned())
+            .collect::<Result<Vec<_>, _>>()?;
+        let fleet = Self::prepare(spec, |_| true, keep, events).await?;
+        let up = fleet.bring_up(&starters).await;
+        fleet.unless(up).await
+    }
+
+    /// Waits for room on this machine, and lets a fleet go on where a saved one stood still; all members of then run and
+    /// answer when it returns. `spec` must have the [`fingerprint`](crate::fingerprint) of the saved fleet.
+    ///
+    /// `folder` holds what [`Fleet::save`] wrote, is not written to, and must stay as long as the fleet lives; any number
+    /// of fleets may be forked from it side by side. `keep`: as with [`Fleet::start`]; what was saved is copied there.
+    pub async fn fork(
+        spec: FleetSpec,
+        saved: &SavedFleet,
+        folder: &Path,
+        keep: Option<&Path>,
+        events: UnboundedSender<FleetEvent>,
+    ) -> Result<Self, FleetError> {
+        // Those that may join or be restarted have templates.
+        let restarted = spec.disks_survive;
+        let cloned = |member: &NodeSpec| {
+            restarted || saved.nodes.iter().all(|node| node.name != member.name)
+        };
+        let fleet = Self::prepare(spec, cloned, keep, events).await?;
+        let up = fleet.go_on(saved, folder).await;
+        fleet.unless(up).await
+    }
+
+    /// Brings a member to life that was not there at the start; it is ready when this returns.
+    pub async fn join(&self, name: &str) -> Result<(), FleetError> {
+        let member = self.spec.member(name)?.clone();
+        if self.node(name).is_some() {
+            return Err(FleetError::AlreadyStarted {
+                node: name.to_owned(),
+            });
+        }
+        self.bring_up(&[member]).await
+    }
+
+    /// Everything but members. `cloned` says who may be brought to life from nothing or a template.
+    async fn prepare(
+        spec: FleetSpec,
+        cloned: impl Fn(&NodeSpec) -> bool,
+        keep: Option<&Path>,
+        events: UnboundedSender<FleetEvent>,
+    ) -> Result<Self, FleetError> {
+        let mut images = Vec::new();
+        for member in &spec.members {
+            spec.image(member)?;
+        }
+        for image in spec.images.values() {
+            images.extend(image.hold()?);
+        }
+        fs_err::create_dir_all(&spec.logs)?;
+        // It may wait for a lock, and for the ends of a dead run's processes: off the runtime's threads.
+        let (registry, swept) = spawn_blocking(Registry::open)
+            .await
+            .map_err(std::io::Error::from)??;
+        // Nobody need listen to events, here as below.
+        let tell = |kind: EventKind| drop(events.send(kind.into()));
+        for Swept { run, killed } in swept {
+            let run = run.display().to_string();
+            tell(EventKind::Swept { run, killed });
+        }
+        let emulators = emulator::find(&spec).await?;
+        for (reason, nodes) in emulator::not_counted(&spec, &emulators) {
+            tell(EventKind::NotCounted { nodes, reason });
+        }
+        let templates = match &spec.start_mode {
+            StartMode::Boot => Templates::new(),
+            StartMode::Clone(store) => {
+                let members: Vec<_> = spec.expected().filter(|one| cloned(one)).collect();
+                let template_builder = TemplateBuilder {
+                    spec: &spec,
+                    emulators: &emulators,
+                    store,
+                    registry: &registry,
+                    events: &events,
+                    patience: builder::PATIENCE,
+                };
+                template_builder.provide(&members).await?
+            }
+        };
+        let budget = Budget::new(&registry);
+        let run_dir = spawn_blocking(move || registry.create_run());
+        let run_dir = run_dir.await.map_err(std::io::Error::from)??;
+        boot::check_folder(&spec, &run_dir, tell)?;
+        let need = spec.need(budget.capacity()?.cpus);
+        let waiting = |waiting: &WaitingFor| {
+            let what = waiting.to_string();
+            tell(EventKind::Waiting { what });
+        };
+        let permit = budget
+            .acquire(&run_dir, need, deadlines::ROOM, waiting)
+            .await?;
+        let group = process_group::open(&run_dir)?;
+        let switch = Switch::start(network_events(events.clone()))?;
+        let accelerators = emulators
+            .iter()
+            .map(|(arch, emulator)| (*arch, emulator.accelerator.clone()));
+        Ok(Self {
+            accelerators: accelerators.collect(),
+            spec,
+            emulators,
+            templates,
+            events,
+            members: Members::new(
+                group,
+                FleetResources {
+                    switch,
+                    keep: keep.map(Path::to_owned),
+                    _images: images,
+                    _permit: permit,
+                    run_dir,
+                },
+            ),
+        })
+    }
+
+    /// The fleet, unless its members did not come up.
+    async fn unless(self, up: Result<(), FleetError>) -> Result<Self, FleetError> {
+        match up {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                // The error that came first tells more than what follows from it.
+                self.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The switch's end of the fleet's events: only what is out of order is passed on.
+fn network_events(events: UnboundedSender<FleetEvent>) -> UnboundedSender<SwitchEvent> {
+    let (sender, mut receiver) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = receiver.recv().await {
+            if !matches!(
+                event,
+                SwitchEvent::Connected { .. } | SwitchEvent::Disconnected { .. }
+            ) {
+                let reason = event.to_string();
+                let _ = events.send(EventKind::NetworkFailed { reason }.into());
+            }
+        }
+    });
+    sender
+}

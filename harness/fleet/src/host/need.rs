@@ -1,0 +1,91 @@
+//! What fleets take of the machine, and why one waits for it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a fleet takes of the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// Memory of the guests and of the processes that run them, MiB.
+    pub memory_mib: u64,
+    /// CPUs of the host that are kept busy.
+    pub cpus: u64,
+}
+
+impl Need {
+    pub(crate) fn fits(self, room: Self) -> bool {
+        self.memory_mib <= room.memory_mib && self.cpus <= room.cpus
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            memory_mib: self.memory_mib.saturating_add(other.memory_mib),
+            cpus: self.cpus.saturating_add(other.cpus),
+        }
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
+            cpus: self.cpus.saturating_sub(other.cpus),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.cpus == 1 { "" } else { "s" };
+        write!(f, "{} MiB and {} CPU{s}", self.memory_mib, self.cpus)
+    }
+}
+
+/// A run that has its claim granted, or one that waits before ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// The run's name.
+    pub run: String,
+    /// Its process.
+    pub pid: u32,
+    /// What it claims.
+    pub need: Need,
+}
+
+impl fmt::Display for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {} (process {}): {}", self.run, self.pid, self.need)
+    }
+}
+
+/// Why a fleet does not start yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingFor {
+    /// What it needs.
+    pub need: Need,
+    /// What nobody holds.
+    pub free: Need,
+    /// Who holds the rest.
+    pub holders: Vec<Claimant>,
+    /// Who waits longer and comes first.
+    pub ahead: Vec<Claimant>,
+}
+
+impl fmt::Display for WaitingFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |claimants: &[Claimant]| {
+            claimants
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        write!(f, "{}; free: {}", self.need, self.free)?;
+        if !self.holders.is_empty() {
+            write!(f, "; held by {}", list(&self.holders))?;
+        }
+        if !self.ahead.is_empty() {
+            write!(f, "; first comes {}", list(&self.ahead))?;
+        }
+        Ok(())
+    }
+}
