@@ -3,8 +3,8 @@
 //! A guest asks with a line on its console, `sanlab power off NODE ID`, and waits for the file `/run/sanlab/power/ID`. Its
 //! content is `off` when the node is off, and a reason otherwise. A node that is off already is off.
 //!
-//! Who asks has missed the node for a time-out, and must know that nothing which the node had in hand then will ever be
-//! done. That is so, too, when the node was off within that time and has come back: such a one is left alone.
+//! Who asks has not heard of the node for a time-out, and must know that writes which the node had in flight then will never
+//! be done. That is also true of a node that was off within that time and has come back: its power is not cut again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,7 @@ async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(),
         .filter(|ago| *ago < missed(&context.plan))
     {
         let text = format!(
-            "{by} asked for its power: it was off until {:.1} s ago, so that it stays on",
+            "{by} asked to cut its power: not done, since it was off until {:.1} s ago",
             ago.as_secs_f64()
         );
         let kind = EventKind::Progress { text };
@@ -135,7 +135,7 @@ mod tests {
     "#;
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_was_off_within_the_time_out_stays_on() {
+    async fn a_node_that_was_off_within_the_time_out_is_not_cut_off_again() {
         let plan = planned(LAYERS, Vec::new());
         let stack = sanlab_stack::compose(&plan);
         let backend = Arc::new(FakeFleet::new(&plan, &stack, |_, _| None));
