@@ -1,4 +1,4 @@
-//! Settings laid over what the file says, before it is read: so that what they say is checked like the rest.
+//! Settings (`KEY=VALUE`) laid over the file before it is read, so that they are checked like the rest.
 
 mod key_path;
 mod nodes;

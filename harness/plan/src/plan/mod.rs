@@ -1,4 +1,4 @@
-//! What is decided: a scenario after every check, with no choice left open.
+//! The plan: a scenario after every check, with no choice left open.
 
 mod device;
 

@@ -1,5 +1,5 @@
-//! The seam between the engine and the guests: what the engine asks of a fleet, and no more. Tests stand a
-//! play-acted fleet here.
+//! The seam between the engine and the guests: what the engine asks of a fleet, and no more. Tests use
+//! a fake fleet instead.
 
 #[cfg(test)]
 pub(crate) mod fake_fleet;
