@@ -24,7 +24,7 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
         crate::StartMode::Boot => "boot",
         crate::StartMode::Clone(_) => "clone",
     };
-    add(&mut text, "birth", start_mode);
+    add(&mut text, "start mode", start_mode);
     add(&mut text, "warm", &spec.warm);
     for (arch, emulator) in &emulators {
         add(&mut text, "arch", arch);

@@ -192,7 +192,7 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         pairs => {
             print(&comparison_table(comparison))?;
             let pairs = crate::quantity::count(pairs, "pair");
-            format!("\nwhat {pairs} before it told stands above, and is not kept")
+            format!("\nthe result of the {pairs} before it is shown above, and not kept")
         }
     };
     print(&format!(
@@ -207,9 +207,9 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
 fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
     let pairs = crate::quantity::count(course.pairs(), "pair");
     match &course.end {
-        End::Firm => format!("the verdict stands after {pairs}"),
+        End::Firm => format!("the verdict is clear after {pairs}"),
         End::Budget => {
-            format!("the budget is spent after {pairs}; a larger --budget may tell more")
+            format!("the budget is spent after {pairs}; a larger --budget may decide more")
         }
         _ if *arguments.pairs.start() == *arguments.pairs.end() => format!("{pairs} as asked"),
         _ => format!("{pairs}, the most that were allowed; --pairs allows more"),

@@ -8,39 +8,39 @@ use guest_trials::{Failed, Suite, Tier};
 use sanlab::Lab;
 
 mod damage;
-mod ground;
+mod fixture;
 mod prefix;
 mod row;
 mod told;
 #[path = "../support/watched.rs"]
 mod watched;
 
-use ground::Ground;
+use fixture::Fixture;
 
 fn main() -> ExitCode {
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
     let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
-    let ground = Arc::new(Ground::new(lab, suite.arguments.nocapture));
+    let fixture = Arc::new(Fixture::new(lab, suite.arguments.nocapture));
     let nightly = suite.is_nightly();
-    let damage = async move |ground: &Ground| damage::is_rebuilt(ground, nightly).await;
+    let damage = async move |fixture: &Fixture| damage::is_rebuilt(fixture, nightly).await;
     add(
         &mut suite,
-        &ground,
+        &fixture,
         "twenty_forks",
         Tier::Nightly,
         row::twenty_forks,
     );
     add(
         &mut suite,
-        &ground,
+        &fixture,
         "a_common_prefix_is_forked",
         Tier::Nightly,
         prefix::is_shared,
     );
     add(
         &mut suite,
-        &ground,
+        &fixture,
         "a_damaged_checkpoint_is_rebuilt",
         Tier::Test,
         damage,
@@ -50,13 +50,13 @@ fn main() -> ExitCode {
 
 fn add(
     suite: &mut Suite,
-    ground: &Arc<Ground>,
+    fixture: &Arc<Fixture>,
     name: &str,
     tier: Tier,
-    test: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
+    test: impl AsyncFnOnce(&Fixture) -> Result<(), Failed> + Send + 'static,
 ) {
-    let ground = Arc::clone(ground);
+    let fixture = Arc::clone(fixture);
     suite.guests(name, tier, move || {
-        tokio::runtime::Runtime::new()?.block_on(test(&ground))
+        tokio::runtime::Runtime::new()?.block_on(test(&fixture))
     });
 }

@@ -193,7 +193,7 @@ fn set_top<'a>(
     key_path.put(table, &(0..0), &key_path.parts, mistakes);
 }
 
-/// The tables of a list; none where it is missing, or is no list, which is told when it is read.
+/// The tables of a list; none where it is missing, or is no list, which is reported when it is read.
 fn tables<'t, 'a>(table: &'t mut DeTable<'a>, key: &str) -> Vec<(Span, &'t mut DeTable<'a>)> {
     let Some(DeValue::Array(list)) = table.get_mut(key).map(Spanned::get_mut) else {
         return Vec::new();

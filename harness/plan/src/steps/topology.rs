@@ -169,7 +169,7 @@ impl<'a> Topology<'a> {
             };
             mistakes.note(
                 Diagnostic::at(step, what)
-                    .label("nobody to do this on")
+                    .label("no node can do this")
                     .help(help),
             );
         }

@@ -18,7 +18,7 @@ use crate::engine::context::{Cause, RunContext};
 
 /// What stands before the node's name.
 const REQUEST: &str = "sanlab power off ";
-/// For telling the asker. It waits 30 s for that.
+/// For the answer. The node that asked waits 30 s for it.
 const TELL: Duration = Duration::from_secs(20);
 
 /// Somebody asks for a node's power to be cut.
@@ -50,7 +50,7 @@ pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
     })
 }
 
-/// Cuts the node's power unless it is off, and tells the asker. That the asker is itself gone meanwhile is no fault.
+/// Cuts the node's power unless it is off, and answers. If the node that asked is gone meanwhile, that is no error.
 pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result<(), Failure> {
     let Request { by, node, id } = request;
     let target = context.plan.nodes.iter().map(|one| &one.name);
@@ -74,7 +74,7 @@ pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result
     };
     match told {
         Err(failure) if context.absence(&by).is_none() => {
-            Err(failure.during(format!("tell {by} that {node} is {said}")))
+            Err(failure.during(format!("answer {by} that {node} is {said}")))
         }
         _ => Ok(()),
     }
@@ -108,7 +108,7 @@ async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(),
     off.map_err(|failure| failure.during(format!("cut the power of {node}, as {by} asked")))
 }
 
-/// How long a node has been missed at least when somebody asks for its power.
+/// The least time for which a client has not heard of a node when it asks to cut its power.
 fn missed(plan: &Plan) -> Duration {
     let timeouts = plan.layers.iter().filter_map(|placed| match &placed.layer {
         Layer::Gnbd(gnbd) => Some(gnbd.timeout),

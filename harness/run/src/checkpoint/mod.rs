@@ -228,7 +228,7 @@ nbd = { disk = "64MiB" }
     const O2CB: &str = r#"o2cb = { cluster = "san" }"#;
 
     fn ocfs2(slots: u8) -> String {
-        format!("ocfs2 = {{ slots = {slots}, at = \"/mnt\", event_log = \"4MiB\" }}")
+        format!("ocfs2 = {{ slots = {slots}, at = \"/mnt\", journal = \"4MiB\" }}")
     }
 
     /// The names of the checkpoints that a plan passes, those that are not kept in brackets.

@@ -1,4 +1,4 @@
-//! The kernel log as a witness: what it must never say, and what it tells about the cluster.
+//! The kernel log as evidence: what it must never say, and what it says about the cluster.
 
 use std::sync::LazyLock;
 
@@ -115,7 +115,7 @@ impl Judge {
     }
 }
 
-/// The line without its time, if it tells about the cluster.
+/// The line without its time, if it is about the cluster.
 pub(crate) fn news(line: &str) -> Option<&str> {
     let line = without_time(line);
     NEWS.is_match(line).then_some(line)

@@ -38,7 +38,7 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fai
             Some(replicas) => losses.extend(on_replicas(doing, verify, replicas, &ack_logs).await?),
             None => doing
                 .scope
-                .progress(None, "where copies lie cannot be told of these layers"),
+                .progress(None, "replicas are not read: the lab does not know where these layers put blocks"),
         }
     }
     if losses.is_empty() {

@@ -36,7 +36,7 @@ END
 chmod 755 /etc/gnbd/membership
 ";
 
-pub(crate) struct Ground {
+pub(crate) struct Fixture {
     lab: Lab,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Guests {
     pub(crate) fleet: Fleet,
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn new(lab: Lab) -> Self {
         Self { lab }
     }
