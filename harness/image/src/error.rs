@@ -129,7 +129,9 @@ pub enum ImageError {
         tail: String,
     },
     /// A tool of the build did not end.
-    #[error("build {product}: {program} has not ended after {deadline:?}; the end of its output:\n{tail}")]
+    #[error(
+        "build {product}: {program} has not ended after {deadline:?}; the end of its output:\n{tail}"
+    )]
     TimedOut {
         /// What was to be built.
         product: Product,

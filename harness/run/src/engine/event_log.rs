@@ -296,7 +296,10 @@ mod tests {
             .filter(|event| matches!(event.kind, EventKind::PhaseEnded { .. }));
         assert_eq!(ended.count(), 1, "only boot ended well");
         assert_eq!(
-            logged.events.last().and_then(|event| event.phase.as_deref()),
+            logged
+                .events
+                .last()
+                .and_then(|event| event.phase.as_deref()),
             Some("layer nbd")
         );
         let mut logged_live = Vec::new();

@@ -180,8 +180,8 @@ async fn repetition(
     }
     let (event_log, step) = (&doing.context.event_log, doing.step.label.as_str());
     let measured = meter.measured(event_log, step, round, work(throughput), bytes);
-    let measured =
-        measured.ok_or_else(|| Failure::not_understood(format!("measure {id}: no worker ended")))?;
+    let measured = measured
+        .ok_or_else(|| Failure::not_understood(format!("measure {id}: no worker ended")))?;
     let (kind, of) = if round.warm_up {
         ("warm-up", throughput.warm_up)
     } else {
