@@ -74,7 +74,7 @@ impl<'a> Journal<'a> {
                 .write_all(line.as_bytes())
                 .and_then(|()| acknowledge.flush())
                 .map_err(|source| Error::Host {
-                    doing: format!("report `{}`", line.trim_end()),
+                    doing: format!("tell `{}`", line.trim_end()),
                     source,
                 })
         };
