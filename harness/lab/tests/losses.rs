@@ -131,27 +131,27 @@ fn main() -> ExitCode {
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
     let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
-    let fixture = Arc::new(Fixture {
+    let ground = Arc::new(Ground {
         lab,
         nocapture: suite.arguments.nocapture,
     });
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_planted_loss_is_found",
         Tier::Test,
         a_planted_loss_is_found,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_crashed_node_comes_back",
         Tier::Nightly,
         a_crashed_node_comes_back,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "power_is_cut_on_request",
         Tier::Nightly,
         power_is_cut_on_request,
@@ -159,26 +159,26 @@ fn main() -> ExitCode {
     suite.run()
 }
 
-struct Fixture {
+struct Ground {
     lab: Lab,
     nocapture: bool,
 }
 
 fn add(
     suite: &mut Suite,
-    fixture: &Arc<Fixture>,
+    ground: &Arc<Ground>,
     name: &str,
     tier: Tier,
-    test: impl AsyncFnOnce(&Fixture) -> Result<(), Failed> + Send + 'static,
+    test: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
 ) {
-    let fixture = Arc::clone(fixture);
+    let ground = Arc::clone(ground);
     suite.guests(name, tier, move || {
-        tokio::runtime::Runtime::new()?.block_on(test(&fixture))
+        tokio::runtime::Runtime::new()?.block_on(test(&ground))
     });
 }
 
-async fn a_planted_loss_is_found(fixture: &Fixture) -> Result<(), Failed> {
-    let record = fixture.run("mirrored.toml", MIRRORED).await?;
+async fn a_planted_loss_is_found(ground: &Ground) -> Result<(), Failed> {
+    let record = ground.run("mirrored.toml", MIRRORED).await?;
     let Outcome::Failed(failure) = &record.outcome else {
         return Err(format!("the loss was not found: {:?}", record.outcome).into());
     };
@@ -199,8 +199,8 @@ async fn a_planted_loss_is_found(fixture: &Fixture) -> Result<(), Failed> {
     }
 }
 
-async fn a_crashed_node_comes_back(fixture: &Fixture) -> Result<(), Failed> {
-    let record = fixture.run("panic.toml", PANIC).await?;
+async fn a_crashed_node_comes_back(ground: &Ground) -> Result<(), Failed> {
+    let record = ground.run("panic.toml", PANIC).await?;
     if record.outcome != Outcome::Passed {
         return Err(format!("it ended like this: {:?}", record.outcome).into());
     }
@@ -220,8 +220,8 @@ async fn a_crashed_node_comes_back(fixture: &Fixture) -> Result<(), Failed> {
     }
 }
 
-async fn power_is_cut_on_request(fixture: &Fixture) -> Result<(), Failed> {
-    let record = fixture.run("switch.toml", SWITCH).await?;
+async fn power_is_cut_on_request(ground: &Ground) -> Result<(), Failed> {
+    let record = ground.run("switch.toml", SWITCH).await?;
     if record.outcome != Outcome::Passed {
         return Err(format!("it ended like this: {:?}", record.outcome).into());
     }
@@ -236,7 +236,7 @@ async fn power_is_cut_on_request(fixture: &Fixture) -> Result<(), Failed> {
     }
 }
 
-impl Fixture {
+impl Ground {
     async fn run(&self, file: &str, text: &str) -> Result<RunRecord, Failed> {
         let plan = sanlab_plan::parse(Path::new(file), text);
         let plan = plan.map_err(|mistakes| Failed::from(mistakes.render(false)))?;

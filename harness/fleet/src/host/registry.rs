@@ -197,6 +197,8 @@ fn remove_folder(run: &Path) -> Result<(), FleetError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -236,13 +238,18 @@ mod tests {
         let dead = base.join("dead00");
         fs_err::create_dir(&dead).unwrap();
         let sleeper = |folder: &Path| {
-            let script = "read never_comes";
+            let script = "echo up; read never_comes";
             let mut command = std::process::Command::new("/bin/sh");
             command
                 .args(["-c", script, "sleeper"])
                 .arg(folder.join("qmp.sock"))
-                .stdin(std::process::Stdio::piped());
-            command.spawn().unwrap()
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            // Amid its exec it has no command line yet.
+            let mut up = [0; 3];
+            child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+            child
         };
         let (mut bystander, mut orphan) = (sleeper(living.path()), sleeper(&dead));
 

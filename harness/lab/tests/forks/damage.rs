@@ -7,7 +7,7 @@ use std::path::Path;
 use libtest_mimic::Failed;
 use sanlab::scenario;
 
-use crate::fixture::{Fixture, Ran, attempt};
+use crate::ground::{Ground, Ran, attempt};
 use crate::told;
 
 /// Damage to a label, and what is said of it. What is said of the other files, the tests of fleets ask.
@@ -16,15 +16,15 @@ type Damage = (fn(&Path) -> Result<(), Failed>, &'static str);
 const LABELS: [Damage; 2] = [(say_something_else, "label"), (cut, "not whole")];
 
 /// A checkpoint that is damaged is named, thrown away, and made anew; the run is none the worse. So is a template.
-pub(crate) async fn is_rebuilt(fixture: &Fixture, labels: bool) -> Result<(), Failed> {
-    let small = fixture.lab.project().join("fixtures/leaks/two-nodes.toml");
+pub(crate) async fn is_rebuilt(ground: &Ground, labels: bool) -> Result<(), Failed> {
+    let small = ground.lab.project().join("fixtures/leaks/two-nodes.toml");
     let plan = scenario::load(&small)?;
-    let place = fixture.place(&plan).await?;
-    let run = fixture.lab.new_run()?;
+    let place = ground.place(&plan).await?;
+    let run = ground.lab.new_run()?;
     let mut numbers = 1..;
     let mut next = async || {
         let order = attempt(&run, numbers.next().unwrap_or_default());
-        fixture.run(&place, &plan, order).await
+        ground.run(&place, &plan, order).await
     };
     let built = next().await?;
     let key = told::kept(&built.record).ok_or_else(|| built.but("kept nothing"))?;

@@ -8,39 +8,39 @@ use guest_trials::{Failed, Suite, Tier};
 use sanlab::Lab;
 
 mod damage;
-mod fixture;
+mod ground;
 mod prefix;
 mod row;
 mod told;
 #[path = "../support/watched.rs"]
 mod watched;
 
-use fixture::Fixture;
+use ground::Ground;
 
 fn main() -> ExitCode {
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
     let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
-    let fixture = Arc::new(Fixture::new(lab, suite.arguments.nocapture));
+    let ground = Arc::new(Ground::new(lab, suite.arguments.nocapture));
     let nightly = suite.is_nightly();
-    let damage = async move |fixture: &Fixture| damage::is_rebuilt(fixture, nightly).await;
+    let damage = async move |ground: &Ground| damage::is_rebuilt(ground, nightly).await;
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "twenty_forks",
         Tier::Nightly,
         row::twenty_forks,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_common_prefix_is_forked",
         Tier::Nightly,
         prefix::is_shared,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_damaged_checkpoint_is_rebuilt",
         Tier::Test,
         damage,
@@ -50,13 +50,13 @@ fn main() -> ExitCode {
 
 fn add(
     suite: &mut Suite,
-    fixture: &Arc<Fixture>,
+    ground: &Arc<Ground>,
     name: &str,
     tier: Tier,
-    test: impl AsyncFnOnce(&Fixture) -> Result<(), Failed> + Send + 'static,
+    test: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
 ) {
-    let fixture = Arc::clone(fixture);
+    let ground = Arc::clone(ground);
     suite.guests(name, tier, move || {
-        tokio::runtime::Runtime::new()?.block_on(test(&fixture))
+        tokio::runtime::Runtime::new()?.block_on(test(&ground))
     });
 }

@@ -8,7 +8,7 @@ use sanlab_plan::Plan;
 use sanlab_record::{EventKind, Origin, RunRecord};
 use sanlab_run::KeepPolicy;
 
-use crate::fixture::{Fixture, Place, Ran, attempt};
+use crate::ground::{Ground, Place, Ran, attempt};
 
 /// What may differ from run to run.
 #[derive(Clone, Copy)]
@@ -61,21 +61,21 @@ const RUNS: [(Words, Expected); 6] = [
     (FIRST, (Some("marked"), &[])),
 ];
 
-pub(crate) async fn is_shared(fixture: &Fixture) -> Result<(), Failed> {
-    let place = fixture.place(&plan(FIRST)?).await?;
-    let run = fixture.lab.new_run()?;
+pub(crate) async fn is_shared(ground: &Ground) -> Result<(), Failed> {
+    let place = ground.place(&plan(FIRST)?).await?;
+    let run = ground.lab.new_run()?;
     for (number, (words, expected)) in (1..).zip(RUNS) {
-        let ran = fixture
+        let ran = ground
             .run(&place, &plan(words)?, attempt(&run, number))
             .await?;
         expect(&ran, expected)?;
     }
-    first_layers_are_shared(fixture, &place, &run).await
+    first_layers_are_shared(ground, &place, &run).await
 }
 
 /// Two stacks that differ above their first layer, run as by one command.
 async fn first_layers_are_shared(
-    fixture: &Fixture,
+    ground: &Ground,
     place: &Place,
     run: &RunFolder,
 ) -> Result<(), Failed> {
@@ -90,7 +90,7 @@ async fn first_layers_are_shared(
             keep: keep.clone(),
             ..attempt(run, number)
         };
-        let ran = fixture.run(place, plan, order).await?;
+        let ran = ground.run(place, plan, order).await?;
         expect_store(&ran, expected)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use libtest_mimic::Failed;
 
-use crate::fixture::{Fixture, Ran, attempt, on_cluster};
+use crate::ground::{Ground, Ran, attempt, on_cluster};
 
 /// All write at once; all see the same bytes, those that were acknowledged, and no kernel has anything to complain of.
 /// And each says what time it is and draws a lot, which `/dev/kmsg` takes to its console's log.
@@ -27,14 +27,14 @@ const CLOCKS: f64 = 3.0;
 const NODES: [&str; 4] = ["vix0", "vix1", "vix2", "vix3"];
 
 /// Of one checkpoint, one after another.
-pub(crate) async fn twenty_forks(fixture: &Fixture) -> Result<(), Failed> {
-    let cluster = fixture.cluster().await?;
+pub(crate) async fn twenty_forks(ground: &Ground) -> Result<(), Failed> {
+    let cluster = ground.cluster().await?;
     let plan = on_cluster(Path::new("row.toml"), STEPS)?;
-    let run = fixture.lab.new_run()?;
+    let run = ground.lab.new_run()?;
     let mut lots = BTreeSet::new();
     for number in 1..=20 {
         let order = attempt(&run, number);
-        let ran = fixture.run(&cluster.place, &plan, order).await?;
+        let ran = ground.run(&cluster.place, &plan, order).await?;
         ran.expect_forked(&cluster.key)?;
         for Drawn { time, lot } in drawn(&ran)? {
             expect_now(&ran, time)?;

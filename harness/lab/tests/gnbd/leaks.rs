@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 
-use crate::fixture::{CLIENT, Fixture, Guests, SERVERS};
+use crate::ground::{CLIENT, Ground, Guests, SERVERS};
 
 /// What a process has.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +41,8 @@ impl Holdings {
 }
 
 /// Logins and goodbyes, some without a word.
-pub(crate) async fn of_the_server(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 192).await?;
+pub(crate) async fn of_the_server(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 192).await?;
     let server = SERVERS[0];
     guests.serve(server, "-c").await?;
     let load = |count: u32| format!("gnbd_load -i {server} -e {server} -c {count}");
@@ -61,8 +61,8 @@ pub(crate) async fn of_the_server(fixture: &Fixture) -> Result<(), Failed> {
 }
 
 /// The server ends the relay's connection, and the device is read, again and again.
-pub(crate) async fn of_the_relay(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 192).await?;
+pub(crate) async fn of_the_relay(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 192).await?;
     let server = SERVERS[0];
     guests.serve(server, "-c").await?;
     guests

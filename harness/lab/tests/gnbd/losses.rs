@@ -5,7 +5,7 @@ use std::time::Instant;
 use libtest_mimic::Failed;
 use sanlab_fleet::How;
 
-use crate::fixture::{CLIENT, Fixture, Guests, SERVERS};
+use crate::ground::{CLIENT, Ground, Guests, SERVERS};
 
 const READ: &str = "/bin/dd if=/dev/gnbd/storage0a of=/dev/null bs=4096 count=1 iflag=direct 2>&1";
 
@@ -29,8 +29,8 @@ fn expect(what: &str, is: bool, seen: f64) -> Result<(), Failed> {
 }
 
 /// Fail-fast: EIO when the time is over, and the device comes back by itself.
-pub(crate) async fn of_patience(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 192).await?;
+pub(crate) async fn of_patience(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 192).await?;
     let server = SERVERS[0];
     guests.serve(server, "").await?;
     guests
@@ -66,8 +66,8 @@ pub(crate) async fn of_patience(fixture: &Fixture) -> Result<(), Failed> {
 }
 
 /// A server's process that dies: with `-D` a path fails at once, and is back soon after the process is.
-pub(crate) async fn of_a_process(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 192).await?;
+pub(crate) async fn of_a_process(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 192).await?;
     let server = SERVERS[0];
     guests.serve(server, "-t 60").await?;
     guests
@@ -90,8 +90,8 @@ pub(crate) async fn of_a_process(fixture: &Fixture) -> Result<(), Failed> {
 
 /// A server that loses its power: nothing fails until the fence agent says so, whoever is member of what; and when the
 /// server is back, the device is.
-pub(crate) async fn of_a_server(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(2, 192).await?;
+pub(crate) async fn of_a_server(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(2, 192).await?;
     let [lost, well] = SERVERS;
     for server in SERVERS {
         guests.serve(server, "-t 4").await?;
@@ -138,8 +138,8 @@ pub(crate) async fn of_a_server(fixture: &Fixture) -> Result<(), Failed> {
 }
 
 /// A relay that is killed under load is replaced, and every write arrives.
-pub(crate) async fn of_a_relay(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 192).await?;
+pub(crate) async fn of_a_relay(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 192).await?;
     let server = SERVERS[0];
     guests.serve(server, "-c").await?;
     guests

@@ -11,72 +11,72 @@ use guest_trials::{Failed, Suite, Tier};
 use libtest_mimic::Trial;
 use sanlab::Lab;
 
-mod fixture;
+mod ground;
 mod leaks;
 mod losses;
 mod memory;
 mod ratios;
 
-use fixture::Fixture;
+use ground::Ground;
 
 fn main() -> ExitCode {
     let lab =
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
     // They wait for time-outs, and other guests would use them up.
     let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
-    let fixture = Arc::new(Fixture::new(lab));
+    let ground = Arc::new(Ground::new(lab));
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "ten_thousand_logins_leave_nothing",
         Tier::Nightly,
         leaks::of_the_server,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_thousand_reconnections_leave_nothing",
         Tier::Nightly,
         leaks::of_the_relay,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "fail_fast_fails_in_time_and_comes_back",
         Tier::Nightly,
         losses::of_patience,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_dead_process_fails_at_once_if_wished",
         Tier::Nightly,
         losses::of_a_process,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_server_is_fenced_before_anything_fails",
         Tier::Nightly,
         losses::of_a_server,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_killed_relay_is_replaced",
         Tier::Test,
         losses::of_a_relay,
     );
     add(
         &mut suite,
-        &fixture,
+        &ground,
         "a_client_short_of_memory_writes_out",
         Tier::Nightly,
         memory::is_short,
     );
     // Ignored unless asked for: what else runs on the host decides how it ends.
     let trial = Trial::test("gnbd_is_nearly_as_fast_as_nbd", move || {
-        tokio::runtime::Runtime::new()?.block_on(ratios::of_gnbd_to_nbd(&fixture))
+        tokio::runtime::Runtime::new()?.block_on(ratios::of_gnbd_to_nbd(&ground))
     });
     suite.add(trial.with_ignored_flag(true));
     suite.run()
@@ -84,13 +84,13 @@ fn main() -> ExitCode {
 
 fn add(
     suite: &mut Suite,
-    fixture: &Arc<Fixture>,
+    ground: &Arc<Ground>,
     name: &str,
     tier: Tier,
-    test: impl AsyncFnOnce(&Fixture) -> Result<(), Failed> + Send + 'static,
+    test: impl AsyncFnOnce(&Ground) -> Result<(), Failed> + Send + 'static,
 ) {
-    let fixture = Arc::clone(fixture);
+    let ground = Arc::clone(ground);
     suite.guests(name, tier, move || {
-        tokio::runtime::Runtime::new()?.block_on(test(&fixture))
+        tokio::runtime::Runtime::new()?.block_on(test(&ground))
     });
 }

@@ -2,15 +2,15 @@
 
 use libtest_mimic::Failed;
 
-use crate::fixture::{CLIENT, Fixture, SERVERS};
+use crate::ground::{CLIENT, Ground, SERVERS};
 
 /// MiB that a tmpfs leaves of what is available.
 const LEFT: u32 = 24;
 /// MiB that are written through the page cache: more than there is room for.
 const WRITTEN: u32 = 160;
 
-pub(crate) async fn is_short(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 160).await?;
+pub(crate) async fn is_short(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 160).await?;
     let server = SERVERS[0];
     guests.serve(server, "-c").await?;
     let script = format!(

@@ -5,7 +5,7 @@
 
 use libtest_mimic::Failed;
 
-use crate::fixture::{CLIENT, Fixture, Guests, SERVERS};
+use crate::ground::{CLIENT, Ground, Guests, SERVERS};
 
 const ROUNDS: usize = 5;
 const GNBD: &str = "/dev/nbd0";
@@ -27,8 +27,8 @@ const MEASURES: [(&str, f64, &str); 2] = [
     ),
 ];
 
-pub(crate) async fn of_gnbd_to_nbd(fixture: &Fixture) -> Result<(), Failed> {
-    let guests = fixture.guests(1, 256).await?;
+pub(crate) async fn of_gnbd_to_nbd(ground: &Ground) -> Result<(), Failed> {
+    let guests = ground.guests(1, 256).await?;
     connect(&guests).await?;
     let mut wrong = Vec::new();
     for (what, least, script) in MEASURES {

@@ -130,7 +130,7 @@ pub(crate) fn lay<'a>(
             }
             [first, rest @ ..] => match first.word {
                 "network" if !rest.is_empty() => {
-                    key_path.put(table, &(0..0), &key_path.parts, mistakes)
+                    key_path.put(table, &(0..0), &key_path.parts, mistakes);
                 }
                 "node" | "nodes" if rest.len() > 1 => nodes::set(table, &key_path, mistakes),
                 "layer" if rest.len() > 1 => set_layers(table, &key_path, mistakes),

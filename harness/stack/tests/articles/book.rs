@@ -13,7 +13,7 @@ const PRELUDE: &str =
 #[derive(Default)]
 pub(crate) struct Book {
     /// What is done where.
-    pub(crate) overview: String,
+    pub(crate) outline: String,
     /// Names and scripts, by layer.
     scripts: BTreeMap<String, Vec<(String, String)>>,
 }
@@ -21,11 +21,11 @@ pub(crate) struct Book {
 impl Book {
     /// What is done in a situation.
     pub(crate) fn add(&mut self, situation: &str, works: &[Work]) {
-        let _ = writeln!(self.overview, "\n# {situation}");
+        let _ = writeln!(self.outline, "\n# {situation}");
         for work in works {
-            let _ = writeln!(self.overview, "\n{}: {}", work.kind, work.title);
+            let _ = writeln!(self.outline, "\n{}: {}", work.kind, work.title);
             for stage in &work.stages {
-                let _ = writeln!(self.overview, "  {}", stage.title);
+                let _ = writeln!(self.outline, "  {}", stage.title);
                 let mut tasks = Groups::default();
                 for task in &stage.tasks {
                     let mut line = format!("in {:?}: ", task.deadline);
@@ -37,7 +37,7 @@ impl Book {
                     line += &self.name(work.kind, &task.title, &task.script);
                     tasks.add(line, task.node.as_str());
                 }
-                self.overview += &tasks.show("    ");
+                self.outline += &tasks.show("    ");
             }
             let mut probes = Groups::default();
             for probe in &work.probes {
@@ -51,7 +51,7 @@ impl Book {
                 }
                 probes.add(line, probe.node.as_str());
             }
-            self.overview += &probes.show("  ");
+            self.outline += &probes.show("  ");
         }
     }
 

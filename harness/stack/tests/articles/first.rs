@@ -4,7 +4,7 @@ use sanlab_plan::NodeName;
 use sanlab_stack::{Stack, compose};
 
 use crate::book::Book;
-use crate::plans::{name, planned};
+use crate::ground::{name, planned};
 
 const NODES: &str = r#"
 [nodes]

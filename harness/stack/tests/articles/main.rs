@@ -2,7 +2,7 @@
 
 mod book;
 mod first;
-mod plans;
+mod ground;
 mod second;
 
 use book::Book;
@@ -16,7 +16,7 @@ fn every_script_stands_once() {
         ("second", second::tell),
     ] {
         tell(&mut book);
-        insta::assert_snapshot!(article, std::mem::take(&mut book.overview));
+        insta::assert_snapshot!(article, std::mem::take(&mut book.outline));
     }
     book.add_warm();
     for (kind, scripts) in book.show() {

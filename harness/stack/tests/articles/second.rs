@@ -6,7 +6,7 @@ use sanlab_plan::{Awaited, ClusterName, LayerKind, NodeName, ResourceName, WaitF
 use sanlab_stack::{Stack, Work, compose};
 
 use crate::book::Book;
-use crate::plans::{name, planned};
+use crate::ground::{name, planned};
 
 const NODES: &str = r#"
 [nodes]

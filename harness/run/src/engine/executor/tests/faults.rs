@@ -3,6 +3,7 @@
 use sanlab_plan::CrashKind;
 use sanlab_record::Sample;
 
+use super::checkpoints::kept;
 use super::*;
 use crate::backend::fake_fleet::{crash, restart, verify, wait, write};
 
@@ -423,7 +424,7 @@ async fn a_fork_verifies_what_its_origin_wrote() {
     let steps = || {
         vec![
             Step {
-                checkpoint: Some(CheckpointName::parse("written").unwrap()),
+                checkpoint: Some(sanlab_plan::CheckpointName::parse("written").unwrap()),
                 ..step("write", write(&["vix0"], false))
             },
             step("verify", verify(&["vix1"], true)),

@@ -1,5 +1,6 @@
 //! How far up a run begins, and whether it takes the layers down.
 
+use super::checkpoints::kept_of;
 use super::*;
 
 #[tokio::test(start_paused = true)]

@@ -40,7 +40,7 @@ o2cb = { cluster = "nbdsan" }
 ocfs2 = { slots = 4, at = "/mnt/nbdsan" }
 "#;
 
-pub(crate) struct Fixture {
+pub(crate) struct Ground {
     pub(crate) lab: Lab,
     nocapture: bool,
     cluster: OnceCell<Cluster>,
@@ -66,7 +66,7 @@ pub(crate) struct Ran {
     path: PathBuf,
 }
 
-impl Fixture {
+impl Ground {
     pub(crate) fn new(lab: Lab, nocapture: bool) -> Self {
         Self {
             lab,

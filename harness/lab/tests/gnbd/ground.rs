@@ -36,7 +36,7 @@ END
 chmod 755 /etc/gnbd/membership
 ";
 
-pub(crate) struct Fixture {
+pub(crate) struct Ground {
     lab: Lab,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Guests {
     pub(crate) fleet: Fleet,
 }
 
-impl Fixture {
+impl Ground {
     pub(crate) fn new(lab: Lab) -> Self {
         Self { lab }
     }
