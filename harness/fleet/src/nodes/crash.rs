@@ -24,7 +24,7 @@ impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Power => "lost its power",
-            Self::Panic => "panicked on request",
+            Self::Panic => "panicked as it was told to",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Members of a fleet: boot, identity, readiness, costs and crashes.
+//! Members of a fleet: how they come to life, who they are, and how they crash.
 
 pub(crate) mod boot;
 pub(crate) mod bring_up;
