@@ -1,4 +1,4 @@
-//! Everything that can go wrong, each with the thing and the remedy.
+//! Everything that can go wrong, each with what it concerns and the remedy.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Everything that can go wrong with records, comparisons, baselines and history: each with the file and the remedy.
+//! Errors with records, comparisons, baselines and history, each with the file and the remedy.
 
 use std::fmt;
 use std::io;

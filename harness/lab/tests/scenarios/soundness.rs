@@ -1,4 +1,4 @@
-//! A fork is what a fleet is that was built from nothing: the same outcome, the same phases, the same state dump.
+//! A fork equals a fleet that was built from nothing: the same outcome, the same phases, the same state dump.
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ use crate::layers::WrittenLayer;
 use crate::overlay::split;
 use crate::values::names::NodeName;
 
-/// Base files lie in folders of this name, so that nobody takes them for scenarios.
+/// Base files lie in folders of this name, so that they are not taken for scenarios.
 pub const BASE_FOLDER: &str = "base";
 
 /// What a base may hold. All else says what is tested, and stands in the scenario.

@@ -169,7 +169,7 @@ fn groundwork(plan: &Plan) -> String {
     text
 }
 
-/// What guests are told, and what must be seen; not the titles, which name layers' other nodes and are for people.
+/// The commands and the probes; not the titles, which name other nodes of a layer and are for people.
 fn add(text: &mut String, work: &Work) {
     for stage in &work.stages {
         line(text, format_args!("{} stage", work.kind));

@@ -25,9 +25,9 @@ use crate::measure::timeline::Sampling;
 
 /// For everything that is collected from all nodes.
 const COLLECT: Duration = Duration::from_secs(45);
-/// The same when somebody waits for the end.
+/// The same after an interrupt, when the user waits for the end.
 const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
-/// From a guest's loss to the error of the command that ran there.
+/// From the loss of a guest to the error of the command that ran there.
 const GRACE: Duration = Duration::from_secs(3);
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
@@ -142,7 +142,7 @@ async fn supervise(
         },
         failure = watch(context, notices) => {
             let failed = now(event_log, failure);
-            // What was being done may tell more of it, or be its very cause.
+            // The error of what was being done may say more, or be the cause.
             match tokio::time::timeout(GRACE, &mut driving).await {
                 Ok(Ok(Err(told))) => return (Some(told), false),
                 Ok(_) => return (Some(failed), false),
@@ -176,7 +176,7 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     return failure;
                 }
             }
-            // Nobody is left to tell anything; the drive ends by itself.
+            // The sender is gone: no further notice comes; the drive ends by itself.
             else => std::future::pending().await,
         }
     }
@@ -213,7 +213,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
     }
 }
 
-/// The consoles have the last word: a kernel in trouble is the stack's failure, whatever else seemed to be wrong.
+/// Kernel trouble on a console is a failure of the stack, whatever else seemed to be wrong.
 fn scan_consoles(failed: Option<PhaseFailure>, context: &RunContext) -> Option<PhaseFailure> {
     let consoles = context.consoles().into_iter();
     let mut found =

@@ -39,7 +39,7 @@ static FORBIDDEN: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     .into()
 });
 
-/// What kernels say when a server is lost, and must not say where nobody took one away.
+/// What kernels say when a server is lost, and must not say in a scenario without such a loss.
 static LOSS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"I/O error, dev (?:nbd|dm-|vdb)|block nbd\d+: (?:Connection timed out|Receive control failed)")
         .expect("the pattern is written here")
@@ -143,7 +143,7 @@ fn without_time(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// Of a scenario that takes nobody away, and of one that does.
+    /// Of a scenario without a loss, and of one with.
     const WHOLE: Judge = Judge { losses: false };
     const WITH_LOSSES: Judge = Judge { losses: true };
 

@@ -26,7 +26,7 @@ use crate::process::ProcessGroup;
 const STATE_SOCKET: &str = "state.sock";
 /// How long QEMU may take over a state of half a megabyte, which takes it a twentieth of a second.
 const LOAD_DEADLINE: Duration = Duration::from_secs(30);
-/// How soon a QEMU that refuses a state has ended, and said why.
+/// For a QEMU that refuses a state to end, and to say why.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a save that was broken off may take to be over.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
