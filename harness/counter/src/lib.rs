@@ -1,4 +1,4 @@
-//! A plugin of QEMU's translator that counts a guest's instructions into a file, and the file's reader.
+//! A QEMU plugin (for TCG) that counts a guest's instructions in a file, and the reader of that file.
 //!
 //! In the pipeline this crate stands before `vm`, which loads the plugin into QEMU and reads the file; it uses no other
 //! crate of the lab. It is built twice: as `libsanlab_counter.so`, which QEMU loads by

@@ -1,15 +1,13 @@
-//! Many machines that know each other.
+//! Many machines on one network.
 //!
-//! In the pipeline this crate stands between `image`, which says what is booted, `vm`, which runs one machine, and
-//! `stack` and `run`, which do something with many. A [`Fleet`] boots its members side by side, connects them by a
+//! In the pipeline this crate stands after `image`, which provides what is booted, and `vm`, which runs one machine, and
+//! before `run`, which carries a scenario out. A [`Fleet`] boots its members side by side, connects them by a
 //! layer-2 [`Switch`] of its own, and gives each its name and address; another member can join later.
 //!
-//! A member can crash on purpose ([`Fleet::crash`]) and come back with its disk ([`Fleet::restart`]); what programs in the
-//! guests tell meanwhile is in their journals ([`Machine::events`]).
+//! A member can crash on purpose ([`Fleet::crash`]) and restart with its disk ([`Fleet::restart`]).
 //!
-//! Fleets share a machine: the [`Budget`] lets one start when there is memory and CPU for it. And nothing of them stays
-//! behind: each has a folder in the [`Registry`], locked as long as its process lives; what a dead one left is
-//! cleared away when the next starts.
+//! Fleets share the host: the [`Budget`] lets one start when there is memory and CPU for it. Each has a folder in the
+//! [`Registry`], locked as long as its process lives; what a killed one left is removed when the next one starts.
 //!
 //! ```no_run
 //! # async fn example(spec: sanlab_fleet::FleetSpec) -> Result<(), Box<dyn std::error::Error>> {

@@ -30,7 +30,7 @@ pub struct FleetSpec {
     pub images: BTreeMap<Arch, Image>,
     /// Bytes of the largest IP packet; a node whose card carries less gets less.
     pub mtu: u32,
-    /// What shall execute the guests' instructions.
+    /// Accelerator.
     pub accelerator: AcceleratorWish,
     /// A folder with QEMU's programs (`qemu-system-x86_64`, `qemu-system-i386`), instead of those of the host.
     pub qemu: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, each with the thing and the way out.
+//! Everything that can go wrong, each with what it concerns and the remedy.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,7 +117,7 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// A tool of the build ended badly, for a reason of its own.
-    #[error("build {product}: {program} ended with {status}; its last words:\n{tail}")]
+    #[error("build {product}: {program} ended with {status}; the end of its output:\n{tail}")]
     Tool {
         /// What was to be built.
         product: Product,
@@ -129,7 +129,9 @@ pub enum ImageError {
         tail: String,
     },
     /// A tool of the build did not end.
-    #[error("build {product}: {program} has not ended after {deadline:?}; its last words:\n{tail}")]
+    #[error(
+        "build {product}: {program} has not ended after {deadline:?}; the end of its output:\n{tail}"
+    )]
     TimedOut {
         /// What was to be built.
         product: Product,

@@ -1,12 +1,12 @@
-//! Manifest and lock to kernel, initramfs and root image: the second stage of the pipeline.
+//! From manifest and lock to kernel, initramfs and root image. In the pipeline this crate stands before `fleet`, which boots them.
 //!
 //! A [`Manifest`] (`images/NAME.toml`) says which packages and kernel modules a guest has; the lock beside it says
 //! which versions went in. [`ensure`] looks the result up in a [`Store`] whose keys are digests of everything that
 //! goes in, and builds it with the host's mmdebstrap and mkfs.erofs when it is not there.
 //!
-//! The store keeps what later stages make as well: templates and checkpoints. Whoever wants an entry holds it
-//! ([`Store::hold`]), and if there is none, claims it, builds it in a workspace and publishes that
-//! ([`Store::claim`]); [`Store::collect`] keeps all of it within a limit. Processes may do that side by side and be
+//! The store also keeps what later stages make: templates and checkpoints. A process that wants an entry holds it
+//! ([`Store::hold`]); if there is none, it claims the key, builds the entry in a workspace and publishes it
+//! ([`Store::claim`]). [`Store::collect`] keeps the store within its limit. Processes may do all this concurrently and be
 //! killed at any moment.
 //!
 //! ```no_run

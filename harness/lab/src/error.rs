@@ -1,4 +1,4 @@
-//! What can go wrong at the front door.
+//! Errors of the command line.
 
 use std::io;
 use std::path::PathBuf;

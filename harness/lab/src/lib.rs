@@ -1,4 +1,4 @@
-//! The front door: the command line, the terminal, and what the trials under `tests/` need of both.
+//! The command line and the terminal, and what the tests under `tests/` need of both.
 //!
 //! The last stage of the pipeline. It reads scenario files, makes sure that images exist, hands plans to the engine
 //! (`sanlab-run`), shows the engine's events and keeps its records. Only `terminal` writes to the terminal.

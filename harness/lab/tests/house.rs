@@ -1,4 +1,4 @@
-//! The runner rules that no compiler knows.
+//! House rules that no compiler checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -158,8 +158,8 @@ fn files_are_short() {
     );
 }
 
-/// Where time itself is the matter: acted guests, the measuring of the host's clock, and crashes at drawn moments.
-const TIMED: [&str; 4] = ["playact.rs", "tests.rs", "clock.rs", "crash.rs"];
+/// Where waiting for time is what is meant: the fake fleet, the measuring of the host's clock, and crashes at drawn moments.
+const TIMED: [&str; 4] = ["fake_fleet.rs", "tests.rs", "clock.rs", "crash.rs"];
 
 #[test]
 fn no_sleep_is_bare() {

@@ -1,9 +1,9 @@
-//! Scenario text to a checked [`Plan`]: the first stage of the pipeline. Pure: no I/O, no tokio.
+//! From scenario text to a checked [`Plan`]: the first stage of the pipeline. Pure: no I/O, no tokio.
 //!
-//! What was written is laid over its base, if it has one (`base.rs`), with settings over both (`overlay.rs`). The whole is
-//! read key by key into a document (`document.rs`), which is then lowered: nodes into a node set,
-//! layers into a resolved stack that stands on a device map of devices, steps along a topology that knows who is there and who has
-//! mounted. All mistakes are collected on the way and given back together.
+//! The text is laid over its base, if it has one (`document/base.rs`), and settings over both (`overlay`). The result is
+//! read key by key into a document (`document`), which is then lowered (`lower`): nodes into a node set, layers into a resolved
+//! stack on a device map (`layers`, `devices`), steps along a topology that tracks which nodes are up and have the volume mounted
+//! (`steps`). All mistakes are collected on the way (`diagnostic`) and returned together.
 //!
 //! ```
 //! use std::path::Path;

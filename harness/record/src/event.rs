@@ -57,7 +57,7 @@ pub enum EventKind {
         /// MiB that they have together when full.
         disks_mib: u64,
     },
-    /// Instructions were to be counted and cannot be. Told once a reason, at the start.
+    /// Instructions were to be counted and cannot be. Emitted once for each reason, at the start.
     NotCounted {
         /// Whose.
         nodes: Vec<String>,
@@ -99,14 +99,14 @@ pub enum EventKind {
         /// In what way.
         how: String,
     },
-    /// A node's kernel panicked, and no step had told it to.
+    /// A node's kernel panicked, and no step had caused it.
     Panicked {
         /// The end of its console.
         console_tail: String,
     },
     /// A node's agent went away.
     AgentLost,
-    /// A node's QEMU ended, and nobody had asked it to.
+    /// A node's QEMU ended, unexpectedly.
     QemuExited {
         /// Its exit code or signal.
         status: String,
@@ -132,7 +132,7 @@ pub enum EventKind {
         /// What.
         reason: String,
     },
-    /// The kernel of a node said something that tells about the cluster (a node joined, a slot was taken).
+    /// The kernel of a node said something about the cluster (a node joined, a slot was taken).
     KernelSaid {
         /// The line.
         line: String,

@@ -37,7 +37,7 @@ impl Failure {
     }
 }
 
-/// What kind of failure ended a run. Those up to [`GuestPanicked`](Self::GuestPanicked) speak of the stack under test, the
+/// What kind of failure ended a run. Those up to [`GuestPanicked`](Self::GuestPanicked) concern the stack under test, the
 /// others of the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,7 +64,7 @@ pub enum FailureKind {
     NothingAcknowledged,
     /// Nodes see other files or bytes than were written, or than each other.
     Differences,
-    /// A figure is beyond the scenario's limit, or cannot be told.
+    /// A figure is beyond the scenario's limit, or cannot be determined.
     LimitExceeded,
     /// A kernel said what no healthy kernel says.
     KernelComplaint,
@@ -74,7 +74,7 @@ pub enum FailureKind {
     GuestPanicked,
     /// A guest's agent does not answer, although its QEMU runs: the agent or the whole guest hangs.
     AgentDead,
-    /// A QEMU ended, and nobody had asked it to.
+    /// A QEMU ended, unexpectedly.
     QemuDead,
     /// The host has no space left for what the run writes.
     OutOfSpace,

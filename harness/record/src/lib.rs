@@ -1,5 +1,6 @@
-//! The words of a run: what happened ([`Event`]), what was measured ([`Sample`]), how it ended ([`Outcome`]) and
-//! the whole of it ([`RunRecord`]), the file `record.json`. Pure data: the engine writes it, reports fold over it.
+//! The record of a run: what happened ([`Event`]), what was measured ([`Sample`]), how it ended ([`Outcome`]) and
+//! all of it together ([`RunRecord`]), the file `record.json`. Pure data: in the pipeline this crate stands before `fleet` and
+//! `run`, which emit events and write records, and `report`, which reads them.
 //!
 //! Times named `at` are seconds since the run began, on the host's monotonic clock.
 

@@ -1,4 +1,4 @@
-//! What was measured: repetitions with what they cost each node, and what went on over time.
+//! What was measured: repetitions with what they cost each node, and CPU and network over time.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ pub struct Measurement {
     pub warm_up: bool,
     /// What was done.
     pub work: Work,
-    /// When the first of them told that it began, seconds since the run began.
+    /// When the first of them reported that it began, seconds since the run began.
     pub at: f64,
-    /// From then to when the last told that it was done, by the host's clock.
+    /// From then to when the last reported that it was done, by the host's clock.
     pub seconds: f64,
     /// Bytes that all of them moved together.
     pub bytes: u64,
@@ -29,7 +29,7 @@ pub struct Measurement {
     pub nodes: BTreeMap<String, Cost>,
 }
 
-/// What a measuring step does, in the words of scenario files.
+/// What a measuring step does, as in scenario files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Work {
     /// `dd`, `fio`, or `write` for the writer of numbered blocks.

@@ -231,10 +231,10 @@ pub struct Sample {
     /// When it began, seconds since the run began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<f64>,
-    /// How long single requests took, where the tool tells.
+    /// How long single requests took, where the tool reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// Of a writer that tells of every block when it is written: what it told.
+    /// Of a writer that reports every block when it is written: what it reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
 }

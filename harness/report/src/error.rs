@@ -1,4 +1,4 @@
-//! Everything that can go wrong with records, comparisons, baselines and history: each with the file and the way out.
+//! Errors with records, comparisons, baselines and history, each with the file and the remedy.
 
 use std::fmt;
 use std::io;
@@ -21,7 +21,7 @@ pub enum ReportError {
         /// Where it was looked for.
         looked_in: Vec<PathBuf>,
     },
-    /// Some files are not what their names promise. All of them are told.
+    /// Some files are not what their names promise. All of them are reported.
     #[error("read {}:{}", count(.0.len(), "file"), list(.0))]
     Unreadable(Vec<FileError>),
     /// The history's file cannot be read or written.
@@ -88,7 +88,7 @@ pub enum ReportError {
     Baseline {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and the way out.
+        /// What is wrong, and the remedy.
         message: String,
     },
     /// There is nothing that a baseline could be made of.

@@ -1,6 +1,6 @@
-//! Records and history in, verdicts and pages out.
+//! From records and history to verdicts and pages. In the pipeline this crate stands after `record` and before `lab`.
 //!
-//! Everything here reads [`RunRecord`](sanlab_record::RunRecord)s; it knows neither guests nor fleets. Files are read by
+//! It reads [`RunRecord`](sanlab_record::RunRecord)s and knows neither guests nor fleets. Files are read by
 //! [`load`], figures are taken from records as [`series`], compared by [`comparison`] with the methods of [`statistics`] or held
 //! against a committed [`baseline`], followed over time by [`trend`], kept in a [`history`], gathered in a [`report`] and shown
 //! by the renderers: [`terminal`], [`markdown`], [`html`], [`junit`], [`json`], [`bencher`], [`github_action_benchmark`].

@@ -1,16 +1,17 @@
-//! Runs a [`Plan`](sanlab_plan::Plan) on a fleet and gives back its [`RunRecord`](sanlab_record::RunRecord).
+//! The engine: runs a [`Plan`](sanlab_plan::Plan) on a fleet and returns its [`RunRecord`](sanlab_record::RunRecord). In the
+//! pipeline this crate stands after `fleet` and `stack` and before `lab`.
 //!
-//! [`execute`] boots the nodes of the start, brings the layers up one above the other, does the steps, takes the
-//! layers down if the plan says so, and ends the fleet. Nothing here prints: what happens is sent as events to whoever listens, and kept
-//! for the record.
+//! [`execute`] boots the nodes that are there from the start, brings the layers up from the lowest, does the steps, takes the
+//! layers down if the plan says so, and ends the fleet. Nothing here prints: events are sent to the listener and kept for
+//! the record.
 //!
-//! The outcome tells whose fault it was. `failed`: the stack under test did not do what the scenario says - a
+//! The outcome says whose fault it was. `failed`: the stack under test did not do what the scenario says - a
 //! command in a guest failed or did not end in time, nodes see different files, a kernel oopsed or panicked.
-//! `broken`: the lab did not do its part - QEMU died, an agent is silent, memory was not to be had - or somebody
-//! interrupted it. On both, consoles, kernel logs and the layers' states are collected before anything is ended.
+//! `broken`: the lab could not do its part - QEMU died, an agent is silent, there was no memory - or the run was
+//! interrupted. On both, consoles, kernel logs and the layers' states are collected before anything is ended.
 //!
-//! Inside, the engine sees the guests only through `backend::FleetBackend`; `guests` is the real one on
-//! [`sanlab_fleet`], tests act one.
+//! The engine sees the guests only through `backend::FleetBackend`: the real one is `backend::guests` on [`sanlab_fleet`], the
+//! one of the tests is `backend::fake_fleet`.
 
 mod backend;
 mod checkpoint;

@@ -255,7 +255,7 @@ impl Imports {
 impl Describe for Gnbd {
     fn describe(
         &self,
-        _storey: &PlacedLayer,
+        _placed: &PlacedLayer,
         plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn Layer> {

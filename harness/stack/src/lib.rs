@@ -1,7 +1,8 @@
-//! Storage layers as descriptions: what to run in the guests, which files they need, and how to see that it is
-//! really up. Pure: from a checked [`Plan`](sanlab_plan::Plan) to data; the run stage carries it out.
+//! Storage layers as descriptions: commands to run in the guests, files that they need, and probes that show that a layer is
+//! really up. Pure: from a checked [`Plan`](sanlab_plan::Plan) to data. In the pipeline this crate stands after `plan` and
+//! before `run`, which carries the descriptions out.
 //!
-//! A [`Stack`] is composed once a scenario. It gives [`Work`]: stages of tasks (the tasks of a stage run side by
+//! A [`Stack`] is composed once for each scenario. It gives [`Work`]: stages of tasks (the tasks of a stage run side by
 //! side, the stages one after another) and the probes that must come true afterwards.
 //!
 //! ```

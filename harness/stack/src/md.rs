@@ -84,7 +84,7 @@ impl Array for Md {
 impl Describe for Md {
     fn describe(
         &self,
-        _storey: &PlacedLayer,
+        _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn Layer> {

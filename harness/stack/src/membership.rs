@@ -25,7 +25,7 @@ pub(crate) const MEMBERS: &str = "corosync-quorumtool -l | {\n\
     \x20   done\n\
     } | sort -n\n";
 
-/// What `cman_tool nodes` showed, told by corosync and its log: the incarnation is the number of the ring in which a
+/// What `cman_tool nodes` showed, from corosync and its log: the incarnation is the number of the ring in which a
 /// node joined.
 const CMAN_TOOL: &str = r#"#!/bin/sh
 # cman_tool nodes: the members of this node's cluster, in the historic layout.
@@ -200,7 +200,7 @@ impl Layer for Cluster {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        // With its peers' blessing, so that nobody waits for a token that is lost.
+        // After its peers have agreed, so that nobody waits for a token that is lost.
         let text = "pidof corosync >/dev/null || exit 0\n\
                     said=$(corosync-cfgtool -H 2>&1) || kill $(pidof corosync) || true\n\
                     tries=0\n\
@@ -246,7 +246,7 @@ impl Cluster {
         }
     }
 
-    /// A lost node is told after 2.2 times the token's time.
+    /// A lost node is reported after 2.2 times the token's time.
     fn patience(&self) -> Duration {
         Duration::from_secs(60) + 4 * self.plan.token
     }

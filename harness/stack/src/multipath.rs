@@ -121,7 +121,7 @@ impl Maps {
 
     fn start(&self, on: &[NodeName]) -> Stage {
         // Locked in memory multipathd would be 26 MB large instead of 10; a guest has no swap.
-        // The devices were there before udevd: it is told of them once more. multipathd takes in what udev knows when it
+        // The devices were there before udevd: it gets their events once more. multipathd takes in what udev knows when it
         // starts, and later paths as they come.
         let text = format!(
             "{FEW_RULES}{}\
@@ -151,7 +151,7 @@ impl Maps {
 impl Describe for Multipath {
     fn describe(
         &self,
-        _storey: &PlacedLayer,
+        _placed: &PlacedLayer,
         plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn Layer> {
@@ -209,7 +209,7 @@ impl Layer for Maps {
         vec![self.start(std::slice::from_ref(node))]
     }
 
-    /// Each map has a path for every import of its uid that is connected, whoever of the servers may be away.
+    /// Each map has a path for every import of its uid that is connected, whichever servers are away.
     fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
         let mut text = "connected=\" $(gnbd_import -n -l | while read -r one two three four rest; do\n\
             \x20   case \"$one $two\" in\n\

@@ -25,7 +25,7 @@ const STOP: Duration = Duration::from_secs(60);
 impl Describe for Nbd {
     fn describe(
         &self,
-        _storey: &PlacedLayer,
+        _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn Layer> {

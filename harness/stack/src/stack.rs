@@ -268,7 +268,7 @@ impl Stack {
         wait.on.iter().filter_map(probe).collect()
     }
 
-    /// Where the bytes of the volume lie on the nodes' own disks, if that can be told.
+    /// Where the bytes of the volume lie on the nodes' own disks, if that is known.
     pub fn block_map(&self) -> Option<&BlockMap> {
         self.watched.blocks.as_ref().filter(|it| it.is_known())
     }

@@ -10,7 +10,7 @@ use crate::stack::Watched;
 impl Describe for Striped {
     fn describe(
         &self,
-        _storey: &PlacedLayer,
+        _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn Layer> {

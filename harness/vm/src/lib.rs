@@ -1,6 +1,7 @@
 //! One QEMU process and its channels.
 //!
-//! In the pipeline this crate stands before `fleet`, which makes many machines out of it; it uses no other crate of the lab.
+//! In the pipeline this crate stands before `fleet`, which makes many machines out of it; of the lab it uses
+//! only `plan`, for architectures, and `counter`.
 //! [`MachineSpec`] says what a machine is, [`argv`] writes it as a command line, [`Machine::start`] runs it, and
 //! [`Machine::exec`] runs a command in the guest:
 //!
@@ -25,9 +26,9 @@
 //! ([`Ram::Forked`]) and an overlay on its disks ([`Access::Forked`]).
 //!
 //! Four channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
-//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, and the event port, where programs
-//! in the guest tell what they have done ([`Machine::guest_events`]). No process outlives the harness, however it ends: see
-//! [`ProcessGroup`].
+//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, and the event port, on which
+//! programs in the guest report what they have done ([`Machine::guest_events`]). No process outlives the harness, however it
+//! ends: see [`ProcessGroup`].
 //!
 //! What a machine costs can be read at any time ([`Machine::cost`]): the host's processor time, and, of a machine with a
 //! [`Counter`], the instructions that its guest has executed.

@@ -25,7 +25,7 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
         StartMode::Boot => "boot",
         StartMode::Clone(_) => "clone",
     };
-    add(&mut text, "birth", start_mode);
+    add(&mut text, "start mode", start_mode);
     add(&mut text, "warm", &spec.warm);
     for (arch, emulator) in &emulators {
         add(&mut text, "arch", arch);

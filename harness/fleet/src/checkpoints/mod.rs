@@ -1,4 +1,4 @@
-//! A whole fleet saved at one instant, and what it goes on from.
+//! A whole fleet saved at one instant, and a start from there.
 
 pub(crate) mod fingerprint;
 pub(crate) mod saved;

@@ -1,4 +1,4 @@
-//! What fleets share on their host: memory and CPUs, and the folders that outlive a killed run.
+//! What fleets share on the host: memory and CPUs, and the folders of runs, with the clean-up after killed ones.
 
 pub(crate) mod budget;
 pub(crate) mod capacity;

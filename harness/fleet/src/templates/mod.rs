@@ -1,4 +1,4 @@
-//! Templates: guests that were booted once and saved, and are cloned ever after.
+//! Templates: guests that were booted once and saved, to be cloned.
 //!
 //! Members that are alike share one. Its memory is mapped privately by every clone, so that clones cost what they write.
 //! Nothing in a template belongs to a member: a clone gets its identity afterwards, as a booted guest does.

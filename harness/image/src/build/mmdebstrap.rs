@@ -106,7 +106,7 @@ impl Argv {
             .extend(words.into_iter().map(|word| OsString::from(word.as_ref())));
     }
 
-    /// The last words: the suite, and where it is fetched from.
+    /// The last arguments: the suite, and where it is fetched from.
     pub(crate) fn end(mut self, manifest: &Manifest, mirror: Option<&str>) -> Vec<OsString> {
         if let Some(mirror) = mirror {
             let components = manifest.components.join(" ");

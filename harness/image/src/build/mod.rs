@@ -1,4 +1,4 @@
-//! One build: from manifest to a finished entry in a temporary folder.
+//! Builds an image: from manifest to a finished entry in a temporary folder.
 
 pub(crate) mod child;
 pub(crate) mod compiler;

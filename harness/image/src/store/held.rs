@@ -1,4 +1,4 @@
-//! An entry in use: nobody removes it while somebody holds it.
+//! An entry in use: it is not removed while a process holds it.
 //!
 //! To hold an entry is to have a shared lock on its label. Whoever removes one needs that lock alone.
 

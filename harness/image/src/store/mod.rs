@@ -1,4 +1,4 @@
-//! The store: finished things under their keys, in one folder of the user.
+//! The store: images, programs, templates and checkpoints under their keys, in one folder of the user.
 //!
 //! ```text
 //! programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/    entries, each with a label that was written last

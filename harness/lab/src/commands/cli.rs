@@ -13,7 +13,7 @@ use crate::{Exit, LabError, commands};
 /// Integration tests of shared-storage stacks on QEMU guests.
 ///
 /// A scenario file describes guests, the storage layers between them and the steps to take; `sanlab run` boots the
-/// guests, builds the layers, takes the steps and says what happened.
+/// guests, builds the layers, takes the steps and reports what happened.
 #[derive(Debug, Parser)]
 #[command(name = "sanlab", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -22,22 +22,22 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 everything passed and nothing that was compared got worse, 1 a scenario failed or a comparison regressed, \
+Exit codes: 0 everything passed and nothing regressed, 1 a scenario failed or a comparison regressed, \
 2 wrong input or usage, 3 the lab could not do its part, 4 interrupted, 5 a comparison is undecided.
 
-Environment: SANLAB_CACHE is the store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
-SANLAB_CACHE_LIMIT the size that it is kept below, SANLAB_RUNTIME the folder of running fleets \
-(default $TMPDIR/sanlab-UID), SANLAB_RUNS where runs are kept (default target/sanlab/runs), SANLAB_HISTORY the file of all \
-runs' figures (default target/sanlab/history.sqlite), SANLAB_SEED what random moments are drawn from, SANLAB_LOG a tracing filter such as `sanlab_vm=debug`.";
+Environment: SANLAB_CACHE store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
+SANLAB_CACHE_LIMIT its maximum size (default 16GiB), SANLAB_RUNTIME folder of running fleets \
+(default $TMPDIR/sanlab-UID), SANLAB_RUNS folder of records (default target/sanlab/runs), SANLAB_HISTORY history file \
+(default target/sanlab/history.sqlite), SANLAB_SEED seed of random moments, SANLAB_LOG tracing filter such as `sanlab_vm=debug`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what this host has, what it lacks and what installs that
+    /// Show what this host has, what it lacks and what installs that
     Doctor,
-    /// Guest images
+    /// Build guest images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// The store of images, the programs in them, templates and checkpoints
+    /// List or shrink the store of images, the programs in them, templates and checkpoints
     #[command(subcommand)]
     Cache(CacheCommand),
     /// Check scenario files without starting a guest
@@ -46,36 +46,36 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Show what a scenario would do: nodes, memory, layers, steps, accelerator
+    /// Show what a run would do: nodes, memory, layers, steps, accelerator
     Plan {
         /// Scenario file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// What shall execute the guests' instructions
+        /// Accelerator
         #[arg(long, value_enum, default_value_t)]
         accel: Accel,
     },
-    /// Run scenarios one after another, and keep a record of each
+    /// Run scenarios one after another and keep a record of each
     Run(run::Arguments),
-    /// Run two sides of a scenario in turns until it is clear what they differ by
+    /// Compare two variants of a scenario, run in turns until the verdict is clear
     ///
-    /// A and B are the scenario with settings in place of what its file says: keys of the file by their way through it
-    /// (`mtu`, `layer.striped.chunk`, `step.LABEL.bs`), `kernel` or `kernel.x86` (a vmlinux or bzImage of yours), `qemu` (a
-    /// folder with its programs). Each pair is run as AB or BA in turn; the first is run whole, checked, and discarded. It
-    /// ends when nothing is undecided, or a regression stands after twice the fewest pairs. Exit codes: 0 no change or
+    /// Sides A and B are the scenario with other values for some keys: keys of the file (`mtu`, `layer.striped.chunk`,
+    /// `step.LABEL.bs`), `kernel` or `kernel.x86` (path of a vmlinux or bzImage), `qemu` (folder with QEMU's programs). Pairs
+    /// run as AB and BA in turn; the first pair is checked in full and its figures are discarded. The comparison ends when
+    /// nothing is undecided, or when a regression persists after twice the minimum of pairs. Exit codes: 0 no change or
     /// improved, 1 regressed, 5 undecided.
     ///
-    /// With `--aa N` the scenario is compared with itself instead, to measure this host's noise floor: later comparisons on
-    /// this class of host report no smaller difference than that. Exit code: 0.
+    /// With `--aa N` the scenario is compared with itself, to measure this host's noise floor: later comparisons on
+    /// this class of host report no smaller difference. Exit code: 0.
     Compare(compare::Arguments),
-    /// Verdicts, trends and pages from records that are there
+    /// Make verdicts, trends and pages from records
     ///
-    /// Exit codes: 1 a comparison, or the runs against the baseline, regressed; 5 undecided; else 0. Trends are for people to
-    /// look at and never change the exit code.
+    /// Exit codes: 1 a comparison, or the runs against the baseline, regressed; 5 undecided; else 0. Trends never change the
+    /// exit code.
     Report(report::Arguments),
-    /// All runs ever, in one file
+    /// Import, export or list the figures of all runs
     History {
-        /// The file; without it the environment's, else target/sanlab/history.sqlite
+        /// History file [default: $SANLAB_HISTORY, else target/sanlab/history.sqlite]
         #[arg(long, global = true, value_name = "FILE")]
         history: Option<PathBuf>,
         #[command(subcommand)]
@@ -85,12 +85,12 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    /// Build what the store does not have yet
+    /// Build the images that the store lacks
     Build {
-        /// Only this architecture
+        /// Build for this architecture only
         #[arg(long, value_parser = parse_arch)]
         arch: Option<Arch>,
-        /// Take the packages that the mirror offers now, and write them to the lock file
+        /// Use the package versions that the mirror offers now, and write them to the lock file
         #[arg(long)]
         update_lock: bool,
     },
@@ -98,23 +98,23 @@ enum ImageCommand {
 
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
-    /// List everything: kind, key, apparent size and size on disk, age, last use
+    /// List all entries: kind, key, apparent size and size on disk, age, last use
     Ls,
-    /// Remove what was not used for longest, until the rest fits; what is in use stays
+    /// Remove the least recently used entries until the rest fits; entries in use stay
     Gc {
-        /// The most that may be left on disk, such as `10GiB`; without it that of the environment, else 16GiB
+        /// Size that may remain on disk, such as `10GiB` [default: $SANLAB_CACHE_LIMIT, else 16GiB]
         #[arg(long, value_name = "SIZE", value_parser = ByteSize::parse)]
         max_size: Option<ByteSize>,
     },
 }
 
-/// What shall execute the guests' instructions.
+/// Accelerator.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Accel {
-    /// KVM where a probe guest really runs on it, else TCG
+    /// KVM if a probe guest runs on it, else TCG
     #[default]
     Auto,
-    /// The host's processor; an error where it does not work
+    /// Hardware virtualisation; an error where it does not work
     Kvm,
     /// QEMU's translator
     Tcg,

@@ -1,4 +1,4 @@
-//! `sanlab compare`: two sides of a scenario in turns, until the verdict stands.
+//! `sanlab compare`: two sides of a scenario, run in turns until the verdict is clear.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -35,35 +35,34 @@ pub(crate) struct Arguments {
     /// Scenario file
     #[arg(value_name = "SCENARIO")]
     scenario: PathBuf,
-    /// What A is given in place of what the file says
+    /// Value of side A, in place of the file's
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     a: Vec<String>,
-    /// What B is given; a regression is B's
+    /// Value of side B; a verdict says how B differs from A
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     b: Vec<String>,
-    /// What both are given
+    /// Value of both sides
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Compare the scenario with itself in N pairs of runs, and keep what they differ by as this host's noise floor. At least 5;
-    /// 20 or more are worth believing
+    /// Compare the scenario with itself in N pairs of runs, and keep the result as this host's noise floor. At least 5; 20
+    /// or more are advisable
     #[arg(long, value_name = "N", value_parser = parse_aa,
         conflicts_with_all = ["a", "b", "pairs", "budget", "margin", "Pages"])]
     aa: Option<usize>,
-    /// How many pairs of runs count at least and at most, or exactly; one more comes first and is discarded
+    /// Minimum and maximum of pairs that count, or exact number; one more pair comes first and is discarded
     #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
     pairs: RangeInclusive<usize>,
-    /// Begin no pair that would end later than this, such as `20m`
+    /// Start no pair that would end later than this, such as `20m`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     budget: Option<Duration>,
-    /// The equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures: throughput,
-    /// `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
+    /// Equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures:
+    /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
     #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
     margin: Vec<(Measure, f64)>,
-    /// What random moments, permutations and the bootstrap draw from; without it that of the environment, else one that
-    /// nobody chose
+    /// Seed of random moments, permutations and the bootstrap [default: $SANLAB_SEED, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// What shall execute the guests' instructions
+    /// Accelerator
     #[arg(long, value_enum, default_value_t)]
     accel: Accel,
     #[command(flatten)]
@@ -198,7 +197,7 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         pairs => {
             print(&comparison_table(comparison))?;
             let pairs = crate::terminal::quantity::count(pairs, "pair");
-            format!("\nwhat {pairs} before it told stands above, and is not kept")
+            format!("\nthe result of the {pairs} before it is shown above, and not kept")
         }
     };
     print(&format!(
@@ -213,9 +212,9 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
 fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
     let pairs = crate::terminal::quantity::count(course.pairs(), "pair");
     match &course.end {
-        End::Firm => format!("the verdict stands after {pairs}"),
+        End::Firm => format!("the verdict is clear after {pairs}"),
         End::Budget => {
-            format!("the budget is spent after {pairs}; a larger --budget may tell more")
+            format!("the budget is spent after {pairs}; a larger --budget may decide more")
         }
         _ if *arguments.pairs.start() == *arguments.pairs.end() => format!("{pairs} as asked"),
         _ => format!("{pairs}, the most that were allowed; --pairs allows more"),

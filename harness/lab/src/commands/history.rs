@@ -1,4 +1,4 @@
-//! `sanlab history`: all runs ever, in one file.
+//! `sanlab history`: the figures of all runs, in one file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -16,26 +16,26 @@ use crate::terminal::print;
 use crate::terminal::quantity::count;
 use crate::{Exit, Lab, LabError};
 
-/// What is done with it.
+/// What to do with the history.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum HistoryCommand {
-    /// Take runs in; what is there already is not taken twice
+    /// Add runs; those that are in it already are skipped
     Import {
-        /// Records, folders with records below them, or what `export` wrote (`.jsonl`)
+        /// Records, folders with records, or files written by `export` (`.jsonl`)
         #[arg(required = true, value_name = "DIR|FILE")]
         paths: Vec<PathBuf>,
     },
-    /// Write everything as JSON Lines: one line a run and series
+    /// Write everything as JSON Lines, one line for each run and series
     Export {
-        /// Where to; standard output without it
+        /// File to write [default: standard output]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// List the series, with how many runs each has
+    /// List the series, with their numbers of runs
     Ls,
 }
 
-/// Does it to the file that the environment names, else `target/sanlab/history.sqlite`.
+/// Executes it on the file that the environment names, else `target/sanlab/history.sqlite`.
 pub(crate) fn execute(command: HistoryCommand, file: Option<PathBuf>) -> Result<Exit, LabError> {
     let path = match file {
         Some(path) => path,

@@ -14,7 +14,7 @@ pub(crate) struct Pages {
     /// Write one self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write Markdown, as for a pull request
+    /// Write Markdown, such as for a pull request
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Write `JUnit` XML

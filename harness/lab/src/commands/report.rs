@@ -23,10 +23,10 @@ use crate::{Exit, Lab, LabError};
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Records, comparisons, or folders with some below them
+    /// Records, comparisons, or folders with such files
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
-    /// What stands at the top
+    /// Title of the report
     #[arg(long, value_name = "TEXT", default_value = "sanlab")]
     title: String,
     #[command(flatten)]
@@ -34,19 +34,19 @@ pub(crate) struct Arguments {
     /// Write Bencher Metric Format JSON
     #[arg(long, value_name = "FILE")]
     bencher: Option<PathBuf>,
-    /// Write bigger-is-better.json and smaller-is-better.json there, for github-action-benchmark
+    /// Write bigger-is-better.json and smaller-is-better.json for github-action-benchmark
     #[arg(long, value_name = "DIR")]
     github_action_benchmark: Option<PathBuf>,
-    /// Compare the runs with what this file says that runs were like
+    /// Compare the runs with the baseline in this file
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Write what the runs and the history say that runs are like: the last 20 of each series
+    /// Write a baseline from the runs and the history: the last 20 runs of each series
     #[arg(long, value_name = "FILE")]
     save_baseline: Option<PathBuf>,
-    /// Take earlier runs, for trends, from this file; without it from the environment's, else the checkout's, if there is one
+    /// History file with earlier runs, for trends [default: $SANLAB_HISTORY, else target/sanlab/history.sqlite, if it is there]
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// What permutations and the bootstrap draw from
+    /// Seed of permutations and the bootstrap
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }

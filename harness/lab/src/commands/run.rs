@@ -30,30 +30,29 @@ pub(crate) struct Arguments {
     /// Scenario files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// What shall execute the guests' instructions
+    /// Accelerator
     #[arg(long, value_enum, default_value_t)]
     accel: Accel,
-    /// Build everything from nothing: fork no checkpoint, clone no template, keep none
+    /// Build everything: fork no checkpoint, clone no template, keep none
     #[arg(long)]
     fresh: bool,
-    /// Run each scenario so many times, and say how many of them passed
+    /// Run each scenario N times, and report how many passed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9999))]
     repeat: u32,
-    /// Go on after a scenario that did not pass
+    /// Continue after a scenario that did not pass
     #[arg(long)]
     keep_going: bool,
-    /// What random moments are drawn from, as an earlier record tells; each repetition adds one. Without it that of the
-    /// environment, else one that nobody chose
+    /// Seed of random moments, as in an earlier record; each repetition adds one [default: $SANLAB_SEED, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Give the scenarios this in place of what their files say, such as `mtu=1500`, `layer.striped.chunk=64KiB`,
-    /// `kernel.x86=PATH`, `qemu=DIR`; repeatable
+    /// Use this value in place of the file's, such as `mtu=1500`, `layer.striped.chunk=64KiB`, `kernel.x86=PATH`,
+    /// `qemu=DIR`; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Count guests' instructions even where no `throughput` step asks for it
+    /// Count guests' instructions even without a `throughput` step
     #[arg(long)]
     count_instructions: bool,
-    /// Leave out what is not needed to measure: nothing is read back, and the run ends after the last step that measures
+    /// Only measure: read nothing back, and end after the last step that measures
     #[arg(long)]
     measures_only: bool,
 }

@@ -1,8 +1,8 @@
-//! Two sides of a scenario, run in turns and compared: what `sanlab compare` does.
+//! Two sides of a scenario, run in turns and compared, for `sanlab compare`.
 //!
-//! [`given`] reads what a side differs in, [`side`] makes it ready, [`course`] runs both in turns until the verdict stands,
-//! knowing nothing of guests, [`guests`] does a run on guests, and [`calibration`] learns this host's noise floors
-//! from runs of the same.
+//! [`given`] reads the settings of a side, [`side`] prepares it, [`course`] runs both in turns until the verdict is clear,
+//! independent of guests, [`guests`] does a run on guests, and [`calibration`] computes this host's noise floors
+//! from a scenario compared with itself.
 
 pub(crate) mod calibration;
 pub(crate) mod course;

@@ -37,7 +37,7 @@ pub struct Order {
     pub run: RunFolder,
     /// Which attempt of the scenario it is in that folder, from 1.
     pub attempt: u32,
-    /// What shall execute the guests' instructions.
+    /// Accelerator.
     pub accelerator: AcceleratorWish,
     /// Builds everything from nothing and keeps nothing, whatever the scenario says.
     pub fresh: bool,

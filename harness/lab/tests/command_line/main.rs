@@ -1,4 +1,4 @@
-//! The program as a stranger calls it, as far as no guest is needed.
+//! The program as a user calls it, as far as no guest is needed.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! SIGKILL, which nobody can prepare for: at any moment of a run that builds everything, and in those stretches of other
+//! SIGKILL at any moment of a run that builds everything, and in those stretches of other
 //! runs in which something is put into the store or taken out of it.
 
 use std::process::Command;

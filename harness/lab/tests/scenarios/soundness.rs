@@ -1,4 +1,4 @@
-//! A fork is what a fleet is that was built from nothing: the same outcome, the same deeds, the same state dump.
+//! A fork equals a fleet that was built from nothing: the same outcome, the same phases, the same state dump.
 
 use std::collections::BTreeMap;
 
@@ -62,20 +62,20 @@ fn has_kept(record: &RunRecord) -> bool {
 }
 
 /// What the run did, whether it did it itself or took it from a checkpoint.
-fn deeds(record: &RunRecord) -> Vec<&str> {
+fn phases_done(record: &RunRecord) -> Vec<&str> {
     let own = |name: &&str| !matches!(*name, "prepare" | "fork") && !name.starts_with("keep ");
     let names = record.phases.iter().map(|phase| phase.name.as_str());
     names.filter(own).collect()
 }
 
 fn expect_same(fresh: &Ran, fork: &Ran) -> Result<(), Failed> {
-    let (built, forked) = (deeds(&fresh.record), deeds(&fork.record));
+    let (built, forked) = (phases_done(&fresh.record), phases_done(&fork.record));
     if built != forked {
         return Err(fork.but(&format!("did {forked:?}, from nothing it was {built:?}")));
     }
     let (built, forked) = (state_dump(fresh)?, state_dump(fork)?);
     if built.is_empty() {
-        return Err(fresh.but("has no portrait"));
+        return Err(fresh.but("has no state dump"));
     }
     let mut differences = differences(&built, &forked);
     differences.extend(missing(&built, &forked));

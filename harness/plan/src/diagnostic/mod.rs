@@ -1,4 +1,4 @@
-//! Mistakes of a scenario: where, what, and the way out; rendered in the form of rustc's.
+//! Mistakes in a scenario, with place and remedy, rendered like those of rustc.
 
 pub(crate) mod suggest;
 
@@ -28,7 +28,7 @@ pub struct Diagnostic {
     pub label: String,
     /// Other places that matter, each with its label.
     pub also: Vec<(Span, String)>,
-    /// The way out.
+    /// The remedy.
     pub help: String,
 }
 

@@ -46,7 +46,7 @@ mod tests {
     use super::did_you_mean;
 
     #[test]
-    fn a_slip_is_recognised_and_a_stranger_gets_the_list() {
+    fn a_slip_is_recognised_and_an_unknown_word_gets_the_list() {
         let words = ["vix0", "vix1", "chunk"];
         assert_eq!(
             did_you_mean("chnuk", "keys", words),

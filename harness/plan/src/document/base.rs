@@ -15,7 +15,7 @@ use crate::layers::WrittenLayer;
 use crate::overlay::split;
 use crate::values::names::NodeName;
 
-/// Base files lie in folders of this name, so that nobody takes them for scenarios.
+/// Base files lie in folders of this name, so that they are not taken for scenarios.
 pub const BASE_FOLDER: &str = "base";
 
 /// What a base may hold. All else says what is tested, and stands in the scenario.
@@ -92,7 +92,7 @@ fn lay_over<'a>(base: DeTable<'a>, mut file: DeTable<'a>, mistakes: &mut Mistake
             file.insert(key, below);
             continue;
         };
-        // Of two values that cannot be joined one stays; where that is of a wrong type, it is told when it is read.
+        // Of two values that cannot be joined one stays; where that is of a wrong type, it is reported when it is read.
         if !fits(&below) {
             if matches!(word, "layer" | "network" | "nodes") {
                 *slot = below;
@@ -273,7 +273,7 @@ fn layers<'a>(base: &mut DeArray<'a>, own: DeArray<'a>, mistakes: &mut Mistakes)
             match below.get_mut(key.get_ref().as_ref()) {
                 Some(slot) if key.get_ref() == kind => replace_in(slot, value, mistakes),
                 _ => {
-                    // No key of an entry, which is told when it is read.
+                    // No key of an entry, which is reported when it is read.
                     mistakes.graft(&place, &key.span());
                     below.insert(key, value);
                 }

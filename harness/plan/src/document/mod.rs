@@ -1,4 +1,4 @@
-//! What is written: the scenario file, key by key. The guide for authors is `scenarios/README.md`.
+//! The scenario file as written, key by key. The guide for authors is `scenarios/README.md`.
 //!
 //! Every struct mirrors a table of the file, every field a key: its type, and whether it is required, optional or has
 //! a default; an example follows `required`. See [`crate::document::table`] for the notation.
@@ -35,18 +35,18 @@ table! {
     Document, "a scenario", "" {
         /// The scenario in a few words.
         name: String, required r#""hot node addition""#;
-        /// `test`: part of every test run; `nightly`: of the long one alone, and of `--include-ignored`.
+        /// Which test run takes it: `test`, every one; `nightly`, the nightly one alone, or `--include-ignored`.
         tier: Tier, default Tier::Nightly;
-        /// Built from nothing in every run: never forked from a checkpoint, and keeps none.
+        /// Build it from nothing in every run: fork no checkpoint and keep none.
         fresh: bool, default false;
-        /// The layers are taken down at the end of a run that passed, topmost first; else they end with their guests.
+        /// Take the layers down when all steps have passed, topmost first; `false`: end the guests at once.
         take_down: bool, default false;
         /// Why time-outs of the layers contradict each other on purpose; without it that is refused.
         mistimed: String, optional;
         /// The manifest under `images/`, without `.toml`, that the guests boot.
         image: ImageName, default default_image();
-        /// A file in a folder `base`, relative to this one, whose nodes, network, layers and image the scenario has; what it
-        /// says of them itself is laid over that.
+        /// A file in a folder `base`, relative to this one, with nodes, network, layers and image that several scenarios share.
+        /// What the scenario says itself overrides it.
         base: String, optional;
         /// The network of the nodes.
         network: Network, optional;
@@ -66,7 +66,7 @@ fn default_image() -> ImageName {
 table! {
     /// The one layer-2 network that joins all nodes.
     Network, "`network`", "{ mtu = 1500 }" {
-        /// Largest IP packet in bytes, 576 to 65535; a node whose card carries less gets less. Default: the lab's fastest.
+        /// Largest IP packet in bytes, 576 to 65535; a node whose card carries less gets less. Default: 16000.
         mtu: u32, optional;
         /// Nodes whose traffic is written to pcap files.
         capture: Nodes, optional;
@@ -104,11 +104,11 @@ table! {
 table! {
     /// One thing done to the running stack.
     StepEntry, "a `[[step]]`", "{ mount = {} }" {
-        /// How the record calls it; unique. Default: the action's word, then with `-2`, `-3`.
+        /// Its name in the record; unique. Default: the action's word, then with `-2`, `-3`.
         label: StepLabel, optional;
         /// The longest that it may take, 1s to 24 hours. Default: see each action.
         deadline: Duration, optional;
-        /// After the step the whole fleet is kept under this name, so that a later run can begin from there.
+        /// Keep the whole fleet under this name after the step, so that later runs can fork it.
         checkpoint: CheckpointName, optional;
         /// What is done.
         action: Action, one_of;

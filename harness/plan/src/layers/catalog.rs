@@ -110,7 +110,7 @@ macro_rules! catalog {
         }
 
         $crate::document::word::words! {
-            /// The kinds of layers, in the words of scenario files.
+            /// The kinds of layers, as in scenario files.
             pub LayerKind, "layer", "layers", "a layer", r#""gnbd""# {
                 $($(#[$doc])+ $name = stringify!($key),)+
             }

@@ -50,7 +50,7 @@ table! {
 pub struct Gnbd {
     /// The servers, in the order of their numbers.
     pub servers: Vec<NodeName>,
-    /// Those who import, some of which may join later; nobody of the servers.
+    /// Those who import, some of which may join later; none of the servers.
     pub clients: Vec<NodeName>,
     /// Size of each server's own disk, when nothing below offers a device.
     pub disk: Option<ByteSize>,
@@ -447,7 +447,7 @@ fn check_caches(
     }
 }
 
-/// Whether the programs ask corosync, and a refusal where nobody would make sure that a lost server is really lost.
+/// Whether the programs ask corosync, and a refusal where nothing ensures that a lost server is really down.
 fn membership(
     layer: &Written,
     span: &Span,
@@ -482,9 +482,9 @@ fn membership(
         let (place, label) = match &layer.membership {
             Some(off) => (
                 &off.span,
-                "nobody would say whether a lost server is fenced",
+                "nothing would ensure that a lost server is fenced",
             ),
-            None => (span, "nobody says whether a lost server is fenced"),
+            None => (span, "nothing ensures that a lost server is fenced"),
         };
         mistakes.note(
             Diagnostic::at(place, "uncached `gnbd` without membership")

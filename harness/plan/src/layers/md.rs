@@ -120,7 +120,7 @@ impl LayerTable for Written {
             path: format!("/dev/md/{name}"),
             sectors: array_sectors(raid, chunk, &below),
             uid: None,
-            // Nobody can tell from outside on which copy a byte was read or written.
+            // From outside one cannot see on which copy a byte was read or written.
             blocks: BlockMap::Unknown(blocks_of(&below)),
         };
         device_map.joined(LayerKind::Md, span, &device);

@@ -97,7 +97,7 @@ impl LayerTable for Written {
         if node_set.is_whole() && !on.iter().any(|node| at_start(node_set, &node.value)) {
             mistakes.note(
                 Diagnostic::at(span, "a cluster of which no member is there from the start")
-                    .label("nobody to begin it")
+                    .label("no member is there from the start")
                     .help(r#"name a node without `joins = "later"`"#),
             );
         }

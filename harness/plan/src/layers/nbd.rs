@@ -21,7 +21,7 @@ table! {
         port: u16, default 4300;
         /// Server program: `nbdkit`, or the article's `nbd-server`, which starts slowly.
         server: NbdServer, default NbdServer::Nbdkit;
-        /// Block size that the client tells its kernel: 512B, 1KiB, 2KiB or 4KiB.
+        /// Block size that the client sets in its kernel: 512B, 1KiB, 2KiB or 4KiB.
         block_size: ByteSize, default ByteSize::from_bytes(4096);
         /// nbdkit's filters, the outermost first: `delay`, `rate`, `log`, ...
         filters: Vec<At<String>>, default Vec::new();
@@ -141,7 +141,7 @@ impl LayerTable for Written {
     }
 }
 
-/// What nbdkit is told beside its file; the words stand in a command line as they are.
+/// nbdkit's arguments beside its file; they stand in the command line as they are.
 fn check_filters(layer: &Written, mistakes: &mut Mistakes) {
     let empty = Vec::new();
     let filters = layer.filters.as_ref().map_or(&empty, |list| &list.value);

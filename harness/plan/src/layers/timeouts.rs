@@ -24,7 +24,7 @@ pub(crate) fn check(
     let mut clusters = Vec::new();
     for layer in layers {
         match &layer.value {
-            // Impossible times have been told already.
+            // Impossible times have been reported already.
             Entry::Drbd(_) | Entry::Gnbd(_) if mistakes.any_within(&layer.span) => stall = None,
             Entry::Drbd(drbd) => {
                 pairs.extend(Pair::of(drbd));
@@ -65,7 +65,7 @@ pub(crate) fn check(
     }
 }
 
-/// A DRBD pair's patience with its peer: until that is over, it answers nobody.
+/// How long a DRBD node waits for its peer: until then it answers no request.
 struct Pair<'d> {
     interval: &'d At<Duration>,
     timeout: &'d At<Duration>,
@@ -147,13 +147,13 @@ impl<'d> Patience<'d> {
                 pair.words()
             ),
         )
-        .label("the surviving storage would be given up as well")
+        .label("the paths to the surviving storage would fail as well")
         .help(format!(
             "give more than {sum}, shorten DRBD's, or say why on purpose: `mistimed = \"...\"` at the top"
         ));
-        let answers = "and so long it waits for the answer; until then it answers nobody";
+        let answers = "and so long it waits for the answer; until then it answers no request";
         Some(if pair.interval.span == pair.timeout.span {
-            diagnostic.also(&pair.interval.span, "until then DRBD answers nobody")
+            diagnostic.also(&pair.interval.span, "until then DRBD answers no request")
         } else {
             diagnostic
                 .also(

@@ -1,4 +1,4 @@
-//! From text to a [`Plan`], or to everything that is wrong with it.
+//! Lowers a document to a [`Plan`], or returns all mistakes in it.
 
 pub(crate) mod node_set;
 

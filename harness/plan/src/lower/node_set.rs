@@ -105,7 +105,7 @@ impl NodeSet {
         if self.whole && self.at_start() == 0 {
             mistakes.note(
                 Diagnostic::at(span, "no node is there from the start")
-                    .label("nobody to begin with")
+                    .label("no node is there from the start")
                     .help(r#"add a node without `joins = "later"`, such as `vix0 = { arch = "x86_64" }`"#),
             );
         }
@@ -181,7 +181,7 @@ impl NodeSet {
         if list.0.is_empty() {
             mistakes.note(
                 Diagnostic::at(&list.span, "a list of no nodes")
-                    .label("nobody")
+                    .label("no node")
                     .help("name a node, or leave the key out"),
             );
             right = false;

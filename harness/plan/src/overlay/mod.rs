@@ -1,4 +1,4 @@
-//! Settings laid over what the file says, before it is read: so that what they say is checked like the rest.
+//! Settings (`KEY=VALUE`) laid over the file before it is read, so that they are checked like the rest.
 
 mod key_path;
 mod nodes;
@@ -193,7 +193,7 @@ fn set_top<'a>(
     key_path.put(table, &(0..0), &key_path.parts, mistakes);
 }
 
-/// The tables of a list; none where it is missing, or is no list, which is told when it is read.
+/// The tables of a list; none where it is missing, or is no list, which is reported when it is read.
 fn tables<'t, 'a>(table: &'t mut DeTable<'a>, key: &str) -> Vec<(Span, &'t mut DeTable<'a>)> {
     let Some(DeValue::Array(list)) = table.get_mut(key).map(Spanned::get_mut) else {
         return Vec::new();

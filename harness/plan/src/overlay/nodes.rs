@@ -16,7 +16,7 @@ pub(super) fn set<'a>(table: &mut DeTable<'a>, key_path: &KeyPath<'a>, mistakes:
     let [_, name, path @ ..] = key_path.parts.as_slice() else {
         return;
     };
-    // Where there are no nodes, or what stands there is no table, that is told when it is read.
+    // Where there are no nodes, or what stands there is no table, that is reported when it is read.
     let Some((_, nodes)) = inner(table, "nodes") else {
         return;
     };

@@ -73,7 +73,7 @@ pub enum BlockMap {
     },
     /// So many bytes on each, one after another.
     Linear(Vec<(u64, Self)>),
-    /// Somewhere on these: from outside nobody can tell where.
+    /// Somewhere on these: from outside one cannot see where.
     Unknown(Vec<Self>),
 }
 

@@ -1,4 +1,4 @@
-//! What is decided: a scenario after every check, with no choice left open.
+//! The plan: a scenario after every check, with no choice left open.
 
 mod device;
 
@@ -146,7 +146,7 @@ pub const fn node_address(number: u8) -> Ipv4Addr {
 }
 
 words! {
-    /// Instruction set of a guest, in the words of scenario files.
+    /// Instruction set of a guest, as in scenario files.
     pub Arch, "architecture", "architectures", "an architecture", r#""x86""# {
         /// 32-bit i386, Debian's 686-pae kernel.
         X86 = "x86",

@@ -56,7 +56,7 @@ impl<'a> Checkpoints<'a> {
         if let Some(fresh) = self.fresh {
             mistakes.note(
                 Diagnostic::at(&name.span, "a checkpoint in a fresh scenario")
-                    .label("nobody would ever fork it")
+                    .label("no run would ever fork it")
                     .also(&fresh.span, "builds from nothing and keeps nothing")
                     .help("drop the checkpoint, or `fresh = true`"),
             );

@@ -85,9 +85,9 @@ impl StepTable for Written {
         });
         if let Some(adds) = self.adds.as_ref().filter(|_| self.newcomers.is_none()) {
             walk.mistakes.note(
-                Diagnostic::at(&adds.span, "what nobody adds")
+                Diagnostic::at(&adds.span, "`adds` without newcomers")
                     .label("needs `newcomers`")
-                    .help("name the `write` step of those who came: `newcomers = \"...\"`, or drop `adds`"),
+                    .help("name the `write` step of the newcomers: `newcomers = \"...\"`, or drop `adds`"),
             );
         }
         walk.check_kept(load?, self.of.as_ref()?);

@@ -1,4 +1,4 @@
-//! `[[step]]` lowered, in the order in which they will be taken. A step is one file here (its keys, what is planned of it, its
+//! Lowers each `[[step]]`, in order. A step is one file here (its keys, what is planned of it, its
 //! checks), one in the run crate, and one row in the table below.
 
 mod add_node;

@@ -24,7 +24,7 @@ const REPETITIONS: std::ops::RangeInclusive<u32> = 1..=1000;
 table! {
     /// Measures throughput: the same work several times over, each time from a common start, with what it costs.
     Written, "`throughput`", r#"{ rw = "write", bs = "1MiB", size = "64MiB" }"# {
-        /// `dd`, as in the articles, or `fio`, which tells latencies.
+        /// `dd`, as in the articles, or `fio`, which reports latencies.
         tool: Tool, default Tool::Dd;
         /// Who does it. Default: every node that has the volume mounted; without a file system, that has the topmost device.
         on: Nodes, optional;

@@ -38,7 +38,7 @@ pub(crate) struct Background {
     pub(crate) label: StepLabel,
     pub(crate) span: Span,
     pub(crate) on: Vec<NodeName>,
-    /// A `write`, whose journal counts even if its node crashes; otherwise a `dd`, which would have failed.
+    /// A `write`, whose acknowledgements count even if its node crashes; otherwise a `dd`, which would have failed.
     pub(crate) journal: bool,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Topology<'a> {
             };
             mistakes.note(
                 Diagnostic::at(step, what)
-                    .label("nobody to do this on")
+                    .label("no node can do this")
                     .help(help),
             );
         }
@@ -399,7 +399,7 @@ impl<'a> Topology<'a> {
         }
     }
 
-    /// What is still being written looks different to whoever reads it first.
+    /// A file that is still being written looks different to each reader.
     pub(crate) fn check_quiet(&self, step: &Span, mistakes: &mut Mistakes) {
         for background in &self.writing {
             mistakes.note(background.in_the_way(step, "the nodes may see different files"));

@@ -38,7 +38,7 @@ impl StepTable for Written {
         if !walk.topology.has_journals() {
             walk.mistakes.note(
                 Diagnostic::at(span, "nothing to verify")
-                    .label("no step before has written with a journal")
+                    .label("no `write` step before it")
                     .help(r#"put a step `write = { of = "{node}.journal", bs = "64KiB", count = 500 }` before it"#),
             );
         }
@@ -52,7 +52,7 @@ impl StepTable for Written {
             walk.mistakes.note(
                 Diagnostic::at(&replicas.span, "copies below `md` cannot be found")
                     .label("the lab does not know where `md` puts blocks")
-                    .help("drop `legs`: the blocks are read through the file system then"),
+                    .help("drop `replicas`: the blocks are read through the file system then"),
             );
         }
         let on = walk

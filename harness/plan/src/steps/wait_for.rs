@@ -241,15 +241,15 @@ impl Walk<'_> {
                         span,
                         format!("no node of this `{kind}` is there at this step"),
                     )
-                    .label("nobody to see it")
+                    .label("no node can see it")
                     .help("put a `restart` step before it, or drop this one"),
                 );
             }
             return (!on.is_empty()).then_some(on);
         };
-        if let Some(stranger) = on.iter().find(|node| !placed.on.contains(node)) {
+        if let Some(other) = on.iter().find(|node| !placed.on.contains(node)) {
             self.mistakes.note(
-                Diagnostic::at(&list.span, format!("`{stranger}` cannot see that"))
+                Diagnostic::at(&list.span, format!("`{other}` cannot see that"))
                     .label(format!("not of this `{kind}`"))
                     .help(format!("name nodes that can: {}", quoted(&placed.on))),
             );
@@ -406,7 +406,7 @@ impl Walk<'_> {
         for word in words.into_iter().filter(|word| !known.contains(word)) {
             self.mistakes.note(
                 Diagnostic::at(&states.span, format!("unknown state `{word}` in `{key}`"))
-                    .label("not a word of DRBD's")
+                    .label("not a state of DRBD")
                     .help(did_you_mean(word, "states", known.iter().copied())),
             );
         }

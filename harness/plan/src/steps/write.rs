@@ -90,7 +90,7 @@ impl PlannedStep for Write {
             ""
         };
         format!(
-            "write {} x {} with a journal to {} on {}{background}",
+            "write {} x {} numbered blocks to {} on {}{background}",
             self.count,
             self.bs,
             self.of,
@@ -125,7 +125,7 @@ impl Written {
         }
         check_count(self.count.as_ref(), walk.mistakes);
         let (on, bs, count) = (on?, self.bs.as_ref()?, self.count.as_ref()?);
-        let why = "a node keeps one journal at a time";
+        let why = "a node runs one `write` at a time";
         walk.topology.check_idle(&on, span, why, walk.mistakes);
         let bytes = bs.bytes().saturating_mul(count.value);
         check_volume(bytes, &on, count, &walk.topology, walk.mistakes);

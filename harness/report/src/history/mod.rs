@@ -1,4 +1,4 @@
-//! All runs ever, in one `SQLite` file: what trends are drawn from. Every repetition is kept, not means. A run is known by its
+//! The figures of all runs, in one `SQLite` file: the source of trends. Every repetition is kept, not means. A run is known by its
 //! scenario, the moment it began, its seed and its settings, so that the same record can be imported any number of times.
 //!
 //! Several programs may use the file at a time: one writes, the others wait.

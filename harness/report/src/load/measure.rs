@@ -15,7 +15,7 @@ pub enum Measure {
     /// same under TCG throughput had a coefficient of variation of 10.7 %, this one of 3.6 %. What it does not see is a cost
     /// on the host's side of an instruction, in QEMU itself: that stands in the host's CPU seconds.
     CpuNormalisedThroughput,
-    /// The rates that the writers or readers told of themselves, added up; MiB/s.
+    /// The rates that the writers or readers reported, added up; MiB/s.
     GuestThroughput,
     /// Instructions that all guests executed for each MiB moved.
     Instructions,
@@ -47,7 +47,7 @@ impl Measure {
     }
 
     /// The equivalence margin, as a share, where nobody says otherwise. What is counted hardly varies, so that small
-    /// differences can be told in a few runs; what is timed varies by as much as this from run to run on a quiet machine.
+    /// differences show in a few runs; what is timed varies by as much as this from run to run on a quiet machine.
     pub const fn margin(self) -> f64 {
         match self {
             Self::Instructions | Self::SwitchBytes => 0.02,

@@ -1,4 +1,4 @@
-//! Series as people tell them apart: by what differs.
+//! Short names of series: by what they differ in.
 
 use std::collections::BTreeMap;
 

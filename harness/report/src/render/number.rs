@@ -13,7 +13,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// How much a ratio is away from one: `+3.4 %`, `−12 %`, `0.0 %`. A ratio beyond ten is told as it is: `x 25`.
+/// How much a ratio is away from one: `+3.4 %`, `−12 %`, `0.0 %`. A ratio beyond ten is shown as it is: `x 25`.
 pub fn change(ratio: f64) -> String {
     if !ratio.is_finite() {
         return "-".to_owned();

@@ -160,7 +160,7 @@ fn runs(report: &Report) -> String {
         let runs = count(earlier, "earlier run");
         line(
             &mut text,
-            &format!("\n{runs} that did not pass are not told here"),
+            &format!("\n{runs} that did not pass are not shown here"),
         );
     }
     for (run, failure) in &told[earlier..] {

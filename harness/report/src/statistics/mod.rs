@@ -1,4 +1,4 @@
-//! What two sets of run means tell: how far apart they are, within which bounds, and by what chance.
+//! What two sets of run means show: how far apart they are, within which bounds, and by what chance.
 //!
 //! All of it works with logarithms, so that a ratio and its inverse weigh the same, and nothing assumes a distribution.
 //! Three things go together:

@@ -29,7 +29,7 @@ pub struct ChangePoint {
 /// Fewer runs than this are odd ones and no level.
 pub const SHORTEST_LEVEL: usize = 3;
 
-/// How unlikely a change must be to be told. Every part of a series is asked twice.
+/// How unlikely a change must be to be reported. Every part of a series is asked twice.
 const ALPHA: f64 = 0.005;
 
 /// How far out a figure may be, by what neighbours usually differ by.
@@ -65,7 +65,7 @@ struct Cut {
     p: f64,
 }
 
-/// Which stretches of a series may be told from its rest.
+/// Which stretches of a series differ from its rest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stretch {
     /// One that begins with it: the series is cut in two.
@@ -96,7 +96,7 @@ fn segment(means: &[f64], range: Range<usize>, rng: &mut Rng, cuts: &mut Vec<Cut
     }
 }
 
-/// The stretch that differs most from the rest, and by how much; None where there is nothing to tell apart.
+/// The stretch that differs most from the rest, and by how much; None where there is no difference.
 fn best_cut(figures: &[f64], stretch: Stretch) -> Option<(f64, Range<usize>)> {
     let count = figures.len();
     let mean = figures.iter().sum::<f64>() / count as f64;

@@ -153,7 +153,7 @@ impl Rules {
         }
     }
 
-    /// The equivalence margin: what is wished for, or the noise floor if that is greater.
+    /// The equivalence margin: what is asked for, or the noise floor if that is greater.
     pub fn margin(&self, measure: Measure) -> f64 {
         let wish = self
             .margins
@@ -233,7 +233,7 @@ pub fn judge_independent(
     (!a.is_empty() && !b.is_empty()).then(|| judgement(rules, step, measure, limits, a, b, false))
 }
 
-/// Whether nothing is left undecided, so that more runs would tell nothing new.
+/// Whether nothing is left undecided, so that more runs would show nothing new.
 pub fn is_firm(judgements: &[Judgement]) -> bool {
     overall(judgements) != Verdict::Undecided
         && judgements

@@ -17,11 +17,11 @@ use crate::statistics::Estimate;
 pub enum Verdict {
     /// B is worse, by more than the equivalence margin, and not by chance.
     Regressed,
-    /// The runs do not tell.
+    /// The runs do not show it.
     Undecided,
     /// B is better.
     Improved,
-    /// Whatever difference there may be is smaller than what is of interest, or than what can be told here.
+    /// Whatever difference there may be is smaller than what is of interest, or than what can be shown here.
     NoChange,
 }
 
@@ -36,8 +36,8 @@ impl Verdict {
         }
     }
 
-    /// What is to be said of an estimate. A difference is told when it is not by chance **and** of interest: at least the
-    /// limits' margin. That there is none is told when the whole interval lies within 1 ± margin; or within 1 ± coarse margin, unless it
+    /// What is to be said of an estimate. A difference is reported when it is not by chance **and** of interest: at least the
+    /// limits' margin. "No change" is reported when the whole interval lies within 1 ± margin; or within 1 ± coarse margin, unless it
     /// is all on one side of 1 with a difference of interest in its middle: that is a suspicion, and asks for more runs.
     pub fn of(estimate: &Estimate, limits: Limits, higher_is_better: bool) -> Self {
         let (low, high) = estimate.interval;
@@ -107,7 +107,7 @@ pub struct Judgement {
     pub p: f64,
     /// The equivalence margin, as a share: the wish or the noise floor, whichever is greater.
     pub margin: f64,
-    /// For `no change`: within which share. The equivalence margin, or where only that could be told, something coarser.
+    /// For `no change`: within which share. The equivalence margin, or where only that could be shown, something coarser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<f64>,
     /// What A/A runs on this class of host were seen to differ by, if that is known.

@@ -1,4 +1,4 @@
-//! A play-acted fleet for tests: it answers scripts without a guest.
+//! A fake fleet for tests: it answers scripts without a guest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

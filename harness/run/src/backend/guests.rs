@@ -157,7 +157,7 @@ impl Guests {
             .sum()
     }
 
-    /// Passes on what the fleet tells.
+    /// Passes on the events of the fleet.
     fn fleet_events(&self) -> UnboundedSender<FleetEvent> {
         let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
         let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));

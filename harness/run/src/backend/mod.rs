@@ -1,5 +1,5 @@
-//! The seam between the engine and the guests: what the engine asks of a fleet, and no more. Tests stand a
-//! play-acted fleet here.
+//! The seam between the engine and the guests: what the engine asks of a fleet, and no more. Tests use
+//! a fake fleet instead.
 
 #[cfg(test)]
 pub(crate) mod fake_fleet;
@@ -56,7 +56,7 @@ pub(crate) trait FleetBackend: Send + Sync {
     /// Brings a node back that was crashed, with its disk as it was left.
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
 
-    /// What programs on the node write down for the host: what nobody has followed so far, and what comes. It ends with
+    /// What programs on the node report to the host: what no one has read so far, and what comes. It ends with
     /// the node.
     fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure>;
 

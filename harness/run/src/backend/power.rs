@@ -3,8 +3,8 @@
 //! A guest asks with a line on its console, `sanlab power off NODE ID`, and waits for the file `/run/sanlab/power/ID`. Its
 //! content is `off` when the node is off, and a reason otherwise. A node that is off already is off.
 //!
-//! Who asks has missed the node for a time-out, and must know that nothing which the node had in hand then will ever be
-//! done. That is so, too, when the node was off within that time and has come back: such a one is left alone.
+//! Who asks has not heard of the node for a time-out, and must know that writes which the node had in flight then will never
+//! be done. That is also true of a node that was off within that time and has come back: its power is not cut again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::engine::context::RunContext;
 
 /// What stands before the node's name.
 const REQUEST: &str = "sanlab power off ";
-/// For telling the asker. It waits 30 s for that.
+/// For the answer. The node that asked waits 30 s for it.
 const TELL: Duration = Duration::from_secs(20);
 
 /// Somebody asks for a node's power to be cut.
@@ -51,7 +51,7 @@ pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
     })
 }
 
-/// Cuts the node's power unless it is off, and tells the asker. That the asker is itself gone meanwhile is no fault.
+/// Cuts the node's power unless it is off, and answers. If the node that asked is gone meanwhile, that is no error.
 pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result<(), Failure> {
     let Request { by, node, id } = request;
     let target = context.plan.nodes.iter().map(|one| &one.name);
@@ -75,7 +75,7 @@ pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result
     };
     match told {
         Err(failure) if context.absence(&by).is_none() => {
-            Err(failure.during(format!("tell {by} that {node} is {said}")))
+            Err(failure.during(format!("answer {by} that {node} is {said}")))
         }
         _ => Ok(()),
     }
@@ -93,7 +93,7 @@ async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(),
         .filter(|ago| *ago < missed(&context.plan))
     {
         let text = format!(
-            "{by} asked for its power: it was off until {:.1} s ago, so that it stays on",
+            "{by} asked to cut its power: not done, since it was off until {:.1} s ago",
             ago.as_secs_f64()
         );
         let kind = EventKind::Progress { text };
@@ -109,7 +109,7 @@ async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(),
     off.map_err(|failure| failure.during(format!("cut the power of {node}, as {by} asked")))
 }
 
-/// How long a node has been missed at least when somebody asks for its power.
+/// The least time for which a client has not heard of a node when it asks to cut its power.
 fn missed(plan: &Plan) -> Duration {
     let timeouts = plan.layers.iter().filter_map(|placed| match &placed.layer {
         Layer::Gnbd(gnbd) => Some(gnbd.timeout),
@@ -136,7 +136,7 @@ mod tests {
     "#;
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_was_off_within_the_time_out_stays_on() {
+    async fn a_node_that_was_off_within_the_time_out_is_not_cut_off_again() {
         let plan = planned(LAYERS, Vec::new());
         let stack = sanlab_stack::compose(&plan);
         let backend = Arc::new(FakeFleet::new(&plan, &stack, |_, _| None));

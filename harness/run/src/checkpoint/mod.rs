@@ -1,5 +1,5 @@
-//! The moments of a plan at which the whole fleet can be kept, so that a later run begins there: after each layer, and
-//! after every step that says so.
+//! Checkpoints of a plan: after each layer, and after every step that asks for one. What leads to a checkpoint is its key, so
+//! that a later run can fork it.
 
 pub(crate) mod session;
 
@@ -20,13 +20,13 @@ const PROVISIONING: u32 = 3;
 /// A moment at which the fleet can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// The step's word for it, `layers` for all layers, `layers up to gnbd` for some.
+    /// The name that a step gives it; `layers` for all layers, `layers up to gnbd` for some.
     pub(crate) name: String,
-    /// How much of the plan is done by then.
+    /// How much of the plan is done.
     pub(crate) done: Progress,
-    /// Everything of the plan that decides what the fleet is by then: part of the key.
+    /// Everything of the plan that led to it: part of the key.
     pub(crate) text: String,
-    /// Whether this run keeps it if it is not there; it may be forked in any case.
+    /// Whether this run makes it if it is not in the store; it may be forked in any case.
     pub(crate) keep: bool,
 }
 
@@ -169,7 +169,7 @@ fn groundwork(plan: &Plan) -> String {
     text
 }
 
-/// What guests are told, and what must be seen; not the titles, which name layers' other nodes and are for people.
+/// The commands and the probes; not the titles, which name other nodes of a layer and are for people.
 fn add(text: &mut String, work: &Work) {
     for stage in &work.stages {
         line(text, format_args!("{} stage", work.kind));

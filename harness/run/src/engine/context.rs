@@ -257,7 +257,9 @@ impl RunContext {
                 ack_log.hear(at, line)?;
                 Ok(ack_log.course())
             }
-            None => Err(Failure::internal(format!("`{line}`: nobody writes {path}"))),
+            None => Err(Failure::internal(format!(
+                "`{line}`: no step writes {path}"
+            ))),
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         return Ok(());
     }
     if let Some(folder) = &context.state_dump {
-        in_phase(&context, "portrait", async |_| {
+        in_phase(&context, "state dump", async |_| {
             state_dump::write(&context, folder).await
         })
         .await?;

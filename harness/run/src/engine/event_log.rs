@@ -1,4 +1,4 @@
-//! What happened, with times: told to the listener at once and kept for the record.
+//! What happened, with times: sent to the listener at once and kept for the record.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,12 @@ pub(crate) struct EventLog(Arc<Inner>);
 struct Inner {
     began: Instant,
     listener: UnboundedSender<Event>,
-    told: Mutex<Told>,
+    logged: Mutex<Logged>,
 }
 
-/// Everything a event log kept.
+/// Everything that an event log holds.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Logged {
     pub(crate) events: Vec<Event>,
     pub(crate) phases: Vec<Phase>,
     pub(crate) samples: Vec<Sample>,
@@ -38,14 +38,14 @@ impl EventLog {
         Self(Arc::new(Inner {
             began: Instant::now(),
             listener,
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }))
     }
 
     /// Begins a phase in the foreground.
     pub(crate) fn phase(&self, name: impl Into<String>) -> Scope {
         let name = name.into();
-        self.told().current = Some(name.clone());
+        self.logged().current = Some(name.clone());
         self.background(name)
     }
 
@@ -69,7 +69,7 @@ impl EventLog {
 
     /// The phase in the foreground.
     pub(crate) fn current(&self) -> Option<String> {
-        self.told().current.clone()
+        self.logged().current.clone()
     }
 
     /// Notes something that happened outside of a step's control, under the phase in the foreground.
@@ -79,34 +79,34 @@ impl EventLog {
 
     /// The samples of a step so far.
     pub(crate) fn samples_of(&self, step: &str) -> Vec<Sample> {
-        let told = self.told();
-        let of_it = told.samples.iter().filter(|sample| sample.step == step);
+        let logged = self.logged();
+        let of_it = logged.samples.iter().filter(|sample| sample.step == step);
         of_it.cloned().collect()
     }
 
     /// From when to when a phase went on that has ended, seconds since the run began: the last of that name.
     pub(crate) fn span_of(&self, phase: &str) -> Option<(f64, f64)> {
-        let told = self.told();
-        let last = told.phases.iter().rfind(|one| one.name == phase)?;
+        let logged = self.logged();
+        let last = logged.phases.iter().rfind(|one| one.name == phase)?;
         Some((last.at, last.at + last.seconds))
     }
 
     /// Whether `wanted` is true of some event so far.
     pub(crate) fn any(&self, wanted: impl FnMut(&Event) -> bool) -> bool {
-        self.told().events.iter().any(wanted)
+        self.logged().events.iter().any(wanted)
     }
 
     /// Takes out what was kept, phases in the order of their beginnings.
-    pub(crate) fn take(&self) -> Told {
-        let mut told = std::mem::take(&mut *self.told());
-        told.phases.sort_by(|a, b| a.at.total_cmp(&b.at));
-        told
+    pub(crate) fn take(&self) -> Logged {
+        let mut logged = std::mem::take(&mut *self.logged());
+        logged.phases.sort_by(|a, b| a.at.total_cmp(&b.at));
+        logged
     }
 
     /// What has been done to the stack, in order, with what it took, whoever did it.
     pub(crate) fn phases_done(&self) -> Vec<Done> {
-        let told = self.told();
-        let mut phases: Vec<&Phase> = told.phases.iter().collect();
+        let logged = self.logged();
+        let mut phases: Vec<&Phase> = logged.phases.iter().collect();
         phases.sort_by(|a, b| a.at.total_cmp(&b.at));
         let of_the_stack = |phase: &&Phase| {
             let kind = phase.name.split(' ').next();
@@ -125,34 +125,34 @@ impl EventLog {
     /// Phases need not be done, because what they did was kept by another run. They stand where the one that was done
     /// last, the fork, began.
     pub(crate) fn inherited(&self, phases: impl IntoIterator<Item = (String, Origin)>) {
-        let mut told = self.told();
-        let at = told.phases.last().map_or(0.0, |fork| fork.at);
+        let mut logged = self.logged();
+        let at = logged.phases.last().map_or(0.0, |fork| fork.at);
         let inherited = phases.into_iter().map(|(name, origin)| Phase {
             name,
             at,
             seconds: 0.0,
             origin,
         });
-        told.phases.extend(inherited);
+        logged.phases.extend(inherited);
     }
 
     /// Notes something under a phase of the caller's choice.
     pub(crate) fn tell(&self, phase: Option<String>, node: Option<&str>, kind: EventKind) {
         // The time is taken under the lock, so that the order of events is the order of their times.
-        let mut told = self.told();
+        let mut logged = self.logged();
         let event = Event {
             at: self.0.began.elapsed().as_secs_f64(),
             phase,
             node: node.map(str::to_owned),
             kind,
         };
-        told.events.push(event.clone());
+        logged.events.push(event.clone());
         // The listener has no part in the run's success.
         let _ = self.0.listener.send(event);
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn logged(&self) -> std::sync::MutexGuard<'_, Logged> {
+        self.0.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -200,25 +200,25 @@ impl Scope {
     /// Keeps a figure, and says it unless it is of a warm-up.
     pub(crate) fn sampled(&self, node: &NodeName, sample: Sample) {
         if sample.warm_up {
-            self.event_log.told().samples.push(sample);
+            self.event_log.logged().samples.push(sample);
             return;
         }
         let kind = EventKind::Measured {
             step: sample.step.clone(),
             mib_per_second: sample.mib_per_second,
         };
-        self.event_log.told().samples.push(sample);
+        self.event_log.logged().samples.push(sample);
         self.say(Some(node), kind);
     }
 
     /// Keeps what a repetition moved, and what that cost.
     pub(crate) fn measured(&self, measurement: Measurement) {
-        self.event_log.told().measurements.push(measurement);
+        self.event_log.logged().measurements.push(measurement);
     }
 
     /// Keeps what an event did to writers.
     pub(crate) fn dipped(&self, dip: Dip) {
-        self.event_log.told().dips.push(dip);
+        self.event_log.logged().dips.push(dip);
     }
 
     /// Ends it well.
@@ -234,7 +234,7 @@ impl Scope {
             .duration_since(self.event_log.0.began)
             .as_secs_f64();
         let seconds = self.since.elapsed().as_secs_f64();
-        self.event_log.told().phases.push(Phase {
+        self.event_log.logged().phases.push(Phase {
             name: self.name.clone(),
             at,
             seconds,
@@ -278,8 +278,8 @@ mod tests {
             },
         );
 
-        let told = event_log.take();
-        let names: Vec<_> = told
+        let logged = event_log.take();
+        let names: Vec<_> = logged
             .phases
             .iter()
             .map(|phase| phase.name.as_str())
@@ -289,22 +289,25 @@ mod tests {
             ["step load", "boot", "layer nbd"],
             "in the order of their beginnings"
         );
-        assert!(told.events.is_sorted_by(|a, b| a.at <= b.at));
-        let ended = told
+        assert!(logged.events.is_sorted_by(|a, b| a.at <= b.at));
+        let ended = logged
             .events
             .iter()
             .filter(|event| matches!(event.kind, EventKind::PhaseEnded { .. }));
         assert_eq!(ended.count(), 1, "only boot ended well");
         assert_eq!(
-            told.events.last().and_then(|event| event.phase.as_deref()),
+            logged
+                .events
+                .last()
+                .and_then(|event| event.phase.as_deref()),
             Some("layer nbd")
         );
-        let mut told_live = Vec::new();
+        let mut logged_live = Vec::new();
         while let Ok(event) = heard.try_recv() {
-            told_live.push(event);
+            logged_live.push(event);
         }
         assert_eq!(
-            told_live, told.events,
+            logged_live, logged.events,
             "the listener hears what the record keeps"
         );
     }

@@ -25,10 +25,10 @@ use crate::measure::timeline::Sampling;
 
 /// For everything that is collected from all nodes.
 const COLLECT: Duration = Duration::from_secs(45);
-/// The same when somebody waits for the end.
+/// The same after an interrupt, when the user waits for the end.
 const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
-/// From a guest's loss to the error of the command that ran there.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// From the loss of a guest to the error of the command that ran there.
+const GRACE: Duration = Duration::from_secs(3);
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
 
@@ -54,7 +54,7 @@ pub(crate) async fn run_plan(
     let context = Arc::new(context);
     let (backend, event_log) = (Arc::clone(&context.backend), &context.event_log);
     let sampling = Sampling::begin(Arc::clone(&backend), event_log.clone());
-    let (mut setback, interrupted) = match fs_err::create_dir_all(out_dir) {
+    let (mut failed, interrupted) = match fs_err::create_dir_all(out_dir) {
         Ok(()) => supervise(&context, &mut notices, &cancel).await,
         Err(error) => {
             let failure = Failure::host("prepare")(error);
@@ -64,12 +64,12 @@ pub(crate) async fn run_plan(
     // What the guests said last is on its way still.
     while let Ok(notice) = notices.try_recv() {
         if let Some(failure) = handle(&context, notice) {
-            setback = setback.or_else(|| Some(now(event_log, failure)));
+            failed = failed.or_else(|| Some(now(event_log, failure)));
         }
     }
-    let mut setback = scan_consoles(setback, &context);
+    let mut failed = scan_consoles(failed, &context);
     collect::ack_logs(&context, out_dir).await;
-    if let Some(PhaseFailure { phase, failure }) = &setback {
+    if let Some(PhaseFailure { phase, failure }) = &failed {
         let message = failure.to_string();
         event_log.tell(Some(phase.clone()), None, EventKind::Failed { message });
         let scope = event_log.phase("collect");
@@ -98,9 +98,9 @@ pub(crate) async fn run_plan(
     } else {
         let failure = teardown.errors.remove(0);
         let phase = scope.name().to_owned();
-        setback = setback.or(Some(PhaseFailure { phase, failure }));
+        failed = failed.or(Some(PhaseFailure { phase, failure }));
     }
-    let outcome = setback.map_or(Outcome::Passed, PhaseFailure::outcome);
+    let outcome = failed.map_or(Outcome::Passed, PhaseFailure::outcome);
     let console_tail = match outcome {
         Outcome::Passed => BTreeMap::new(),
         _ => console_tail(&context),
@@ -126,7 +126,7 @@ fn console_tail(context: &RunContext) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Drives the plan in a task of its own, so that neither a panic there nor an end from outside can reach past it.
-/// The flag tells whether somebody interrupted it.
+/// The flag says whether it was interrupted.
 async fn supervise(
     context: &Arc<RunContext>,
     notices: &mut UnboundedReceiver<Notice>,
@@ -134,19 +134,19 @@ async fn supervise(
 ) -> (Option<PhaseFailure>, bool) {
     let event_log = &context.event_log;
     let mut driving = AbortOnDropHandle::new(tokio::spawn(drive(Arc::clone(context))));
-    let (setback, interrupted) = tokio::select! {
+    let (failed, interrupted) = tokio::select! {
         biased;
         done = &mut driving => match done {
             Ok(done) => return (done.err(), false),
             Err(error) => return (Some(now(event_log, panicked(error))), false),
         },
         failure = watch(context, notices) => {
-            let setback = now(event_log, failure);
-            // What was being done may tell more of it, or be its very cause.
-            match tokio::time::timeout(LAST_WORDS, &mut driving).await {
+            let failed = now(event_log, failure);
+            // The error of what was being done may say more, or be the cause.
+            match tokio::time::timeout(GRACE, &mut driving).await {
                 Ok(Ok(Err(told))) => return (Some(told), false),
-                Ok(_) => return (Some(setback), false),
-                Err(_) => (setback, false),
+                Ok(_) => return (Some(failed), false),
+                Err(_) => (failed, false),
             }
         }
         () = cancel.cancelled() => (now(event_log, Cause::Interrupted.into()), true),
@@ -154,7 +154,7 @@ async fn supervise(
     driving.abort();
     // The task lets go of the guests at its next wait; the guests are needed afterwards.
     let _ = (&mut driving).await;
-    (Some(setback), interrupted)
+    (Some(failed), interrupted)
 }
 
 /// Turns what the guests do by themselves into events and does what they ask, until one of it is the end of the run.
@@ -176,7 +176,7 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     return failure;
                 }
             }
-            // Nobody is left to tell anything; the drive ends by itself.
+            // The sender is gone: no further notice comes; the drive ends by itself.
             else => std::future::pending().await,
         }
     }
@@ -193,7 +193,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
         }
         Notice::Console { node, line } => {
             let name = NodeName::parse(&node).ok()?;
-            // A panic that was made on purpose is told here too.
+            // A panic that was caused on purpose is seen here too.
             let expected = context.absence(&name).is_some();
             if let Some(finding) = context.judge.judge(&line).filter(|_| !expected) {
                 return Some(
@@ -213,15 +213,15 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
     }
 }
 
-/// The consoles have the last word: a kernel in trouble is the stack's failure, whatever else seemed to be wrong.
-fn scan_consoles(setback: Option<PhaseFailure>, context: &RunContext) -> Option<PhaseFailure> {
+/// Kernel trouble on a console is a failure of the stack, whatever else seemed to be wrong.
+fn scan_consoles(failed: Option<PhaseFailure>, context: &RunContext) -> Option<PhaseFailure> {
     let consoles = context.consoles().into_iter();
     let mut found =
         consoles.filter_map(|(node, log)| Some((node, context.judge.first_finding(&log)?)));
     let Some((node, finding)) = found.next() else {
-        return setback;
+        return failed;
     };
-    Some(match setback {
+    Some(match failed {
         None => now(
             &context.event_log,
             Cause::KernelComplaint { node, finding }.into(),

@@ -1,4 +1,4 @@
-//! A plan from its first boot to its record.
+//! The engine: takes a plan from its first boot to its record. Start with [`drive`].
 
 pub(crate) mod absence;
 pub(crate) mod chance;

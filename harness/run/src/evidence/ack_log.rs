@@ -295,7 +295,7 @@ impl AckLog {
         })
     }
 
-    /// What the checker must know to tell this writer's blocks.
+    /// What the checker must know to recognise this writer's blocks.
     pub(crate) fn arguments(&self) -> String {
         format!(
             "--writer {} --block {} --seed {}",

@@ -80,7 +80,7 @@ async fn of_node(
                 let failure = failure.to_string();
                 let reason = failure.lines().next().unwrap_or_default();
                 if silent || begun.elapsed() < ONE_LOOK {
-                    // Not a look that hangs: nobody answers there any more.
+                    // Not one hanging command: the guest does not answer any more.
                     return remark(format!("{name} and the rest not collected: {reason}"));
                 }
                 remark(format!("{name} not collected: {reason}"));

@@ -1,4 +1,4 @@
-//! The kernel log as a witness: what it must never say, and what it tells about the cluster.
+//! The kernel log as evidence: what it must never say, and what it says about the cluster.
 
 use std::sync::LazyLock;
 
@@ -39,7 +39,7 @@ static FORBIDDEN: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     .into()
 });
 
-/// What kernels say when a server is lost, and must not say where nobody took one away.
+/// What kernels say when a server is lost, and must not say in a scenario without such a loss.
 static LOSS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"I/O error, dev (?:nbd|dm-|vdb)|block nbd\d+: (?:Connection timed out|Receive control failed)")
         .expect("the pattern is written here")
@@ -115,7 +115,7 @@ impl Judge {
     }
 }
 
-/// The line without its time, if it tells about the cluster.
+/// The line without its time, if it is about the cluster.
 pub(crate) fn news(line: &str) -> Option<&str> {
     let line = without_time(line);
     NEWS.is_match(line).then_some(line)
@@ -143,7 +143,7 @@ fn without_time(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// Of a scenario that takes nobody away, and of one that does.
+    /// Of a scenario without a loss, and of one with.
     const WHOLE: Judge = Judge { losses: false };
     const WITH_LOSSES: Judge = Judge { losses: true };
 

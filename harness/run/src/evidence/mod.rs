@@ -1,4 +1,4 @@
-//! What proves that a run went well, and what is kept of one that did not.
+//! Evidence: kernel logs, acknowledged blocks, file trees and state dumps, and the collecting of logs of a run that did not pass.
 
 pub(crate) mod ack_log;
 pub(crate) mod collect;

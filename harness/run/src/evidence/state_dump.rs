@@ -1,5 +1,5 @@
-//! What a fleet is like at the end of its steps, in words that do not change from run to run: two runs of a scenario are
-//! alike when their portraits are.
+//! The state of a fleet at the end of its steps, in a form that does not change from run to run: two runs of a scenario are
+//! alike when their state dumps are.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,12 +23,12 @@ const LOOK: Duration = Duration::from_secs(600);
 /// By node and by what was looked at, what was seen.
 type StateDump = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Draws all nodes side by side, and writes the state dump to `folder`.
+/// Looks at all nodes side by side, and writes the state dump to `folder`.
 pub(crate) async fn write(context: &RunContext, folder: &Path) -> Result<(), Failure> {
     let there = context.there();
     let nodes = there.iter().map(|node| of_node(context, node, &there));
     let state_dump: StateDump = try_join_all(nodes).await?.into_iter().collect();
-    let failed = Failure::host("keep the portrait");
+    let failed = Failure::host("write the state dump");
     let text = serde_json::to_vec_pretty(&state_dump).map_err(std::io::Error::from);
     text.and_then(|text| fs_err::write(folder.join(STATE_DUMP), text))
         .map_err(failed)

@@ -46,7 +46,7 @@ pub(crate) struct Meter {
 struct State {
     /// How many have not ended.
     working: usize,
-    /// When they were let go, until the first tells that it has begun.
+    /// When they were let go, until the first reports that it has begun.
     from: (Instant, Costs),
     begun: bool,
     to: Option<(Instant, Costs)>,
@@ -66,7 +66,7 @@ impl Meter {
         }
     }
 
-    /// One tells that it began at `at`; the first to do so begins the measurement.
+    /// One reports that it began at `at`; the first to do so begins the measurement.
     pub(crate) fn begins(&self, at: Instant) {
         let mut state = self.state();
         if !state.begun {
@@ -75,7 +75,7 @@ impl Meter {
         }
     }
 
-    /// One tells that it ended at `at`; the last to do so ends the measurement.
+    /// One reports that it ended at `at`; the last to do so ends the measurement.
     pub(crate) fn ends(&self, at: Instant) {
         let mut state = self.state();
         state.working = state.working.saturating_sub(1);

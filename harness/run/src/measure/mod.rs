@@ -1,4 +1,4 @@
-//! How fast it was, and what that cost the host.
+//! Measuring: figures of dd, costs of a measuring step, and the timeline of CPU and network use.
 
 pub(crate) mod dd_report;
 pub(crate) mod meter;

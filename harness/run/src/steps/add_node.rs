@@ -10,7 +10,7 @@ use super::Doing;
 use crate::Failure;
 use crate::engine::tasks;
 
-/// How long the others' kernels may take to tell of the newcomer; they do so before its mount is over.
+/// How long the others' kernels may take to log the newcomer; they do so before its mount is over.
 const NEWS: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -41,7 +41,7 @@ pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Failu
     Ok(())
 }
 
-/// Waits for the kernel lines in which the others tell that the newcomer joined their lock domain. They are for the
+/// Waits for the kernel lines in which the others log that the newcomer joined their lock domain. They are for the
 /// record: that it did join has been probed, and kernels differ in their words.
 async fn witnesses(doing: Doing<'_>, add: &AddNode, others: &[sanlab_plan::NodeName]) {
     let number = doing

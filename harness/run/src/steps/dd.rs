@@ -21,7 +21,7 @@ use crate::measure::dd_report::{self, DdReport};
 use crate::measure::meter::Meter;
 
 /// Release and report take up to this much of the host's time on a busy host, seconds. A greater difference, or a
-/// fifth of a long dd, tells of a guest whose clock loses time, and of a figure that is not to be trusted.
+/// fifth of a long dd, shows a guest whose clock loses time, and of a figure that is not to be trusted.
 const CLOCKS_APART: f64 = 3.0;
 /// From a dd's end to the word of it that the guest sent before: both come over channels of their own.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(super) struct Writer {
     node: NodeName,
     /// Absolute, in the guest.
     path: String,
-    /// What will be there, when it can be told beforehand.
+    /// What will be there, if that is known beforehand.
     content: Option<Content>,
     bytes: u64,
     /// In the guest: the fifos, dd's report, and what it reads.
@@ -216,7 +216,7 @@ async fn release(
     })
 }
 
-/// The same in the words of measurements.
+/// The same as a measurement.
 fn work(dd: &Dd) -> Work {
     let has = |flags: &[String], wanted: &[&str]| {
         flags.iter().any(|flag| wanted.contains(&flag.as_str()))

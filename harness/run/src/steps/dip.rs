@@ -179,7 +179,7 @@ fn measure(
         stretch = if *rate < before / 2.0 { stretch + 1 } else { 0 };
         longest = longest.max(stretch);
     }
-    let during = median(during).ok_or_else(|| seconds("nobody wrote during it"))?;
+    let during = median(during).ok_or_else(|| seconds("no block was acknowledged during it"))?;
     let beside = newcomers.and_then(|newcomers| {
         let both = newcomers.numbered().filter_map(|(number, bytes)| {
             let old = writers.bytes.get(number.checked_sub(writers.first)?)?;

@@ -1,6 +1,6 @@
 //! Commands that wait at a gate in their guests, so that those of several nodes can be let go at once.
 //!
-//! A command whose time matters tells of its begin and end on the journal's port: the moments are the host's then, to a
+//! A command whose time matters reports its begin and end on the event port: the moments are the host's then, to a
 //! millisecond or two, where the end of a script in a guest is noticed up to a quarter of a second late.
 
 use sanlab_fleet::EVENT_PORT_PATH;
@@ -17,8 +17,8 @@ pub(super) fn waiting(folder: &str, before: &str, command: &str) -> String {
     gated(folder, before, &format!("{command} 2>report\n"))
 }
 
-/// The same, and the command's begin and end are told under the name `id`: by one word each, [`Word`]. Somebody else may
-/// have the port open: then nothing is told.
+/// The same, and the command's begin and end are reported under the name `id`: by one word each, [`Word`]. Somebody else may
+/// have the port open: then nothing is reported.
 pub(super) fn timed(folder: &str, id: &str, before: &str, command: &str) -> String {
     let (begin, over) = (say("begin", id), say("over", id));
     gated(
@@ -79,7 +79,7 @@ pub(super) fn result(folder: &str) -> String {
     )
 }
 
-/// What a timed command tells.
+/// What a timed command reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
     /// It has been let go, or is ready to work.
@@ -99,7 +99,7 @@ pub(super) fn word(line: &str, id: &str) -> Option<Word> {
     }
 }
 
-/// What one timed command told so far.
+/// What one timed command has reported so far.
 pub(super) struct Times {
     id: String,
     lines: UnboundedReceiver<Line>,

@@ -1,4 +1,4 @@
-//! The step table: what each kind of step does stands in a file of its own.
+//! The steps. What each kind of step does is in a file of its own, with a row in the table below.
 
 mod add_node;
 mod check;

@@ -1,6 +1,6 @@
 //! `throughput`: the same work several times over, each repetition from a common start on all nodes.
 //!
-//! A repetition lasts from the moment at which the first tells that it begins to that at which the last tells that it is
+//! A repetition lasts from the moment at which the first reports that it begins to that at which the last reports that it is
 //! done: at both all nodes' counters are read. Everything else - making what is written, laying files out, waiting at
 //! the gate, starting the tool where it can tell - is done outside of it.
 //!
@@ -181,8 +181,8 @@ async fn repetition(
     }
     let (event_log, step) = (&doing.context.event_log, doing.step.label.as_str());
     let measured = meter.measured(event_log, step, round, work(throughput), bytes);
-    let measured =
-        measured.ok_or_else(|| Failure::not_understood(format!("measure {id}: nobody ended")))?;
+    let measured = measured
+        .ok_or_else(|| Failure::not_understood(format!("measure {id}: no worker ended")))?;
     let (kind, of) = if round.warm_up {
         ("warm-up", throughput.warm_up)
     } else {
@@ -249,7 +249,7 @@ async fn run(
                     failure: None,
                 }
                 .into(),
-                None => Failure::not_understood("its event_log ended"),
+                None => Failure::not_understood("its event port closed"),
             }),
             Err(_) => Err(Failure::from(Cause::StepTimedOut {
                 after: doing.step.deadline,
@@ -305,7 +305,7 @@ async fn sample(
     Ok(bytes)
 }
 
-/// The step in the words of measurements.
+/// The step as a measurement.
 fn work(throughput: &Throughput) -> Work {
     Work {
         tool: throughput.tool.as_str().to_owned(),

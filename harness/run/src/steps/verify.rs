@@ -37,9 +37,10 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fai
     if verify.replicas {
         match context.stack.block_map() {
             Some(replicas) => losses.extend(on_replicas(doing, verify, replicas, &ack_logs).await?),
-            None => doing
-                .scope
-                .progress(None, "where copies lie cannot be told of these layers"),
+            None => doing.scope.progress(
+                None,
+                "replicas are not read: the lab does not know where these layers put blocks",
+            ),
         }
     }
     if losses.is_empty() {

@@ -1,4 +1,4 @@
-//! `write`: numbered, checksummed blocks, from a common start. The guest tells of each when it is written, and the
+//! `write`: numbered, checksummed blocks, from a common start. The guest reports each when it is written, and the
 //! host keeps account: what was acknowledged must be found again, whatever happens to the writer.
 
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub(super) async fn prepare(
     Ok((writers, Begun(begun)))
 }
 
-/// What tells the blocks of this step from all others of the plan.
+/// What distinguishes the blocks of this step from all others of the plan.
 fn seed(doing: Doing<'_>) -> u64 {
     let mut steps = doing.context.plan.steps.iter();
     let place = steps.position(|step| step.label == doing.step.label);
@@ -108,7 +108,7 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// The same in the words of measurements.
+/// The same as a measurement.
 fn work(write: &Write) -> Work {
     Work {
         tool: "write".to_owned(),
@@ -203,7 +203,7 @@ fn verdict(
         .success()
         .map_err(|failure| failure.during(format!("{what}: {progress}")))?;
     if ack_log.ended() != Some(&Ending::Complete) || !ack_log.is_complete() {
-        let text = format!("{what}: it ended well, but by its event_log {progress}");
+        let text = format!("{what}: it ended well, but by its acknowledgements {progress}");
         return Err(Failure::not_understood(text).on(node));
     }
     Ok(())

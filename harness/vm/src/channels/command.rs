@@ -58,7 +58,7 @@ impl Command {
         self
     }
 
-    /// Tells every line of output while the command runs; for output that is long or slow in coming. It costs a few
+    /// Passes on every line of output while the command runs; for output that is long or slow in coming. It costs a few
     /// requests more than a command that is heard at its end.
     #[must_use]
     pub fn stream(mut self, lines: mpsc::UnboundedSender<OutputLine>) -> Self {

@@ -24,7 +24,7 @@ const LATE: usize = 200;
 pub struct ConsoleLine {
     /// The line without its end; what is not UTF-8 is replaced.
     pub text: String,
-    /// What kernel trouble it tells of, if any.
+    /// What kernel trouble it reports, if any.
     pub trouble: Option<Trouble>,
 }
 
@@ -107,7 +107,7 @@ impl Console {
             .collect()
     }
 
-    /// All lines so far that tell of kernel trouble.
+    /// All lines so far that report kernel trouble.
     pub fn troubles(&self) -> Vec<ConsoleLine> {
         self.shared
             .kept

@@ -1,7 +1,7 @@
 //! What programs in the guest write down for the host while they work: a line each, with the moment at which it came.
 //!
 //! A line is evidence: the guest has done what it says. So none is lost while its machine lives, and of one that was
-//! torn by the machine's end nothing is told.
+//! torn by the machine's end nothing is reported.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -33,7 +33,7 @@ pub(crate) struct GuestEventPort(Arc<Mutex<Readers>>);
 #[derive(Debug, Default)]
 struct Readers {
     followers: Vec<UnboundedSender<GuestEvent>>,
-    /// What nobody has followed yet.
+    /// What no one has read yet.
     waiting: Vec<GuestEvent>,
     ended: bool,
 }
@@ -68,7 +68,7 @@ impl GuestEventPort {
         Self(readers)
     }
 
-    /// All lines that nobody has followed so far, and those that come.
+    /// All lines that no one has read so far, and those that come.
     pub(crate) fn follow(&self) -> UnboundedReceiver<GuestEvent> {
         let (sender, receiver) = unbounded_channel();
         let mut readers = locked(&self.0);

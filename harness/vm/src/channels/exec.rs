@@ -203,7 +203,7 @@ struct Follow {
     path: String,
     handle: Option<i64>,
     heard: Vec<u8>,
-    /// Where the line begins that has not been told yet.
+    /// Where the line begins that has not been passed on yet.
     told: usize,
 }
 
@@ -232,7 +232,7 @@ impl Follow {
         Ok(())
     }
 
-    /// Reads what is new and tells whole lines.
+    /// Reads what is new and passes on whole lines.
     async fn read(&mut self, agent: &Agent, command: &Command) -> Result<(), WireError> {
         let Some(handle) = self.handle else {
             return Ok(());
@@ -258,7 +258,7 @@ impl Follow {
         }
     }
 
-    /// Tells a last line that has no end, and gives away everything that was heard.
+    /// Passes on a last line without an end, and returns everything that was read.
     fn finish(&mut self, command: &Command) -> Vec<u8> {
         if self.told < self.heard.len() {
             self.tell(command, self.heard.len());

@@ -40,7 +40,7 @@ const SIGNS: &[(&str, Trouble)] = &[
     ),
 ];
 
-/// The trouble that a line of a kernel log tells of, if any.
+/// The trouble that a line of a kernel log reports, if any.
 ///
 /// ```
 /// use sanlab_vm::{Trouble, trouble};

@@ -1,4 +1,4 @@
-//! How the host and a guest talk: QMP, the guest agent, the console and the event port.
+//! Channels between the host and a guest: QMP, the guest agent, the console and the event port.
 
 pub(crate) mod agent;
 pub(crate) mod command;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::channels::wire::{Wire, WireError};
 
-/// An event as QEMU tells it; those that this program does not know are as good as the others.
+/// An event as QEMU reports it; those that this program does not know are as good as the others.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QmpEvent {
     pub(crate) name: String,

@@ -16,7 +16,7 @@ pub(crate) const AGENT_SOCKET: &str = "agent.sock";
 pub(crate) const CONSOLE_SOCKET: &str = "console.sock";
 pub(crate) const EVENT_PORT_SOCKET: &str = "events.sock";
 
-/// What every guest's kernel is told.
+/// What every guest's kernel gets on its command line.
 const KERNEL_ARGUMENTS: &[&str] = &[
     "console=ttyS0",
     // Only errors and worse: the serial port is slow.
@@ -53,7 +53,7 @@ pub fn argv(spec: &MachineSpec, clock: GuestClock) -> Vec<OsString> {
     command_line(spec, Way::Boot(clock))
 }
 
-/// The same for a machine of either birth.
+/// The same for a machine that boots or loads a state.
 pub(crate) fn command_line(spec: &MachineSpec, way: Way) -> Vec<OsString> {
     let mut line = Line(Vec::new());
     line.add("-name", &spec.name);

@@ -1,7 +1,7 @@
-//! How a guest tells the time.
+//! The clock of a guest.
 //!
 //! A guest finds out its clock's rate by counting against another while it boots. Under TCG on a busy host both counts
-//! are torn, and the guest's time runs wrong for good: 4.5 times too fast has been seen. So the rate is told: under TCG
+//! are torn, and the guest's time runs wrong for good: 4.5 times too fast has been seen. So the rate is given: under TCG
 //! the guest's time stamp counter is the host's own.
 
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const SPAN: Duration = Duration::from_millis(50);
 /// Looks at either end, of which the quickest counts.
 const LOOKS: u32 = 16;
 
-/// What a guest's kernel is told of its clock.
+/// What a guest's kernel gets on its command line about its clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GuestClock {
     /// Nothing: KVM's own paravirtual clock is right.

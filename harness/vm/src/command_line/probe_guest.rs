@@ -1,4 +1,4 @@
-//! The smallest guest that tells whether an accelerator works: a firmware image of some forty instructions.
+//! The smallest guest that shows whether an accelerator works: a firmware image of some forty instructions.
 //!
 //! It goes where a kernel goes: from real mode to protected mode, to PAE paging, and for `x86_64` to long mode, and
 //! then reports through QEMU's `isa-debug-exit` device. That a virtual machine can be made, or runs in real mode,

@@ -70,8 +70,8 @@ impl Machine {
     }
 
     /// What programs in the guest write to `/dev/virtio-ports/org.sanlab.events`, one of them at a time: the lines that
-    /// nobody has followed so far, and those that come. It ends with the machine, after its last whole line; one that the
-    /// end has torn is not told. Several followers hear the same; what one of them has not taken out is lost with it.
+    /// no one has read so far, and those that come. It ends with the machine, after its last whole line; one that the
+    /// end has torn is not reported. Several followers hear the same; what one of them has not taken out is lost with it.
     pub fn guest_events(&self) -> UnboundedReceiver<GuestEvent> {
         self.running.guest_events.follow()
     }

@@ -33,7 +33,7 @@ use crate::process::{Process, ProcessGroup};
 /// From the spawn to QEMU's readiness; a tenth of a second where nothing is wrong.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the channels of a QEMU that has ended are listened to, and its end awaited once they have closed.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
 /// What QEMU writes to its standard error, in the machine's folder.
 const STDERR_FILE: &str = "qemu.stderr";
 /// Events kept for a listener that is late.
@@ -177,7 +177,7 @@ impl Running {
         match timeout(START_DEADLINE, running.qmp.negotiate()).await {
             Ok(Ok(())) => {}
             Ok(Err(WireError::Closed)) => {
-                let status = timeout(LAST_WORDS, running.process.exited()).await;
+                let status = timeout(GRACE, running.process.exited()).await;
                 let status = status.map_err(|_| {
                     start_timed_out(&spec, "QEMU to end after it closed its channel")
                 })?;
@@ -265,7 +265,7 @@ impl Running {
             WireError::Garbled(words) => ExecError::AgentDead {
                 node,
                 command,
-                reason: format!("it answered what nobody understands: {words}"),
+                reason: format!("it answered something unknown: {words}"),
             },
             WireError::Closed => {
                 let never = std::future::pending::<()>();
@@ -275,7 +275,7 @@ impl Running {
                     command,
                     reason,
                 };
-                self.unless_ended(what, LAST_WORDS, never)
+                self.unless_ended(what, GRACE, never)
                     .await
                     .err()
                     .unwrap_or(alive)
@@ -328,7 +328,7 @@ impl Running {
         });
     }
 
-    /// Waits for QEMU's end, and hears its last words on all channels before it is told.
+    /// Waits for QEMU's end, and reads what is left in all channels before it reports that.
     async fn watch_process(
         self: Arc<Self>,
         events: tokio::task::JoinHandle<()>,
@@ -342,12 +342,12 @@ impl Running {
             .exited()
             .await
             .unwrap_or(Status::Signalled(Signal::KILL.as_raw()));
-        let last_words = async {
+        let channels = async {
             self.qmp.ended().await;
             let _ = events.await;
             self.console.ended().await;
         };
-        let _ = timeout(LAST_WORDS, last_words).await;
+        let _ = timeout(GRACE, channels).await;
         if self
             .console
             .troubles()

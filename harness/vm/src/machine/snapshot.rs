@@ -26,8 +26,8 @@ use crate::process::ProcessGroup;
 const STATE_SOCKET: &str = "state.sock";
 /// How long QEMU may take over a state of half a megabyte, which takes it a twentieth of a second.
 const LOAD_DEADLINE: Duration = Duration::from_secs(30);
-/// How soon a QEMU that refuses a state has ended, and said why.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// For a QEMU that refuses a state to end, and to say why.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long a save that was broken off may take to be over.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 /// Read at once.
@@ -107,11 +107,11 @@ impl Machine {
             // A QEMU that does not understand a state says so and ends, perhaps while it is asked why.
             Ok(Some(Err(reason))) => {
                 let never = std::future::pending::<()>();
-                let ended = machine.running.unless_ended("load", LAST_WORDS, never);
-                ended.await.err().map_or(Ok(reason), last_words)?
+                let ended = machine.running.unless_ended("load", GRACE, never);
+                ended.await.err().map_or(Ok(reason), exit_reason)?
             }
             Ok(None) => format!("it was not done within {} s", LOAD_DEADLINE.as_secs()),
-            Err(error) => last_words(error)?,
+            Err(error) => exit_reason(error)?,
         };
         Err(VmError::NotLoaded {
             node: machine.name().to_owned(),
@@ -180,7 +180,7 @@ impl Machine {
         self.migrated(events).await
     }
 
-    /// RAM stays in its file, and the outcome is told as an event.
+    /// RAM stays in its file, and the outcome comes as an event.
     async fn expect_migration(&self) -> Result<(), String> {
         let capabilities = ["x-ignore-shared", "events"]
             .map(|capability| json!({ "capability": capability, "state": true }));
@@ -228,8 +228,8 @@ impl Machine {
     }
 }
 
-/// What a QEMU that has ended said last.
-fn last_words(error: ExecError) -> Result<String, ExecError> {
+/// The status of a QEMU that has ended, and the end of its standard error.
+fn exit_reason(error: ExecError) -> Result<String, ExecError> {
     match error {
         ExecError::QemuDead {
             status,

@@ -13,7 +13,7 @@ pub struct Cost {
     /// Processor time of all of QEMU's threads, user and system, in seconds. Exact to about the host's scheduler tick (1
     /// to 10 ms) for each thread that runs at the moment.
     pub host_cpu_seconds: f64,
-    /// Instructions that the guest has executed, idle loop included; `None`: nobody counts them.
+    /// Instructions that the guest has executed, idle loop included; `None`: they are not counted.
     pub instructions: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ struct Threads {
     living: BTreeMap<i32, u64>,
     /// Nanoseconds of those that have ended.
     ended: u64,
-    /// What was told last, in seconds.
+    /// What was reported last, in seconds.
     told: f64,
 }
 

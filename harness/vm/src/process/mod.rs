@@ -1,6 +1,6 @@
-//! Processes that cannot outlive the harness. The one file with unsafe code.
+//! Processes that cannot outlive the harness. The only file of this crate with unsafe code.
 //!
-//! Three nets, because each has a hole. The kernel kills a child when the *thread* that started it ends
+//! Three mechanisms, because each has a gap. The kernel kills a child when the *thread* that started it ends
 //! (`PR_SET_PDEATHSIG`), so all are started from one thread that lives as long as the process. Every child is in the
 //! run's process group, whose leader, the janitor, kills the rest and removes the run's folder when the harness is gone
 //! for whatever reason. And an orderly end looks through the group: a survivor is an error.

@@ -1,4 +1,4 @@
-//! What a process costs the host, as /proc tells it.
+//! What a process costs the host, from /proc.
 
 use procfs::process::{Process, Stat};
 
@@ -11,7 +11,7 @@ pub struct Usage {
     pub peak_rss_bytes: u64,
     /// Proportional set size in bytes: a page shared by n processes counts 1/n. 0 once the process has ended.
     pub pss_bytes: u64,
-    /// Instructions that the guest has executed; `None`: nobody counted them.
+    /// Instructions that the guest has executed; `None`: they were not counted.
     pub instructions: Option<u64>,
 }
 

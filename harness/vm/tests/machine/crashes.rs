@@ -1,4 +1,4 @@
-//! Machines that crash on purpose, and what their guests have told by then.
+//! Machines that crash on purpose, and what their guests have reported by then.
 
 use std::time::Instant;
 

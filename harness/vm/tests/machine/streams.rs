@@ -1,4 +1,4 @@
-//! Output that is told while a command runs.
+//! Output that is streamed while a command runs.
 
 use libtest_mimic::Trial;
 use sanlab_vm::{Command, OutputLine, OutputStream, Status};

@@ -14,7 +14,7 @@ pub(super) struct Written {
 }
 
 impl Topology<'_> {
-    /// Files are written; those of a journal by nobody else.
+    /// Notes files that are written; that of a `write` by no other step.
     pub(crate) fn write(
         &mut self,
         of: &At<String>,
@@ -45,12 +45,12 @@ impl Topology<'_> {
         }
     }
 
-    /// Where `write` keeps journals: something to verify.
+    /// Whether a `write` came before: something to verify.
     pub(crate) fn has_journals(&self) -> bool {
         !self.sure || self.written.iter().any(|written| written.journal)
     }
 
-    /// One `write` at a time on a node, and nothing that is measured meanwhile; `why` tells which.
+    /// One `write` at a time on a node, and nothing that is measured meanwhile; `why` says which.
     pub(crate) fn check_idle(
         &self,
         on: &[NodeName],
@@ -66,7 +66,7 @@ impl Topology<'_> {
         }
     }
 
-    /// A journal is complete when its `write` has ended.
+    /// What a `write` has acknowledged is complete when it has ended.
     pub(crate) fn check_journals(&self, step: &Span, mistakes: &mut Mistakes) {
         for background in self.writing.iter().filter(|background| background.journal) {
             mistakes.note(background.in_the_way(step, "not everything is acknowledged yet"));

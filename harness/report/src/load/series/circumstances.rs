@@ -120,7 +120,7 @@ fn work(work: &Work) -> BTreeMap<String, String> {
     all
 }
 
-/// What samples alone tell of the work: who did it, and how much if that was given and not what came of it.
+/// What samples alone show of the work: who did it, and how much if that was given and not what came of it.
 fn sampled(record: &RunRecord, step: &str) -> BTreeMap<String, String> {
     let samples = || record.samples.iter().filter(|one| one.step == step);
     let mut nodes: Vec<&str> = samples().map(|one| one.node.as_str()).collect();

@@ -102,7 +102,7 @@ fn rate(bytes: u64, seconds: f64) -> Option<f64> {
     (bytes > 0).then(|| bytes as f64 / MIB / seconds.max(GRAIN_SECONDS))
 }
 
-/// The rates that writers or readers told of themselves, added up.
+/// The rates that writers or readers reported, added up.
 fn told(samples: &[&Sample]) -> Option<f64> {
     (!samples.is_empty()).then(|| samples.iter().map(|sample| sample.mib_per_second).sum())
 }

@@ -240,7 +240,7 @@ fn draw_step(svg: &mut Svg, step: &Step, y: f64, scale: &Scale) {
     );
     svg.rect("step", area, &title);
     let text = fitting(&step.name, TEXT, area.width - 6.0);
-    // A letter and a half tell nobody anything.
+    // One or two letters say nothing.
     if text.chars().count() > 3 || text == step.name {
         svg.text("inside", (from + 4.0, y + 12.0), Anchor::Start, &text);
     }

@@ -9,7 +9,7 @@
 //! - [`pairs`]: the ratios of pairs, in their order.
 //! - [`trend`]: a series run by run, with its window and its change points.
 //! - [`phases`]: a run's stretches as bars.
-//! - [`activity`]: what went on over time: panels above each other on one time axis, with events drawn through all of them.
+//! - [`activity`]: CPU and network over time: panels above each other on one time axis, with events drawn through all of them.
 //! - [`sparkline`]: figures in a table's cell.
 
 pub mod activity;

@@ -72,7 +72,7 @@ fn hues(record: &RunRecord) -> BTreeMap<String, usize> {
         .collect()
 }
 
-/// What writers and readers moved: half second by half second where they tell of every block, else their mean.
+/// What writers and readers moved: half second by half second where they report every block, else their mean.
 fn moved(record: &RunRecord, hues: &BTreeMap<String, usize>) -> Panel {
     let mut lanes: BTreeMap<&str, Vec<Stretch>> = BTreeMap::new();
     for sample in &record.samples {

@@ -1,4 +1,4 @@
-//! How something ended, as a mark: a word in a colour, with a sign before it, so that no one needs to tell colours.
+//! An outcome as a badge: a word in a colour, with a sign before it, so that no one needs to distinguish colours.
 
 use sanlab_record::Outcome;
 

@@ -1,4 +1,4 @@
-//! Which runs are told in detail: a folder may hold hundreds.
+//! Which runs are shown in detail: a folder may hold hundreds.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -35,7 +35,7 @@ use comparison::ComparisonSection;
 use run::RunSection;
 use trends::TrendsSection;
 
-/// How many runs are told in detail at most.
+/// How many runs are shown in detail at most.
 const DETAILS: usize = 40;
 
 /// The charts that are as wide as the page, in CSS pixels: on a desk and on a phone. A page has both, and shows one.
@@ -72,7 +72,7 @@ struct Card {
 /// A line in the list of runs.
 struct RunRow {
     badge: Badge,
-    /// Empty where it is not told in detail.
+    /// Empty where it is not shown in detail.
     anchor: String,
     scenario: String,
     settings: String,

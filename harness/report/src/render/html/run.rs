@@ -1,4 +1,4 @@
-//! One run: how it ended, what went on, what was measured, and every raw figure folded away.
+//! One run: how it ended, timeline, measurements, and every raw figure folded away.
 
 use askama::Template;
 use sanlab_record::{Dip, Outcome, RunRecord};
@@ -151,7 +151,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// The median of what its writers and readers told, warm-ups left out.
+/// The median of what its writers and readers reported, warm-ups left out.
 pub(super) fn median_rate(record: &RunRecord) -> Option<f64> {
     let samples = record.samples.iter().filter(|sample| !sample.warm_up);
     let rates: Vec<f64> = samples.map(|sample| sample.mib_per_second).collect();

@@ -1,4 +1,4 @@
-//! The engine on a play-acted fleet: whose fault what is, and that the fleet is ended whatever happens.
+//! The engine on a fake fleet: whose fault what is, and that the fleet is ended whatever happens.
 
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind};
@@ -10,7 +10,7 @@ use crate::Extent;
 use crate::backend::fake_fleet::{Act, FakeFleet, dd, plan, run, same_tree, step};
 use crate::backend::{FleetBackend, StartPoint};
 use crate::engine::context::RunContext;
-use crate::engine::event_log::Told;
+use crate::engine::event_log::Logged;
 
 const DD: &str =
     "4+0 records in\n4+0 records out\n4194304 bytes (4.2 MB, 4.0 MiB) copied, 0.5 s, 8.4 MB/s\n";
@@ -39,13 +39,13 @@ struct Played {
     outcome: Outcome,
     timeline: Option<Timeline>,
     console_tail: BTreeMap<String, Vec<String>>,
-    told: Told,
+    logged: Logged,
     asked: Vec<(String, String)>,
 }
 
 impl Played {
     fn phases(&self) -> Vec<&str> {
-        self.told
+        self.logged
             .phases
             .iter()
             .map(|phase| phase.name.as_str())
@@ -73,7 +73,7 @@ impl Played {
     /// Files that were kept.
     fn collected(&self) -> Vec<&str> {
         let files = self
-            .told
+            .logged
             .events
             .iter()
             .filter_map(|event| match &event.kind {
@@ -137,8 +137,8 @@ async fn play_all(
         Some("end"),
         "the fleet is ended, last of all"
     );
-    let told = event_log.take();
-    for event in &told.events {
+    let logged = event_log.take();
+    for event in &logged.events {
         if let EventKind::Collected { file } = &event.kind {
             assert!(folder.path().join(file).exists(), "{file}");
         }
@@ -147,7 +147,7 @@ async fn play_all(
         outcome,
         timeline,
         console_tail,
-        told,
+        logged,
         asked,
     }
 }
@@ -200,7 +200,7 @@ async fn a_plan_goes_from_boot_to_teardown() {
         ]
     );
     let samples: Vec<_> = played
-        .told
+        .logged
         .samples
         .iter()
         .map(|sample| (sample.node.as_str(), sample.bytes))
@@ -227,7 +227,7 @@ async fn a_command_that_fails_is_the_stacks_fault_and_is_collected() {
         Some(&["layer ocfs2", "collect", "teardown"])
     );
     let collected = |event: &&Event| matches!(event.kind, EventKind::Collected { .. });
-    assert!(played.told.events.iter().filter(collected).count() > 4);
+    assert!(played.logged.events.iter().filter(collected).count() > 4);
 }
 
 #[tokio::test(start_paused = true)]

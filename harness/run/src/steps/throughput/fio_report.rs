@@ -78,7 +78,7 @@ pub(super) fn parse(throughput: &Throughput, said: &str) -> Result<Report, Strin
 
 fn latency(direction: &Direction) -> Option<Latency> {
     let Completion { max, percentile } = &direction.clat_ns;
-    // fio tells percentiles as the upper ends of its histogram's bins: the last may lie beyond what it saw.
+    // fio reports percentiles as the upper ends of its histogram's bins: the last may lie beyond what it saw.
     let micros = |percent: &str| {
         percentile
             .get(percent)

@@ -63,7 +63,7 @@ async fn a_fork_does_the_rest_and_knows_what_was_acknowledged() {
     let played = play_with(writes_then_compares(), fork, well, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let origins: Vec<_> = played
-        .told
+        .logged
         .phases
         .iter()
         .map(|phase| {
@@ -104,7 +104,7 @@ async fn a_damaged_checkpoint_is_told_and_built_anew() {
     let played = play_with(writes_then_compares(), damaged, well, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let discarded = |event: &Event| matches!(event.kind, EventKind::Discarded { .. });
-    assert!(played.told.events.iter().any(discarded));
+    assert!(played.logged.events.iter().any(discarded));
     assert!(played.phases().contains(&"layer nbd"));
     assert!(played.phases().contains(&"keep written"));
 }
@@ -115,7 +115,7 @@ async fn a_fleet_that_cannot_be_kept_goes_on() {
     let played = play_with(writes_then_compares(), full, well, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let not_kept = |event: &Event| matches!(&event.kind, EventKind::NotKept { reason, .. } if reason == "the store is full");
-    assert!(played.told.events.iter().any(not_kept));
+    assert!(played.logged.events.iter().any(not_kept));
 }
 
 #[tokio::test(start_paused = true)]

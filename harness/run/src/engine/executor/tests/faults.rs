@@ -52,7 +52,7 @@ fn asked_for(script: &str) -> usize {
 }
 
 fn events(played: &Played, wanted: impl Fn(&EventKind) -> bool) -> Vec<&Event> {
-    let events = played.told.events.iter();
+    let events = played.logged.events.iter();
     events.filter(|event| wanted(&event.kind)).collect()
 }
 
@@ -64,8 +64,8 @@ async fn what_was_acknowledged_is_counted_and_found_again() {
     ];
     let played = play(steps, sound).await;
     assert_eq!(played.outcome, Outcome::Passed);
-    let [first, second] = &played.told.samples[..] else {
-        panic!("{:?}", played.told.samples);
+    let [first, second] = &played.logged.samples[..] else {
+        panic!("{:?}", played.logged.samples);
     };
     for Sample {
         bytes,
@@ -226,7 +226,7 @@ async fn a_writer_that_is_crashed_keeps_what_it_had_acknowledged() {
         let crashes = events(&played, |kind| matches!(kind, EventKind::Crashed { .. }));
         assert_eq!(crashes.len(), 1);
         assert_eq!(crashes[0].node.as_deref(), Some("vix1"));
-        let sample = played.told.samples.iter().find(|one| one.node == "vix1");
+        let sample = played.logged.samples.iter().find(|one| one.node == "vix1");
         assert_eq!(sample.unwrap().acknowledged.as_ref().unwrap().blocks, 2);
     }
 }
@@ -411,7 +411,7 @@ async fn a_write_error_says_how_far_it_came() {
         message.contains("error 2 28 No space left on device (os error 28); 2 of 4 blocks"),
         "{message}"
     );
-    let gap = played.told.samples[0]
+    let gap = played.logged.samples[0]
         .acknowledged
         .as_ref()
         .unwrap()

@@ -26,7 +26,7 @@ async fn a_fork_of_the_first_layers_brings_up_the_others() {
     let kept = kept_of(lower, |_, _| None).await;
     let played = play_plan(whole, |backend| backend.kept(kept), |_, _| None, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);
-    let phases = played.told.phases.iter();
+    let phases = played.logged.phases.iter();
     let built = phases
         .filter(|phase| !matches!(phase.origin, sanlab_record::Origin::Forked { .. }))
         .map(|phase| phase.name.as_str());

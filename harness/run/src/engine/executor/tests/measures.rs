@@ -6,9 +6,9 @@ use sanlab_record::{Cost, Measurement};
 use super::*;
 use crate::backend::fake_fleet::{throughput, wait, write};
 
-/// What all workers wrote, as cksum tells it.
+/// What all workers wrote, as cksum prints it.
 const CRC: &str = "1624282571 4194304";
-/// The same, as sha256sum tells it.
+/// The same, as sha256sum prints it.
 const SUM: &str = "5647f05ec18958947d32874eeb788fa396a05d0bab7c1b71f112ceb7e9b31eee";
 
 /// dd works: it begins a tenth of a second after it is let go, and the node's number says how many tenths later it is done.
@@ -50,7 +50,7 @@ async fn measure(throughput: Throughput) -> Played {
 async fn every_repetition_is_kept_with_what_it_cost() {
     let played = measure(throughput(&["vix0", "vix1"], AccessPattern::Write)).await;
     assert_eq!(played.outcome, Outcome::Passed);
-    let measured = &played.told.measurements;
+    let measured = &played.logged.measurements;
     let rounds: Vec<(u32, bool)> = measured
         .iter()
         .map(|one| (one.repetition, one.warm_up))
@@ -79,7 +79,7 @@ async fn every_repetition_is_kept_with_what_it_cost() {
         assert!(instructions.unwrap() >= 1000 && host_cpu_seconds >= 1.0);
     }
     let samples: Vec<(&str, u32, bool, String)> = played
-        .told
+        .logged
         .samples
         .iter()
         .map(|one| {
@@ -90,9 +90,9 @@ async fn every_repetition_is_kept_with_what_it_cost() {
     assert_eq!(samples.len(), 6);
     assert_eq!(samples[0], ("vix0", 1, true, "0.5 s".to_owned()));
     assert_eq!(samples[5], ("vix1", 2, false, "0.6 s".to_owned()));
-    let told = played.told.events.iter();
-    let told = told.filter(|event| matches!(event.kind, EventKind::Measured { .. }));
-    assert_eq!(told.count(), 4, "warm-ups are no figures");
+    let logged = played.logged.events.iter();
+    let logged = logged.filter(|event| matches!(event.kind, EventKind::Measured { .. }));
+    assert_eq!(logged.count(), 4, "warm-ups are no figures");
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn what_was_written_is_read_back_by_everybody_who_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn checks_look_for_what_was_measured() {
-    // Every node lists other bytes than those whose sum was told.
+    // Every node lists other bytes than those whose sum was reported.
     let listed = |node: &str, script: &str| {
         let listed = format!("f\x004194304\0\0vix0.throughput\0\0{ZEROS}  ./vix0.throughput\0");
         script
@@ -211,15 +211,15 @@ async fn dd_in_the_foreground_is_a_measurement_and_in_the_background_not() {
         ]
     };
     let played = play(steps(false), well).await;
-    let [measured] = &played.told.measurements[..] else {
-        panic!("{:?}", played.told.measurements);
+    let [measured] = &played.logged.measurements[..] else {
+        panic!("{:?}", played.logged.measurements);
     };
     assert_eq!((measured.repetition, measured.warm_up), (1, false));
     assert_eq!(measured.bytes, 8 << 20);
     assert_eq!(measured.nodes.len(), 2);
     let played = play(steps(true), well).await;
-    assert_eq!(played.told.measurements, []);
-    assert_eq!(played.told.samples.len(), 2);
+    assert_eq!(played.logged.measurements, []);
+    assert_eq!(played.logged.samples.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +238,7 @@ async fn a_dd_that_tells_of_its_begin_and_end_is_timed_by_that() {
     };
     let played = play(vec![step("load", dd(&["vix0"], false))], told).await;
     assert_eq!(played.outcome, Outcome::Passed);
-    let (sample, measured) = (&played.told.samples[0], &played.told.measurements[0]);
+    let (sample, measured) = (&played.logged.samples[0], &played.logged.measurements[0]);
     assert!((sample.host_seconds - 0.7).abs() < 1e-6, "{sample:?}");
     assert!((measured.seconds - 0.7).abs() < 1e-6, "{measured:?}");
 }
@@ -260,7 +260,7 @@ async fn where_only_figures_are_wanted_nothing_else_is_done() {
         phases[from.unwrap()..],
         ["step before", "step load", "teardown"]
     );
-    assert_eq!(played.told.measurements.len(), 1);
+    assert_eq!(played.logged.measurements.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,12 +333,12 @@ async fn a_dip_is_measured_around_a_step() {
     };
     let played = play(steps(6), naps).await;
     assert_eq!(played.outcome, Outcome::Passed, "{:?}", played.outcome);
-    let [dip] = &played.told.dips[..] else {
-        panic!("{:?}", played.told.dips);
+    let [dip] = &played.logged.dips[..] else {
+        panic!("{:?}", played.logged.dips);
     };
     assert_eq!((dip.of.as_str(), dip.around.as_str()), ("load", "nap"));
     assert!((dip.depth - 1.0).abs() < 1e-9, "{dip:?}");
     let played = play(steps(3), naps).await;
     insta::assert_snapshot!(played.failure().2);
-    assert_eq!(played.told.dips.len(), 1, "it is kept all the same");
+    assert_eq!(played.logged.dips.len(), 1, "it is kept all the same");
 }
