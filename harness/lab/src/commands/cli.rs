@@ -75,7 +75,7 @@ enum Command {
     Report(report::Arguments),
     /// Import, export or list the figures of all runs
     History {
-        /// History file [default: $SANLAB_HISTORY, else target/sanlab/history.sqlite]
+        /// History file [default: `$SANLAB_HISTORY`, else target/sanlab/history.sqlite]
         #[arg(long, global = true, value_name = "FILE")]
         history: Option<PathBuf>,
         #[command(subcommand)]
@@ -102,7 +102,7 @@ enum CacheCommand {
     Ls,
     /// Remove the least recently used entries until the rest fits; entries in use stay
     Gc {
-        /// Size that may remain on disk, such as `10GiB` [default: $SANLAB_CACHE_LIMIT, else 16GiB]
+        /// Size that may remain on disk, such as `10GiB` [default: `$SANLAB_CACHE_LIMIT`, else 16GiB]
         #[arg(long, value_name = "SIZE", value_parser = ByteSize::parse)]
         max_size: Option<ByteSize>,
     },

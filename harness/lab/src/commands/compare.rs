@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
     #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
     margin: Vec<(Measure, f64)>,
-    /// Seed of random moments, permutations and the bootstrap [default: $SANLAB_SEED, else random]
+    /// Seed of random moments, permutations and the bootstrap [default: `$SANLAB_SEED`, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Accelerator

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Write a baseline from the runs and the history: the last 20 runs of each series
     #[arg(long, value_name = "FILE")]
     save_baseline: Option<PathBuf>,
-    /// History file with earlier runs, for trends [default: $SANLAB_HISTORY, else target/sanlab/history.sqlite, if it is there]
+    /// History file with earlier runs, for trends [default: `$SANLAB_HISTORY`, else target/sanlab/history.sqlite, if it is there]
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
     /// Seed of permutations and the bootstrap

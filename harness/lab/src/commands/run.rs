@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// Continue after a scenario that did not pass
     #[arg(long)]
     keep_going: bool,
-    /// Seed of random moments, as in an earlier record; each repetition adds one [default: $SANLAB_SEED, else random]
+    /// Seed of random moments, as in an earlier record; each repetition adds one [default: `$SANLAB_SEED`, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Use this value in place of the file's, such as `mtu=1500`, `layer.striped.chunk=64KiB`, `kernel.x86=PATH`,
