@@ -24,7 +24,7 @@ const PANIC: &str = "panic-in-mid-run";
 
 /// What the lab writes when both QEMUs have been started, of templates or of nodes, and when the guests work.
 const MAKING: &str = "a template of x86_64";
-const BOOTING: &str = "vix1 boots";
+const BOOTING: &str = "vix1: boots";
 const WORKING: &str = "layer nbd: ";
 
 fn main() -> ExitCode {

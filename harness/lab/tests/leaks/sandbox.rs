@@ -97,11 +97,17 @@ impl Sandbox {
         Err(format!("the child did not end within {deadline:?}\n{}", self.said()).into())
     }
 
-    /// Until the child has written this, or has ended.
+    /// Until the child has written this; a child that ends without it is an error.
     pub(crate) fn wait_until_said(&self, child: &mut Child, words: &str) -> Result<(), Failed> {
         until(&format!("`{words}`"), WHOLE_RUN, || {
-            (self.said().contains(words) || !matches!(child.try_wait(), Ok(None))).then_some(())
-        })
+            let ended = !matches!(child.try_wait(), Ok(None));
+            // Looked at last: an ended child writes nothing more.
+            let said = self.said();
+            if said.contains(words) {
+                return Some(Ok(()));
+            }
+            ended.then(|| Err(format!("the child ended without `{words}`\n{said}").into()))
+        })?
     }
 
     /// The record of the run that the child has made.
