@@ -64,6 +64,8 @@ pub enum FailureKind {
     NothingAcknowledged,
     /// Nodes see other files or bytes than were written, or than each other.
     Differences,
+    /// What a step expects, or the failure that the scenario names as known, did not come.
+    ExpectationNotMet,
     /// A figure is beyond the scenario's limit, or cannot be determined.
     LimitExceeded,
     /// A kernel said what no healthy kernel says.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Measurement, Rate, Timeline};
-use crate::{Event, Failure};
+use crate::{Event, Failure, Finding};
 
 /// Version of the record's shape, its field `format`.
 pub const FORMAT: u32 = 1;
@@ -50,6 +50,8 @@ pub struct RunRecord {
     pub measurements: Vec<Measurement>,
     /// What hot additions under load did to those who were there.
     pub dips: Vec<Dip>,
+    /// Signs of trouble in kernel logs and layers, and what excuses those that do not count.
+    pub findings: Vec<Finding>,
     /// What every node did over the run's time; absent where none was up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
@@ -69,11 +71,28 @@ pub enum Outcome {
     Failed(Failure),
     /// The lab could not do its part: this says nothing about the stack under test.
     Broken(Failure),
+    /// It failed in the way that the scenario names as known.
+    KnownFailure {
+        /// How.
+        #[serde(flatten)]
+        failure: Failure,
+        /// Why that is so.
+        known: KnownBy,
+    },
     /// It was not run.
     Skipped {
         /// Why.
         reason: String,
     },
+}
+
+/// What a scenario says of the failure that it names as known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownBy {
+    /// Why it fails.
+    pub because: String,
+    /// Where that is reported or discussed.
+    pub source: String,
 }
 
 /// Why a text is not a record that this version can read.
@@ -153,7 +172,9 @@ impl Outcome {
     /// Of a run that failed or was broken, why.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Failed(failure) | Self::Broken(failure) => Some(failure),
+            Self::Failed(failure) | Self::Broken(failure) | Self::KnownFailure { failure, .. } => {
+                Some(failure)
+            }
             Self::Passed | Self::Skipped { .. } => None,
         }
     }
@@ -164,6 +185,7 @@ impl Outcome {
             Self::Passed => "passed",
             Self::Failed(_) => "failed",
             Self::Broken(_) => "broken",
+            Self::KnownFailure { .. } => "known failure",
             Self::Skipped { .. } => "skipped",
         }
     }

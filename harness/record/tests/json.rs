@@ -281,6 +281,7 @@ fn record() -> RunRecord {
                 ),
             ]),
         }],
+        findings: Vec::new(),
         dips: vec![Dip {
             step: "dip".to_owned(),
             of: "load".to_owned(),

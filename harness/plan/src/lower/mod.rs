@@ -109,6 +109,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         layers: resolved_stack.layers,
         devices: resolved_stack.devices,
         steps,
+        known: None,
         warnings: resolved_stack.warnings,
     })
 }

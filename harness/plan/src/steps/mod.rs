@@ -114,6 +114,7 @@ pub(crate) fn lower(
                 label: label.clone(),
                 deadline,
                 checkpoint: entry.checkpoint.as_ref().map(|name| name.value.clone()),
+                expect: Vec::new(),
                 action: lowered,
             });
         }

@@ -375,6 +375,7 @@ pub(crate) fn step(label: &str, action: Action) -> Step {
         label: StepLabel::parse(label).unwrap(),
         deadline: Duration::from_secs(30),
         checkpoint: None,
+        expect: Vec::new(),
         action,
     }
 }

@@ -1,0 +1,133 @@
+//! Signs of trouble, and what excuses them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a healthy stack does not show. One of them stands for all of one kind, node, device and excuse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// When it was seen first, seconds since the run began.
+    pub at: f64,
+    /// When it was seen last.
+    pub until: f64,
+    /// How many times.
+    pub count: u64,
+    /// The node that showed it.
+    pub node: String,
+    /// The phase in the foreground when it was seen first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// What kind.
+    pub kind: FindingKind,
+    /// The device, as the kernel names it, or the node that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Where it was seen.
+    pub source: Source,
+    /// What was seen the first time.
+    pub text: String,
+    /// Why it does not count; absent: it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excuse: Option<Excuse>,
+}
+
+/// What kind of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// The kernel panicked.
+    Panic,
+    /// The kernel stumbled.
+    Oops,
+    /// The kernel found an error of its own.
+    Bug,
+    /// A task did not go on for minutes.
+    HungTask,
+    /// A CPU did not go on for seconds.
+    Lockup,
+    /// The kernel killed a process for lack of memory.
+    OutOfMemory,
+    /// A rule of RCU was broken.
+    RcuViolation,
+    /// The kernel warned of an error of its own.
+    Warning,
+    /// The kernel printed a call trace without another of these.
+    CallTrace,
+    /// A file system is damaged, or could not write.
+    FileSystemError,
+    /// A request to a device failed, or a device lost its server or a part of itself.
+    DeviceError,
+    /// The two nodes of a DRBD resource have written apart from each other.
+    SplitBrain,
+    /// The others went on without a node.
+    Eviction,
+    /// A node had to leave to protect the cluster.
+    Fencing,
+    /// A layer was not in the state that it must be in at the end.
+    LayerState,
+}
+
+/// Where a finding was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// In the node's kernel log.
+    KernelLog,
+    /// By a look at a layer.
+    Layer {
+        /// Its key in a scenario file.
+        kind: String,
+    },
+}
+
+/// Why a finding does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Excuse {
+    /// It follows from a fault that a step brought about.
+    Fault {
+        /// The step's label.
+        step: String,
+        /// The node that was hit.
+        node: String,
+    },
+    /// A step expects it.
+    Expected {
+        /// The step's label.
+        step: String,
+    },
+}
+
+/// The words for people.
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Panic => "panic",
+            Self::Oops => "oops",
+            Self::Bug => "bug",
+            Self::HungTask => "hung task",
+            Self::Lockup => "lockup",
+            Self::OutOfMemory => "out of memory",
+            Self::RcuViolation => "RCU violation",
+            Self::Warning => "warning",
+            Self::CallTrace => "call trace",
+            Self::FileSystemError => "file system error",
+            Self::DeviceError => "device error",
+            Self::SplitBrain => "split brain",
+            Self::Eviction => "eviction",
+            Self::Fencing => "fencing",
+            Self::LayerState => "layer state",
+        })
+    }
+}
+
+/// "the fault of step crash on d0", "expected by step pull".
+impl fmt::Display for Excuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault { step, node } => write!(f, "follows from step {step} on {node}"),
+            Self::Expected { step } => write!(f, "expected by step {step}"),
+        }
+    }
+}
