@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sanlab::{Order, RunFolder};
 use sanlab_image::{Image, Sizes, Store};
 use sanlab_plan::Arch;
-use sanlab_record::{Outcome, RunRecord};
+use sanlab_record::{RunRecord};
 use sanlab_vm::AcceleratorWish;
 use serde_json::{Value, json};
 
@@ -92,10 +92,8 @@ fn trial(name: &str, outcome: &'static str, words: &'static str, part: Part) -> 
     Trial::test(name, move || {
         let begin = Instant::now();
         let record = perform(&part)?;
-        let message = match &record.outcome {
-            Outcome::Failed(failure) | Outcome::Broken(failure) => failure.message.clone(),
-            Outcome::Passed | Outcome::Skipped { .. } => String::new(),
-        };
+        let failure = record.outcome.failure();
+        let message = failure.map_or("", |failure| &failure.message);
         if record.outcome.as_str() != outcome || !message.contains(words) {
             let events = serde_json::to_string_pretty(&record.events)?;
             return Err(format!(
