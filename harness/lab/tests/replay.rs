@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sanlab::{Order, RunFolder};
 use sanlab_image::{Image, Sizes, Store};
 use sanlab_plan::Arch;
-use sanlab_record::{RunRecord};
+use sanlab_record::RunRecord;
 use sanlab_vm::AcceleratorWish;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, show};
+use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
 use crate::document::word::words;
@@ -89,6 +89,23 @@ impl Planned for Multipath {
             ("no_path", show(&self.no_path)),
             ("polling", show(&self.polling)),
         ]
+    }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        let map = |node: &NodeName, map: &MultipathMap| Provided {
+            node: node.clone(),
+            path: map.device.path.clone(),
+            over: map
+                .paths
+                .iter()
+                .map(|path| (node.clone(), path.clone()))
+                .collect(),
+            // multipathd, without which no path comes back.
+            servers: vec![(LayerKind::Multipath, node.clone())],
+        };
+        on.iter()
+            .flat_map(|node| self.maps.iter().map(move |it| map(node, it)))
+            .collect()
     }
 }
 
