@@ -59,6 +59,7 @@ pub(crate) struct FakeFleet {
     crashes: watch::Sender<BTreeMap<NodeName, u32>>,
     down: Mutex<BTreeSet<NodeName>>,
     error_at_end: Option<String>,
+    starts_in: Duration,
     keeps: bool,
     /// How often the counters were read: so much each node has cost.
     readings: AtomicU64,
@@ -94,6 +95,7 @@ impl FakeFleet {
             crashes: watch::Sender::default(),
             down: Mutex::default(),
             error_at_end: None,
+            starts_in: Duration::ZERO,
             keeps: true,
             readings: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -120,6 +122,12 @@ impl FakeFleet {
 
     pub(crate) fn keeps_nothing(mut self) -> Self {
         self.keeps = false;
+        self
+    }
+
+    /// How long its start takes.
+    pub(crate) fn starts_in(mut self, time: Duration) -> Self {
+        self.starts_in = time;
         self
     }
 
@@ -219,6 +227,7 @@ impl FleetBackend for FakeFleet {
 
     fn start(&self) -> Pending<'_, Result<Started, Failure>> {
         Box::pin(async {
+            tokio::time::sleep(self.starts_in).await;
             if self.damaged.swap(false, Ordering::Relaxed) {
                 *self.kept.lock().unwrap() = None;
                 let (key, reason) = ("c0ffee".to_owned(), "it is cut short".to_owned());

@@ -141,8 +141,14 @@ pub(crate) enum Keeping {
 pub(crate) enum Notice {
     /// Something for the record.
     Event(FleetEvent),
-    /// A line on a node's console, most of which are not for the record.
-    Console { node: String, line: String },
+    /// A line on a node's console, most of which are not for the record. Every line of every machine comes, in order, from
+    /// the machine's first byte on: also while the fleet starts, is forked or goes on in a fork.
+    Console {
+        node: String,
+        /// When the host read it.
+        at: Instant,
+        line: String,
+    },
 }
 
 /// How a script ended.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sanlab_plan::{Layer, NodeName, Plan};
 use sanlab_stack::{Stack, Volume};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, RwLock};
 use tokio::time::Instant;
 
 use crate::backend::FleetBackend;
@@ -41,6 +41,9 @@ pub(crate) struct RunContext {
     pub(crate) keep: KeepPolicy,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
     pub(crate) power: AsyncMutex<()>,
+    /// Held for writing while the fleet comes to life, or others take the places of its nodes: who is asked for something
+    /// then by a guest waits until all are there.
+    pub(crate) assembly: RwLock<()>,
     past: Mutex<Past>,
 }
 
@@ -77,6 +80,7 @@ impl RunContext {
             extent: Extent::Whole,
             keep: KeepPolicy::default(),
             power: AsyncMutex::default(),
+            assembly: RwLock::default(),
             past: Mutex::default(),
         }
     }

@@ -78,6 +78,7 @@ fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
 
 /// Boots the fleet, or forks one that was kept; says how much is done then.
 async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progress, PhaseFailure> {
+    let _incomplete = context.assembly.write().await;
     loop {
         let mut start_point = StartPoint::Nothing;
         in_phase(context, "prepare", async |_| {
@@ -204,6 +205,7 @@ async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), Phase
             phases: context.event_log.phases_done(),
         };
         let name = checkpoint.name.clone();
+        let _incomplete = context.assembly.write().await;
         let kind = match context.backend.keep(checkpoint, &meta).await? {
             Keeping::Kept {
                 key,

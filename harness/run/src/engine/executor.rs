@@ -191,7 +191,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             event_log.note(node.as_deref(), kind);
             failure
         }
-        Notice::Console { node, line } => {
+        Notice::Console { node, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
             // A panic that was caused on purpose is seen here too.
             let expected = context.absence(&name).is_some();

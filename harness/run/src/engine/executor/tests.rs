@@ -159,6 +159,7 @@ fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, Can
             tokio::time::sleep(Duration::from_secs(2)).await;
             let _ = notify.send(Notice::Console {
                 node: "vix0".to_owned(),
+                at: Instant::now(),
                 line: line.to_owned(),
             });
             // The guests' side stays open to the end.
@@ -417,6 +418,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
         (
             Notice::Console {
                 node: "vix1".to_owned(),
+                at: Instant::now(),
                 line: "[ 5.0] kernel BUG at fs/x.c:1!\r".to_owned(),
             },
             (
