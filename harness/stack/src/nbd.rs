@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
+use sanlab_plan::{BlockMap, DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
-use crate::topology::Topology;
+use crate::topology::{Member, Topology};
 use crate::warm::Hot;
 
 const PID_FILE: &str = "/run/nbd-server.pid";
@@ -61,17 +62,36 @@ impl Layer for Nbd {
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        vec![serve(self, there, topology), import(self, there, topology)]
+        vec![
+            serve(self, there, topology),
+            import(self, there, there, topology),
+        ]
     }
 
-    fn join(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        vec![import(self, std::slice::from_ref(node), topology)]
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        vec![import(
+            self,
+            std::slice::from_ref(node),
+            &peers.active,
+            topology,
+        )]
     }
 
-    fn probes(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Probe> {
-        let count = self.devices.len();
+    fn daemons(&self, node: &NodeName) -> &'static [&'static str] {
+        let own = BlockMap::Disk(node.clone());
+        match self.server {
+            _ if self.devices.iter().all(|device| device.blocks != own) => &[],
+            NbdServer::Nbdkit => &["nbdkit"],
+            NbdServer::NbdServer => &["nbd-server"],
+        }
+    }
+
+    fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
+        let devices = imported(&peers.active, topology);
+        let count = devices.len();
         let sectors = self.devices.first().map_or(0, |device| device.sectors);
-        let mut lines: Vec<String> = (0..count).map(|n| format!("nbd{n} {sectors}")).collect();
+        let line = |(n, _): &(usize, &Member)| format!("nbd{n} {sectors}");
+        let mut lines: Vec<String> = devices.iter().map(line).collect();
         let mut text = format!(
             "for n in {}; do\n\
              \x20   b=/sys/block/nbd$n\n\
@@ -79,7 +99,7 @@ impl Layer for Nbd {
              \x20   [ -e $b/pid ] || size='not connected'\n\
              \x20   echo \"nbd$n $size\"\n\
              done\n",
-            numbers(count)
+            numbers(devices.iter().map(|(n, _)| *n))
         );
         if topology.exporters().any(|member| member.name == *node) {
             // A process that has ended but is not reaped has no executable.
@@ -96,11 +116,12 @@ impl Layer for Nbd {
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
+            stall: None,
         }]
     }
 
     fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let devices = numbers(topology.exporters().count());
+        let devices = numbers(0..topology.exporters().count());
         let disconnect = script(&format!(
             "for n in {devices}; do\n\
              \x20   [ ! -e /sys/block/nbd$n/pid ] || run nbd-client -d /dev/nbd$n\n\
@@ -136,11 +157,15 @@ impl Layer for Nbd {
 }
 
 /// `0 1 2 3`
-fn numbers(count: usize) -> String {
-    (0..count)
-        .map(|n| n.to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn numbers(numbers: impl Iterator<Item = usize>) -> String {
+    numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The exporters among `active`, with the numbers of their devices.
+fn imported<'a>(active: &[NodeName], topology: &'a Topology) -> Vec<(usize, &'a Member)> {
+    let all = topology.exporters().enumerate();
+    all.filter(|(_, member)| active.contains(&member.name))
+        .collect()
 }
 
 fn exporting(there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
@@ -192,8 +217,10 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     }
 }
 
-fn import(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
+/// On the nodes `on`, from the exporters among `active`.
+fn import(nbd: &Nbd, on: &[NodeName], active: &[NodeName], topology: &Topology) -> Stage {
     let count = topology.exporters().count();
+    let devices = imported(active, topology);
     // No partitions: the kernel need not look for any at every import.
     let mut text = format!(
         "run modprobe nbd nbds_max={count} max_part=0\n\
@@ -202,15 +229,15 @@ fn import(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
         nbd.port,
         nbd.block_size.bytes()
     );
-    for (n, member) in topology.exporters().enumerate() {
+    for (n, member) in &devices {
         let _ = writeln!(text, "import {} nbd{n} & pids=\"$pids $!\"", member.host());
     }
     text += "failed=\n\
              for pid in $pids; do wait \"$pid\" || failed=1; done\n\
              [ -z \"$failed\" ] || fail 'not every disk could be imported'\n";
     Stage::new(
-        there,
-        &format!("import {count} disks"),
+        on,
+        &format!("import {} disks", devices.len()),
         IMPORT,
         &script(&text),
     )

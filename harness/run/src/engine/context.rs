@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_plan::{Layer, NodeName, Plan};
-use sanlab_stack::{Stack, Volume};
+use sanlab_stack::{Present, Stack, Volume};
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 use tokio::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::backend::FleetBackend;
 use crate::checkpoint::KeepPolicy;
 use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
+use crate::engine::faults::{Faults, Stopped};
 use crate::engine::state::{Acknowledged, EngineState};
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::kernel_log::Judge;
@@ -56,6 +57,7 @@ struct Past {
     /// By the files' absolute paths.
     ack_logs: BTreeMap<String, AckLog>,
     absent: BTreeMap<NodeName, Absence>,
+    faults: Faults,
     /// When nodes that were off got their power back.
     powered: BTreeMap<NodeName, Instant>,
     /// What consoles said of panics that were made on purpose: from and to, in bytes.
@@ -118,6 +120,21 @@ impl RunContext {
         self.past().there.clone()
     }
 
+    /// Who runs what by now.
+    pub(crate) fn present(&self) -> Present {
+        let past = self.past();
+        Present {
+            there: past.there.clone(),
+            mounted: past.mounted.clone(),
+            stopped: past.faults.layers(),
+        }
+    }
+
+    /// What is stopped, to be looked at or changed.
+    pub(crate) fn faults<T>(&self, look: impl FnOnce(&mut Faults) -> T) -> T {
+        look(&mut self.past().faults)
+    }
+
     /// From now on these nodes run.
     pub(crate) fn arrived(&self, nodes: &[NodeName]) {
         self.past().there.extend_from_slice(nodes);
@@ -149,7 +166,10 @@ impl RunContext {
 
     /// This node runs again.
     pub(crate) fn returned(&self, node: &NodeName) {
-        self.past().absent.remove(node);
+        let mut past = self.past();
+        past.absent.remove(node);
+        past.faults.booted(node);
+        drop(past);
         self.arrived(std::slice::from_ref(node));
     }
 
@@ -287,6 +307,7 @@ impl RunContext {
         EngineState {
             there: names(&past.there),
             mounted: names(&past.mounted),
+            stopped: past.faults.stopped.iter().map(Into::into).collect(),
             acknowledged: past.acknowledged.clone(),
             ack_logs: past.ack_logs.clone(),
         }
@@ -294,16 +315,31 @@ impl RunContext {
 
     /// Takes over what had been done when a checkpoint was made.
     pub(crate) fn recall(&self, state: EngineState) {
-        let those = |names: &[String]| {
+        let those = |names: &[String]| -> Vec<NodeName> {
             let nodes = self.plan.nodes.iter().map(|node| &node.name);
             nodes
                 .filter(|node| names.iter().any(|name| name == node.as_str()))
                 .cloned()
                 .collect()
         };
+        let stopped = state.stopped.into_iter().filter_map(|kept| {
+            let node = those(std::slice::from_ref(&kept.node)).pop()?;
+            Some(Stopped {
+                layer: self.stack.daemon_of(&node, &kept.process),
+                node,
+                process: kept.process,
+                paused: kept.paused,
+                at: 0.0,
+                by_step: kept.by_step,
+            })
+        });
+        let faults = Faults {
+            stopped: stopped.collect(),
+        };
         *self.past() = Past {
             there: those(&state.there),
             mounted: those(&state.mounted),
+            faults,
             acknowledged: state.acknowledged,
             ack_logs: state
                 .ack_logs

@@ -8,6 +8,7 @@ pub(crate) mod environment;
 pub(crate) mod event_log;
 pub(crate) mod execute;
 pub(crate) mod executor;
+pub(crate) mod faults;
 pub(crate) mod host;
 pub(crate) mod state;
 pub(crate) mod tasks;

@@ -2,9 +2,11 @@
 
 use sanlab_plan::{Signal, StopProcess, quote};
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
+use tokio::time::Instant;
 
 use super::Doing;
 use crate::Failure;
+use crate::engine::faults::Stopped;
 use crate::engine::tasks;
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
@@ -28,6 +30,7 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         script: format!("{}echo $pids\n", running(process)),
         expect: Expect(Vec::new()),
         deadline: doing.left(),
+        stall: None,
     };
     let ends = matches!(signal, Signal::Kill | Signal::Term);
     let work = Work {
@@ -39,7 +42,26 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         }],
         probes: on.iter().filter(|_| ends).map(probe).collect(),
     };
-    tasks::carry_out(&*context.backend, scope, &work).await
+    if *signal != Signal::Cont {
+        for node in on {
+            let stopped = Stopped {
+                node: node.clone(),
+                process: process.clone(),
+                layer: context.stack.daemon_of(node, process),
+                paused: *signal == Signal::Stop,
+                at: context.event_log.seconds_at(Instant::now()),
+                by_step: scope.name().to_owned(),
+            };
+            context.faults(|faults| faults.stops(stopped));
+        }
+    }
+    tasks::carry_out(&*context.backend, scope, &work).await?;
+    if *signal == Signal::Cont {
+        for node in on {
+            context.faults(|faults| faults.goes_on(node, process));
+        }
+    }
+    Ok(())
 }
 
 /// Sets `pids` to the processes of that name. Nobody reaps them in a guest: those that have ended still have numbers.
