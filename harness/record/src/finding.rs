@@ -99,7 +99,7 @@ pub enum Excuse {
     },
 }
 
-/// The words for people.
+/// The words for people, of one.
 impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -108,7 +108,7 @@ impl fmt::Display for FindingKind {
             Self::Bug => "bug",
             Self::HungTask => "hung task",
             Self::Lockup => "lockup",
-            Self::OutOfMemory => "out of memory",
+            Self::OutOfMemory => "out-of-memory kill",
             Self::RcuViolation => "RCU violation",
             Self::Warning => "warning",
             Self::CallTrace => "call trace",
@@ -117,17 +117,113 @@ impl fmt::Display for FindingKind {
             Self::SplitBrain => "split brain",
             Self::Eviction => "eviction",
             Self::Fencing => "fencing",
-            Self::LayerState => "layer state",
+            Self::LayerState => "wrong layer state",
         })
     }
 }
 
-/// "the fault of step crash on d0", "expected by step pull".
+/// "follows from step crash on d0", "expected by step pull".
 impl fmt::Display for Excuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault { step, node } => write!(f, "follows from step {step} on {node}"),
             Self::Expected { step } => write!(f, "expected by step {step}"),
         }
+    }
+}
+
+impl Finding {
+    /// When it was seen: "at 12.1 s", "12.1-14.0 s".
+    pub fn span(&self) -> String {
+        let (first, last) = (format!("{:.1}", self.at), format!("{:.1}", self.until));
+        if first == last {
+            format!("at {first} s")
+        } else {
+            format!("{first}-{last} s")
+        }
+    }
+
+    /// What was seen the first time, with the layer that showed it.
+    pub fn seen(&self) -> String {
+        match &self.source {
+            Source::KernelLog => self.text.clone(),
+            Source::Layer { kind } => format!("layer {kind}: {}", self.text),
+        }
+    }
+}
+
+/// "14 device errors about nbd0 on vix1, 12.1-14.0 s: follows from step crash on vix3". One that counts ends with what was seen:
+/// "2 oopses on vix1, 12.1-14.0 s; the first: Oops: 0002".
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = match self.kind {
+            _ if self.count == 1 => "",
+            FindingKind::Oops => "es",
+            _ => "s",
+        };
+        write!(f, "{} {}{plural}", self.count, self.kind)?;
+        if let Some(about) = &self.about {
+            write!(f, " about {about}")?;
+        }
+        write!(f, " on {}, {}", self.node, self.span())?;
+        match &self.excuse {
+            Some(excuse) => write!(f, ": {excuse}"),
+            None if self.count == 1 => write!(f, ": {}", self.seen()),
+            None => write!(f, "; the first: {}", self.seen()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_told_in_one_line_with_its_extent() {
+        let excused = Finding {
+            at: 12.08,
+            until: 14.0,
+            count: 14,
+            node: "vix1".to_owned(),
+            phase: Some("step load".to_owned()),
+            kind: FindingKind::DeviceError,
+            about: Some("nbd0".to_owned()),
+            source: Source::KernelLog,
+            text: "I/O error, dev nbd0, sector 8".to_owned(),
+            excuse: Some(Excuse::Fault {
+                step: "crash".to_owned(),
+                node: "vix3".to_owned(),
+            }),
+        };
+        let counts = Finding {
+            excuse: None,
+            ..excused.clone()
+        };
+        let layer = Finding {
+            until: 12.1,
+            count: 1,
+            kind: FindingKind::LayerState,
+            about: None,
+            source: Source::Layer {
+                kind: "drbd".to_owned(),
+            },
+            text: "r is StandAlone".to_owned(),
+            ..counts.clone()
+        };
+        let expected = Finding {
+            count: 2,
+            kind: FindingKind::Oops,
+            excuse: Some(Excuse::Expected {
+                step: "pull".to_owned(),
+            }),
+            ..layer.clone()
+        };
+        let told = [excused, counts, layer, expected].map(|one| one.to_string());
+        insta::assert_snapshot!(told.join("\n"), @r"
+        14 device errors about nbd0 on vix1, 12.1-14.0 s: follows from step crash on vix3
+        14 device errors about nbd0 on vix1, 12.1-14.0 s; the first: I/O error, dev nbd0, sector 8
+        1 wrong layer state on vix1, at 12.1 s: layer drbd: r is StandAlone
+        2 oopses on vix1, at 12.1 s: expected by step pull
+        ");
     }
 }

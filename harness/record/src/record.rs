@@ -1,6 +1,7 @@
 //! A whole run, as `record.json` holds it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,13 @@ pub struct KnownBy {
     pub source: String,
 }
 
+/// "because (source)".
+impl fmt::Display for KnownBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.because, self.source)
+    }
+}
+
 /// Why a text is not a record that this version can read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -169,7 +177,7 @@ impl Sample {
 }
 
 impl Outcome {
-    /// Of a run that failed or was broken, why.
+    /// Of a run that failed, as is known or not, or was broken, how.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) | Self::Broken(failure) | Self::KnownFailure { failure, .. } => {
@@ -179,7 +187,15 @@ impl Outcome {
         }
     }
 
-    /// The word in the record and in tables.
+    /// The word in the record: one without blanks.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::KnownFailure { .. } => "known_failure",
+            _ => self.as_str(),
+        }
+    }
+
+    /// The words for people.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
