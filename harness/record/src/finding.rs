@@ -92,6 +92,18 @@ pub enum Excuse {
         /// The node that was hit.
         node: String,
     },
+    /// It follows from the loss of a node whose power was cut because another one asked for that.
+    Fenced {
+        /// The node that was cut off.
+        node: String,
+        /// Who asked.
+        by: String,
+    },
+    /// It follows from the loss of a node that nobody wanted, which ends the run by itself.
+    Lost {
+        /// The node.
+        node: String,
+    },
     /// A step expects it.
     Expected {
         /// The step's label.
@@ -127,6 +139,8 @@ impl fmt::Display for Excuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault { step, node } => write!(f, "follows from step {step} on {node}"),
+            Self::Fenced { node, by } => write!(f, "follows from the fencing of {node} by {by}"),
+            Self::Lost { node } => write!(f, "follows from the loss of {node}"),
             Self::Expected { step } => write!(f, "expected by step {step}"),
         }
     }

@@ -29,15 +29,49 @@ impl Plan {
         server: &NodeName,
         layer: Option<LayerKind>,
     ) -> bool {
+        self.any_device(node, server, layer, |device| {
+            is_called(&device.path, kernel_device)
+        })
+    }
+
+    /// Whether any device of `node` needs `server`: the same for an error that does not name its device.
+    pub fn any_needs(&self, node: &NodeName, server: &NodeName, layer: Option<LayerKind>) -> bool {
+        self.any_device(node, server, layer, |_| true)
+    }
+
+    /// Whether the layer at that place, as it is on `node`, needs `server`: through one of its devices or, if it makes none,
+    /// through any device of `node` or because `server` is a member of it too.
+    pub fn layer_needs(
+        &self,
+        place: usize,
+        node: &NodeName,
+        server: &NodeName,
+        layer: Option<LayerKind>,
+    ) -> bool {
+        let Some(placed) = self.layers.get(place) else {
+            return false;
+        };
+        let made = placed.layer.provided(&placed.on);
+        if made.is_empty() {
+            return placed.on.contains(server) || self.any_needs(node, server, layer);
+        }
+        self.any_device(node, server, layer, |device| made.contains(device))
+    }
+
+    fn any_device(
+        &self,
+        node: &NodeName,
+        server: &NodeName,
+        layer: Option<LayerKind>,
+        which: impl Fn(&Provided) -> bool,
+    ) -> bool {
         let provided = provided(&self.layers);
         let wanted = |(kind, name): &(LayerKind, NodeName)| {
             name == server && layer.is_none_or(|layer| layer == *kind)
         };
         let mut candidates = provided.iter().enumerate();
         candidates.any(|(at, device)| {
-            device.node == *node
-                && is_called(&device.path, kernel_device)
-                && any_server(&provided, at, &wanted)
+            device.node == *node && which(device) && any_server(&provided, at, &wanted)
         })
     }
 

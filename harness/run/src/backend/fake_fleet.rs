@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use sanlab_fleet::{ExecError, FleetError, Status};
 use sanlab_plan::{
-    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, NodeName, Plan,
+    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, Mount, NodeName, Plan,
     Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
 };
 use sanlab_record::{Cost, NodeUse, Origin};
-use sanlab_stack::Stack;
+use sanlab_stack::{LayerProbe, Present, Stack};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Failure;
 use crate::backend::{
-    Costs, Ended, FleetBackend, Keeping, Line, Pending, Provenance, StartPoint, Started, Teardown,
+    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
+    Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 
@@ -49,10 +50,14 @@ type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
 pub(crate) struct FakeFleet {
     nodes: Vec<NodeName>,
     expected: BTreeMap<(String, String), String>,
+    /// What end checks expect, by who is there then.
+    at_end: BTreeMap<Vec<NodeName>, Vec<LayerProbe>>,
     actor: Actor,
     console: String,
     /// What consoles say besides, by node.
     later: Mutex<BTreeMap<NodeName, String>>,
+    /// Who hears the consoles.
+    heard_by: Option<UnboundedSender<Notice>>,
     /// Every events's end in a guest.
     event_senders: Mutex<BTreeMap<NodeName, UnboundedSender<Line>>>,
     /// How often each node was crashed: what runs there then ends.
@@ -78,6 +83,18 @@ impl FakeFleet {
         actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     ) -> Self {
         let probes = stack.up().into_iter().flat_map(|work| work.probes);
+        let names: Vec<NodeName> = plan.nodes.iter().map(|node| node.name.clone()).collect();
+        let volume = stack.volume();
+        let at_end = (0_u32..1 << names.len()).map(|those| {
+            let there = (0..).zip(&names).filter(|(bit, _)| those >> bit & 1 == 1);
+            let there: Vec<NodeName> = there.map(|(_, name)| name.clone()).collect();
+            let mounted = there.iter().filter(|name| volume.is_some_and(|it| it.on.contains(name)));
+            let present = Present {
+                mounted: mounted.cloned().collect(),
+                ..Present::all(&there)
+            };
+            (there, stack.end_probes(&present))
+        });
         Self {
             nodes: plan.nodes.iter().map(|node| node.name.clone()).collect(),
             expected: probes
@@ -88,9 +105,11 @@ impl FakeFleet {
                     )
                 })
                 .collect(),
+            at_end: at_end.collect(),
             actor: Box::new(actor),
             console: "[    1.0] a quiet boot\n".to_owned(),
             later: Mutex::default(),
+            heard_by: None,
             event_senders: Mutex::default(),
             crashes: watch::Sender::default(),
             down: Mutex::default(),
@@ -102,6 +121,11 @@ impl FakeFleet {
             damaged: AtomicBool::new(false),
             asked: Mutex::default(),
         }
+    }
+
+    pub(crate) fn heard_by(mut self, notices: UnboundedSender<Notice>) -> Self {
+        self.heard_by = Some(notices);
+        self
     }
 
     pub(crate) fn console(mut self, text: &str) -> Self {
@@ -138,6 +162,54 @@ impl FakeFleet {
 }
 
 impl FakeFleet {
+    /// A node's console says this.
+    fn say(&self, node: &NodeName, text: &str) {
+        for line in text.lines() {
+            let notice = Notice::Console {
+                node: node.to_string(),
+                at: Instant::now(),
+                line: line.to_owned(),
+            };
+            if let Some(heard_by) = &self.heard_by {
+                let _ = heard_by.send(notice);
+            }
+        }
+    }
+
+    /// What a look at a node is expected to show.
+    fn expected(&self, node: &NodeName, script: &str) -> String {
+        if script.contains("sanlab: probe ") {
+            return self.all_expected(node, script);
+        }
+        let down = self.down.lock().unwrap();
+        let there = self.nodes.iter().filter(|node| !down.contains(node));
+        let there: Vec<NodeName> = there.cloned().collect();
+        let mut at_end = self.at_end.get(&there).into_iter().flatten();
+        let at_end = at_end.find(|it| it.probe.node == *node && it.probe.script == script);
+        match at_end {
+            Some(found) => found.probe.expect.0.join("\n"),
+            None => {
+                let look = (node.to_string(), script.to_owned());
+                self.expected.get(&look).cloned().unwrap_or_default()
+            }
+        }
+    }
+
+    /// The same of many looks in one.
+    fn all_expected(&self, node: &NodeName, script: &str) -> String {
+        let parts = script.split("(\nset -e\n").skip(1);
+        let parts = parts.filter_map(|part| Some(part.split_once("\n) </dev/null")?.0));
+        let said = parts.enumerate().map(|(number, part)| {
+            let (code, said) = match (self.actor)(node.as_str(), part) {
+                Some(Act::Say(code, said, _)) => (code, said),
+                Some(_) => (1, String::new()),
+                None => (0, self.expected(node, part)),
+            };
+            format!("{said}\nsanlab: probe {number} {code}\n")
+        });
+        said.collect()
+    }
+
     fn note(&self, node: &str, what: &str) {
         let mut asked = self.asked.lock().unwrap();
         asked.push((node.to_owned(), what.to_owned()));
@@ -167,11 +239,11 @@ impl FakeFleet {
                 stderr,
             })
         };
-        let look = (node.to_string(), script.to_owned());
-        let usual = || {
-            let expected = self.expected.get(&look).cloned();
-            Act::Say(0, expected.unwrap_or_default(), String::new())
-        };
+        if let Some((_, mark)) = script.split_once("echo '<6>") {
+            let mark = mark.split('\'').next().unwrap_or_default();
+            self.say(node, &format!("[   99.0] {mark}"));
+        }
+        let usual = || Act::Say(0, self.expected(node, script), String::new());
         match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
             Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
             Act::Write(lines, code) => {
@@ -234,6 +306,9 @@ impl FleetBackend for FakeFleet {
                 return Ok(Started::Discarded { key, reason });
             }
             let origin = Origin::Built;
+            for node in &self.nodes {
+                self.say(node, &self.console);
+            }
             Ok(Started::Ready { origin })
         })
     }
@@ -277,11 +352,10 @@ impl FleetBackend for FakeFleet {
                 return Err(FleetError::NotRunning { node }.into());
             }
             if how == CrashKind::Panic {
+                let panic = "[ 9.0] Kernel panic - not syncing: sysrq triggered crash\n";
                 let mut later = self.later.lock().unwrap();
-                later
-                    .entry(node.clone())
-                    .or_default()
-                    .push_str("[ 9.0] Kernel panic - not syncing: sysrq triggered crash\n");
+                later.entry(node.clone()).or_default().push_str(panic);
+                self.say(node, panic);
             }
             self.crashes
                 .send_modify(|crashes| *crashes.entry(node.clone()).or_default() += 1);
@@ -449,6 +523,13 @@ pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {
 
 pub(crate) fn restart(name: &str) -> Action {
     Action::Restart(Restart { node: node(name) })
+}
+
+pub(crate) fn mount(on: &[&str]) -> Action {
+    Action::Mount(Mount {
+        on: on.iter().map(|name| node(name)).collect(),
+        fails: None,
+    })
 }
 
 pub(crate) fn wait(label: &str) -> Action {

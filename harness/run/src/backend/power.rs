@@ -147,7 +147,7 @@ mod tests {
         let context = Arc::new(RunContext::new(plan, stack, as_backend, event_log));
         let (asks, server) = (node("vix0"), node("vix1"));
         context.arrived(&[asks.clone(), server.clone()]);
-        context.departs(&server, Cause::Step("step crash".to_owned()));
+        context.departs(&server, Cause::Step("crash".to_owned()));
         context.powers_on(&server);
         advance(Duration::from_secs(1)).await;
         context.returned(&server);

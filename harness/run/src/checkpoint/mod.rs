@@ -15,7 +15,7 @@ use crate::engine::state::EngineState;
 
 /// To be counted up whenever the engine does anything differently that is not in the texts below: how it runs a step,
 /// what it does to guests between steps.
-const PROVISIONING: u32 = 4;
+const PROVISIONING: u32 = 5;
 
 /// A moment at which the fleet can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

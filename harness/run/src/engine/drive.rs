@@ -11,8 +11,8 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::tasks;
-use crate::evidence::state_dump;
+use crate::engine::{hearing, tasks};
+use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
 use crate::{Extent, Failure};
@@ -40,6 +40,10 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     if context.extent == Extent::Measures {
         return Ok(());
     }
+    in_phase(&context, "end check", async |scope| {
+        end_check::perform(&context, scope).await
+    })
+    .await?;
     if let Some(folder) = &context.state_dump {
         in_phase(&context, "state dump", async |_| {
             state_dump::write(&context, folder).await
@@ -53,6 +57,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
         }
+        hearing::catch_up(&context, &context.there(), |_| String::new()).await?;
         Ok(())
     })
     .await
@@ -195,10 +200,10 @@ async fn keep_at(
 async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
     let phase = format!("keep {}", checkpoint.name);
     in_phase(context, &phase, async |scope| {
-        for (node, log) in context.consoles() {
-            if let Some(finding) = context.judge.first_finding(&log) {
-                return Err(Cause::KernelComplaint { node, finding }.into());
-            }
+        hearing::catch_up(context, &context.there(), |_| String::new()).await?;
+        let counting = context.counting();
+        if !counting.is_empty() {
+            return Err(Cause::Evidence(counting).into());
         }
         let meta = CheckpointMeta {
             state: context.state(),

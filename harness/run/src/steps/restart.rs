@@ -33,5 +33,7 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
         tasks::carry_out(&*context.backend, scope, &work).await?;
         context.has_mounted(just);
     }
+    let at = context.now();
+    context.faults(|faults| faults.mended(node, at));
     Ok(())
 }

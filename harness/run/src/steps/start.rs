@@ -26,8 +26,9 @@ pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failu
         }
     }))
     .await?;
+    let at = context.now();
     for node in &start.on {
-        context.faults(|faults| faults.started(node, start.layer));
+        context.faults(|faults| faults.started(node, start.layer, at));
     }
     Ok(())
 }

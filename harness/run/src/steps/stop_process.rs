@@ -1,12 +1,12 @@
 //! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
 
 use sanlab_plan::{Signal, StopProcess, quote};
+use sanlab_record::Excuse;
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
-use tokio::time::Instant;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::faults::Stopped;
+use crate::engine::faults::{Broken, Fault};
 use crate::engine::tasks;
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
@@ -42,23 +42,30 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         }],
         probes: on.iter().filter(|_| ends).map(probe).collect(),
     };
+    let label = doing.step.label.as_str();
     if *signal != Signal::Cont {
         for node in on {
-            let stopped = Stopped {
-                node: node.clone(),
-                process: process.clone(),
+            let what = Broken::Process {
+                name: process.clone(),
                 layer: context.stack.daemon_of(node, process),
                 paused: *signal == Signal::Stop,
-                at: context.event_log.seconds_at(Instant::now()),
-                by_step: scope.name().to_owned(),
             };
-            context.faults(|faults| faults.stops(stopped));
+            let excuse = Excuse::Fault {
+                step: label.to_owned(),
+                node: node.to_string(),
+            };
+            let at = context.now();
+            context.faults(|faults| {
+                faults.goes_on(node, process, at);
+                faults.begins(Fault::new(node.clone(), what, excuse, at));
+            });
         }
     }
     tasks::carry_out(&*context.backend, scope, &work).await?;
     if *signal == Signal::Cont {
+        let at = context.now();
         for node in on {
-            context.faults(|faults| faults.goes_on(node, process));
+            context.faults(|faults| faults.goes_on(node, process, at));
         }
     }
     Ok(())

@@ -173,7 +173,7 @@ fn verdict(
     let progress = ack_log.progress();
     if let Some(absence) = doing.context.absence(node) {
         return match &absence.cause {
-            AbsenceCause::Step(_) => {
+            AbsenceCause::Step(_) | AbsenceCause::FencedItself(_) => {
                 let cause = absence.cause;
                 doing
                     .scope

@@ -1,7 +1,7 @@
 //! The engine on a fake fleet: whose fault what is, and that the fleet is ended whatever happens.
 
 use sanlab_plan::{Plan, Step};
-use sanlab_record::{Event, FailureKind};
+use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -31,6 +31,7 @@ fn well(_node: &str, script: &str) -> Option<Act> {
 
 mod checkpoints;
 mod daemons;
+mod evidence;
 mod faults;
 mod layers;
 mod measures;
@@ -38,6 +39,7 @@ mod measures;
 struct Played {
     outcome: Outcome,
     timeline: Option<Timeline>,
+    findings: Vec<Finding>,
     console_tail: BTreeMap<String, Vec<String>>,
     logged: Logged,
     asked: Vec<(String, String)>,
@@ -65,7 +67,9 @@ impl Played {
 
     fn recorded(&self) -> &sanlab_record::Failure {
         match &self.outcome {
-            Outcome::Failed(failure) | Outcome::Broken(failure) => failure,
+            Outcome::Failed(failure)
+            | Outcome::Broken(failure)
+            | Outcome::KnownFailure { failure, .. } => failure,
             other => panic!("it {}", other.as_str()),
         }
     }
@@ -115,10 +119,11 @@ async fn play_all(
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
 ) -> Played {
     let stack = sanlab_stack::compose(&plan);
-    let backend = Arc::new(dress(FakeFleet::new(&plan, &stack, actor)));
+    let (notify, notices) = unbounded_channel();
+    let backend = FakeFleet::new(&plan, &stack, actor).heard_by(notify.clone());
+    let backend = Arc::new(dress(backend));
     let folder = tempfile::tempdir().unwrap();
     let event_log = EventLog::new(unbounded_channel().0);
-    let (notify, notices) = unbounded_channel();
     let cancel = CancellationToken::new();
     direct(notify, cancel.clone());
     let as_backend = Arc::clone(&backend) as Arc<dyn FleetBackend>;
@@ -128,6 +133,7 @@ async fn play_all(
     let Finished {
         outcome,
         timeline,
+        findings,
         console_tail,
         ..
     } = run_plan(context, notices, folder.path(), cancel).await;
@@ -146,6 +152,7 @@ async fn play_all(
     Played {
         outcome,
         timeline,
+        findings,
         console_tail,
         logged,
         asked,
@@ -196,6 +203,7 @@ async fn a_plan_goes_from_boot_to_teardown() {
             "keep layers",
             "step load",
             "step compare",
+            "end check",
             "take down",
             "teardown"
         ]
@@ -277,7 +285,7 @@ async fn a_kernel_in_trouble_outweighs_everything() {
     let (word, _, message) = played.failure();
     assert_eq!(word, "failed", "all steps were well, the console was not");
     assert!(
-        message.starts_with("the kernel of vix0 says oops: `BUG: unable"),
+        message.starts_with("1 oops on vix0, at 0.0 s: BUG: unable"),
         "{message}"
     );
 
@@ -286,7 +294,7 @@ async fn a_kernel_in_trouble_outweighs_everything() {
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "layer ocfs2"));
     assert!(
-        message.contains("agent is dead: no answer\nthe kernel of vix0 says oops"),
+        message.contains("agent is dead: no answer\n1 oops on vix0, at 0.0 s: BUG: unable"),
         "{message}"
     );
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
@@ -424,7 +432,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
             (
                 "failed",
                 "step flush",
-                "the kernel of vix1 says bug: `kernel BUG at fs/x.c:1!`",
+                "1 bug on vix1, at 0.0 s: kernel BUG at fs/x.c:1!",
             ),
             FailureKind::KernelComplaint,
         ),

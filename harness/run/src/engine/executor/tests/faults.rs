@@ -291,7 +291,7 @@ async fn a_node_comes_back_with_every_layer_and_its_mount() {
         let place = scripts.iter().position(|script| script.contains(what));
         place.unwrap_or_else(|| panic!("{what} in {scripts:#?}"))
     };
-    assert!(at("dmesg -n 6") < at("nbd-client"));
+    assert!(at("dmesg -n 7") < at("nbd-client"));
     assert!(at("nbd-client") < at("dmsetup"));
     assert!(at("dmsetup") < at("/bin/mount -t ocfs2"));
 }
