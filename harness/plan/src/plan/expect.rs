@@ -1,6 +1,7 @@
 //! What a scenario declares beforehand: signs of trouble that a step brings about, and failures that are known.
 
 use crate::document::word::words;
+use crate::steps::names;
 use crate::values::names::NodeName;
 
 /// A sign of trouble that a step brings about. It is in force from the step's begin to the end of the run, excuses what it
@@ -29,6 +30,20 @@ pub enum Expectation {
         /// Which kind.
         kind: StepFailure,
     },
+}
+
+impl Expectation {
+    /// What is expected, in a few words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::KernelLog { pattern, on } => {
+                format!("`{pattern}` in the kernel log of {}", names(on))
+            }
+            Self::ErrorsOf { nodes } => format!("errors of devices that {} serve", names(nodes)),
+            Self::FencesItself { node } => format!("the end of {node} by its own doing"),
+            Self::Fails { kind } => format!("its own failure, {kind}"),
+        }
+    }
 }
 
 words! {

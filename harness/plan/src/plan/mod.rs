@@ -108,6 +108,18 @@ pub struct Step {
     pub action: Action,
 }
 
+impl Step {
+    /// What is done and what is expected, in a few words.
+    pub fn describe(&self) -> String {
+        let mut text = self.action.describe();
+        for (number, expectation) in self.expect.iter().enumerate() {
+            text += if number == 0 { "; expects " } else { ", " };
+            text += &expectation.describe();
+        }
+        text
+    }
+}
+
 words! {
     /// Which test runs take a scenario.
     pub Tier, "tier", "tiers", "a tier", r#""test""# {
