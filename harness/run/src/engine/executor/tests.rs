@@ -34,6 +34,7 @@ mod daemons;
 mod faults;
 mod layers;
 mod measures;
+mod stopped;
 
 struct Played {
     outcome: Outcome,
