@@ -86,6 +86,33 @@ impl Layer for Nbd {
         }
     }
 
+    /// A connection ends with its server's process; the kernel gives the device another one once nothing has it open.
+    fn service(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        if self.daemons(node).is_empty() {
+            return Vec::new();
+        }
+        let one = std::slice::from_ref(node);
+        let mut text = String::new();
+        for (n, member) in imported(one, topology) {
+            let _ = write!(
+                text,
+                "run nbd-client -d /dev/nbd{n}\n\
+                 tries=0\n\
+                 until said=$({} 2>&1); do\n\
+                 \x20   tries=$((tries + 1))\n\
+                 \x20   [ $tries -lt 50 ] || fail \"import /dev/nbd{n} again: $said\"\n\
+                 \x20   sleep 0.2\n\
+                 done\n",
+                client(self, member, n)
+            );
+        }
+        let title = format!("import the disk of {node} again");
+        vec![
+            serve(self, one, topology),
+            Stage::new(&peers.there, &title, IMPORT, &script(&text)),
+        ]
+    }
+
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
         let devices = imported(&peers.active, topology);
         let count = devices.len();
@@ -217,20 +244,25 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     }
 }
 
+/// How a node imports the disk of `member` as `/dev/nbdN`.
+fn client(nbd: &Nbd, member: &Member, n: usize) -> String {
+    format!(
+        "nbd-client {} {} /dev/nbd{n} -b {}",
+        member.host(),
+        nbd.port,
+        nbd.block_size.bytes()
+    )
+}
+
 /// On the nodes `on`, from the exporters among `active`.
 fn import(nbd: &Nbd, on: &[NodeName], active: &[NodeName], topology: &Topology) -> Stage {
     let count = topology.exporters().count();
     let devices = imported(active, topology);
     // No partitions: the kernel need not look for any at every import.
-    let mut text = format!(
-        "run modprobe nbd nbds_max={count} max_part=0\n\
-         pids=\n\
-         import() {{ run nbd-client \"$1\" {} \"/dev/$2\" -b {}; }}\n",
-        nbd.port,
-        nbd.block_size.bytes()
-    );
+    let mut text = format!("run modprobe nbd nbds_max={count} max_part=0\npids=\n");
     for (n, member) in &devices {
-        let _ = writeln!(text, "import {} nbd{n} & pids=\"$pids $!\"", member.host());
+        let command = client(nbd, member, *n);
+        let _ = writeln!(text, "run {command} & pids=\"$pids $!\"");
     }
     text += "failed=\n\
              for pid in $pids; do wait \"$pid\" || failed=1; done\n\

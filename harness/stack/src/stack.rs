@@ -78,6 +78,13 @@ impl Placed {
     }
 }
 
+/// Those of `peers` that have a task, and `node`.
+fn touched<'a>(peers: &'a Peers, node: &NodeName, stages: &[Stage]) -> Vec<&'a NodeName> {
+    let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
+    let is_touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
+    peers.active.iter().filter(is_touched).collect()
+}
+
 /// Whether a layer can come up side by side with another of its kind on other nodes.
 fn side_by_side(one: &Placed, other: &Placed) -> bool {
     one.layer.kind() == other.layer.kind() && !other.on.iter().any(|node| one.is_on(node))
@@ -230,10 +237,8 @@ impl Stack {
         {
             let layer = placed.layer.as_ref();
             let stages = stages(layer, &placed.peers(present));
-            let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
-            let touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
             let peers = placed.peers(&all);
-            let touched = peers.active.iter().filter(touched);
+            let touched = touched(&peers, node, &stages).into_iter();
             let probes = touched.flat_map(|who| probes(layer, who, &peers)).collect();
             works.push(placed.work(stages, probes));
         }
@@ -282,8 +287,8 @@ impl Stack {
         found
     }
 
-    /// Starts the daemons of the layers of that kind on `node`, one of `present`, where they were stopped, and probes `node`
-    /// afterwards. A work without stages: no such layer there has any.
+    /// Starts the daemons of the layers of that kind on `node`, one of `present`, where they were stopped. Whoever has a task
+    /// is probed afterwards. A work without stages: no such layer there has any.
     pub fn start(&self, kind: LayerKind, node: &NodeName, present: &Present) -> Work {
         let mut whole = Work {
             kind: kind.as_str(),
@@ -296,9 +301,10 @@ impl Stack {
             let peers = placed.peers(present);
             let stages = placed.layer.service(node, &peers, &self.topology);
             if !stages.is_empty() {
+                let touched = touched(&peers, node, &stages);
+                let probes = |who| placed.layer.probes(who, &peers, &self.topology);
+                whole.probes.extend(touched.into_iter().flat_map(probes));
                 whole.stages.extend(stages);
-                let probes = placed.layer.probes(node, &peers, &self.topology);
-                whole.probes.extend(probes);
             }
         }
         whole

@@ -120,7 +120,8 @@ table! {
 table! {
     /// One thing done to the running stack.
     StepEntry, "a `[[step]]`", "{ mount = {} }" {
-        /// Its name in the record; unique. Default: the action's word, then with `-2`, `-3`.
+        /// Its name in the record; unique, of letters, digits, spaces, `-`, `_` and `.`. Default: the action's word, then with
+        /// `-2`, `-3`.
         label: StepLabel, optional;
         /// The longest that it may take, 1s to 24 hours. Default: see each action.
         deadline: Duration, optional;

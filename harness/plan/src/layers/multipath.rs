@@ -130,15 +130,18 @@ impl LayerTable for Written {
             .as_ref()
             .filter(|(kind, _)| *kind != LayerKind::Gnbd)
         {
-            mistakes.note(
-                Diagnostic::at(span, format!("`multipath` on top of `{kind}`"))
-                    .label("needs devices with a uid: those of `gnbd`")
-                    .also(
-                        place,
-                        "these have no uid to tell which are paths to the same disk",
-                    )
-                    .help("put `multipath` right above `gnbd`"),
-            );
+            // Where a layer below is wrong, what it would have offered is not known.
+            if device_map.sure {
+                mistakes.note(
+                    Diagnostic::at(span, format!("`multipath` on top of `{kind}`"))
+                        .label("needs devices with a uid: those of `gnbd`")
+                        .also(
+                            place,
+                            "these have no uid to tell which are paths to the same disk",
+                        )
+                        .help("put `multipath` right above `gnbd`"),
+                );
+            }
             return None;
         }
         let on = device_map.holders();

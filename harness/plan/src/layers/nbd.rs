@@ -98,7 +98,7 @@ impl Planned for Nbd {
 
 impl LayerTable for Written {
     type Planned = Nbd;
-    const PROPERTIES: &'static [Property] = &[Property::Source];
+    const PROPERTIES: &'static [Property] = &[Property::Source, Property::Daemons];
 
     fn disk(&self) -> Option<&At<ByteSize>> {
         self.disk.as_ref()

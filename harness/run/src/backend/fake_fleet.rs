@@ -330,7 +330,7 @@ impl FleetBackend for FakeFleet {
                     key: "c0ffee".to_owned(),
                     age_seconds: 1.0,
                 },
-                meta: meta.clone(),
+                meta: Box::new(meta.clone()),
             });
             Ok(Keeping::Kept {
                 key: "c0ffee".to_owned(),

@@ -97,7 +97,7 @@ pub(crate) enum StartPoint {
         /// How much of the plan is done by then.
         done: Progress,
         from: Provenance,
-        meta: CheckpointMeta,
+        meta: Box<CheckpointMeta>,
     },
 }
 

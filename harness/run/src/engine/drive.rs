@@ -97,7 +97,7 @@ async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progr
                 return Ok(Progress::default());
             }
             StartPoint::Fork { done, from, meta } => {
-                if fork(context, from, meta).await? {
+                if fork(context, from, *meta).await? {
                     return Ok(done);
                 }
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sanlab_plan::NodeName;
+use sanlab_plan::{NodeName, file_name};
 use sanlab_record::EventKind;
 use tokio::time::Instant;
 
@@ -42,7 +42,7 @@ pub(crate) async fn collect(
 pub(crate) async fn ack_logs(context: &RunContext, folder: &Path) {
     for ack_log in context.ack_logs().into_values() {
         let Some(text) = ack_log.text() else { continue };
-        let file = format!("acknowledged/{}.txt", ack_log.by.replace(' ', "-"));
+        let file = format!("acknowledged/{}.txt", file_name(&ack_log.by));
         let written = async {
             fs_err::tokio::create_dir_all(folder.join("acknowledged")).await?;
             fs_err::tokio::write(folder.join(&file), text).await

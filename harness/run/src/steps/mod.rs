@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::{Action, Dd, NodeName, Step, Write};
+use sanlab_plan::{Action, Dd, NodeName, Step, Write, file_name};
 use sanlab_record::{FailureKind, Work};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -229,6 +229,16 @@ impl Doing<'_> {
         if let Some(measured) = meter.measured(event_log, step, Round::ONLY, work, bytes) {
             self.scope.measured(measured);
         }
+    }
+
+    /// What its files are called.
+    fn file_name(&self) -> String {
+        file_name(self.step.label.as_str())
+    }
+
+    /// Its folder in guests.
+    fn folder(&self) -> String {
+        format!("/run/sanlab/steps/{}", self.file_name())
     }
 
     /// What is left of the step's time, to the tenth of a second.
