@@ -210,6 +210,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             }
             None
         }
+        Notice::Dump { .. } => None,
     }
 }
 
