@@ -37,7 +37,7 @@ impl Failure {
     }
 }
 
-/// What kind of failure ended a run. Those up to [`GuestPanicked`](Self::GuestPanicked) concern the stack under test, the
+/// What kind of failure ended a run. Those up to [`GuestHangs`](Self::GuestHangs) concern the stack under test, the
 /// others of the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,7 +74,9 @@ pub enum FailureKind {
     GuestReset,
     /// A guest's kernel panicked.
     GuestPanicked,
-    /// A guest's agent does not answer, although its QEMU runs: the agent or the whole guest hangs.
+    /// A guest does not get on although its QEMU runs: its kernel obeys nothing, or keeps the agent from going on.
+    GuestHangs,
+    /// A guest's agent does not answer, although its QEMU runs and its kernel is well, as far as is known.
     AgentDead,
     /// A QEMU ended, unexpectedly.
     QemuDead,

@@ -246,6 +246,7 @@ fn exec_kind(error: &ExecError) -> FailureKind {
         ExecError::CommandFailed { .. } => FailureKind::CommandFailed,
         ExecError::TimedOut { .. } => FailureKind::CommandTimedOut,
         ExecError::AgentDead { .. } => FailureKind::AgentDead,
+        ExecError::GuestHangs { .. } => FailureKind::GuestHangs,
         ExecError::QemuDead { cause, full, .. } => qemu_kind(cause.as_deref(), full.is_some()),
         ExecError::GuestPanicked { .. } => FailureKind::GuestPanicked,
     }
@@ -256,6 +257,7 @@ fn exec_node(error: &ExecError) -> &str {
         ExecError::CommandFailed { node, .. }
         | ExecError::TimedOut { node, .. }
         | ExecError::AgentDead { node, .. }
+        | ExecError::GuestHangs { node, .. }
         | ExecError::QemuDead { node, .. }
         | ExecError::GuestPanicked { node, .. } => node,
     }

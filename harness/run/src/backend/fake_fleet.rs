@@ -42,6 +42,8 @@ pub(crate) enum Act {
     Panic,
     /// The guest does not answer.
     Dead,
+    /// The guest hangs.
+    Stuck,
 }
 
 type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
@@ -65,6 +67,8 @@ pub(crate) struct FakeFleet {
     down: Mutex<BTreeSet<NodeName>>,
     error_at_end: Option<String>,
     starts_in: Duration,
+    /// What was found about nodes that do not answer.
+    examined: BTreeMap<&'static str, &'static str>,
     keeps: bool,
     /// How often the counters were read: so much each node has cost.
     readings: AtomicU64,
@@ -115,6 +119,7 @@ impl FakeFleet {
             down: Mutex::default(),
             error_at_end: None,
             starts_in: Duration::ZERO,
+            examined: BTreeMap::new(),
             keeps: true,
             readings: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -152,6 +157,11 @@ impl FakeFleet {
     /// How long its start takes.
     pub(crate) fn starts_in(mut self, time: Duration) -> Self {
         self.starts_in = time;
+        self
+    }
+
+    pub(crate) fn examined(mut self, node: &'static str, report: &'static str) -> Self {
+        self.examined.insert(node, report);
         self
     }
 
@@ -285,6 +295,11 @@ impl FakeFleet {
                 command: "it".to_owned(),
                 reason: "no answer".to_owned(),
             })),
+            Act::Stuck => Err(Failure::from(ExecError::GuestHangs {
+                node: node.to_string(),
+                command: "it".to_owned(),
+                reason: "qemu-ga is blocked".to_owned(),
+            })),
         }
     }
 }
@@ -411,6 +426,13 @@ impl FleetBackend for FakeFleet {
                     }))
                 }
             }
+        })
+    }
+
+    fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>> {
+        Box::pin(async move {
+            let examined = self.examined.get(node.as_str())?;
+            Some((*examined).to_owned())
         })
     }
 

@@ -176,10 +176,17 @@ impl Guests {
             }
         });
         let notices = self.notices.clone();
-        Listener::new(events, move |node, ConsoleLine { at, text, .. }| {
-            let (node, line) = (node.to_owned(), text);
+        Listener::new(events, move |node, line: ConsoleLine| {
+            let (node, ConsoleLine { at, dump, text, .. }) = (node.to_owned(), line);
             // The engine may have ended.
-            let _ = notices.send(Notice::Console { node, at, line });
+            let _ = notices.send(match dump {
+                true => Notice::Dump { node, line: text },
+                false => Notice::Console {
+                    node,
+                    at,
+                    line: text,
+                },
+            });
         })
     }
 
@@ -419,6 +426,14 @@ impl FleetBackend for Guests {
         })
     }
 
+    fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>> {
+        Box::pin(async move {
+            let node = self.fleet.get()?.node(node.as_str())?;
+            let examination = node.machine().examined().await?;
+            Some(examination.report().to_owned())
+        })
+    }
+
     fn costs(&self) -> Costs {
         let costs = self.fleet.get().map(Fleet::costs).unwrap_or_default();
         let cost = costs.into_iter().map(|(node, cost)| {
@@ -441,7 +456,15 @@ impl FleetBackend for Guests {
             .clone();
         let log = |name: &String| {
             // QEMU may have ended before it made the file.
-            let bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
+            let mut bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
+            let node = self.fleet.get().and_then(|fleet| fleet.node(name));
+            let dumps = node.map(|node| node.machine().console().dumps_in_log());
+            for dump in dumps.iter().flatten().rev() {
+                let place =
+                    |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+                let (from, to) = (place(dump.start), place(dump.end));
+                bytes.drain(from..to);
+            }
             Some((
                 NodeName::parse(name).ok()?,
                 String::from_utf8_lossy(&bytes).into_owned(),

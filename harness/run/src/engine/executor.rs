@@ -225,6 +225,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             }
             None
         }
+        Notice::Dump { .. } => None,
     }
 }
 

@@ -36,8 +36,8 @@ use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
 
 /// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
-/// takes to find out that a guest's agent is dead.
-const GRACE: Duration = Duration::from_secs(15);
+/// takes to find out why a guest does not answer.
+const GRACE: Duration = Duration::from_secs(35);
 
 /// The steps that go on while others run, by label. Dropping it ends the waits.
 pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), PhaseFailure>>>;

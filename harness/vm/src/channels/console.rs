@@ -1,13 +1,15 @@
-//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk.
+//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's SysRq keys.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::watch;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::Instant;
 
 use crate::channels::kernel_log::{Trouble, trouble};
@@ -29,6 +31,8 @@ pub struct ConsoleLine {
     pub text: String,
     /// What kernel trouble it reports, if any.
     pub trouble: Option<Trouble>,
+    /// It came while the kernel was made to print its state: no kernel said it by itself.
+    pub dump: bool,
 }
 
 /// What the guest has written to its console; clones look at the same one.
@@ -39,6 +43,7 @@ pub struct Console {
 }
 
 struct Shared {
+    keys: AsyncMutex<OwnedWriteHalf>,
     kept: Mutex<Kept>,
     seen: watch::Sender<Seen>,
 }
@@ -50,6 +55,9 @@ struct Kept {
     /// Lines that came before there was a receiver.
     waiting: Vec<ConsoleLine>,
     receiver: Option<Receiver>,
+    /// What has come of the dump that is being made.
+    dump: Option<Vec<String>>,
+    dumps_in_log: Vec<Range<u64>>,
 }
 
 /// Takes lines as they come; it must not wait.
@@ -64,7 +72,9 @@ struct Seen {
 
 impl Console {
     pub(crate) fn open(stream: UnixStream, log_path: PathBuf) -> Self {
+        let (stream, keys) = stream.into_split();
         let shared = Arc::new(Shared {
+            keys: AsyncMutex::new(keys),
             kept: Mutex::default(),
             seen: watch::Sender::new(Seen::default()),
         });
@@ -132,6 +142,32 @@ impl Console {
         late.into_iter().skip(from).take(EXCERPT).collect()
     }
 
+    /// Types a key.
+    pub(crate) async fn press(&self, key: u8) -> std::io::Result<()> {
+        self.shared.keys.lock().await.write_all(&[key]).await
+    }
+
+    /// What comes from now on, until the dump is dropped, is [`dump`](ConsoleLine::dump): neither the guest's last words nor
+    /// its trouble.
+    pub(crate) fn begin_dump(&self) -> Dump<'_> {
+        let from = self.log_length();
+        let mut kept = self.shared.kept();
+        kept.dump = Some(Vec::new());
+        // Its end is not known yet.
+        kept.dumps_in_log.push(from..u64::MAX);
+        Dump(self)
+    }
+
+    /// Which bytes of the log the kernel wrote when it was made to print its state, in order.
+    pub fn dumps_in_log(&self) -> Vec<Range<u64>> {
+        self.shared.kept().dumps_in_log.clone()
+    }
+
+    fn log_length(&self) -> u64 {
+        // QEMU has made it by the time of the guest's first byte.
+        fs_err::metadata(&self.log_path).map_or(0, |log| log.len())
+    }
+
     /// Returns when the kernel has announced its panic here; never if it does not.
     pub(crate) async fn panicked(&self) {
         let mut seen = self.shared.seen.subscribe();
@@ -167,6 +203,51 @@ impl Console {
     }
 }
 
+/// What a kernel prints that is made to print its state.
+pub(crate) struct Dump<'a>(&'a Console);
+
+impl Dump<'_> {
+    /// What has come so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.shared.kept().dump.clone().unwrap_or_default()
+    }
+
+    /// How many lines have come so far.
+    pub(crate) fn length(&self) -> usize {
+        self.0.shared.kept().dump.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Returns when such a line has come after the first `from`; never if none does.
+    pub(crate) async fn says(&self, from: usize, wanted: impl Fn(&str) -> bool) {
+        let mut seen = self.0.shared.seen.subscribe();
+        let mut from = from;
+        loop {
+            {
+                let kept = self.0.shared.kept();
+                let lines = kept.dump.as_deref().unwrap_or_default();
+                if lines.iter().skip(from).any(|line| wanted(line)) {
+                    return;
+                }
+                from = from.max(lines.len());
+            }
+            if seen.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for Dump<'_> {
+    fn drop(&mut self) {
+        let to = self.0.log_length();
+        let mut kept = self.0.shared.kept();
+        kept.dump = None;
+        if let Some(range) = kept.dumps_in_log.last_mut() {
+            range.end = to;
+        }
+    }
+}
+
 impl Shared {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,27 +255,35 @@ impl Shared {
 
     fn take(&self, line: &str) {
         let text = line.trim_end_matches(['\n', '\r']).to_owned();
-        let line = ConsoleLine {
-            at: Instant::now(),
-            trouble: trouble(&text),
-            text,
-        };
-        let panic = line.trouble == Some(Trouble::Panic);
-        {
+        let panic = {
             let mut kept = self.kept();
-            if kept.latest.len() == KEPT {
-                kept.latest.pop_front();
+            let dump = kept.dump.is_some();
+            let line = ConsoleLine {
+                at: Instant::now(),
+                trouble: trouble(&text).filter(|_| !dump),
+                text,
+                dump,
+            };
+            match &mut kept.dump {
+                Some(lines) => lines.push(line.text.clone()),
+                None => {
+                    if kept.latest.len() == KEPT {
+                        kept.latest.pop_front();
+                    }
+                    kept.latest.push_back(line.text.clone());
+                }
             }
-            kept.latest.push_back(line.text.clone());
             if line.trouble.is_some() && kept.troubles.len() < KEPT {
                 kept.troubles.push(line.clone());
             }
+            let panic = line.trouble == Some(Trouble::Panic);
             // Under the lock: a receiver that comes now gets lines in order.
             match &mut kept.receiver {
                 Some(receiver) => receiver(line),
                 None => kept.waiting.push(line),
             }
-        }
+            panic
+        };
         self.seen.send_modify(|seen| {
             seen.lines += 1;
             seen.panic |= panic;
@@ -205,7 +294,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     fn listen(console: &Console) -> UnboundedReceiver<ConsoleLine> {

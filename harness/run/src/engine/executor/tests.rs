@@ -274,6 +274,29 @@ async fn a_dead_agent_is_the_labs_fault() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
+    let stuck = |node: &str, script: &str| {
+        let asked = script == "sync" || script.starts_with("set +e");
+        (node == "vix1" && asked).then_some(Act::Stuck)
+    };
+    let dump = |notify: UnboundedSender<Notice>, _| {
+        let line = "[ 60.0] kernel BUG at fs/x.c:1!".to_owned();
+        let node = "vix1".to_owned();
+        notify.send(Notice::Dump { node, line }).unwrap();
+    };
+    let found = |backend: FakeFleet| backend.examined("vix1", "all tasks");
+    let steps = vec![step("flush", run("vix1", "sync"))];
+    let played = play_with(steps, found, stuck, dump).await;
+    let told = "run `it` on vix1: the guest hangs: qemu-ga is blocked";
+    assert_eq!(played.failure(), ("failed", "step flush", told));
+    assert_eq!(played.kind(), (FailureKind::GuestHangs, Some("vix1")));
+    let collected = played.collected();
+    let of_vix1 = collected.iter().filter(|file| file.contains("vix1"));
+    assert_eq!(of_vix1.collect::<Vec<_>>(), [&"hang-vix1.txt"]);
+    assert!(collected.contains(&"vix0/dmesg.txt"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kernel_in_trouble_outweighs_everything() {
     let oops = "[   61.0] BUG: unable to handle page fault for address: 00000010\n";
     let played = play_with(
