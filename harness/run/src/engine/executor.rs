@@ -225,7 +225,14 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             }
             None
         }
-        Notice::Dump { .. } => None,
+        Notice::Dump { node, line } => {
+            // A mark may come among them.
+            let name = NodeName::parse(&node).ok()?;
+            context
+                .marks
+                .take(&name, kernel_log::without_time(&line));
+            None
+        }
     }
 }
 

@@ -86,6 +86,7 @@ async fn a_fork_does_the_rest_and_knows_what_was_acknowledged() {
             ("layer mount", true),
             ("step load", true),
             ("step compare", false),
+            ("end check", false),
             ("take down", false),
             ("teardown", false),
         ]

@@ -40,7 +40,7 @@ fn happens(
                 let at = Instant::now();
                 let _ = notify.send(match notice {
                     Notice::Console { node, line, .. } => Notice::Console { node, at, line },
-                    event @ Notice::Event(_) => event,
+                    other => other,
                 });
             }
             // The guests' side stays open to the end.
