@@ -260,6 +260,38 @@ impl RunContext {
 
     /// A layer, the one at that place of the plan, is not as it must be at the end.
     pub(crate) fn layer_lacks(&self, layer: (LayerKind, usize), node: &NodeName, text: &str) {
+        let excuse = self.layer_excuse(layer, node);
+        self.note_layer(layer, node, text, excuse);
+    }
+
+    /// The same, unless it would count.
+    pub(crate) fn layer_is_excused(
+        &self,
+        layer: (LayerKind, usize),
+        node: &NodeName,
+        text: &str,
+    ) -> bool {
+        let excuse = self.layer_excuse(layer, node);
+        let excused = excuse.is_some();
+        if excused {
+            self.note_layer(layer, node, text, excuse);
+        }
+        excused
+    }
+
+    fn layer_excuse(&self, (_, place): (LayerKind, usize), node: &NodeName) -> Option<Excuse> {
+        let at = self.now();
+        let mut judge = self.judge();
+        judge.layer_excuse(&self.plan, &self.past().faults, place, (node, at))
+    }
+
+    fn note_layer(
+        &self,
+        (kind, _): (LayerKind, usize),
+        node: &NodeName,
+        text: &str,
+        excuse: Option<Excuse>,
+    ) {
         let phase = self.event_log.current();
         let seen = Seen {
             node,
@@ -267,8 +299,7 @@ impl RunContext {
             phase: phase.as_deref(),
             text,
         };
-        let mut judge = self.judge();
-        judge.sees(&self.plan, &self.past().faults, layer, seen);
+        self.judge().sees(kind, seen, excuse);
     }
 
     /// What was found so far and nothing excuses.

@@ -33,21 +33,32 @@ pub(crate) async fn perform(context: &RunContext, scope: &Scope) -> Result<(), F
     let answers = catch_up(context, &there, |node| together(&of(node))).await?;
     let mut missing = Vec::new();
     for (node, answer) in there.iter().zip(&answers) {
-        let holds = holding(&of(node), answer);
-        let of_it = of(node).into_iter().zip(holds);
-        missing.extend(of_it.filter(|(_, holds)| !holds).map(|(probe, _)| probe));
+        if context.absence(node).is_some() {
+            continue;
+        }
+        let of_it = of(node);
+        let lacks = lacks(&of_it, answer);
+        for (it, lack) in of_it.into_iter().zip(lacks) {
+            let Some(lack) = lack else { continue };
+            // What a fault takes away need not be waited for.
+            let text = format!("{} on {node}: {lack}", it.probe.title);
+            if !context.layer_is_excused((it.kind, it.place), node, &text) {
+                missing.push(it);
+            }
+        }
     }
     for LayerProbe { kind, probe, .. } in &missing {
         let text = format!("layer {kind}: waits until {}", probe.title);
         scope.progress(Some(&probe.node), text);
     }
-    let waits = join_all(missing.iter().map(|it| async {
+    let waits = join_all(missing.into_iter().map(|it| async move {
         let deadline = it.probe.deadline.min(PATIENCE);
         let probe = Probe {
             deadline,
             ..it.probe.clone()
         };
-        (*it, tasks::await_probe(&*context.backend, &probe).await)
+        let waited = tasks::await_probe(&*context.backend, &probe).await;
+        (it, waited)
     }));
     for (LayerProbe { kind, place, probe }, waited) in waits.await {
         match waited {
@@ -83,19 +94,23 @@ fn together(probes: &[&LayerProbe]) -> String {
     script + "exit 0\n"
 }
 
-/// Which of them hold, by what the script has printed.
-fn holding(probes: &[&LayerProbe], printed: &str) -> Vec<bool> {
+/// How each of them differs from what it must be, by what the script has printed; nothing: it holds.
+fn lacks(probes: &[&LayerProbe], printed: &str) -> Vec<Option<String>> {
     let mut rest = printed;
-    let holds = probes.iter().enumerate().map(|(number, it)| {
+    let lacks = probes.iter().enumerate().map(|(number, it)| {
         let end = format!("\n{ANSWER}{number} ");
         let Some((said, after)) = rest.split_once(&end) else {
-            return false;
+            return Some("no look ended".to_owned());
         };
         let (code, after) = after.split_once('\n').unwrap_or((after, ""));
         rest = after;
-        code == "0" && it.probe.expect.judge(said).is_ok()
+        match it.probe.expect.judge(said) {
+            Ok(()) if code == "0" => None,
+            Ok(()) => Some(format!("the look exited with {code}")),
+            Err(difference) => Some(difference),
+        }
     });
-    holds.collect()
+    lacks.collect()
 }
 
 #[cfg(test)]
@@ -136,8 +151,21 @@ mod tests {
         let printed = shell.args(["-e", "-c", &together(&probes)]).output().unwrap();
         assert!(printed.status.success());
         let printed = String::from_utf8(printed.stdout).unwrap();
-        let holds = holding(&probes, &printed);
-        assert_eq!(holds, [true, false, false, true, true, true]);
-        assert_eq!(holding(&probes, "garbage"), [false; 6]);
+        let lacks_of = |printed: &str| -> Vec<String> {
+            let lacks = lacks(&probes, printed).into_iter();
+            lacks.map(|lack| lack.unwrap_or("nothing".to_owned())).collect()
+        };
+        assert_eq!(
+            lacks_of(&printed),
+            [
+                "nothing",
+                "expected `b`, saw `a`",
+                "expected `a`, saw nothing more",
+                "nothing",
+                "nothing",
+                "nothing"
+            ]
+        );
+        assert_eq!(lacks_of("garbage"), ["no look ended"; 6]);
     }
 }

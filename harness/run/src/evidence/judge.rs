@@ -105,22 +105,25 @@ impl Judge {
         self.note(complaint.kind, about, Source::KernelLog, line, excuse)
     }
 
-    /// Judges a layer that is not as it must be at the end: the one at that place of the plan. `true`: that counts.
-    pub(crate) fn sees(
+    /// Why it does not count that the layer at that place of the plan is not as it must be on a node at that time.
+    pub(crate) fn layer_excuse(
         &mut self,
         plan: &Plan,
         faults: &Faults,
-        (kind, place): (LayerKind, usize),
-        seen: Seen<'_>,
-    ) -> bool {
-        let node = seen.node;
+        place: usize,
+        (node, at): (&NodeName, f64),
+    ) -> Option<Excuse> {
         let needs = |fault: &Fault| {
             fault.node == *node || plan.layer_needs(place, node, &fault.node, fault.layer())
         };
-        let excuse = self.follows(faults, seen.at, needs);
+        self.follows(faults, at, needs)
+    }
+
+    /// Takes in that a layer is not as it must be at the end.
+    pub(crate) fn sees(&mut self, kind: LayerKind, seen: Seen<'_>, excuse: Option<Excuse>) {
         let kind = kind.to_string();
         let source = Source::Layer { kind };
-        self.note(FindingKind::LayerState, None, source, seen, excuse)
+        self.note(FindingKind::LayerState, None, source, seen, excuse);
     }
 
     /// What is seen from now on does not matter any more: the run's outcome stands.

@@ -300,14 +300,19 @@ fn traces_that_somebody_asked_for_are_no_complaint() {
 #[test]
 fn a_layer_that_is_not_as_it_must_be_is_excused_by_what_it_needs() {
     let mut case = case(PAIR);
-    let lacks = |case: &mut Case, name: &str, layer| {
+    let lacks = |case: &mut Case, name: &str, (kind, place)| {
+        let node = node(name);
+        let at = (&node, 9.0);
+        let excuse = case.judge.layer_excuse(&case.plan, &case.faults, place, at);
         let seen = Seen {
-            node: &node(name),
+            node: &node,
             at: 9.0,
             phase: None,
             text: "it is not so",
         };
-        case.judge.sees(&case.plan, &case.faults, layer, seen)
+        let counts = excuse.is_none();
+        case.judge.sees(kind, seen, excuse);
+        counts
     };
     let (drbd, gnbd) = ((LayerKind::Drbd, 1), (LayerKind::Gnbd, 2));
     assert!(lacks(&mut case, "n0", drbd));
