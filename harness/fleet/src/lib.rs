@@ -40,7 +40,7 @@ mod templates;
 pub use checkpoints::fingerprint::fingerprint;
 pub use checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
-pub use event::FleetEvent;
+pub use event::{FleetEvent, Listener};
 pub use fleet::{Fleet, Teardown};
 pub use host::budget::{Budget, Permit};
 pub use host::locked::Swept;

@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sanlab::{Order, RunFolder};
 use sanlab_image::{Image, Sizes, Store};
 use sanlab_plan::Arch;
-use sanlab_record::{Outcome, RunRecord};
+use sanlab_record::{EventKind, FailureKind, Outcome, RunRecord};
 use sanlab_vm::AcceleratorWish;
 use serde_json::{Value, json};
 
@@ -71,6 +71,12 @@ fn main() -> ExitCode {
             Part::never_ended().collected(),
         ),
         trial(
+            "a_hung_guest_is_failed",
+            "failed",
+            "the guest hangs: its kernel obeys SysRq keys, and qemu-ga is blocked",
+            Part::hung(),
+        ),
+        trial(
             "a_silent_agent_is_broken",
             "broken",
             "the guest agent is dead",
@@ -92,10 +98,8 @@ fn trial(name: &str, outcome: &'static str, words: &'static str, part: Part) -> 
     Trial::test(name, move || {
         let begin = Instant::now();
         let record = perform(&part)?;
-        let message = match &record.outcome {
-            Outcome::Failed(failure) | Outcome::Broken(failure) => failure.message.clone(),
-            Outcome::Passed | Outcome::Skipped { .. } => String::new(),
-        };
+        let failure = record.outcome.failure();
+        let message = failure.map_or("", |failure| &failure.message);
         if record.outcome.as_str() != outcome || !message.contains(words) {
             let events = serde_json::to_string_pretty(&record.events)?;
             return Err(format!(
@@ -103,6 +107,12 @@ fn trial(name: &str, outcome: &'static str, words: &'static str, part: Part) -> 
                 record.outcome
             )
             .into());
+        }
+        let hung = |kind: &EventKind| matches!(kind, EventKind::Collected { file } if file == "hang-vix0.txt");
+        let kept = record.events.iter().any(|event| hung(&event.kind));
+        let hangs = matches!(&record.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::GuestHangs);
+        if hangs && !kept {
+            return Err("what was found was not kept".into());
         }
         if begin.elapsed() > QUICK {
             return Err(format!("took {:.1} s", begin.elapsed().as_secs_f64()).into());
@@ -211,6 +221,30 @@ impl Part {
         Self::booted()
     }
 
+    /// Its kernel lists an agent that is blocked.
+    fn hung() -> Self {
+        let mut part = Self::booted();
+        part.qmp("query-status", json!({"status": "running"}));
+        part.qmp("human-monitor-command", json!("CPU#0"));
+        for (key, says) in [
+            ("8", "Changing Loglevel"),
+            ("l", "Show backtrace of all active CPUs"),
+            ("w", "Show Blocked State"),
+            (
+                "t",
+                "Show State\r\ntask:qemu-ga         state:D stack:0     pid:301",
+            ),
+            ("m", "Show Memory"),
+            ("6", "Changing Loglevel"),
+        ] {
+            part.qmp("chardev-send-break", json!({}));
+            let says = format!("[   60.0] sysrq: {says}\r\n");
+            let console = |verb: &str, text: &str| json!({ verb: {"on": "console", "text": text}});
+            part.0.extend([console("hear", key), console("say", &says)]);
+        }
+        part
+    }
+
     fn killed() -> Self {
         let mut part = Self::booted();
         part.0.push(json!("killed"));
@@ -238,6 +272,13 @@ impl Part {
             self.command(0);
         }
         self
+    }
+
+    /// A request of QEMU, and its answer.
+    fn qmp(&mut self, request: &str, answer: Value) {
+        let id = self.0.len();
+        self.hear("qmp", json!({"execute": request, "id": id}));
+        self.say("qmp", json!({"return": answer, "id": id}));
     }
 
     fn command(&mut self, code: u8) {

@@ -56,6 +56,9 @@ pub const MULTIPATH_PLUGINS: &str =
 /// fio, which not every image has.
 pub const FIO: &str = "/usr/bin/fio";
 
+/// The guest agent, by the name that the kernel lists it under.
+pub const AGENT: &str = "qemu-ga";
+
 /// How a program begins that is a script.
 pub const SHEBANG: &str = "#!/bin/sh\n";
 

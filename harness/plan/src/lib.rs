@@ -39,13 +39,13 @@ pub use layers::*;
 pub use lower::{parse, parse_with};
 pub use overlay::setting::{Setting, SettingError};
 pub use plan::{
-    Arch, BlockMap, DISK, Device, Joins, Network, NicModel, Node, PlacedLayer, Plan, Replica, Step,
-    Tier, node_address,
+    Arch, BlockMap, DISK, Device, Expectation, Joins, Known, Network, NicModel, Node, PlacedLayer,
+    Plan, Replica, Step, StepFailure, Tier, node_address,
 };
 pub use steps::*;
 pub use values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
-    StepLabel, VolumeName,
+    StepLabel, VolumeName, file_name,
 };
 pub use values::shell::quote;
 pub use values::units::{ByteSize, UnitError, parse_duration};

@@ -1,8 +1,8 @@
-//! What a plan says of the devices that its layers make: their sizes, and which nodes have them.
+//! What a plan says of the devices that its layers make: their sizes, which nodes have them, and which other nodes they need.
 
 use std::path::Path;
 
-use sanlab_plan::{Device, NodeName, Plan, parse};
+use sanlab_plan::{Device, LayerKind, NodeName, Plan, parse};
 
 const NODES: &str = r#"
 name = "devices"
@@ -116,4 +116,121 @@ fn a_disk_of_its_own_is_exported_whole() {
         "[/dev/gnbd/gnbd1a of 524288 sectors on storage1a with uid 0]"
     );
     assert_eq!(on(&plan, "client1"), []);
+}
+
+/// The nodes that a node's device needs, by the kernel's name for it, through any layer or that one.
+fn needed(plan: &Plan, node: &str, device: &str, layer: Option<LayerKind>) -> String {
+    let node = NodeName::parse(node).expect("valid");
+    let names = plan.nodes.iter().map(|node| &node.name);
+    let needed = names.filter(|server| plan.needs(&node, device, server, layer));
+    needed.map(NodeName::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn servers(plan: &Plan) -> String {
+    let names = plan.nodes.iter().map(|node| &node.name);
+    let serving = names.filter(|name| plan.serves(name));
+    serving.map(NodeName::as_str).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_stripe_over_nbd_needs_every_exporter() {
+    let plan = parse(
+        Path::new("devices.toml"),
+        r#"
+        name = "devices"
+        nodes = { "vix[0-2]" = { arch = "x86" }, vc = { arch = "x86", joins = "later" } }
+        layer = [
+            { nbd = { disk = "64MiB" } },
+            { striped = { name = "san" } },
+            { o2cb = { cluster = "san" } },
+            { ocfs2 = { slots = 4, at = "/mnt/san" } },
+        ]
+        "#,
+    )
+    .unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    for node in ["vix0", "vc"] {
+        assert_eq!(needed(&plan, node, "nbd1", None), "vix1");
+        assert_eq!(needed(&plan, node, "dm-0", None), "vix0 vix1 vix2");
+    }
+    assert_eq!(
+        needed(&plan, "vix0", "dm-0", Some(LayerKind::Nbd)),
+        "vix0 vix1 vix2"
+    );
+    assert_eq!(needed(&plan, "vix0", "dm-0", Some(LayerKind::O2cb)), "");
+    for other in ["vda", "vdb", "nbd3", "nbd", "dm-", "dm-x", "md127", "drbd0"] {
+        assert_eq!(needed(&plan, "vix0", other, None), "", "{other}");
+    }
+    assert_eq!(servers(&plan), "vix0 vix1 vix2", "`vc` exports nothing");
+}
+
+#[test]
+fn paths_to_a_pair_need_both_of_it_through_every_layer() {
+    let plan = plan(&[&PATHS[..], &[r#"striped = { name = "san" }"#]].concat());
+    let all = "storage0a storage0b storage1a storage1b";
+    assert_eq!(
+        needed(&plan, "client0", "dm-2", None),
+        format!("{all} client0")
+    );
+    assert_eq!(needed(&plan, "client0", "nbd3", Some(LayerKind::Drbd)), all);
+    assert_eq!(
+        needed(&plan, "client0", "nbd3", Some(LayerKind::Multipath)),
+        ""
+    );
+    assert_eq!(
+        needed(&plan, "client0", "dm-2", Some(LayerKind::Multipath)),
+        "client0"
+    );
+    assert_eq!(
+        needed(&plan, "client1", "dm-0", Some(LayerKind::Membership)),
+        format!("{all} client1")
+    );
+    assert_eq!(needed(&plan, "storage0a", "drbd0", None), "storage0b");
+    assert_eq!(needed(&plan, "storage1b", "drbd1", None), "storage1a");
+    assert_eq!(
+        needed(&plan, "storage1b", "drbd0", None),
+        "",
+        "of the other pair"
+    );
+    assert_eq!(
+        needed(&plan, "storage0a", "drbd0", Some(LayerKind::Gnbd)),
+        ""
+    );
+    assert_eq!(servers(&plan), all);
+}
+
+#[test]
+fn an_export_needs_the_peer_that_does_not_export() {
+    let plan = plan(&[
+        PATHS[0],
+        r#"drbd = { resource = "r0", on = ["storage0a", "storage0b"], disk = "64MiB", primaries = "first" }"#,
+        r#"gnbd = { on = "storage0a", clients = "client0" }"#,
+        r#"linear = { name = "san" }"#,
+    ]);
+    let gnbd = Some(LayerKind::Gnbd);
+    assert_eq!(needed(&plan, "client0", "dm-0", gnbd), "storage0a client0");
+    assert_eq!(
+        needed(&plan, "client0", "dm-0", None),
+        "storage0a storage0b client0"
+    );
+    assert_eq!(needed(&plan, "storage0b", "drbd0", None), "storage0a");
+    assert_eq!(servers(&plan), "storage0a storage0b");
+}
+
+#[test]
+fn an_array_needs_what_its_parts_need() {
+    let plan = plan(&[
+        r#"gnbd = { on = ["storage0a", "storage1a"], clients = "client0", disk = "64MiB", cached = true }"#,
+        r#"md = { name = "raid", level = 1 }"#,
+    ]);
+    assert_eq!(
+        needed(&plan, "client0", "md127", None),
+        "storage0a storage1a client0"
+    );
+    assert_eq!(needed(&plan, "client1", "md127", None), "", "no client");
+    assert_eq!(
+        needed(&plan, "client0", "md127", Some(LayerKind::Membership)),
+        "",
+        "cached exports ask nobody"
+    );
+    assert_eq!(servers(&plan), "storage0a storage1a");
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sanlab_plan::{Action, Diagnostics, Plan, parse_with, schema};
+use sanlab_plan::{Action, Diagnostics, Plan, Step, parse_with, schema};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -139,6 +139,9 @@ fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
         keys(inner, found);
         keys(&inner["items"], found);
         keys(&inner["additionalProperties"], found);
+        for form in inner["anyOf"].as_array().into_iter().flatten() {
+            keys(form, found);
+        }
     }
 }
 
@@ -230,4 +233,32 @@ fn measuring_steps_are_told_in_a_line() {
          at most 5 s long, at least -10 % more in the end"
     );
     assert_eq!(at(10), "what `more` did to the writers of `load`");
+}
+
+#[test]
+fn expectations_are_told_with_their_step() {
+    let source = Path::new("fixtures/accepted/expect.toml");
+    let plan = parsed(
+        source,
+        &fs_err::read_to_string(root().join(source)).unwrap(),
+    );
+    let lines: Vec<String> = plan.steps.iter().map(Step::describe).collect();
+    let found = |words: &str| {
+        let found = lines.iter().find(|line| line.starts_with(words));
+        found.unwrap_or_else(|| panic!("{lines:#?}")).as_str()
+    };
+    assert_eq!(
+        found("cut the power of storage0a"),
+        r"cut the power of storage0a; expects `I/O error.* sector \d+` in the kernel log of storage0a, storage0b, client0, client1, late"
+    );
+    assert_eq!(
+        found("send KILL to every gnbd_serv on storage0a, storage0b"),
+        "send KILL to every gnbd_serv on storage0a, storage0b; expects errors of devices that storage0a, storage0b serve, \
+         `WARNING` in the kernel log of late"
+    );
+    assert_eq!(
+        found("run `sleep 30` on client0"),
+        "run `sleep 30` on client0; expects the end of client0 by its own doing, its own failure, node_down"
+    );
+    assert_eq!(found("wait for `journal`"), "wait for `journal`");
 }

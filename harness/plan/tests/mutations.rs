@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// Files with every key and every kind of layer and step.
-const SOUND: [&str; 6] = [
+const SOUND: [&str; 7] = [
     include_str!("../../../fixtures/accepted/every-key.toml"),
     include_str!("../../../fixtures/accepted/every-layer.toml"),
+    include_str!("../../../fixtures/accepted/expect.toml"),
     include_str!("../../../fixtures/accepted/second-article.toml"),
     include_str!("../../../fixtures/accepted/throughput.toml"),
     include_str!("../../../scenarios/nbd-striped-ocfs2/linear.toml"),

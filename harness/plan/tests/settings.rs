@@ -192,7 +192,10 @@ fn steps_by_label_or_word() {
         "step.a.b c.count=12",
         "step.a.b c.deadline=5m",
         "step.write-2.count=13",
+        r#"step.write-2.expect={ kernel_log = "I/O error" }"#,
     ]);
+    let expected: Vec<usize> = plan.steps.iter().map(|step| step.expect.len()).collect();
+    assert_eq!(expected, [0, 0, 1]);
     let after = writes(&plan);
     assert_eq!(
         after.iter().map(|step| step.2).collect::<Vec<_>>(),

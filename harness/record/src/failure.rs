@@ -37,7 +37,7 @@ impl Failure {
     }
 }
 
-/// What kind of failure ended a run. Those up to [`GuestPanicked`](Self::GuestPanicked) concern the stack under test, the
+/// What kind of failure ended a run. Those up to [`GuestHangs`](Self::GuestHangs) concern the stack under test, the
 /// others of the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,6 +64,8 @@ pub enum FailureKind {
     NothingAcknowledged,
     /// Nodes see other files or bytes than were written, or than each other.
     Differences,
+    /// What a step expects, or the failure that the scenario names as known, did not come.
+    ExpectationNotMet,
     /// A figure is beyond the scenario's limit, or cannot be determined.
     LimitExceeded,
     /// A kernel said what no healthy kernel says.
@@ -72,7 +74,9 @@ pub enum FailureKind {
     GuestReset,
     /// A guest's kernel panicked.
     GuestPanicked,
-    /// A guest's agent does not answer, although its QEMU runs: the agent or the whole guest hangs.
+    /// A guest does not get on although its QEMU runs: its kernel obeys nothing, or keeps the agent from going on.
+    GuestHangs,
+    /// A guest's agent does not answer, although its QEMU runs and its kernel is well, as far as is known.
     AgentDead,
     /// A QEMU ended, unexpectedly.
     QemuDead,

@@ -6,13 +6,15 @@
 
 mod event;
 mod failure;
+mod finding;
 mod measure;
 mod record;
 
 pub use event::{Event, EventKind};
 pub use failure::{BlockRange, Failure, FailureKind, Found, LostBlocks};
+pub use finding::{Excuse, Finding, FindingKind, Source};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
 pub use record::{
-    AcceleratorUse, Acknowledged, Dip, FORMAT, HostUse, ImageUse, Latency, LayerUse, NodeUse,
-    Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, Dip, FORMAT, HostUse, ImageUse, KnownBy, Latency, LayerUse,
+    NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
 };

@@ -1,11 +1,12 @@
 //! A whole run, as `record.json` holds it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Measurement, Rate, Timeline};
-use crate::{Event, Failure};
+use crate::{Event, Failure, Finding};
 
 /// Version of the record's shape, its field `format`.
 pub const FORMAT: u32 = 1;
@@ -50,6 +51,8 @@ pub struct RunRecord {
     pub measurements: Vec<Measurement>,
     /// What hot additions under load did to those who were there.
     pub dips: Vec<Dip>,
+    /// Signs of trouble in kernel logs and layers, and what excuses those that do not count.
+    pub findings: Vec<Finding>,
     /// What every node did over the run's time; absent where none was up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
@@ -69,11 +72,35 @@ pub enum Outcome {
     Failed(Failure),
     /// The lab could not do its part: this says nothing about the stack under test.
     Broken(Failure),
+    /// It failed in the way that the scenario names as known.
+    KnownFailure {
+        /// How.
+        #[serde(flatten)]
+        failure: Failure,
+        /// Why that is so.
+        known: KnownBy,
+    },
     /// It was not run.
     Skipped {
         /// Why.
         reason: String,
     },
+}
+
+/// What a scenario says of the failure that it names as known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownBy {
+    /// Why it fails.
+    pub because: String,
+    /// Where that is reported or discussed.
+    pub source: String,
+}
+
+/// "because (source)".
+impl fmt::Display for KnownBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.because, self.source)
+    }
 }
 
 /// Why a text is not a record that this version can read.
@@ -150,20 +177,31 @@ impl Sample {
 }
 
 impl Outcome {
-    /// Of a run that failed or was broken, why.
+    /// Of a run that failed, as is known or not, or was broken, how.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Failed(failure) | Self::Broken(failure) => Some(failure),
+            Self::Failed(failure) | Self::Broken(failure) | Self::KnownFailure { failure, .. } => {
+                Some(failure)
+            }
             Self::Passed | Self::Skipped { .. } => None,
         }
     }
 
-    /// The word in the record and in tables.
+    /// The word in the record: one without blanks.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::KnownFailure { .. } => "known_failure",
+            _ => self.as_str(),
+        }
+    }
+
+    /// The words for people.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed(_) => "failed",
             Self::Broken(_) => "broken",
+            Self::KnownFailure { .. } => "known failure",
             Self::Skipped { .. } => "skipped",
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, BlockRange, Cost, Dip, Event, EventKind, FORMAT, Failure,
-    FailureKind, Found, HostUse, ImageUse, Lane, Latency, LayerUse, LostBlocks, Measurement,
-    NodeUse, Origin, Outcome, Phase, PortUse, Rate, ReadError, RunRecord, Sample, Timeline, Work,
+    AcceleratorUse, Acknowledged, BlockRange, Cost, Dip, Event, EventKind, Excuse, FORMAT, Failure,
+    FailureKind, Finding, FindingKind, Found, HostUse, ImageUse, KnownBy, Lane, Latency, LayerUse,
+    LostBlocks, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate, ReadError, RunRecord,
+    Sample, Source, Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
@@ -18,6 +19,55 @@ fn event(at: f64, phase: &str, node: Option<&str>, kind: EventKind) -> Event {
         node: node.map(str::to_owned),
         kind,
     }
+}
+
+/// One of each source and excuse.
+fn findings() -> Vec<Finding> {
+    let counts = Finding {
+        at: 16.25,
+        until: 16.25,
+        count: 1,
+        node: "vc".to_owned(),
+        phase: Some("step load".to_owned()),
+        kind: FindingKind::FileSystemError,
+        about: Some("dm-0".to_owned()),
+        source: Source::KernelLog,
+        text: "OCFS2: ERROR (device dm-0): ocfs2_read_blocks: status = -5".to_owned(),
+        excuse: None,
+    };
+    vec![
+        counts.clone(),
+        Finding {
+            at: 16.75,
+            until: 18.5,
+            count: 14,
+            phase: Some("step crash".to_owned()),
+            kind: FindingKind::DeviceError,
+            about: Some("nbd0".to_owned()),
+            text: "I/O error, dev nbd0, sector 8 op 0x1:(WRITE)".to_owned(),
+            excuse: Some(Excuse::Fault {
+                step: "crash".to_owned(),
+                node: "storage0a".to_owned(),
+            }),
+            ..counts.clone()
+        },
+        Finding {
+            at: 19.0,
+            until: 19.0,
+            node: "storage0b".to_owned(),
+            phase: None,
+            kind: FindingKind::LayerState,
+            about: None,
+            source: Source::Layer {
+                kind: "drbd".to_owned(),
+            },
+            text: "r0 is StandAlone".to_owned(),
+            excuse: Some(Excuse::Expected {
+                step: "pull".to_owned(),
+            }),
+            ..counts
+        },
+    ]
 }
 
 /// A run that uses every field and every kind of event.
@@ -281,6 +331,7 @@ fn record() -> RunRecord {
                 ),
             ]),
         }],
+        findings: findings(),
         dips: vec![Dip {
             step: "dip".to_owned(),
             of: "load".to_owned(),
@@ -361,6 +412,35 @@ fn lost() -> LostBlocks {
     }
 }
 
+fn known_failure() -> Outcome {
+    Outcome::KnownFailure {
+        failure: Failure {
+            node: Some("vd".to_owned()),
+            lost_blocks: vec![lost()],
+            ..Failure::new("step verify", FailureKind::BlocksLost, "4 of 158")
+        },
+        known: KnownBy {
+            because: "the journal is not flushed".to_owned(),
+            source: "https://example.org/1".to_owned(),
+        },
+    }
+}
+
+#[test]
+fn a_known_failure_says_how_it_failed_and_why_that_is_known() {
+    let record = RunRecord {
+        outcome: known_failure(),
+        ..record()
+    };
+    let value: serde_json::Value = serde_json::from_str(&record.to_json()).unwrap();
+    assert_eq!(value["outcome"], record.outcome.key());
+    assert_eq!(value["outcome"], "known_failure");
+    assert_eq!(value["phase"], "step verify");
+    assert_eq!(value["kind"], "blocks_lost");
+    assert_eq!(value["known"]["because"], "the journal is not flushed");
+    assert_eq!(value["known"]["source"], "https://example.org/1");
+}
+
 #[test]
 fn a_record_comes_back_as_it_was() {
     assert_eq!(RunRecord::from_json(KEPT).unwrap(), record());
@@ -371,6 +451,7 @@ fn a_record_comes_back_as_it_was() {
             lost_blocks: vec![lost()],
             ..Failure::new("boot", FailureKind::QemuDead, "start qemu: no such file")
         }),
+        known_failure(),
         Outcome::Skipped {
             reason: "no image".to_owned(),
         },

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use sanlab_fleet::{ExecError, FleetError, ImageError, Status, VmError};
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, FailureKind, LostBlocks, Outcome};
+use sanlab_record::{EventKind, FailureKind, Finding, FindingKind, LostBlocks, Outcome};
 
 use crate::engine::absence::Cause as AbsenceCause;
-use crate::evidence::kernel_log::Finding;
 
-/// How many differences, or groups of lost blocks, a message names.
+/// How many differences, findings, or groups of lost blocks, a message names.
 const NAMED: usize = 8;
 
 /// Whose fault it is: the record's `failed` and `broken`.
@@ -35,8 +34,8 @@ struct Inner {
     node: Option<NodeName>,
     /// What was being done, the innermost first.
     during: Vec<String>,
-    /// What a kernel said besides.
-    complaint: Option<(NodeName, Finding)>,
+    /// What was found besides.
+    findings: Vec<Finding>,
 }
 
 /// What went wrong.
@@ -81,8 +80,12 @@ pub(crate) enum Cause {
     Differences { what: String, found: Vec<String> },
     #[error("{0}")]
     LimitExceeded(String),
-    #[error("the kernel of {node} says {finding}")]
-    KernelComplaint { node: NodeName, finding: Finding },
+    /// What kernels and layers show, and nothing excuses; never empty.
+    #[error("{}", lines(.0))]
+    Evidence(Vec<Finding>),
+    /// What did not come; never empty.
+    #[error("{}", lines(.0))]
+    ExpectationNotMet(Vec<String>),
     /// Something happened to a node by itself, after which the run cannot go on.
     #[error("{}", .event.about(Some(.node)))]
     NodeLost { node: String, event: EventKind },
@@ -172,7 +175,8 @@ impl Cause {
             Self::NothingAcknowledged => FailureKind::NothingAcknowledged,
             Self::Differences { .. } => FailureKind::Differences,
             Self::LimitExceeded(_) => FailureKind::LimitExceeded,
-            Self::KernelComplaint { .. } => FailureKind::KernelComplaint,
+            Self::Evidence(findings) => evidence_kind(findings),
+            Self::ExpectationNotMet(_) => FailureKind::ExpectationNotMet,
             Self::NodeLost { event, .. } => match event {
                 EventKind::QemuExited { cause, full, .. } => {
                     qemu_kind(cause.as_deref(), full.is_some())
@@ -200,9 +204,18 @@ impl Cause {
         match self {
             Self::Exec(error) => Some(exec_node(error)),
             Self::NodeLost { node, .. } => Some(node),
-            Self::KernelComplaint { node, .. } | Self::NodeDown { node, .. } => Some(node.as_str()),
+            Self::Evidence(findings) => findings.first().map(|first| first.node.as_str()),
+            Self::NodeDown { node, .. } => Some(node.as_str()),
             _ => None,
         }
+    }
+}
+
+/// The first finding decides.
+fn evidence_kind(findings: &[Finding]) -> FailureKind {
+    match findings.first() {
+        Some(first) if first.kind == FindingKind::LayerState => FailureKind::ConditionNotMet,
+        _ => FailureKind::KernelComplaint,
     }
 }
 
@@ -233,6 +246,7 @@ fn exec_kind(error: &ExecError) -> FailureKind {
         ExecError::CommandFailed { .. } => FailureKind::CommandFailed,
         ExecError::TimedOut { .. } => FailureKind::CommandTimedOut,
         ExecError::AgentDead { .. } => FailureKind::AgentDead,
+        ExecError::GuestHangs { .. } => FailureKind::GuestHangs,
         ExecError::QemuDead { cause, full, .. } => qemu_kind(cause.as_deref(), full.is_some()),
         ExecError::GuestPanicked { .. } => FailureKind::GuestPanicked,
     }
@@ -243,6 +257,7 @@ fn exec_node(error: &ExecError) -> &str {
         ExecError::CommandFailed { node, .. }
         | ExecError::TimedOut { node, .. }
         | ExecError::AgentDead { node, .. }
+        | ExecError::GuestHangs { node, .. }
         | ExecError::QemuDead { node, .. }
         | ExecError::GuestPanicked { node, .. } => node,
     }
@@ -282,7 +297,7 @@ impl<T: Into<Cause>> From<T> for Failure {
             cause: cause.into(),
             node: None,
             during: Vec::new(),
-            complaint: None,
+            findings: Vec::new(),
         }))
     }
 }
@@ -341,37 +356,46 @@ impl Failure {
         self
     }
 
-    /// The same failure, of a run in which a kernel was in trouble besides: that is the stack's, whatever else seemed to be
-    /// wrong.
-    pub(crate) fn and_kernel(mut self, node: &NodeName, finding: Finding) -> Self {
-        let said = (node, &finding);
-        let told = matches!(&self.0.cause, Cause::KernelComplaint { node, finding } if (node, finding) == said);
-        if !told {
-            self.0.complaint = Some((node.clone(), finding));
+    /// The same failure, of a run in which this was found and counts: that is the stack's, whatever else seemed to be wrong.
+    pub(crate) fn and_findings(mut self, findings: Vec<Finding>) -> Self {
+        if let Cause::Evidence(told) = &mut self.0.cause {
+            *told = findings;
+        } else {
+            self.0.findings = findings;
         }
         self
     }
 
+    /// Whether it is a state that did not come about, or a look at it that did not end.
+    pub(crate) fn is_not_met(&self) -> bool {
+        matches!(
+            self.kind(),
+            FailureKind::ConditionNotMet | FailureKind::CommandTimedOut
+        )
+    }
+
     /// Whose fault it is.
     pub(crate) fn blame(&self) -> Blame {
-        match self.0.complaint {
-            Some(_) => Blame::UnderTest,
-            None => self.0.cause.blame(),
+        if self.0.findings.is_empty() {
+            self.0.cause.blame()
+        } else {
+            Blame::UnderTest
         }
     }
 
-    /// What kind it is: that of the kernel's complaint where this alone makes it the stack's.
+    /// What kind it is: that of the findings where these alone make it the stack's.
     pub(crate) fn kind(&self) -> FailureKind {
         if self.blame() == self.0.cause.blame() {
             self.0.cause.kind()
         } else {
-            FailureKind::KernelComplaint
+            evidence_kind(&self.0.findings)
         }
     }
 
-    fn node(&self) -> Option<&str> {
-        match &self.0.complaint {
-            Some((node, _)) if self.blame() != self.0.cause.blame() => Some(node.as_str()),
+    /// The node that it happened on, where it was one.
+    pub(crate) fn node(&self) -> Option<&str> {
+        match self.0.findings.first() {
+            Some(first) if self.blame() != self.0.cause.blame() => Some(&first.node),
             _ => {
                 let named = self.0.node.as_ref().map(NodeName::as_str);
                 self.0.cause.node().or(named)
@@ -387,10 +411,10 @@ impl fmt::Display for Failure {
             write!(f, "{what}: ")?;
         }
         write!(f, "{}", self.0.cause)?;
-        if let Some((node, finding)) = &self.0.complaint {
-            write!(f, "\nthe kernel of {node} says {finding}")?;
+        if self.0.findings.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        write!(f, "\n{}", lines(&self.0.findings))
     }
 }
 
@@ -483,25 +507,34 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_said_is_told_once() {
-        let node = NodeName::parse("vix0").unwrap();
-        let finding = Finding {
-            kind: "oops",
-            line: "Oops: 0002".to_owned(),
+    fn what_was_found_is_told_once() {
+        let finding = |node: &str, kind| Finding {
+            at: 12.1,
+            until: 14.0,
+            count: 14,
+            node: node.to_owned(),
+            phase: None,
+            kind,
+            about: None,
+            source: sanlab_record::Source::KernelLog,
+            text: "Oops: 0002".to_owned(),
+            excuse: None,
         };
-        let said = || {
-            Failure::from(Cause::KernelComplaint {
-                node: node.clone(),
-                finding: finding.clone(),
-            })
-        };
-        let again = said().and_kernel(&node, finding.clone());
-        assert_eq!(again.to_string(), said().to_string());
-        let other = NodeName::parse("vix1").unwrap();
-        let other = said().and_kernel(&other, finding.clone());
-        assert_eq!(other.to_string().lines().count(), 2);
-        let lost = Failure::from(Cause::NothingAcknowledged).and_kernel(&node, finding);
-        assert_eq!(lost.kind(), FailureKind::NothingAcknowledged);
-        assert_eq!(lost.node(), None);
+        let one = finding("vix0", FindingKind::Oops);
+        let other = finding("vix1", FindingKind::Oops);
+        let told = || Failure::from(Cause::Evidence(vec![one.clone()]));
+        let again = told().and_findings(vec![one.clone()]);
+        assert_eq!(again.to_string(), told().to_string());
+        let both = told().and_findings(vec![one.clone(), other]);
+        assert_eq!(both.to_string().lines().count(), 2);
+        assert_eq!((both.kind(), both.node()), (FailureKind::KernelComplaint, Some("vix0")));
+        let nothing = Failure::from(Cause::NothingAcknowledged).and_findings(vec![one.clone()]);
+        assert_eq!(nothing.kind(), FailureKind::NothingAcknowledged);
+        assert_eq!(nothing.node(), None);
+        let dead = died("vix1", Status::Signalled(9), None).and_findings(vec![one]);
+        assert_eq!(dead.blame(), Blame::UnderTest);
+        assert_eq!((dead.kind(), dead.node()), (FailureKind::KernelComplaint, Some("vix0")));
+        let state = Failure::from(Cause::Evidence(vec![finding("vix0", FindingKind::LayerState)]));
+        assert_eq!(state.kind(), FailureKind::ConditionNotMet);
     }
 }

@@ -7,6 +7,7 @@ use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, PlacedLayer, Plan,
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
@@ -29,6 +30,8 @@ pub(crate) struct Resource {
     pub(crate) plan: Drbd,
     /// The two nodes; the first of them decides where something is done once.
     pub(crate) pair: Vec<NodeName>,
+    /// Whether other layers stand on its device.
+    pub(crate) used: bool,
 }
 
 impl Resource {
@@ -205,15 +208,75 @@ impl Resource {
     }
 
     /// What a node does that comes back; its peer runs, or is away as well.
-    fn again(&self, node: &NodeName, peer_is_there: bool) -> String {
+    ///
+    /// Where only one may be primary and the peer is by now, that one stays it.
+    fn again(&self, node: &NodeName, peer: Option<&NodeName>) -> String {
+        let resource = &self.plan.resource;
         let mut text = self.attach(false);
-        if peer_is_there {
+        if peer.is_some() {
             let _ = writeln!(text, "await '{LINKED}'");
         }
         if self.is_primary(node) {
-            let _ = writeln!(text, "run drbdadm primary {}", self.plan.resource);
+            let promote = format!("run drbdadm primary {resource}\n");
+            match peer {
+                Some(peer) if self.plan.primaries == Primaries::First => {
+                    let stays = if self.used {
+                        format!(
+                            "fail '{peer} is primary of {resource} by now: the layers above have no device on {node}'"
+                        )
+                    } else {
+                        format!("echo '{peer} stays primary of {resource}'")
+                    };
+                    let _ = write!(
+                        text,
+                        "case $state in\n\
+                         \x20   *' ro:Secondary/Primary '*) {stays} ;;\n\
+                         \x20   *) {} ;;\n\
+                         esac\n",
+                        promote.trim_end()
+                    );
+                }
+                _ => text += &promote,
+            }
         }
         script(&text)
+    }
+
+    /// That `node` sees itself up to date, and its peer as well if that is there: in the roles `ro`, or whatever they are.
+    fn settled(&self, node: &NodeName, peer: Option<&NodeName>, ro: Option<&str>) -> Probe {
+        let ro = ro.map_or_else(String::new, |ro| format!(" ro:{ro}"));
+        let wanted = match peer {
+            Some(_) => format!("cs:Connected{ro} ds:UpToDate/UpToDate"),
+            None => format!("cs:WFConnection{ro} ds:UpToDate/DUnknown"),
+        };
+        let sectors = self.plan.device.sectors;
+        let without_roles = match ro.as_str() {
+            "" => "case $state in *' ro:'*) state=\"${state%% ro:*} ${state##* ro:* }\" ;; esac\n",
+            _ => "",
+        };
+        let text = format!(
+            "{looking}see\n\
+             state=${{state%% [ABC] *}}\n\
+             {without_roles}\
+             case $state in *Sync*) state=\"$state $(grep -m 1 finish /proc/drbd)\" ;; esac\n\
+             echo \"$state\"\n\
+             read -r sectors </sys/block/drbd{minor}/size\n\
+             echo \"$sectors\"\n",
+            looking = self.looking(),
+            minor = self.plan.minor,
+        );
+        Probe {
+            node: node.clone(),
+            title: format!(
+                "{} has {sectors} sectors and is {wanted}",
+                self.plan.device.path
+            ),
+            script: text,
+            expect: Expect::lines([wanted, sectors.to_string()]),
+            deadline: if peer.is_some() { SYNC } else { PROBE },
+            // The figures of a synchronisation change all the time.
+            stall: Some(PROBE),
+        }
     }
 
     /// That `node` sees the connection and the disks in those states.
@@ -245,20 +308,22 @@ impl Resource {
             script: text,
             expect: Expect(lines),
             deadline,
+            stall: None,
         }
     }
 }
 
 impl Describe for Drbd {
-    fn describe(
-        &self,
-        placed: &PlacedLayer,
-        _plan: &Plan,
-        watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    fn describe(&self, placed: &PlacedLayer, plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+        let above = |other: &PlacedLayer| {
+            let apart = [LayerKind::Drbd, LayerKind::Membership];
+            !apart.contains(&other.layer.kind())
+                && placed.on.iter().any(|node| other.on.contains(node))
+        };
         let resource = Resource {
             plan: self.clone(),
             pair: placed.on.clone(),
+            used: plan.layers.iter().any(above),
         };
         watched.resources.push(resource.clone());
         Box::new(resource)
@@ -301,10 +366,10 @@ impl Layer for Resource {
         stages
     }
 
-    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         // A pair is there from the start, or comes one by one: then the newcomer's disk is no copy yet.
         let mut text = self.attach(true);
-        if there.is_empty() {
+        if peers.there.is_empty() {
             let _ = writeln!(text, "run drbdadm primary --force {}", self.plan.resource);
         } else {
             let _ = writeln!(text, "await '{LINKED}'");
@@ -315,12 +380,12 @@ impl Layer for Resource {
         self.on_one(node, &script(&text), topology)
     }
 
-    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let text = self.again(node, !there.is_empty());
+    fn rejoin(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        let text = self.again(node, peers.there.first());
         self.on_one(node, &text, topology)
     }
 
-    fn probes(&self, node: &NodeName, there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+    fn probes(&self, node: &NodeName, peers: &Peers, _topology: &Topology) -> Vec<Probe> {
         let role = |node: &NodeName| {
             if self.is_primary(node) {
                 "Primary"
@@ -328,39 +393,23 @@ impl Layer for Resource {
                 "Secondary"
             }
         };
-        let peer = there.iter().find(|peer| *peer != node);
-        let wanted = match peer {
-            Some(peer) => format!(
-                "cs:Connected ro:{}/{} ds:UpToDate/UpToDate",
-                role(node),
-                role(peer)
-            ),
-            None => format!(
-                "cs:WFConnection ro:{}/Unknown ds:UpToDate/DUnknown",
-                role(node)
-            ),
-        };
-        let sectors = self.plan.device.sectors;
-        let text = format!(
-            "{looking}see\n\
-             state=${{state%% [ABC] *}}\n\
-             case $state in *Sync*) state=\"$state $(grep -m 1 finish /proc/drbd)\" ;; esac\n\
-             echo \"$state\"\n\
-             read -r sectors </sys/block/drbd{minor}/size\n\
-             echo \"$sectors\"\n",
-            looking = self.looking(),
-            minor = self.plan.minor,
-        );
-        vec![Probe {
-            node: node.clone(),
-            title: format!(
-                "{} has {sectors} sectors and is {wanted}",
-                self.plan.device.path
-            ),
-            script: text,
-            expect: Expect::lines([wanted, sectors.to_string()]),
-            deadline: if peer.is_some() { SYNC } else { PROBE },
-        }]
+        let peer = peers.there.iter().find(|peer| *peer != node);
+        let ro = format!("{}/{}", role(node), peer.map_or("Unknown", role));
+        vec![self.settled(node, peer, Some(&ro))]
+    }
+
+    /// Of a pair with one primary the roles are what the steps have made of them.
+    fn probes_again(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
+        match self.plan.primaries {
+            Primaries::Both => self.probes(node, peers, topology),
+            Primaries::First => self.probes_at_end(node, peers, topology),
+        }
+    }
+
+    /// Commands may have changed the roles.
+    fn probes_at_end(&self, node: &NodeName, peers: &Peers, _topology: &Topology) -> Vec<Probe> {
+        let peer = peers.there.iter().find(|peer| *peer != node);
+        vec![self.settled(node, peer, None)]
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {

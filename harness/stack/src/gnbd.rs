@@ -7,6 +7,7 @@ use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, PlacedLay
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::{Member, Topology};
@@ -221,6 +222,7 @@ impl Imports {
             script: text,
             expect: Expect::lines(shares.iter().map(line)),
             deadline: PROBE,
+            stall: None,
         }
     }
 
@@ -248,6 +250,7 @@ impl Imports {
                 export.name, export.source.path, export.source.sectors
             )]),
             deadline: PROBE,
+            stall: None,
         }
     }
 }
@@ -314,12 +317,12 @@ impl Layer for Imports {
         vec![first, self.import(&clients, there, topology)]
     }
 
-    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         let one = std::slice::from_ref(node);
         if self.plan.clients.contains(node) {
-            vec![self.prepare(one), self.import(one, there, topology)]
+            vec![self.prepare(one), self.import(one, &peers.active, topology)]
         } else {
-            let clients = self.clients(there);
+            let clients = self.clients(&peers.active);
             vec![
                 self.serve(one, topology),
                 self.import(&clients, one, topology),
@@ -329,18 +332,26 @@ impl Layer for Imports {
 
     /// Clients that knew a server go back to it by themselves; they are made to do so at once, and those that came while it
     /// was away import from it now.
-    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let mut stages = self.join(node, there, topology);
+    fn rejoin(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        let mut stages = self.join(node, peers, topology);
         if self.plan.servers.contains(node) {
             let again = script(&format!("run {} -a\n", self.import_command()));
-            let clients = self.clients(there);
+            let clients = self.clients(&peers.active);
             let title = format!("go back to {node}");
             stages.push(Stage::new(&clients, &title, IMPORT, &again));
         }
         stages
     }
 
-    fn service(&self, node: &NodeName, topology: &Topology) -> Vec<Stage> {
+    fn daemons(&self, node: &NodeName) -> &'static [&'static str] {
+        if self.plan.servers.contains(node) {
+            &["gnbd_serv"]
+        } else {
+            &["gnbd_recvd"]
+        }
+    }
+
+    fn service(&self, node: &NodeName, _peers: &Peers, topology: &Topology) -> Vec<Stage> {
         let one = std::slice::from_ref(node);
         if self.plan.servers.contains(node) {
             vec![self.serve(one, topology)]
@@ -350,9 +361,9 @@ impl Layer for Imports {
         }
     }
 
-    fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe> {
+    fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
         if self.plan.clients.contains(node) {
-            return vec![self.imported(node, there, topology)];
+            return vec![self.imported(node, &peers.active, topology)];
         }
         self.shares(std::slice::from_ref(node), topology)
             .map(|share| self.exported(&share))

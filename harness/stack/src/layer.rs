@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sanlab_plan::{LayerKind, NodeName};
 
-use crate::Topology;
+use crate::{Peers, Topology};
 
 /// A file written into a guest before a task's script runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +80,19 @@ pub struct Probe {
     pub expect: Expect,
     /// How long it may take to come true.
     pub deadline: Duration,
+    /// It is given up earlier when its output has been the same for so long: what goes on changes it.
+    pub stall: Option<Duration>,
+}
+
+/// A look at a layer at the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerProbe {
+    /// Which layer.
+    pub kind: LayerKind,
+    /// Its place in the plan, from 0, the lowest first.
+    pub place: usize,
+    /// What must hold there still.
+    pub probe: Probe,
 }
 
 /// What a probe's standard output must be: these lines, in this order. Blanks at the ends of lines do not count.
@@ -135,21 +148,37 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// Brings it up on all of `there`.
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage>;
 
-    /// Brings it up on `node` while it is up on `there` (without `node`): first makes the newcomer known to them.
-    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage>;
+    /// Brings it up on `node` while it is up on `peers` (without `node`): first makes the newcomer known to them.
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage>;
 
-    /// Brings it up again on `node`, whose machine came back with its disk, while it is up on `there` (without `node`).
-    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        self.join(node, there, topology)
+    /// Brings it up again on `node`, whose machine came back with its disk, while it is up on `peers` (without `node`).
+    fn rejoin(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        self.join(node, peers, topology)
     }
 
-    /// Starts its own daemons on `node`, where they were stopped, and nothing else. Nothing: it has none.
-    fn service(&self, _node: &NodeName, _topology: &Topology) -> Vec<Stage> {
+    /// The names of its daemons on `node`: what [`Layer::service`] starts.
+    fn daemons(&self, _node: &NodeName) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Starts its own daemons on `node`, where they were stopped, while it is up on `peers`, and nothing else. Nothing: it
+    /// has none.
+    fn service(&self, _node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
         Vec::new()
     }
 
-    /// How to see on `node`, one of `there`, that it is really up.
-    fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe>;
+    /// How to see on `node`, one of `peers`, that it is really up.
+    fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe>;
+
+    /// The same after [`Layer::rejoin`].
+    fn probes_again(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
+        self.probes(node, peers, topology)
+    }
+
+    /// What must hold on `node` at the end of a run, whatever commands the run's steps gave.
+    fn probes_at_end(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
+        self.probes(node, peers, topology)
+    }
 
     /// Takes it down on `there`, whether it came up wholly or not.
     fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage>;

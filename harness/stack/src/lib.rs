@@ -31,6 +31,7 @@ mod multipath;
 mod nbd;
 mod o2cb;
 mod ocfs2;
+mod present;
 mod script;
 mod stack;
 mod striped;
@@ -39,7 +40,8 @@ mod volume;
 mod warm;
 
 pub use compose::compose;
-pub use layer::{Expect, GuestFile, Layer, Probe, Stage, Task, Work};
+pub use layer::{Expect, GuestFile, Layer, LayerProbe, Probe, Stage, Task, Work};
+pub use present::{Peers, Present};
 pub use stack::Stack;
 pub use topology::{Member, Topology};
 pub use volume::Volume;

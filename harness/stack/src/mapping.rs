@@ -5,6 +5,7 @@ use std::time::Duration;
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
 use crate::layer::{Expect, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::topology::Topology;
 use crate::warm::Hot;
@@ -67,11 +68,11 @@ impl Layer for Mapping {
         )]
     }
 
-    fn join(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, _peers: &Peers, topology: &Topology) -> Vec<Stage> {
         self.up(std::slice::from_ref(node), topology)
     }
 
-    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+    fn probes(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Probe> {
         // dmsetup prints device numbers, which differ from guest to guest: they are put back into names.
         let below: Vec<&str> = self
             .below
@@ -104,6 +105,7 @@ impl Layer for Mapping {
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
+            stall: None,
         }]
     }
 

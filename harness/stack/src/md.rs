@@ -7,6 +7,7 @@ use sanlab_plan::{LayerKind, Md, NodeName, PlacedLayer, Plan, RaidLevel};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
@@ -23,6 +24,7 @@ trait Array {
     fn level(&self) -> &'static str;
     fn create(&self) -> String;
     fn assemble(&self, on: &[NodeName]) -> Stage;
+    fn runs(&self, node: &NodeName, active: &str, fold: &str) -> Probe;
 }
 
 impl Array for Md {
@@ -79,6 +81,37 @@ impl Array for Md {
         let title = format!("assemble {}", self.device.path);
         Stage::new(on, &title, CREATE, &script(&text))
     }
+
+    /// That it runs with so many disks; `fold` may change what `$active` counts.
+    fn runs(&self, node: &NodeName, active: &str, fold: &str) -> Probe {
+        let (count, level) = (self.below.len(), self.level());
+        let text = format!(
+            "device=$(readlink -f {})\n\
+             cd /sys/block/${{device##*/}}\n\
+             read -r level <md/level\n\
+             read -r count <md/raid_disks\n\
+             active=0\n\
+             for disk in md/dev-*; do\n\
+             \x20   read -r state <$disk/state\n\
+             \x20   [ $state != in_sync ] || active=$((active + 1))\n\
+             done\n\
+             {fold}\
+             read -r sectors <size\n\
+             echo \"$level of $count disks, $active active, $sectors sectors\"\n",
+            self.device.path
+        );
+        let sectors = self.device.sectors;
+        Probe {
+            node: node.clone(),
+            title: format!("{} runs with {count} disks, {active}", self.name),
+            script: text,
+            expect: Expect::lines([format!(
+                "raid{level} of {count} disks, {active}, {sectors} sectors"
+            )]),
+            deadline: PROBE,
+            stall: None,
+        }
+    }
 }
 
 impl Describe for Md {
@@ -122,36 +155,23 @@ impl Layer for Md {
         stages
     }
 
-    fn join(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
         vec![self.assemble(std::slice::from_ref(node))]
     }
 
-    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
-        let (count, level) = (self.below.len(), self.level());
-        let text = format!(
-            "device=$(readlink -f {})\n\
-             cd /sys/block/${{device##*/}}\n\
-             read -r level <md/level\n\
-             read -r count <md/raid_disks\n\
-             active=0\n\
-             for disk in md/dev-*; do\n\
-             \x20   read -r state <$disk/state\n\
-             \x20   [ $state != in_sync ] || active=$((active + 1))\n\
-             done\n\
-             read -r sectors <size\n\
-             echo \"$level of $count disks, $active active, $sectors sectors\"\n",
-            self.device.path
-        );
-        let sectors = self.device.sectors;
-        vec![Probe {
-            node: node.clone(),
-            title: format!("{} runs with {count} disks", self.name),
-            script: text,
-            expect: Expect::lines([format!(
-                "raid{level} of {count} disks, {count} active, {sectors} sectors"
-            )]),
-            deadline: PROBE,
-        }]
+    fn probes(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Probe> {
+        let count = self.below.len();
+        vec![self.runs(node, &format!("{count} active"), "")]
+    }
+
+    /// A mirror that a step made miss a disk runs on; what became of the others is in the kernel's log.
+    fn probes_at_end(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Probe> {
+        let enough = match self.level {
+            RaidLevel::Striped => self.below.len(),
+            RaidLevel::Mirrored => 1,
+        };
+        let fold = format!("[ $active -lt {enough} ] || active=enough\n");
+        vec![self.runs(node, "enough active", &fold)]
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {

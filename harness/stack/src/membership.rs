@@ -9,6 +9,7 @@ use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport}
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::{Member, Topology};
@@ -142,14 +143,14 @@ impl Layer for Cluster {
         stages
     }
 
-    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let mut all = there.to_vec();
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        let mut all = peers.there.clone();
         all.push(node.clone());
         let known = topology.known(&self.on, &all);
         let config = [self.config_file(&known, topology)];
-        let (first, _) = there.split_at(there.len().min(1));
+        let (first, _) = peers.active.split_at(peers.active.len().min(1));
         let write = Stage::new(
-            there,
+            &peers.there,
             &format!("write a configuration that names {node}"),
             START,
             &script("true\n"),
@@ -173,8 +174,8 @@ impl Layer for Cluster {
         ]
     }
 
-    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let mut all = there.to_vec();
+    fn rejoin(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        let mut all = peers.there.clone();
         all.push(node.clone());
         let known = topology.known(&self.on, &all);
         let begin = Stage::new(
@@ -186,7 +187,11 @@ impl Layer for Cluster {
         vec![begin.with_files(&self.files(&known, topology))]
     }
 
-    fn service(&self, node: &NodeName, _topology: &Topology) -> Vec<Stage> {
+    fn daemons(&self, _node: &NodeName) -> &'static [&'static str] {
+        &["corosync"]
+    }
+
+    fn service(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
         vec![Stage::new(
             std::slice::from_ref(node),
             "start corosync",
@@ -195,8 +200,8 @@ impl Layer for Cluster {
         )]
     }
 
-    fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe> {
-        vec![self.sees(node, there, topology, self.patience())]
+    fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
+        vec![self.sees(node, &peers.active, topology, self.patience())]
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
@@ -243,6 +248,7 @@ impl Cluster {
             script: MEMBERS.to_owned(),
             expect: Expect::lines(seen),
             deadline,
+            stall: None,
         }
     }
 

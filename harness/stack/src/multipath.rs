@@ -1,6 +1,7 @@
 //! dm-multipath: one map for each uid, over all imports that have it. Real multipathd, which learns of paths from udev;
 //! so udevd runs on these nodes, and on no other.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use sanlab_plan::{Layer as Planned, LayerKind, Multipath, NodeName, PlacedLayer,
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
@@ -54,6 +56,8 @@ pub(crate) struct Maps {
     pub(crate) plan: Multipath,
     /// The time-out of the exports below.
     pub(crate) timeout: Duration,
+    /// Who serves each path, by its device.
+    pub(crate) servers: BTreeMap<String, NodeName>,
 }
 
 /// That `node` has so many paths in all maps together.
@@ -64,6 +68,7 @@ pub(crate) fn sees(node: &NodeName, active: u32, failed: u32, deadline: Duration
         script: PATHS.to_owned(),
         expect: Expect::lines([format!("active {active} failed {failed}")]),
         deadline,
+        stall: None,
     }
 }
 
@@ -155,13 +160,18 @@ impl Describe for Multipath {
         plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn Layer> {
-        let timeout = plan.layers.iter().find_map(|placed| match &placed.layer {
-            Planned::Gnbd(gnbd) => Some(gnbd.timeout),
+        let gnbd = plan.layers.iter().find_map(|placed| match &placed.layer {
+            Planned::Gnbd(gnbd) => Some(gnbd),
             _ => None,
+        });
+        let paths = gnbd.iter().flat_map(|gnbd| {
+            let paths = gnbd.exports.iter().map(|export| export.imported().path);
+            paths.zip(gnbd.servers.iter().cloned())
         });
         Box::new(Maps {
             plan: self.clone(),
-            timeout: timeout.unwrap_or_default(),
+            timeout: gnbd.map(|gnbd| gnbd.timeout).unwrap_or_default(),
+            servers: paths.collect(),
         })
     }
 }
@@ -201,16 +211,27 @@ impl Layer for Maps {
         vec![self.start(there)]
     }
 
-    fn join(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
         vec![self.start(std::slice::from_ref(node))]
     }
 
-    fn service(&self, node: &NodeName, _topology: &Topology) -> Vec<Stage> {
+    fn daemons(&self, _node: &NodeName) -> &'static [&'static str] {
+        &["multipathd", "systemd-udevd"]
+    }
+
+    fn service(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
         vec![self.start(std::slice::from_ref(node))]
     }
 
-    /// Each map has a path for every import of its uid that is connected, whichever servers are away.
-    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+    /// Each map has a path for every import of its uid that is connected, whichever servers are away; of a map without any
+    /// server nothing is asked.
+    fn probes(&self, node: &NodeName, peers: &Peers, _topology: &Topology) -> Vec<Probe> {
+        let serves = |path: &String| {
+            let server = self.servers.get(path);
+            server.is_some_and(|server| peers.serving.contains(server))
+        };
+        let maps = self.plan.maps.iter();
+        let maps: Vec<_> = maps.filter(|map| map.paths.iter().any(serves)).collect();
         let mut text = "connected=\" $(gnbd_import -n -l | while read -r one two three four rest; do\n\
             \x20   case \"$one $two\" in\n\
             \x20       'Device name') name=$four ;;\n\
@@ -220,7 +241,7 @@ impl Layer for Maps {
             paths() { dmsetup status \"$1\" | awk '{ for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+:[0-9]+$/ && $(i + 1) == \"A\") n++ } END { print n + 0 }'; }\n"
             .to_owned();
         let mut lines = Vec::new();
-        for map in &self.plan.maps {
+        for map in &maps {
             let names: Vec<&str> = map
                 .paths
                 .iter()
@@ -243,10 +264,11 @@ impl Layer for Maps {
         }
         vec![Probe {
             node: node.clone(),
-            title: format!("{} maps have all their paths", self.plan.maps.len()),
+            title: format!("{} maps have all their paths", maps.len()),
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
+            stall: None,
         }]
     }
 

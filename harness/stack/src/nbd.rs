@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
+use sanlab_plan::{BlockMap, DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
-use crate::topology::Topology;
+use crate::topology::{Member, Topology};
 use crate::warm::Hot;
 
 const PID_FILE: &str = "/run/nbd-server.pid";
@@ -61,17 +62,63 @@ impl Layer for Nbd {
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        vec![serve(self, there, topology), import(self, there, topology)]
+        vec![
+            serve(self, there, topology),
+            import(self, there, there, topology),
+        ]
     }
 
-    fn join(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        vec![import(self, std::slice::from_ref(node), topology)]
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        vec![import(
+            self,
+            std::slice::from_ref(node),
+            &peers.active,
+            topology,
+        )]
     }
 
-    fn probes(&self, node: &NodeName, _there: &[NodeName], topology: &Topology) -> Vec<Probe> {
-        let count = self.devices.len();
+    fn daemons(&self, node: &NodeName) -> &'static [&'static str] {
+        let own = BlockMap::Disk(node.clone());
+        match self.server {
+            _ if self.devices.iter().all(|device| device.blocks != own) => &[],
+            NbdServer::Nbdkit => &["nbdkit"],
+            NbdServer::NbdServer => &["nbd-server"],
+        }
+    }
+
+    /// A connection ends with its server's process; the kernel gives the device another one once nothing has it open.
+    fn service(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        if self.daemons(node).is_empty() {
+            return Vec::new();
+        }
+        let one = std::slice::from_ref(node);
+        let mut text = String::new();
+        for (n, member) in imported(one, topology) {
+            let _ = write!(
+                text,
+                "run nbd-client -d /dev/nbd{n}\n\
+                 tries=0\n\
+                 until said=$({} 2>&1); do\n\
+                 \x20   tries=$((tries + 1))\n\
+                 \x20   [ $tries -lt 50 ] || fail \"import /dev/nbd{n} again: $said\"\n\
+                 \x20   sleep 0.2\n\
+                 done\n",
+                client(self, member, n)
+            );
+        }
+        let title = format!("import the disk of {node} again");
+        vec![
+            serve(self, one, topology),
+            Stage::new(&peers.there, &title, IMPORT, &script(&text)),
+        ]
+    }
+
+    fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
+        let devices = imported(&peers.active, topology);
+        let count = devices.len();
         let sectors = self.devices.first().map_or(0, |device| device.sectors);
-        let mut lines: Vec<String> = (0..count).map(|n| format!("nbd{n} {sectors}")).collect();
+        let line = |(n, _): &(usize, &Member)| format!("nbd{n} {sectors}");
+        let mut lines: Vec<String> = devices.iter().map(line).collect();
         let mut text = format!(
             "for n in {}; do\n\
              \x20   b=/sys/block/nbd$n\n\
@@ -79,7 +126,7 @@ impl Layer for Nbd {
              \x20   [ -e $b/pid ] || size='not connected'\n\
              \x20   echo \"nbd$n $size\"\n\
              done\n",
-            numbers(count)
+            numbers(devices.iter().map(|(n, _)| *n))
         );
         if topology.exporters().any(|member| member.name == *node) {
             // A process that has ended but is not reaped has no executable.
@@ -96,11 +143,12 @@ impl Layer for Nbd {
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
+            stall: None,
         }]
     }
 
     fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let devices = numbers(topology.exporters().count());
+        let devices = numbers(0..topology.exporters().count());
         let disconnect = script(&format!(
             "for n in {devices}; do\n\
              \x20   [ ! -e /sys/block/nbd$n/pid ] || run nbd-client -d /dev/nbd$n\n\
@@ -136,11 +184,15 @@ impl Layer for Nbd {
 }
 
 /// `0 1 2 3`
-fn numbers(count: usize) -> String {
-    (0..count)
-        .map(|n| n.to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn numbers(numbers: impl Iterator<Item = usize>) -> String {
+    numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The exporters among `active`, with the numbers of their devices.
+fn imported<'a>(active: &[NodeName], topology: &'a Topology) -> Vec<(usize, &'a Member)> {
+    let all = topology.exporters().enumerate();
+    all.filter(|(_, member)| active.contains(&member.name))
+        .collect()
 }
 
 fn exporting(there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
@@ -192,25 +244,32 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     }
 }
 
-fn import(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
-    let count = topology.exporters().count();
-    // No partitions: the kernel need not look for any at every import.
-    let mut text = format!(
-        "run modprobe nbd nbds_max={count} max_part=0\n\
-         pids=\n\
-         import() {{ run nbd-client \"$1\" {} \"/dev/$2\" -b {}; }}\n",
+/// How a node imports the disk of `member` as `/dev/nbdN`.
+fn client(nbd: &Nbd, member: &Member, n: usize) -> String {
+    format!(
+        "nbd-client {} {} /dev/nbd{n} -b {}",
+        member.host(),
         nbd.port,
         nbd.block_size.bytes()
-    );
-    for (n, member) in topology.exporters().enumerate() {
-        let _ = writeln!(text, "import {} nbd{n} & pids=\"$pids $!\"", member.host());
+    )
+}
+
+/// On the nodes `on`, from the exporters among `active`.
+fn import(nbd: &Nbd, on: &[NodeName], active: &[NodeName], topology: &Topology) -> Stage {
+    let count = topology.exporters().count();
+    let devices = imported(active, topology);
+    // No partitions: the kernel need not look for any at every import.
+    let mut text = format!("run modprobe nbd nbds_max={count} max_part=0\npids=\n");
+    for (n, member) in &devices {
+        let command = client(nbd, member, *n);
+        let _ = writeln!(text, "run {command} & pids=\"$pids $!\"");
     }
     text += "failed=\n\
              for pid in $pids; do wait \"$pid\" || failed=1; done\n\
              [ -z \"$failed\" ] || fail 'not every disk could be imported'\n";
     Stage::new(
-        there,
-        &format!("import {count} disks"),
+        on,
+        &format!("import {} disks", devices.len()),
         IMPORT,
         &script(&text),
     )

@@ -8,6 +8,7 @@ use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::{Member, Topology};
@@ -69,7 +70,7 @@ impl Layer for Service {
         vec![start(&self.plan, there, there, topology)]
     }
 
-    fn join(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         let Some(newcomer) = topology.member(node) else {
             return Vec::new();
         };
@@ -84,22 +85,22 @@ impl Layer for Service {
             number = newcomer.number,
             cluster = self.plan.cluster,
         ));
-        let mut all = there.to_vec();
+        let mut all = peers.there.clone();
         all.push(node.clone());
         vec![
-            Stage::new(there, &format!("register {node}"), START, &register),
+            Stage::new(&peers.there, &format!("register {node}"), START, &register),
             self.begin(node, &all, topology),
         ]
     }
 
     /// The others know it still.
-    fn rejoin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let mut all = there.to_vec();
+    fn rejoin(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        let mut all = peers.there.clone();
         all.push(node.clone());
         vec![self.begin(node, &all, topology)]
     }
 
-    fn probes(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Vec<Probe> {
+    fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
         let text = format!(
             "cd /sys/kernel/config/cluster/{}\n\
              for name in {}; do\n\
@@ -129,7 +130,7 @@ impl Layer for Service {
             .zip(values)
             .map(|(name, value)| format!("{name} {value}"))
             .collect();
-        let known = topology.known(&self.on, there);
+        let known = topology.known(&self.on, &peers.there);
         let mut members: Vec<&Member> = topology.those(&known).collect();
         members.sort_by_key(|member| &member.name);
         lines.extend(members.iter().map(|member| {
@@ -149,6 +150,7 @@ impl Layer for Service {
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
+            stall: None,
         }]
     }
 

@@ -8,6 +8,7 @@ use sanlab_plan::{LayerKind, NodeName, Ocfs2, PlacedLayer, Plan, quote};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, Layer, Probe, Stage};
+use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
@@ -90,11 +91,15 @@ impl Layer for Ocfs2 {
         vec![stage]
     }
 
-    fn join(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
+    fn join(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
         vec![load(std::slice::from_ref(node))]
     }
 
-    fn probes(&self, node: &NodeName, _there: &[NodeName], _topology: &Topology) -> Vec<Probe> {
+    /// The superblock is read: nothing is asked while nobody serves a part of the device.
+    fn probes(&self, node: &NodeName, peers: &Peers, _topology: &Topology) -> Vec<Probe> {
+        if !self.device.blocks.is_held_by(&peers.serving) {
+            return Vec::new();
+        }
         let text = format!(
             "mounted.ocfs2 -d {} | {{\n\
              \x20   read -r header\n\
@@ -112,6 +117,7 @@ impl Layer for Ocfs2 {
             script: text,
             expect: Expect::lines([format!("{} o2cb {}", self.device.path, self.cluster)]),
             deadline: PROBE,
+            stall: None,
         }]
     }
 

@@ -7,9 +7,10 @@ use sanlab_plan::guest::IP;
 use sanlab_plan::{Awaited, BlockMap, Device, LayerKind, NodeName, WaitFor};
 
 use crate::drbd::Resource;
-use crate::layer::{Layer, Probe, Stage, Work};
+use crate::layer::{Layer, LayerProbe, Probe, Stage, Work};
 use crate::membership::Cluster;
 use crate::multipath;
+use crate::present::{Peers, Present};
 use crate::topology::Topology;
 use crate::volume::Volume;
 
@@ -55,25 +56,33 @@ impl Placed {
             .collect()
     }
 
-    /// What is done, and the probes on the nodes `on` while `there` run.
-    fn work(
-        &self,
-        stages: Vec<Stage>,
-        on: &[NodeName],
-        there: &[NodeName],
-        topology: &Topology,
-    ) -> Work {
-        let there = self.those(there);
-        let probes = on
-            .iter()
-            .flat_map(|node| self.layer.probes(node, &there, topology));
+    /// What it must know of the nodes.
+    fn peers(&self, present: &Present) -> Peers {
+        let (there, kind) = (self.those(&present.there), self.layer.kind());
+        let is_active = |node: &&NodeName| !present.is_stopped(node, kind);
+        Peers {
+            active: there.iter().filter(is_active).cloned().collect(),
+            there,
+            serving: present.serving(),
+        }
+    }
+
+    /// What is done, and what is looked at afterwards.
+    fn work(&self, stages: Vec<Stage>, probes: Vec<Probe>) -> Work {
         Work {
             kind: self.layer.kind().as_str(),
             title: self.layer.title(),
             stages,
-            probes: probes.collect(),
+            probes,
         }
     }
+}
+
+/// Those of `peers` that have a task, and `node`.
+fn touched<'a>(peers: &'a Peers, node: &NodeName, stages: &[Stage]) -> Vec<&'a NodeName> {
+    let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
+    let is_touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
+    peers.active.iter().filter(is_touched).collect()
 }
 
 /// Whether a layer can come up side by side with another of its kind on other nodes.
@@ -142,9 +151,11 @@ impl Stack {
         let mut works: Vec<Work> = Vec::new();
         let mut before: Vec<&Placed> = Vec::new();
         for placed in &self.placed_layers {
-            let there = placed.those(&self.at_start);
-            let stages = placed.layer.up(&there, &self.topology);
-            let work = placed.work(stages, &there, &there, &self.topology);
+            let peers = placed.peers(&Present::all(&self.at_start));
+            let stages = placed.layer.up(&peers.there, &self.topology);
+            let probes = peers.there.iter();
+            let probes = probes.flat_map(|node| placed.layer.probes(node, &peers, &self.topology));
+            let work = placed.work(stages, probes.collect());
             let beside = !before.is_empty() && before.iter().all(|one| side_by_side(one, placed));
             match works.last_mut() {
                 Some(last) if beside => last.beside(work),
@@ -179,53 +190,106 @@ impl Stack {
         works
     }
 
-    /// Brings every layer that `node` has up there while `there` (without it) run, lowest first, but does not mount the
+    /// Brings every layer that `node` has up there while `present` (without it) run, lowest first, but does not mount the
     /// volume.
     ///
     /// Whoever has a task is probed afterwards, and `node` always.
-    pub fn join(&self, node: &NodeName, there: &[NodeName]) -> Vec<Work> {
-        self.extend(node, there, |layer, there| {
-            layer.join(node, there, &self.topology)
-        })
+    pub fn join(&self, node: &NodeName, present: &Present) -> Vec<Work> {
+        let topology = &self.topology;
+        self.extend(
+            node,
+            present,
+            |layer, peers| layer.join(node, peers, topology),
+            |layer, node, peers| layer.probes(node, peers, topology),
+        )
     }
 
-    /// Brings every layer up again on `node`, whose machine came back with its disk, while `there` (without it) run, lowest
+    /// Brings every layer up again on `node`, whose machine came back with its disk, while `present` (without it) run, lowest
     /// first. It does not mount the volume.
     ///
     /// Whoever has a task is probed afterwards, and `node` always.
-    pub fn rejoin(&self, node: &NodeName, there: &[NodeName]) -> Vec<Work> {
-        self.extend(node, there, |layer, there| {
-            layer.rejoin(node, there, &self.topology)
-        })
+    pub fn rejoin(&self, node: &NodeName, present: &Present) -> Vec<Work> {
+        let topology = &self.topology;
+        self.extend(
+            node,
+            present,
+            |layer, peers| layer.rejoin(node, peers, topology),
+            |layer, node, peers| layer.probes_again(node, peers, topology),
+        )
     }
 
     fn extend(
         &self,
         node: &NodeName,
-        there: &[NodeName],
-        stages: impl Fn(&dyn Layer, &[NodeName]) -> Vec<Stage>,
+        present: &Present,
+        stages: impl Fn(&dyn Layer, &Peers) -> Vec<Stage>,
+        probes: impl Fn(&dyn Layer, &NodeName, &Peers) -> Vec<Probe>,
     ) -> Vec<Work> {
-        let mut all = there.to_vec();
-        all.push(node.clone());
+        // Nothing of what is stopped there is: its machine has just come up.
+        let mut all = present.clone();
+        all.there.push(node.clone());
+        all.stopped.retain(|(other, _)| other != node);
         let mut works = Vec::new();
         for placed in self
             .placed_layers
             .iter()
             .filter(|placed| placed.is_on(node))
         {
-            let stages = stages(placed.layer.as_ref(), &placed.those(there));
-            let tasks = || stages.iter().flat_map(|stage| &stage.tasks);
-            let touched = |who: &&NodeName| *who == node || tasks().any(|task| task.node == **who);
-            let touched: Vec<NodeName> = all.iter().filter(touched).cloned().collect();
-            works.push(placed.work(stages, &touched, &all, &self.topology));
+            let layer = placed.layer.as_ref();
+            let stages = stages(layer, &placed.peers(present));
+            let peers = placed.peers(&all);
+            let touched = touched(&peers, node, &stages).into_iter();
+            let probes = touched.flat_map(|who| probes(layer, who, &peers)).collect();
+            works.push(placed.work(stages, probes));
         }
         works
     }
 
-    /// Starts the daemons of the layers of that kind on `node`, one of `there`, where they were stopped, and probes `node`
-    /// afterwards. A work without stages: no such layer there has any.
-    pub fn start(&self, kind: LayerKind, node: &NodeName, there: &[NodeName]) -> Work {
-        let one = std::slice::from_ref(node);
+    /// Which layer on `node` has a daemon of that name.
+    pub fn daemon_of(&self, node: &NodeName, process: &str) -> Option<LayerKind> {
+        let mut placed_layers = self.placed_layers.iter().filter(|it| it.is_on(node));
+        let found = placed_layers.find(|it| it.layer.daemons(node).contains(&process));
+        found.map(|placed| placed.layer.kind())
+    }
+
+    /// What must hold of every layer at the end of a run while `present` run. What a step crashed or stopped is left out,
+    /// and so is what cannot be without it; and what commands may have changed, such as who is primary.
+    ///
+    /// Lowest layer first; the volume's own probes come last, on the nodes that have it mounted.
+    pub fn end_probes(&self, present: &Present) -> Vec<LayerProbe> {
+        let mut found = Vec::new();
+        let reaches = |node: &NodeName| !present.is_stopped(node, LayerKind::Gnbd);
+        let mut above_gnbd = false;
+        for (place, placed) in self.placed_layers.iter().enumerate() {
+            let kind = placed.layer.kind();
+            let peers = placed.peers(present);
+            // A client whose receivers are stopped has none of its devices.
+            let looked = peers
+                .active
+                .iter()
+                .filter(|node| !above_gnbd || reaches(node));
+            let probes =
+                looked.flat_map(|node| placed.layer.probes_at_end(node, &peers, &self.topology));
+            found.extend(probes.map(|probe| LayerProbe { kind, place, probe }));
+            above_gnbd |= kind == LayerKind::Gnbd;
+        }
+        let kind = LayerKind::Ocfs2;
+        let mut placed_layers = self.placed_layers.iter();
+        let place = placed_layers.position(|placed| placed.layer.kind() == kind);
+        let held = |blocks: &BlockMap| blocks.is_held_by(&present.serving());
+        if let (Some(place), Some(volume)) = (place, &self.watched.volume)
+            && self.watched.blocks.as_ref().is_some_and(held)
+        {
+            let probes = volume.probes(&present.mounted, &self.topology).into_iter();
+            let probes = probes.filter(|probe| reaches(&probe.node));
+            found.extend(probes.map(|probe| LayerProbe { kind, place, probe }));
+        }
+        found
+    }
+
+    /// Starts the daemons of the layers of that kind on `node`, one of `present`, where they were stopped. Whoever has a task
+    /// is probed afterwards. A work without stages: no such layer there has any.
+    pub fn start(&self, kind: LayerKind, node: &NodeName, present: &Present) -> Work {
         let mut whole = Work {
             kind: kind.as_str(),
             title: format!("start {kind} on {node}"),
@@ -234,11 +298,13 @@ impl Stack {
         };
         let placed_layers = self.placed_layers.iter();
         for placed in placed_layers.filter(|it| it.layer.kind() == kind && it.is_on(node)) {
-            let stages = placed.layer.service(node, &self.topology);
+            let peers = placed.peers(present);
+            let stages = placed.layer.service(node, &peers, &self.topology);
             if !stages.is_empty() {
-                let work = placed.work(stages, one, there, &self.topology);
-                whole.stages.extend(work.stages);
-                whole.probes.extend(work.probes);
+                let touched = touched(&peers, node, &stages);
+                let probes = |who| placed.layer.probes(who, &peers, &self.topology);
+                whole.probes.extend(touched.into_iter().flat_map(probes));
+                whole.stages.extend(stages);
             }
         }
         whole
@@ -288,7 +354,7 @@ impl Stack {
         for placed in self.placed_layers.iter().rev() {
             let there = placed.those(there);
             let stages = placed.layer.down(&there, &self.topology);
-            let work = placed.work(stages, &[], &[], &self.topology);
+            let work = placed.work(stages, Vec::new());
             let beside = !above.is_empty() && above.iter().all(|one| side_by_side(one, placed));
             match works.last_mut() {
                 Some(last) if beside => last.beside(work),

@@ -69,6 +69,7 @@ impl Volume {
             script: self.mounts(),
             expect: Expect(Vec::new()),
             deadline: PROBE,
+            stall: None,
         }));
         Work {
             kind: "unmount",
@@ -118,6 +119,7 @@ impl Volume {
             script: text.clone(),
             expect: expect.clone(),
             deadline: PROBE,
+            stall: None,
         };
         mounted.iter().map(probe).collect()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::command_line::spec::Arch;
 use crate::process::status::Status;
 
-/// Why a command in a guest gave no good answer: five kinds, because each has another cause and another remedy.
+/// Why a command in a guest gave no good answer: six kinds, because each has another cause and another remedy.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ExecError {
     /// The command ended badly; the machine is well.
@@ -34,9 +34,19 @@ pub enum ExecError {
         /// What was known of it last.
         last_seen: String,
     },
-    /// QEMU runs, but the guest's agent does not answer.
+    /// QEMU runs and the guest's kernel is well, as far as is known, but its agent does not answer.
     #[error("run `{command}` on {node}: the guest agent is dead: {reason}")]
     AgentDead {
+        /// Where it should have run.
+        node: String,
+        /// What should have been run, shortened.
+        command: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// QEMU runs, but the guest does not get on: its kernel obeys nothing, or keeps the agent from going on.
+    #[error("run `{command}` on {node}: the guest hangs: {reason}")]
+    GuestHangs {
         /// Where it should have run.
         node: String,
         /// What should have been run, shortened.
@@ -159,7 +169,7 @@ pub enum VmError {
         /// How it differs.
         reason: String,
     },
-    /// The machine could not be asked; one of the five kinds.
+    /// The machine could not be asked; one of the six kinds.
     #[error(transparent)]
     Guest(#[from] ExecError),
     /// A process did not end although it was killed.

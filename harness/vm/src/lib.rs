@@ -33,6 +33,9 @@
 //! What a machine costs can be read at any time ([`Machine::cost`]): the host's processor time, and, of a machine with a
 //! [`Counter`], the instructions that its guest has executed.
 //!
+//! Of a guest whose agent does not answer it is found out whether it hangs: QEMU and the guest's kernel are asked
+//! ([`Machine::examined`]).
+//!
 //! A machine can also crash on purpose: as when its power fails ([`Machine::kill`]), or by a kernel panic
 //! ([`Machine::panic`]).
 
@@ -57,6 +60,7 @@ pub use command_line::spec::{
 };
 pub use error::{ExecError, VmError};
 pub use machine::Machine;
+pub use machine::examination::Examination;
 pub use machine::running::{ExitReport, MachineEvent};
 pub use machine::snapshot::SavedState;
 pub use process::ProcessGroup;

@@ -156,8 +156,7 @@ impl Fleet {
     }
 
     fn node_of(&self, member: &NodeSpec, machine: Machine, disk: Option<Drive>) -> Arc<Node> {
-        let events = self.events.clone();
-        Arc::new(Node::new(member.clone(), machine, disk, events))
+        Arc::new(Node::new(member.clone(), machine, disk, &self.listener))
     }
 
     /// Everything that must exist before a member's QEMU: its folder, memory, disk and switch port.

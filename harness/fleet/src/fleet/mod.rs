@@ -14,10 +14,9 @@ use std::sync::Arc;
 use sanlab_plan::Arch;
 use sanlab_record::EventKind;
 use sanlab_vm::{AcceleratorChoice, Usage};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::FleetError;
-use crate::event::FleetEvent;
+use crate::event::{FleetEvent, Listener};
 use crate::fleet::members::{FleetResources, Members};
 use crate::host::process_group;
 use crate::network::PortCounters;
@@ -35,7 +34,7 @@ pub struct Fleet {
     emulators: BTreeMap<Arch, Emulator>,
     accelerators: BTreeMap<Arch, AcceleratorChoice>,
     templates: Templates,
-    events: UnboundedSender<FleetEvent>,
+    listener: Listener,
     members: Members,
 }
 
@@ -134,11 +133,11 @@ impl Fleet {
 
     /// Nobody need listen.
     fn tell(&self, kind: EventKind) {
-        let _ = self.events.send(kind.into());
+        let _ = self.listener.events.send(kind.into());
     }
 
     /// The same of a node.
     fn tell_of(&self, node: &str, kind: EventKind) {
-        let _ = self.events.send(FleetEvent::of(node, kind));
+        let _ = self.listener.events.send(FleetEvent::of(node, kind));
     }
 }

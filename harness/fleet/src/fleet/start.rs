@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::checkpoints::start_mode::{SavedFleet, StartMode};
 use crate::deadlines;
 use crate::error::FleetError;
-use crate::event::FleetEvent;
+use crate::event::{FleetEvent, Listener};
 use crate::fleet::Fleet;
 use crate::fleet::members::{FleetResources, Members};
 use crate::host::budget::Budget;
@@ -32,13 +32,13 @@ impl Fleet {
         spec: FleetSpec,
         at_start: &[String],
         keep: Option<&Path>,
-        events: UnboundedSender<FleetEvent>,
+        listener: impl Into<Listener>,
     ) -> Result<Self, FleetError> {
         let starters = at_start
             .iter()
             .map(|name| spec.member(name).cloned())
             .collect::<Result<Vec<_>, _>>()?;
-        let fleet = Self::prepare(spec, |_| true, keep, events).await?;
+        let fleet = Self::prepare(spec, |_| true, keep, listener.into()).await?;
         let up = fleet.bring_up(&starters).await;
         fleet.unless(up).await
     }
@@ -53,14 +53,14 @@ impl Fleet {
         saved: &SavedFleet,
         folder: &Path,
         keep: Option<&Path>,
-        events: UnboundedSender<FleetEvent>,
+        listener: impl Into<Listener>,
     ) -> Result<Self, FleetError> {
         // Those that may join or be restarted have templates.
         let restarted = spec.disks_survive;
         let cloned = |member: &NodeSpec| {
             restarted || saved.nodes.iter().all(|node| node.name != member.name)
         };
-        let fleet = Self::prepare(spec, cloned, keep, events).await?;
+        let fleet = Self::prepare(spec, cloned, keep, listener.into()).await?;
         let up = fleet.go_on(saved, folder).await;
         fleet.unless(up).await
     }
@@ -81,7 +81,7 @@ impl Fleet {
         spec: FleetSpec,
         cloned: impl Fn(&NodeSpec) -> bool,
         keep: Option<&Path>,
-        events: UnboundedSender<FleetEvent>,
+        listener: Listener,
     ) -> Result<Self, FleetError> {
         let mut images = Vec::new();
         for member in &spec.members {
@@ -95,6 +95,7 @@ impl Fleet {
         let (registry, swept) = spawn_blocking(Registry::open)
             .await
             .map_err(std::io::Error::from)??;
+        let events = &listener.events;
         // Nobody need listen to events, here as below.
         let tell = |kind: EventKind| drop(events.send(kind.into()));
         for Swept { run, killed } in swept {
@@ -114,7 +115,7 @@ impl Fleet {
                     emulators: &emulators,
                     store,
                     registry: &registry,
-                    events: &events,
+                    events,
                     patience: builder::PATIENCE,
                 };
                 template_builder.provide(&members).await?
@@ -142,7 +143,7 @@ impl Fleet {
             spec,
             emulators,
             templates,
-            events,
+            listener,
             members: Members::new(
                 group,
                 FleetResources {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::deadlines;
 use crate::error::{FleetError, machine_error};
-use crate::event::FleetEvent;
+use crate::event::{FleetEvent, Listener};
 use crate::nodes::readiness::Condition;
 use crate::spec::NodeSpec;
 
@@ -45,20 +45,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// Takes over a started machine and passes on what befalls it.
+    /// Takes over a started machine and passes on what befalls it and what its console says, from the start.
     pub(crate) fn new(
         spec: NodeSpec,
         machine: Machine,
         disk: Option<Drive>,
-        events: UnboundedSender<FleetEvent>,
+        listener: &Listener,
     ) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
         tokio::spawn(pass_on(
             spec.name.clone(),
             machine.events(),
             Arc::clone(&ending),
-            events,
+            listener.events.clone(),
         ));
+        let (name, consoles) = (spec.name.clone(), Arc::clone(&listener.consoles));
+        machine.console().deliver(move |line| consoles(&name, line));
         Self {
             spec,
             machine,

@@ -188,7 +188,9 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         End::Stopped { turn, ran } => (turn, ran),
     };
     let (word, phase, message, exit) = match &ran.record.outcome {
-        Outcome::Failed(failure) => ("failed", &failure.phase, &failure.message, Exit::Failed),
+        Outcome::Failed(failure) | Outcome::KnownFailure { failure, .. } => {
+            ("failed", &failure.phase, &failure.message, Exit::Failed)
+        }
         Outcome::Broken(failure) => ("broken", &failure.phase, &failure.message, Exit::Broken),
         Outcome::Passed | Outcome::Skipped { .. } => return Ok(Some(Exit::Broken)),
     };

@@ -76,6 +76,15 @@ fn describe(plan: &Plan) -> String {
         Tier::Test => facts("tier", "test"),
         Tier::Nightly => facts("tier", "nightly"),
     }
+    if let Some(known) = &plan.known {
+        facts(
+            "known",
+            &format!(
+                "fails with `{}`: {} ({})",
+                known.pattern, known.because, known.source
+            ),
+        );
+    }
 
     let mut nodes = Table::new(&[">no", "node", "arch", "NIC", ">RAM", ">CPUs", "joins"]);
     for node in &plan.nodes {
@@ -116,7 +125,7 @@ fn describe(plan: &Plan) -> String {
             step.checkpoint
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), ToString::to_string),
-            step.action.describe(),
+            step.describe(),
         ]);
     }
     for table in [nodes, layers, steps]

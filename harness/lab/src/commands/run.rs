@@ -172,7 +172,7 @@ fn load(
 fn exit_of(record: &RunRecord, cancel: &CancellationToken) -> Exit {
     match record.outcome {
         _ if cancel.is_cancelled() => Exit::Interrupted,
-        Outcome::Passed | Outcome::Skipped { .. } => Exit::Success,
+        Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => Exit::Success,
         Outcome::Failed(_) => Exit::Failed,
         Outcome::Broken(_) => Exit::Broken,
     }

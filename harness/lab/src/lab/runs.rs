@@ -134,6 +134,7 @@ pub(crate) fn not_run(plan: &Plan, seed: u64, reason: &str) -> RunRecord {
         samples: Vec::new(),
         measurements: Vec::new(),
         dips: Vec::new(),
+        findings: Vec::new(),
         timeline: None,
         console_tail: BTreeMap::new(),
         nodes: BTreeMap::new(),

@@ -321,7 +321,9 @@ fn gaps(records: &[RunRecord]) -> String {
 fn why(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Passed => None,
-        Outcome::Failed(failure) | Outcome::Broken(failure) => Some(format!(
+        Outcome::Failed(failure)
+        | Outcome::Broken(failure)
+        | Outcome::KnownFailure { failure, .. } => Some(format!(
             "{} in {}: {}",
             outcome.as_str(),
             failure.phase,

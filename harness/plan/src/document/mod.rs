@@ -4,6 +4,7 @@
 //! a default; an example follows `required`. See [`crate::document::table`] for the notation.
 
 pub(crate) mod base;
+pub(crate) mod expect;
 pub(crate) mod pattern;
 pub(crate) mod read;
 pub(crate) mod schema;
@@ -21,6 +22,7 @@ use toml::de::DeValue;
 use crate::diagnostic::Mistakes;
 use crate::layers::WrittenLayer;
 
+use crate::document::expect::Expected;
 use crate::document::pattern::Pattern;
 use crate::document::read::{At, Field, Table, Value, read};
 use crate::document::table::table;
@@ -43,6 +45,8 @@ table! {
         take_down: bool, default false;
         /// Why time-outs of the layers contradict each other on purpose; without it that is refused.
         mistimed: String, optional;
+        /// The failure by which runs are known to end: such a run is a known failure, and a run that passes has failed.
+        known: KnownEntry, optional;
         /// The manifest under `images/`, without `.toml`, that the guests boot.
         image: ImageName, default default_image();
         /// A file in a folder `base`, relative to this one, with nodes, network, layers and image that several scenarios share.
@@ -61,6 +65,18 @@ table! {
 
 fn default_image() -> ImageName {
     ImageName::parse("debian-bookworm").expect("a valid name")
+}
+
+table! {
+    /// A failure that is known.
+    KnownEntry, "`known`", r#"{ pattern = "no free slots", because = "...", source = "https://..." }"# {
+        /// Matches the failure's message, or the finding that fails the run (a regular expression).
+        pattern: String, required r#""no free slots""#;
+        /// Why runs fail so, in a sentence.
+        because: String, required r#""the file system has fewer slots than nodes""#;
+        /// Where that is reported or discussed: an address, a message-id, a commit.
+        source: String, required r#""https://lore.kernel.org/...""#;
+    }
 }
 
 table! {
@@ -104,12 +120,16 @@ table! {
 table! {
     /// One thing done to the running stack.
     StepEntry, "a `[[step]]`", "{ mount = {} }" {
-        /// Its name in the record; unique. Default: the action's word, then with `-2`, `-3`.
+        /// Its name in the record; unique, of letters, digits, spaces, `-`, `_` and `.`. Default: the action's word, then with
+        /// `-2`, `-3`.
         label: StepLabel, optional;
         /// The longest that it may take, 1s to 24 hours. Default: see each action.
         deadline: Duration, optional;
         /// Keep the whole fleet under this name after the step, so that later runs can fork it.
         checkpoint: CheckpointName, optional;
+        /// Trouble that the step brings about on purpose, in one table or a list of them: it does not count against the stack,
+        /// and it must come.
+        expect: Expected, optional;
         /// What is done.
         action: Action, one_of;
     }

@@ -77,13 +77,15 @@ macro_rules! field {
     };
 }
 
-/// An enum of tables, each under its own key: exactly one stands in an entry.
+/// An enum of tables or other values, each under its own key: exactly one stands in an entry.
 macro_rules! choice {
-    ($(#[$doc:meta])+ $name:ident, $what:literal, $plural:literal { $($key:ident => $variant:ident($table:ty),)+ }) => {
+    ($(#[$doc:meta])+ $name:ident, $what:literal, $plural:literal {
+        $($(#[doc = $key_doc:literal])* $key:ident => $variant:ident($table:ty),)+
+    }) => {
         $(#[$doc])+
         #[derive(Debug, Clone)]
         pub(crate) enum $name {
-            $($variant($table),)+
+            $($(#[doc = $key_doc])* $variant($table),)+
         }
 
         impl $crate::document::read::Choice for $name {
@@ -103,7 +105,17 @@ macro_rules! choice {
             }
 
             fn properties() -> ::serde_json::Map<String, ::serde_json::Value> {
-                [$((stringify!($key).to_owned(), <$table as $crate::document::read::Value>::schema())),+].into_iter().collect()
+                let describe = |mut schema: ::serde_json::Value, doc: &str| {
+                    // A table describes itself.
+                    if !doc.is_empty() {
+                        schema["description"] = doc.trim().into();
+                    }
+                    schema
+                };
+                [$((
+                    stringify!($key).to_owned(),
+                    describe(<$table as $crate::document::read::Value>::schema(), concat!("" $(, $key_doc, "\n")*)),
+                )),+].into_iter().collect()
             }
         }
     };

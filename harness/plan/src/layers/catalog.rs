@@ -1,5 +1,6 @@
 //! What a row of the table of layers gives: the kinds and their words, what is written and what is planned of them.
 
+use crate::devices::provided::Provided;
 use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::read::{At, Value};
@@ -60,6 +61,11 @@ pub(crate) trait Planned {
     fn disk(&self) -> Option<ByteSize> {
         None
     }
+
+    /// The devices that it makes, on all nodes together. `on`: the layer's nodes.
+    fn provided(&self, _on: &[NodeName]) -> Vec<Provided> {
+        Vec::new()
+    }
 }
 
 /// `key => Layer, what else its file makes public;` for each layer, in the order of the guide; before them a `$` for the
@@ -95,6 +101,13 @@ macro_rules! catalog {
             pub fn disk(&self) -> Option<ByteSize> {
                 match self {
                     $(Self::$name(layer) => Planned::disk(layer),)+
+                }
+            }
+
+            /// See [`Planned::provided`].
+            pub(crate) fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+                match self {
+                    $(Self::$name(layer) => layer.provided(on),)+
                 }
             }
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::membership::at_start;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, check_disk, plain, show, sorted,
+    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, plain, show,
+    sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -12,7 +13,7 @@ use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
-use crate::plan::{BlockMap, Device};
+use crate::plan::{BlockMap, DISK, Device};
 use crate::values::names::{NodeName, ResourceName};
 use crate::values::units::ByteSize;
 
@@ -98,6 +99,24 @@ impl Planned for Drbd {
 
     fn disk(&self) -> Option<ByteSize> {
         Some(self.disk)
+    }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        // A secondary has its device too, although nothing opens it.
+        let half = |node: &NodeName| Provided {
+            node: node.clone(),
+            path: self.device.path.clone(),
+            over: on
+                .iter()
+                .map(|copy| (copy.clone(), DISK.to_owned()))
+                .collect(),
+            servers: on
+                .iter()
+                .filter(|peer| *peer != node)
+                .map(|peer| (LayerKind::Drbd, peer.clone()))
+                .collect(),
+        };
+        on.iter().map(half).collect()
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::membership::{Clusters, at_start};
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, check_disk, check_port, names,
-    plain, show, sorted,
+    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
+    names, plain, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -116,6 +116,31 @@ impl Planned for Gnbd {
 
     fn disk(&self) -> Option<ByteSize> {
         self.disk
+    }
+
+    fn provided(&self, _on: &[NodeName]) -> Vec<Provided> {
+        let import = |client: &NodeName, (server, export): (&NodeName, &Export)| {
+            // The client's programs fence a lost server and connect again; both sides ask corosync.
+            let mut servers = vec![
+                (LayerKind::Gnbd, server.clone()),
+                (LayerKind::Gnbd, client.clone()),
+            ];
+            if self.membership {
+                servers.push((LayerKind::Membership, server.clone()));
+                servers.push((LayerKind::Membership, client.clone()));
+            }
+            Provided {
+                node: client.clone(),
+                path: export.imported().path,
+                over: vec![(server.clone(), export.source.path.clone())],
+                servers,
+            }
+        };
+        let exports = || self.servers.iter().zip(&self.exports);
+        self.clients
+            .iter()
+            .flat_map(|client| exports().map(move |export| import(client, export)))
+            .collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The devices below one after another.
 
-use super::{Building, LayerKind, LayerTable, Planned, Property, show};
+use super::{Building, LayerKind, LayerTable, Planned, Property, Provided, over_all, show};
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::table::table;
 use crate::plan::{BlockMap, Device};
@@ -28,6 +28,10 @@ pub struct Linear {
 impl Planned for Linear {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![("name", show(&self.name))]
+    }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        over_all(on, &self.below, &self.device)
     }
 }
 

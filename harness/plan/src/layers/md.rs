@@ -1,7 +1,8 @@
 //! Linux software RAID over the devices below, on each node for itself.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, blocks_of, check_chunk, sectors_of, show,
+    Building, LayerKind, LayerTable, Planned, Property, Provided, blocks_of, check_chunk, over_all,
+    sectors_of, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
@@ -62,6 +63,10 @@ impl Planned for Md {
             all.push(("chunk", show(&self.chunk)));
         }
         all
+    }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        over_all(on, &self.below, &self.device)
     }
 }
 

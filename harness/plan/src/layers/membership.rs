@@ -178,7 +178,7 @@ impl Cluster {
     }
 }
 
-pub(super) fn at_start(node_set: &NodeSet, name: &NodeName) -> bool {
+pub(crate) fn at_start(node_set: &NodeSet, name: &NodeName) -> bool {
     node_set
         .get(name)
         .is_some_and(|node| node.joins == Joins::AtStart)

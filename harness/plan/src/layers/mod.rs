@@ -20,6 +20,7 @@ use std::time::Duration;
 use self::catalog::catalog;
 pub(crate) use self::catalog::{LayerTable, Planned, Property};
 use crate::devices::device_map::DeviceMap;
+use crate::devices::provided::Provided;
 use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::read::{At, Value};
@@ -161,6 +162,20 @@ fn sectors_of(size: ByteSize) -> u64 {
 
 fn blocks_of(devices: &[Device]) -> Vec<BlockMap> {
     devices.iter().map(|device| device.blocks.clone()).collect()
+}
+
+/// One device over several, on each node for itself.
+fn over_all(on: &[NodeName], below: &[Device], device: &Device) -> Vec<Provided> {
+    let at = |node: &NodeName| Provided {
+        node: node.clone(),
+        path: device.path.clone(),
+        over: below
+            .iter()
+            .map(|part| (node.clone(), part.path.clone()))
+            .collect(),
+        servers: Vec::new(),
+    };
+    on.iter().map(at).collect()
 }
 
 fn show<T: Value>(value: &T) -> String {

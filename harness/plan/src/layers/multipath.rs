@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, show};
+use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
 use crate::document::word::words;
@@ -90,6 +90,23 @@ impl Planned for Multipath {
             ("polling", show(&self.polling)),
         ]
     }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        let map = |node: &NodeName, map: &MultipathMap| Provided {
+            node: node.clone(),
+            path: map.device.path.clone(),
+            over: map
+                .paths
+                .iter()
+                .map(|path| (node.clone(), path.clone()))
+                .collect(),
+            // multipathd, without which no path comes back.
+            servers: vec![(LayerKind::Multipath, node.clone())],
+        };
+        on.iter()
+            .flat_map(|node| self.maps.iter().map(move |it| map(node, it)))
+            .collect()
+    }
 }
 
 impl LayerTable for Written {
@@ -113,15 +130,18 @@ impl LayerTable for Written {
             .as_ref()
             .filter(|(kind, _)| *kind != LayerKind::Gnbd)
         {
-            mistakes.note(
-                Diagnostic::at(span, format!("`multipath` on top of `{kind}`"))
-                    .label("needs devices with a uid: those of `gnbd`")
-                    .also(
-                        place,
-                        "these have no uid to tell which are paths to the same disk",
-                    )
-                    .help("put `multipath` right above `gnbd`"),
-            );
+            // Where a layer below is wrong, what it would have offered is not known.
+            if device_map.sure {
+                mistakes.note(
+                    Diagnostic::at(span, format!("`multipath` on top of `{kind}`"))
+                        .label("needs devices with a uid: those of `gnbd`")
+                        .also(
+                            place,
+                            "these have no uid to tell which are paths to the same disk",
+                        )
+                        .help("put `multipath` right above `gnbd`"),
+                );
+            }
             return None;
         }
         let on = device_map.holders();

@@ -1,14 +1,14 @@
 //! Network block devices, all to all.
 
 use super::{
-    Building, LayerKind, LayerTable, PAGE, Planned, Property, check_disk, check_port, impossible,
-    show,
+    Building, LayerKind, LayerTable, PAGE, Planned, Property, Provided, check_disk, check_port,
+    impossible, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::word::words;
-use crate::plan::{BlockMap, Device, Joins};
+use crate::plan::{BlockMap, DISK, Device, Joins};
 use crate::values::names::NodeName;
 use crate::values::units::ByteSize;
 
@@ -74,11 +74,31 @@ impl Planned for Nbd {
     fn disk(&self) -> Option<ByteSize> {
         Some(self.disk)
     }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        let import = |node: &NodeName, device: &Device| {
+            let BlockMap::Disk(server) = &device.blocks else {
+                return None; // each is one node's disk
+            };
+            Some(Provided {
+                node: node.clone(),
+                path: device.path.clone(),
+                over: vec![(server.clone(), DISK.to_owned())],
+                servers: vec![(LayerKind::Nbd, server.clone())],
+            })
+        };
+        let imports = on
+            .iter()
+            .flat_map(|node| self.devices.iter().map(move |device| (node, device)));
+        imports
+            .filter_map(|(node, device)| import(node, device))
+            .collect()
+    }
 }
 
 impl LayerTable for Written {
     type Planned = Nbd;
-    const PROPERTIES: &'static [Property] = &[Property::Source];
+    const PROPERTIES: &'static [Property] = &[Property::Source, Property::Daemons];
 
     fn disk(&self) -> Option<&At<ByteSize>> {
         self.disk.as_ref()

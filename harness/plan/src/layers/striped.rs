@@ -1,7 +1,8 @@
 //! Device-mapper's stripes over the devices below.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, blocks_of, check_chunk, sectors_of, show,
+    Building, LayerKind, LayerTable, Planned, Property, Provided, blocks_of, check_chunk, over_all,
+    sectors_of, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
@@ -35,6 +36,10 @@ pub struct Striped {
 impl Planned for Striped {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![("name", show(&self.name)), ("chunk", show(&self.chunk))]
+    }
+
+    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        over_all(on, &self.below, &self.device)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lowers a document to a [`Plan`], or returns all mistakes in it.
 
 pub(crate) mod node_set;
+pub(crate) mod patterns;
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,7 +19,7 @@ use crate::document::sources::{self, ReadFile};
 use crate::lower::node_set::NodeSet;
 use crate::overlay::setting::Setting;
 use crate::overlay::{self, SourceText};
-use crate::plan::{Network, Plan};
+use crate::plan::{Known, Network, Plan};
 use crate::steps;
 
 /// The limits of IPv4's minimum and of the virtio network card.
@@ -95,6 +96,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     let resolved_stack = ResolvedStack::lower(document, &node_set, mistakes);
     let steps = steps::lower(document, &node_set, &resolved_stack, mistakes);
     let network = lower_network(document, &node_set, mistakes);
+    let known = lower_known(document, mistakes);
     check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
@@ -109,7 +111,19 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         layers: resolved_stack.layers,
         devices: resolved_stack.devices,
         steps,
+        known,
         warnings: resolved_stack.warnings,
+    })
+}
+
+fn lower_known(document: &Document, mistakes: &mut Mistakes) -> Option<Known> {
+    let known = document.known.as_ref()?;
+    let pattern = known.pattern.as_ref()?;
+    patterns::check_selective(pattern, mistakes);
+    Some(Known {
+        pattern: pattern.value.clone(),
+        because: known.because.clone()?.value,
+        source: known.source.clone()?.value,
     })
 }
 

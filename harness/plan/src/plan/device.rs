@@ -88,6 +88,18 @@ impl BlockMap {
         }
     }
 
+    /// Whether these nodes have every byte: where the same bytes are on several disks, one of them is enough.
+    pub fn is_held_by(&self, nodes: &[NodeName]) -> bool {
+        match self {
+            Self::Disk(node) => nodes.contains(node),
+            Self::Copies(parts) => parts.iter().any(|part| part.is_held_by(nodes)),
+            Self::Striped { parts, .. } | Self::Unknown(parts) => {
+                parts.iter().all(|part| part.is_held_by(nodes))
+            }
+            Self::Linear(parts) => parts.iter().all(|(_, part)| part.is_held_by(nodes)),
+        }
+    }
+
     /// Every copy of `length` bytes from `offset` on, in pieces: in the order of the device, and for each piece all copies.
     /// What lies beyond the end is left out, and so is what is [`BlockMap::Unknown`].
     pub fn locate(&self, offset: u64, length: u64) -> Vec<Replica> {

@@ -1,6 +1,7 @@
 //! The plan: a scenario after every check, with no choice left open.
 
 mod device;
+mod expect;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::device::{BlockMap, DISK, Device, Replica};
+pub use self::expect::{Expectation, Known, StepFailure};
 use crate::document::word::words;
 pub(crate) use crate::layers::*;
 pub(crate) use crate::steps::*;
@@ -42,6 +44,8 @@ pub struct Plan {
     pub devices: BTreeMap<NodeName, Vec<Device>>,
     /// What is done once the layers are up.
     pub steps: Vec<Step>,
+    /// The failure by which runs are known to end.
+    pub known: Option<Known>,
     /// What the scenario does wrong on purpose, with the numbers: time-outs that contradict each other. Empty as a rule.
     pub warnings: Vec<String>,
 }
@@ -98,8 +102,22 @@ pub struct Step {
     pub deadline: Duration,
     /// After it the whole fleet is kept under this name; nothing runs in the background then.
     pub checkpoint: Option<CheckpointName>,
+    /// The trouble that it brings about on purpose.
+    pub expect: Vec<Expectation>,
     /// What is done.
     pub action: Action,
+}
+
+impl Step {
+    /// What is done and what is expected, in a few words.
+    pub fn describe(&self) -> String {
+        let mut text = self.action.describe();
+        for (number, expectation) in self.expect.iter().enumerate() {
+            text += if number == 0 { "; expects " } else { ", " };
+            text += &expectation.describe();
+        }
+        text
+    }
 }
 
 words! {

@@ -13,6 +13,8 @@ pub(crate) struct Checkpoints<'a> {
     fresh: Option<&'a At<bool>>,
     /// The first step that measures.
     measured: Option<&'a Span>,
+    /// The first step that expects something.
+    expected: Option<&'a Span>,
     given: Vec<&'a At<CheckpointName>>,
 }
 
@@ -21,6 +23,7 @@ impl<'a> Checkpoints<'a> {
         Self {
             fresh: fresh.filter(|fresh| fresh.value),
             measured: None,
+            expected: None,
             given: Vec::new(),
         }
     }
@@ -37,6 +40,9 @@ impl<'a> Checkpoints<'a> {
             && matches!(action.value, Action::Throughput(_) | Action::Dip(_))
         {
             self.measured.get_or_insert(&action.span);
+        }
+        if let Some(expected) = &entry.expect {
+            self.expected.get_or_insert(&expected.span);
         }
         let Some(name) = &entry.checkpoint else {
             return;
@@ -66,6 +72,14 @@ impl<'a> Checkpoints<'a> {
                 Diagnostic::at(&name.span, "a checkpoint after something that is measured")
                     .label("a run that is forked from it would have no figures")
                     .also(measured, "measured here")
+                    .help("give the checkpoint to a step before that, or drop it"),
+            );
+        }
+        if let Some(expected) = self.expected {
+            mistakes.note(
+                Diagnostic::at(&name.span, "a checkpoint after an expectation")
+                    .label("a run that is forked from it would not know what came true")
+                    .also(expected, "expected from here on")
                     .help("give the checkpoint to a step before that, or drop it"),
             );
         }

@@ -126,6 +126,7 @@ impl StepTable for Written {
                 span: span.clone(),
                 on: dd.on.clone(),
                 journal: false,
+                fails: walk.expects_failure(),
             });
         }
         Some(dd)

@@ -8,6 +8,7 @@ pub(crate) mod checkpoints;
 mod crash;
 mod dd;
 mod dip;
+mod expect;
 mod mount;
 mod restart;
 mod run;
@@ -32,8 +33,10 @@ use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::{Document, StepEntry};
 use crate::lower::node_set::NodeSet;
+use crate::lower::patterns;
 use crate::plan::Step;
 use crate::steps::checkpoints::Checkpoints;
+use crate::steps::expect::InForce;
 use crate::steps::topology::Topology;
 use crate::values::names::{NodeName, StepLabel};
 
@@ -90,6 +93,7 @@ pub(crate) fn lower(
         labels: &labels,
         topology,
         checkpoints: Checkpoints::new(document.fresh.as_ref()),
+        in_force: InForce::default(),
         mistakes,
         taken: Vec::new(),
         now: 0,
@@ -101,7 +105,12 @@ pub(crate) fn lower(
             continue;
         };
         walk.check_deadline(entry);
+        let before = walk.topology.state();
         let lowered = action.lower(&action.span, label, &mut walk);
+        if walk.expects_failure() {
+            walk.topology.put_back(&before);
+        }
+        let expect = walk.expect(&before.there, lowered.as_ref());
         let apart = is_background(entry).then_some(label);
         walk.checkpoints
             .check(entry, apart, &walk.topology, walk.mistakes);
@@ -114,6 +123,7 @@ pub(crate) fn lower(
                 label: label.clone(),
                 deadline,
                 checkpoint: entry.checkpoint.as_ref().map(|name| name.value.clone()),
+                expect,
                 action: lowered,
             });
         }
@@ -178,6 +188,7 @@ pub(crate) struct Walk<'a> {
     labels: &'a [StepLabel],
     topology: Topology<'a>,
     checkpoints: Checkpoints<'a>,
+    in_force: InForce,
     mistakes: &'a mut Mistakes,
     taken: Vec<Step>,
     /// The place of the present step among the entries.
@@ -202,19 +213,8 @@ impl Walk<'_> {
     }
 
     fn check_pattern(&mut self, pattern: Option<&At<String>>) {
-        let Some(pattern) = pattern else { return };
-        if let Err(error) = regex::Regex::new(pattern) {
-            let text = error.to_string();
-            let reason = text
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
-            self.mistakes.note(
-                Diagnostic::at(&pattern.span, "not a regular expression")
-                    .label(reason)
-                    .help(r"put a backslash before characters meant as they are, such as `\\(`; in '...' one is enough"),
-            );
+        if let Some(pattern) = pattern {
+            patterns::check(pattern, self.mistakes);
         }
     }
 
@@ -237,7 +237,7 @@ fn is_background(entry: &StepEntry) -> bool {
     action.is_some_and(|action| action.is_background())
 }
 
-fn names(nodes: &[NodeName]) -> String {
+pub(crate) fn names(nodes: &[NodeName]) -> String {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
     names.join(", ")
 }

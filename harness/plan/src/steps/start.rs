@@ -7,7 +7,8 @@ use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
-use crate::layers::{LayerKind, Property};
+use crate::layers::membership::at_start;
+use crate::layers::{Layer, LayerKind, NbdServer, Property};
 use crate::steps::topology::Must;
 use crate::values::names::{NodeName, StepLabel};
 
@@ -16,7 +17,7 @@ table! {
     Written, "`start`", r#"{ on = "storage0a", layer = "gnbd" }"# {
         /// Where.
         on: Nodes, required r#""storage0a""#;
-        /// Which layer's: `membership`, `gnbd` or `multipath`.
+        /// Which layer's: `nbd`, `membership`, `gnbd` or `multipath`.
         layer: LayerKind, required r#""gnbd""#;
     }
 }
@@ -51,6 +52,9 @@ impl StepTable for Written {
             );
             return None;
         }
+        if kind == LayerKind::Nbd && !check_nbd(&on, &layer.span, walk) {
+            return None;
+        }
         let Some(without) = on.iter().find(|node| !resolved_stack.has(node, kind)) else {
             return Some(Start { on, layer: kind });
         };
@@ -71,9 +75,49 @@ impl StepTable for Written {
     }
 }
 
+/// Whether the servers on these nodes can start again, and their devices be imported anew.
+fn check_nbd(on: &[NodeName], layer: &Span, walk: &mut Walk<'_>) -> bool {
+    let (node_set, resolved_stack) = (walk.topology.node_set, walk.topology.resolved_stack);
+    if let Some(later) = on.iter().find(|node| !at_start(node_set, node)) {
+        walk.mistakes.note(
+            Diagnostic::at(layer, format!("`{later}` has no server of `nbd`"))
+                .label("nothing to start there")
+                .help("only nodes that are there from the start export a disk"),
+        );
+        return false;
+    }
+    // The kernel gives a device no other connection while anything has it open.
+    let kinds = resolved_stack
+        .layers
+        .iter()
+        .map(|placed| placed.layer.kind());
+    let mut holders =
+        kinds.filter(|kind| kind.has(Property::OnDevices) || *kind == LayerKind::Ocfs2);
+    if let Some(holder) = holders.next() {
+        walk.mistakes.note(
+            Diagnostic::at(layer, format!("`nbd` cannot be started again below `{holder}`"))
+                .label("its devices are in use")
+                .help(format!(
+                    "drop this step, or the layers from `{holder}` on: a device of `nbd` gets a new connection only while nothing has it open"
+                )),
+        );
+        return false;
+    }
+    true
+}
+
 impl PlannedStep for Start {
-    fn deadline(&self, _walk: &Walk<'_>) -> Duration {
-        Duration::from_secs(120)
+    fn deadline(&self, walk: &Walk<'_>) -> Duration {
+        let nbd = walk.topology.resolved_stack.placed(LayerKind::Nbd);
+        match nbd.map(|placed| &placed.layer) {
+            // It takes its time.
+            Some(Layer::Nbd(nbd))
+                if self.layer == LayerKind::Nbd && nbd.server == NbdServer::NbdServer =>
+            {
+                Duration::from_secs(600)
+            }
+            _ => Duration::from_secs(120),
+        }
     }
 
     fn describe(&self) -> String {

@@ -40,6 +40,8 @@ pub(crate) struct Background {
     pub(crate) on: Vec<NodeName>,
     /// A `write`, whose acknowledgements count even if its node crashes; otherwise a `dd`, which would have failed.
     pub(crate) journal: bool,
+    /// It is expected to fail.
+    pub(crate) fails: bool,
 }
 
 impl Background {
@@ -200,7 +202,7 @@ impl<'a> Topology<'a> {
         };
         mistakes.note(if let Some(down) = self.find_down(node) {
             wrong(
-                format!("`{node}` has crashed by this step"),
+                format!("`{node}` is down at this step"),
                 "not there any more",
                 format!("put a step `restart = {{ node = \"{node}\" }}` before it"),
             )
@@ -249,6 +251,16 @@ impl<'a> Topology<'a> {
             )
         });
         false
+    }
+
+    /// Whether a node is there, or it cannot be known; otherwise a mistake is noted.
+    pub(crate) fn check_there(&self, name: &At<NodeName>, mistakes: &mut Mistakes) -> bool {
+        self.check(name, Must::BeThere, mistakes)
+    }
+
+    /// Whether a node is not there for certain.
+    pub(crate) fn is_absent(&self, name: &NodeName) -> bool {
+        self.sure && !self.is_there(name)
     }
 
     /// Those to which all layers together give a device.

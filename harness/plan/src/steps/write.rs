@@ -60,6 +60,7 @@ impl StepTable for Written {
                 span: span.clone(),
                 on: write.on.clone(),
                 journal: true,
+                fails: walk.expects_failure(),
             });
         }
         Some(write)

@@ -69,7 +69,7 @@ fn run(run: &LoadedRun, name: &str) -> TestCase {
         Outcome::Passed => TestCaseStatus::success(),
         Outcome::Failed(_) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Outcome::Broken(_) => TestCaseStatus::non_success(NonSuccessKind::Error),
-        Outcome::Skipped { .. } => TestCaseStatus::skipped(),
+        Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => TestCaseStatus::skipped(),
     };
     if let Some(failure) = record.outcome.failure() {
         let first = failure.message.lines().next().unwrap_or_default();

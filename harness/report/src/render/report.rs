@@ -89,6 +89,8 @@ impl Outcomes {
                 Outcome::Passed => outcomes.passed += 1,
                 Outcome::Failed(_) => outcomes.failed += 1,
                 Outcome::Broken(_) => outcomes.broken += 1,
+                // Counted with those that were not judged, until there is a column of its own.
+                Outcome::KnownFailure { .. } => outcomes.skipped += 1,
                 Outcome::Skipped { .. } => outcomes.skipped += 1,
             }
         }

@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use sanlab_fleet::{ExecError, FleetError, Status};
 use sanlab_plan::{
-    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, NodeName, Plan,
+    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, Mount, NodeName, Plan,
     Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
 };
 use sanlab_record::{Cost, NodeUse, Origin};
-use sanlab_stack::Stack;
+use sanlab_stack::{LayerProbe, Present, Stack};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Failure;
 use crate::backend::{
-    Costs, Ended, FleetBackend, Keeping, Line, Pending, Provenance, StartPoint, Started, Teardown,
+    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
+    Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 
@@ -41,6 +42,8 @@ pub(crate) enum Act {
     Panic,
     /// The guest does not answer.
     Dead,
+    /// The guest hangs.
+    Stuck,
 }
 
 type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
@@ -49,16 +52,23 @@ type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
 pub(crate) struct FakeFleet {
     nodes: Vec<NodeName>,
     expected: BTreeMap<(String, String), String>,
+    /// What end checks expect, by who is there then.
+    at_end: BTreeMap<Vec<NodeName>, Vec<LayerProbe>>,
     actor: Actor,
     console: String,
     /// What consoles say besides, by node.
     later: Mutex<BTreeMap<NodeName, String>>,
+    /// Who hears the consoles.
+    heard_by: Option<UnboundedSender<Notice>>,
     /// Every events's end in a guest.
     event_senders: Mutex<BTreeMap<NodeName, UnboundedSender<Line>>>,
     /// How often each node was crashed: what runs there then ends.
     crashes: watch::Sender<BTreeMap<NodeName, u32>>,
     down: Mutex<BTreeSet<NodeName>>,
     error_at_end: Option<String>,
+    starts_in: Duration,
+    /// What was found about nodes that do not answer.
+    examined: BTreeMap<&'static str, &'static str>,
     keeps: bool,
     /// How often the counters were read: so much each node has cost.
     readings: AtomicU64,
@@ -77,6 +87,18 @@ impl FakeFleet {
         actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     ) -> Self {
         let probes = stack.up().into_iter().flat_map(|work| work.probes);
+        let names: Vec<NodeName> = plan.nodes.iter().map(|node| node.name.clone()).collect();
+        let volume = stack.volume();
+        let at_end = (0_u32..1 << names.len()).map(|those| {
+            let there = (0..).zip(&names).filter(|(bit, _)| those >> bit & 1 == 1);
+            let there: Vec<NodeName> = there.map(|(_, name)| name.clone()).collect();
+            let mounted = there.iter().filter(|name| volume.is_some_and(|it| it.on.contains(name)));
+            let present = Present {
+                mounted: mounted.cloned().collect(),
+                ..Present::all(&there)
+            };
+            (there, stack.end_probes(&present))
+        });
         Self {
             nodes: plan.nodes.iter().map(|node| node.name.clone()).collect(),
             expected: probes
@@ -87,19 +109,28 @@ impl FakeFleet {
                     )
                 })
                 .collect(),
+            at_end: at_end.collect(),
             actor: Box::new(actor),
             console: "[    1.0] a quiet boot\n".to_owned(),
             later: Mutex::default(),
+            heard_by: None,
             event_senders: Mutex::default(),
             crashes: watch::Sender::default(),
             down: Mutex::default(),
             error_at_end: None,
+            starts_in: Duration::ZERO,
+            examined: BTreeMap::new(),
             keeps: true,
             readings: AtomicU64::new(0),
             kept: Mutex::default(),
             damaged: AtomicBool::new(false),
             asked: Mutex::default(),
         }
+    }
+
+    pub(crate) fn heard_by(mut self, notices: UnboundedSender<Notice>) -> Self {
+        self.heard_by = Some(notices);
+        self
     }
 
     pub(crate) fn console(mut self, text: &str) -> Self {
@@ -123,6 +154,17 @@ impl FakeFleet {
         self
     }
 
+    /// How long its start takes.
+    pub(crate) fn starts_in(mut self, time: Duration) -> Self {
+        self.starts_in = time;
+        self
+    }
+
+    pub(crate) fn examined(mut self, node: &'static str, report: &'static str) -> Self {
+        self.examined.insert(node, report);
+        self
+    }
+
     pub(crate) fn error_at_end(mut self, error: &str) -> Self {
         self.error_at_end = Some(error.to_owned());
         self
@@ -130,6 +172,54 @@ impl FakeFleet {
 }
 
 impl FakeFleet {
+    /// A node's console says this.
+    fn say(&self, node: &NodeName, text: &str) {
+        for line in text.lines() {
+            let notice = Notice::Console {
+                node: node.to_string(),
+                at: Instant::now(),
+                line: line.to_owned(),
+            };
+            if let Some(heard_by) = &self.heard_by {
+                let _ = heard_by.send(notice);
+            }
+        }
+    }
+
+    /// What a look at a node is expected to show.
+    fn expected(&self, node: &NodeName, script: &str) -> String {
+        if script.contains("sanlab: probe ") {
+            return self.all_expected(node, script);
+        }
+        let down = self.down.lock().unwrap();
+        let there = self.nodes.iter().filter(|node| !down.contains(node));
+        let there: Vec<NodeName> = there.cloned().collect();
+        let mut at_end = self.at_end.get(&there).into_iter().flatten();
+        let at_end = at_end.find(|it| it.probe.node == *node && it.probe.script == script);
+        match at_end {
+            Some(found) => found.probe.expect.0.join("\n"),
+            None => {
+                let look = (node.to_string(), script.to_owned());
+                self.expected.get(&look).cloned().unwrap_or_default()
+            }
+        }
+    }
+
+    /// The same of many looks in one.
+    fn all_expected(&self, node: &NodeName, script: &str) -> String {
+        let parts = script.split("(\nset -e\n").skip(1);
+        let parts = parts.filter_map(|part| Some(part.split_once("\n) </dev/null")?.0));
+        let said = parts.enumerate().map(|(number, part)| {
+            let (code, said) = match (self.actor)(node.as_str(), part) {
+                Some(Act::Say(code, said, _)) => (code, said),
+                Some(_) => (1, String::new()),
+                None => (0, self.expected(node, part)),
+            };
+            format!("{said}\nsanlab: probe {number} {code}\n")
+        });
+        said.collect()
+    }
+
     fn note(&self, node: &str, what: &str) {
         let mut asked = self.asked.lock().unwrap();
         asked.push((node.to_owned(), what.to_owned()));
@@ -159,11 +249,11 @@ impl FakeFleet {
                 stderr,
             })
         };
-        let look = (node.to_string(), script.to_owned());
-        let usual = || {
-            let expected = self.expected.get(&look).cloned();
-            Act::Say(0, expected.unwrap_or_default(), String::new())
-        };
+        if let Some((_, mark)) = script.split_once("echo '<6>") {
+            let mark = mark.split('\'').next().unwrap_or_default();
+            self.say(node, &format!("[   99.0] {mark}"));
+        }
+        let usual = || Act::Say(0, self.expected(node, script), String::new());
         match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
             Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
             Act::Write(lines, code) => {
@@ -205,6 +295,11 @@ impl FakeFleet {
                 command: "it".to_owned(),
                 reason: "no answer".to_owned(),
             })),
+            Act::Stuck => Err(Failure::from(ExecError::GuestHangs {
+                node: node.to_string(),
+                command: "it".to_owned(),
+                reason: "qemu-ga is blocked".to_owned(),
+            })),
         }
     }
 }
@@ -219,12 +314,16 @@ impl FleetBackend for FakeFleet {
 
     fn start(&self) -> Pending<'_, Result<Started, Failure>> {
         Box::pin(async {
+            tokio::time::sleep(self.starts_in).await;
             if self.damaged.swap(false, Ordering::Relaxed) {
                 *self.kept.lock().unwrap() = None;
                 let (key, reason) = ("c0ffee".to_owned(), "it is cut short".to_owned());
                 return Ok(Started::Discarded { key, reason });
             }
             let origin = Origin::Built;
+            for node in &self.nodes {
+                self.say(node, &self.console);
+            }
             Ok(Started::Ready { origin })
         })
     }
@@ -246,7 +345,7 @@ impl FleetBackend for FakeFleet {
                     key: "c0ffee".to_owned(),
                     age_seconds: 1.0,
                 },
-                meta: meta.clone(),
+                meta: Box::new(meta.clone()),
             });
             Ok(Keeping::Kept {
                 key: "c0ffee".to_owned(),
@@ -268,11 +367,10 @@ impl FleetBackend for FakeFleet {
                 return Err(FleetError::NotRunning { node }.into());
             }
             if how == CrashKind::Panic {
+                let panic = "[ 9.0] Kernel panic - not syncing: sysrq triggered crash\n";
                 let mut later = self.later.lock().unwrap();
-                later
-                    .entry(node.clone())
-                    .or_default()
-                    .push_str("[ 9.0] Kernel panic - not syncing: sysrq triggered crash\n");
+                later.entry(node.clone()).or_default().push_str(panic);
+                self.say(node, panic);
             }
             self.crashes
                 .send_modify(|crashes| *crashes.entry(node.clone()).or_default() += 1);
@@ -331,6 +429,13 @@ impl FleetBackend for FakeFleet {
         })
     }
 
+    fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>> {
+        Box::pin(async move {
+            let examined = self.examined.get(node.as_str())?;
+            Some((*examined).to_owned())
+        })
+    }
+
     fn costs(&self) -> Costs {
         let reading = self.readings.fetch_add(1, Ordering::Relaxed);
         let cost = Cost {
@@ -375,6 +480,7 @@ pub(crate) fn step(label: &str, action: Action) -> Step {
         label: StepLabel::parse(label).unwrap(),
         deadline: Duration::from_secs(30),
         checkpoint: None,
+        expect: Vec::new(),
         action,
     }
 }
@@ -439,6 +545,13 @@ pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {
 
 pub(crate) fn restart(name: &str) -> Action {
     Action::Restart(Restart { node: node(name) })
+}
+
+pub(crate) fn mount(on: &[&str]) -> Action {
+    Action::Mount(Mount {
+        on: on.iter().map(|name| node(name)).collect(),
+        fails: None,
+    })
 }
 
 pub(crate) fn wait(label: &str) -> Action {

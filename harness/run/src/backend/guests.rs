@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    Command, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image, Node,
-    NodeSpec, StartMode, Store,
+    Command, ConsoleLine, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
+    Listener, NodeSpec, StartMode, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
 use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
@@ -157,8 +156,8 @@ impl Guests {
             .sum()
     }
 
-    /// Passes on the events of the fleet.
-    fn fleet_events(&self) -> UnboundedSender<FleetEvent> {
+    /// Passes on the events of the fleet and the lines of its consoles.
+    fn listener(&self) -> Listener {
         let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
         let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
         tokio::spawn(async move {
@@ -176,32 +175,19 @@ impl Guests {
                 let _ = notices.send(Notice::Event(event));
             }
         });
-        events
-    }
-
-    /// Passes on what the node's console says from now on.
-    fn follow(&self, node: &Node) {
-        let name = node.name().to_owned();
-        let mut lines = node.machine().console().lines();
         let notices = self.notices.clone();
-        tokio::spawn(async move {
-            loop {
-                match lines.recv().await {
-                    Ok(line) => {
-                        let notice = Notice::Console {
-                            node: name.clone(),
-                            line: line.text,
-                        };
-                        if notices.send(notice).is_err() {
-                            return;
-                        }
-                    }
-                    // What is missed here is found in the log at the end.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return,
-                }
-            }
-        });
+        Listener::new(events, move |node, line: ConsoleLine| {
+            let (node, ConsoleLine { at, dump, text, .. }) = (node.to_owned(), line);
+            // The engine may have ended.
+            let _ = notices.send(match dump {
+                true => Notice::Dump { node, line: text },
+                false => Notice::Console {
+                    node,
+                    at,
+                    line: text,
+                },
+            });
+        })
     }
 
     fn use_of(&self, name: &str, usage: &sanlab_fleet::Usage, port: PortUse) -> Option<NodeUse> {
@@ -289,12 +275,12 @@ impl FleetBackend for Guests {
             let keep = session.as_ref().and_then(CheckpointSession::folder);
             let base = session.as_ref().and_then(CheckpointSession::base);
             let start = async || {
-                let (spec, events) = (self.spec.clone(), self.fleet_events());
+                let (spec, listener) = (self.spec.clone(), self.listener());
                 match base {
                     Some((saved, folder)) => {
-                        Fleet::fork(spec, saved, folder, keep.as_deref(), events).await
+                        Fleet::fork(spec, saved, folder, keep.as_deref(), listener).await
                     }
-                    None => Fleet::start(spec, &self.at_start, keep.as_deref(), events).await,
+                    None => Fleet::start(spec, &self.at_start, keep.as_deref(), listener).await,
                 }
             };
             let fleet = match self.fleet.get_or_try_init(start).await {
@@ -309,7 +295,6 @@ impl FleetBackend for Guests {
                 }
                 Err(error) => return Err(error.into()),
             };
-            fleet.nodes().iter().for_each(|node| self.follow(node));
             Ok(Started::Ready {
                 origin: origin(fleet),
             })
@@ -353,7 +338,6 @@ impl FleetBackend for Guests {
             };
             let bytes = bytes_on_disk(folder)?;
             fleet.refork(saved, folder, keep.as_deref()).await?;
-            fleet.nodes().iter().for_each(|node| self.follow(node));
             session.tidy()?;
             Ok(Keeping::Kept {
                 key,
@@ -365,12 +349,7 @@ impl FleetBackend for Guests {
 
     fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let fleet = self.running()?;
-            fleet.join(node.as_str()).await?;
-            fleet
-                .node(node.as_str())
-                .iter()
-                .for_each(|node| self.follow(node));
+            self.running()?.join(node.as_str()).await?;
             Ok(())
         })
     }
@@ -386,13 +365,9 @@ impl FleetBackend for Guests {
 
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let fleet = self.running()?;
-            let back = fleet.restart(node.as_str()).await;
+            let back = self.running()?.restart(node.as_str()).await;
             back?;
             self.down().remove(node);
-            if let Some(node) = fleet.node(node.as_str()) {
-                self.follow(&node);
-            }
             Ok(())
         })
     }
@@ -451,6 +426,14 @@ impl FleetBackend for Guests {
         })
     }
 
+    fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>> {
+        Box::pin(async move {
+            let node = self.fleet.get()?.node(node.as_str())?;
+            let examination = node.machine().examined().await?;
+            Some(examination.report().to_owned())
+        })
+    }
+
     fn costs(&self) -> Costs {
         let costs = self.fleet.get().map(Fleet::costs).unwrap_or_default();
         let cost = costs.into_iter().map(|(node, cost)| {
@@ -473,7 +456,15 @@ impl FleetBackend for Guests {
             .clone();
         let log = |name: &String| {
             // QEMU may have ended before it made the file.
-            let bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
+            let mut bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
+            let node = self.fleet.get().and_then(|fleet| fleet.node(name));
+            let dumps = node.map(|node| node.machine().console().dumps_in_log());
+            for dump in dumps.iter().flatten().rev() {
+                let place =
+                    |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+                let (from, to) = (place(dump.start), place(dump.end));
+                bytes.drain(from..to);
+            }
             Some((
                 NodeName::parse(name).ok()?,
                 String::from_utf8_lossy(&bytes).into_owned(),

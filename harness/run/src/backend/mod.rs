@@ -68,11 +68,14 @@ pub(crate) trait FleetBackend: Send + Sync {
         deadline: Duration,
     ) -> Pending<'a, Result<Ended, Failure>>;
 
+    /// What was found about a node whose agent did not answer, if there is one: registers, backtraces, memory.
+    fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>>;
+
     /// What every node that is or was there has cost so far, over all of its QEMUs: counters that never fall. Asks no guest
     /// and waits for nothing.
     fn costs(&self) -> Costs;
 
-    /// Everything that was booted, with its console so far. Asks no guest.
+    /// Everything that was booted, with its console so far, without what a kernel was made to print. Asks no guest.
     fn consoles(&self) -> Vec<(NodeName, String)>;
 
     /// Ends every guest, and goes on after an error.
@@ -97,7 +100,7 @@ pub(crate) enum StartPoint {
         /// How much of the plan is done by then.
         done: Progress,
         from: Provenance,
-        meta: CheckpointMeta,
+        meta: Box<CheckpointMeta>,
     },
 }
 
@@ -141,8 +144,17 @@ pub(crate) enum Keeping {
 pub(crate) enum Notice {
     /// Something for the record.
     Event(FleetEvent),
-    /// A line on a node's console, most of which are not for the record.
-    Console { node: String, line: String },
+    /// A line on a node's console, most of which are not for the record. Every line of every machine comes, in order, from
+    /// the machine's first byte on: also while the fleet starts, is forked or goes on in a fork.
+    Console {
+        node: String,
+        /// When the host read it.
+        at: Instant,
+        line: String,
+    },
+    /// The same of a line that came while a kernel was made to print its state: no evidence of anything. It may still be a
+    /// guest's request.
+    Dump { node: String, line: String },
 }
 
 /// How a script ended.

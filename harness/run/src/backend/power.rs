@@ -34,7 +34,7 @@ pub(crate) struct Request {
 
 /// What a notice asks for, if it comes from a node of the plan and asks for anything.
 pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
-    let Notice::Console { node: by, line } = notice else {
+    let (Notice::Console { node: by, line, .. } | Notice::Dump { node: by, line }) = notice else {
         return None;
     };
     let mut words = line.split_once(REQUEST)?.1.split_whitespace();
@@ -54,6 +54,8 @@ pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
 /// Cuts the node's power unless it is off, and answers. If the node that asked is gone meanwhile, that is no error.
 pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result<(), Failure> {
     let Request { by, node, id } = request;
+    // A guest may ask as soon as it runs, before its fleet is complete.
+    let _complete = context.assembly.read().await;
     let target = context.plan.nodes.iter().map(|one| &one.name);
     let said = match target.clone().find(|name| name.as_str() == node) {
         Some(target) => {
@@ -121,7 +123,7 @@ fn missed(plan: &Plan) -> Duration {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc::unbounded_channel;
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
     use super::*;
     use crate::backend::FleetBackend;
@@ -145,7 +147,7 @@ mod tests {
         let context = Arc::new(RunContext::new(plan, stack, as_backend, event_log));
         let (asks, server) = (node("vix0"), node("vix1"));
         context.arrived(&[asks.clone(), server.clone()]);
-        context.departs(&server, Cause::Step("step crash".to_owned()));
+        context.departs(&server, Cause::Step("crash".to_owned()));
         context.powers_on(&server);
         advance(Duration::from_secs(1)).await;
         context.returned(&server);
@@ -175,6 +177,7 @@ mod tests {
         let said = |by: &str, line: &str| {
             let notice = Notice::Console {
                 node: by.to_owned(),
+                at: Instant::now(),
                 line: line.to_owned(),
             };
             request(&plan, &notice)
@@ -187,6 +190,11 @@ mod tests {
                 id: "812-3".to_owned()
             })
         );
+        let asked_meanwhile = Notice::Dump {
+            node: "vix0".to_owned(),
+            line: "[   99.123456] sanlab power off vix1 812-4".to_owned(),
+        };
+        assert!(request(&plan, &asked_meanwhile).is_some());
         for (by, line) in [
             ("vix0", "sanlab power off vix1"),
             ("vix0", "sanlab power off vix1 ../../etc/passwd"),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sanlab_plan::{Action, ByteSize, CheckpointName, NodeName, Plan};
-use sanlab_stack::{Probe, Stack, Task, Work};
+use sanlab_stack::{Present, Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +15,7 @@ use crate::engine::state::EngineState;
 
 /// To be counted up whenever the engine does anything differently that is not in the texts below: how it runs a step,
 /// what it does to guests between steps.
-const PROVISIONING: u32 = 3;
+const PROVISIONING: u32 = 5;
 
 /// A moment at which the fleet can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,9 +139,9 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> Ve
             }
         }
         if let Action::Start(start) = &step.action {
-            let there = at_start(plan);
+            let present = at_start(plan);
             for node in &start.on {
-                add(&mut text, &stack.start(start.layer, node, &there));
+                add(&mut text, &stack.start(start.layer, node, &present));
             }
         }
         if let Some(name) = &step.checkpoint {
@@ -194,8 +194,9 @@ fn add(text: &mut String, work: &Work) {
     }
 }
 
-fn at_start(plan: &Plan) -> Vec<NodeName> {
-    plan.at_start().map(|node| node.name.clone()).collect()
+fn at_start(plan: &Plan) -> Present {
+    let there: Vec<NodeName> = plan.at_start().map(|node| node.name.clone()).collect();
+    Present::all(&there)
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

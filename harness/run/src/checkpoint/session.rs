@@ -141,7 +141,7 @@ impl CheckpointSession {
                     key: self.keys[base.index].clone(),
                     age_seconds: (now() - base.label.made).max(0.0),
                 },
-                meta: base.label.meta.clone(),
+                meta: Box::new(base.label.meta.clone()),
             },
         })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sanlab_plan::NodeName;
+use sanlab_record::Excuse;
 
 /// Why a node that was there is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +16,10 @@ pub(crate) struct Absence {
 /// What ended a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A step of the scenario, by its phase.
+    /// A step of the scenario, by its label.
     Step(String),
+    /// It fenced itself, as the step of that label expects.
+    FencedItself(String),
     /// Its power was cut because that node asked for it.
     Fenced(NodeName),
 }
@@ -24,8 +27,26 @@ pub(crate) enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Step(step) => write!(f, "it was crashed by {step}"),
+            Self::Step(step) => write!(f, "it was crashed by step {step}"),
+            Self::FencedItself(step) => write!(f, "it fenced itself in step {step}"),
             Self::Fenced(by) => write!(f, "it was fenced by {by}"),
+        }
+    }
+}
+
+impl Cause {
+    /// What is said of that which follows from the loss of `node`.
+    pub(crate) fn excuse(&self, node: &NodeName) -> Excuse {
+        let node = node.to_string();
+        match self {
+            Self::Step(step) | Self::FencedItself(step) => Excuse::Fault {
+                step: step.clone(),
+                node,
+            },
+            Self::Fenced(by) => Excuse::Fenced {
+                node,
+                by: by.to_string(),
+            },
         }
     }
 }

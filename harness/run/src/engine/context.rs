@@ -1,23 +1,26 @@
 //! Everything a step can reach: the plan, the guests, and what has been done so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::{Layer, NodeName, Plan};
-use sanlab_stack::{Stack, Volume};
-use tokio::sync::Mutex as AsyncMutex;
+use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan};
+use sanlab_record::{Excuse, Finding};
+use sanlab_stack::{Present, Stack, Volume};
+use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
 use tokio::time::Instant;
 
 use crate::backend::FleetBackend;
 use crate::checkpoint::KeepPolicy;
 use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
+use crate::engine::faults::{Broken, Fault, Faults};
+use crate::engine::marks::Marks;
 use crate::engine::state::{Acknowledged, EngineState};
 use crate::evidence::ack_log::{AckLog, Course};
-use crate::evidence::kernel_log::Judge;
+use crate::evidence::judge::{Judge, Seen};
 use crate::{Extent, Failure};
 
 /// How long a script may take that asks almost nothing of a guest.
@@ -31,8 +34,10 @@ pub(crate) struct RunContext {
     pub(crate) event_log: EventLog,
     /// Where a state dump is to be left, if anywhere.
     pub(crate) state_dump: Option<PathBuf>,
-    /// What kernels must not say.
-    pub(crate) judge: Judge,
+    /// How far the consoles have been heard.
+    pub(crate) marks: Marks,
+    /// The nodes that have fenced themselves as a step expects, and have been ended.
+    pub(crate) fenced: watch::Sender<BTreeSet<NodeName>>,
     /// What the run's random moments are drawn from.
     pub(crate) seed: u64,
     /// How much of the plan is done.
@@ -41,6 +46,11 @@ pub(crate) struct RunContext {
     pub(crate) keep: KeepPolicy,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
     pub(crate) power: AsyncMutex<()>,
+    /// Held for writing while the fleet comes to life, or others take the places of its nodes: who is asked for something
+    /// then by a guest waits until all are there.
+    pub(crate) assembly: RwLock<()>,
+    /// Locked before `past`.
+    judge: Mutex<Judge>,
     past: Mutex<Past>,
 }
 
@@ -53,10 +63,9 @@ struct Past {
     /// By the files' absolute paths.
     ack_logs: BTreeMap<String, AckLog>,
     absent: BTreeMap<NodeName, Absence>,
+    faults: Faults,
     /// When nodes that were off got their power back.
     powered: BTreeMap<NodeName, Instant>,
-    /// What consoles said of panics that were made on purpose: from and to, in bytes.
-    excused: BTreeMap<NodeName, Vec<(usize, usize)>>,
 }
 
 impl RunContext {
@@ -67,7 +76,9 @@ impl RunContext {
         event_log: EventLog,
     ) -> Self {
         Self {
-            judge: Judge::new(&plan),
+            marks: Marks::default(),
+            fenced: watch::Sender::default(),
+            judge: Mutex::default(),
             plan,
             stack,
             backend,
@@ -77,6 +88,7 @@ impl RunContext {
             extent: Extent::Whole,
             keep: KeepPolicy::default(),
             power: AsyncMutex::default(),
+            assembly: RwLock::default(),
             past: Mutex::default(),
         }
     }
@@ -114,6 +126,21 @@ impl RunContext {
         self.past().there.clone()
     }
 
+    /// Who runs what by now.
+    pub(crate) fn present(&self) -> Present {
+        let past = self.past();
+        Present {
+            there: past.there.clone(),
+            mounted: past.mounted.clone(),
+            stopped: past.faults.layers(),
+        }
+    }
+
+    /// What is stopped, to be looked at or changed.
+    pub(crate) fn faults<T>(&self, look: impl FnOnce(&mut Faults) -> T) -> T {
+        look(&mut self.past().faults)
+    }
+
     /// From now on these nodes run.
     pub(crate) fn arrived(&self, nodes: &[NodeName]) {
         self.past().there.extend_from_slice(nodes);
@@ -126,6 +153,10 @@ impl RunContext {
         if past.absent.contains_key(node) {
             return false;
         }
+        let excuse = cause.excuse(node);
+        let down = Broken::Down { powered: None };
+        let fault = Fault::new(node.clone(), down, excuse, self.now());
+        past.faults.begins(fault);
         let mounted = past.mounted.contains(node);
         past.there.retain(|one| one != node);
         past.mounted.retain(|one| one != node);
@@ -135,7 +166,10 @@ impl RunContext {
 
     /// This node gets its power back, and comes up from now on.
     pub(crate) fn powers_on(&self, node: &NodeName) {
-        self.past().powered.insert(node.clone(), Instant::now());
+        let at = self.now();
+        let mut past = self.past();
+        past.faults.powered(node, at);
+        past.powered.insert(node.clone(), Instant::now());
     }
 
     /// How long ago this node was off for the last time, if it ever was.
@@ -145,7 +179,14 @@ impl RunContext {
 
     /// This node runs again.
     pub(crate) fn returned(&self, node: &NodeName) {
-        self.past().absent.remove(node);
+        let at = self.now();
+        let mut past = self.past();
+        past.absent.remove(node);
+        past.faults.booted(node, at);
+        drop(past);
+        self.fenced.send_modify(|fenced| {
+            fenced.remove(node);
+        });
         self.arrived(std::slice::from_ref(node));
     }
 
@@ -154,45 +195,138 @@ impl RunContext {
         self.past().absent.get(node).cloned()
     }
 
-    /// Lets these nodes' kernels say on their consoles what they say of the cluster, from `notice` on; they boot quiet.
+    /// Lets these nodes' kernels say everything on their consoles but debugging; they boot quiet.
     pub(crate) async fn show_kernel_log(&self, nodes: &[NodeName]) -> Result<(), Failure> {
         let loud = nodes
             .iter()
-            .map(|node| self.backend.exec(node, "dmesg -n 6", SMALL));
+            .map(|node| self.backend.exec(node, "dmesg -n 7", SMALL));
         try_join_all(loud).await?;
         Ok(())
     }
 
-    /// How long a node's console is by now.
-    pub(crate) fn console_length(&self, node: &NodeName) -> usize {
-        let consoles = self.backend.consoles().into_iter();
-        let logs = consoles.filter(|(name, _)| name == node);
-        logs.map(|(_, log)| log.len()).max().unwrap_or_default()
-    }
-
-    /// What a node's console has said since it was so long is the end that was made of it on purpose.
-    pub(crate) fn excuse(&self, node: &NodeName, since: usize) {
-        let to = self.console_length(node);
-        let mut past = self.past();
-        past.excused
-            .entry(node.clone())
-            .or_default()
-            .push((since, to));
-    }
-
-    /// Every node's console, without panics that were made on purpose.
-    pub(crate) fn consoles(&self) -> Vec<(NodeName, String)> {
-        let excused = self.past().excused.clone();
-        let mut consoles = self.backend.consoles();
-        for (node, log) in &mut consoles {
-            for &(from, to) in excused.get(node).into_iter().flatten().rev() {
-                // Where a console is not UTF-8, what replaces a byte is longer than it.
-                if log.get(from..to).is_some() {
-                    log.replace_range(from..to, "");
-                }
-            }
+    /// A step begins that expects this from now on.
+    pub(crate) fn expects(&self, step: &str, expectation: &Expectation) -> Result<(), Failure> {
+        let from = self.now();
+        let declared = self.judge().declare(step, expectation, from);
+        let number = declared.map_err(|error| {
+            Failure::internal(format!("read a pattern of step {step}: {error}"))
+        })?;
+        let (nodes, expectation) = match expectation {
+            Expectation::ErrorsOf { nodes } => (nodes.as_slice(), Some(number)),
+            Expectation::FencesItself { node } => (std::slice::from_ref(node), None),
+            Expectation::KernelLog { .. } | Expectation::Fails { .. } => return Ok(()),
+        };
+        for node in nodes {
+            let step = step.to_owned();
+            let served = Broken::Served { expectation };
+            let fault = Fault::new(node.clone(), served, Excuse::Expected { step }, from);
+            self.past().faults.begins(fault);
         }
-        consoles
+        Ok(())
+    }
+
+    /// What a step expects has come true.
+    pub(crate) fn meets(&self, step: &str, which: impl Fn(&Expectation) -> bool) {
+        self.judge().meet(step, which);
+    }
+
+    /// The step that expects the node to fence itself, if one does.
+    pub(crate) fn expects_fencing(&self, node: &NodeName) -> Option<String> {
+        self.judge().expects_fencing(node).map(str::to_owned)
+    }
+
+    /// The node is lost, although no step wanted it: others will miss it.
+    pub(crate) fn lost(&self, node: &NodeName) {
+        let excuse = Excuse::Lost {
+            node: node.to_string(),
+        };
+        let down = Broken::Down { powered: None };
+        let fault = Fault::new(node.clone(), down, excuse, self.now());
+        self.past().faults.begins(fault);
+    }
+
+    /// A kernel writes a line, without its time. `true`: it complains, and nothing excuses it.
+    pub(crate) fn kernel_says(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        let (at, phase) = (self.event_log.seconds_at(at), self.event_log.current());
+        let seen = Seen {
+            node,
+            at,
+            phase: phase.as_deref(),
+            text,
+        };
+        let mut judge = self.judge();
+        judge.hear(&self.plan, &self.past().faults, seen)
+    }
+
+    /// A layer, the one at that place of the plan, is not as it must be at the end.
+    pub(crate) fn layer_lacks(&self, layer: (LayerKind, usize), node: &NodeName, text: &str) {
+        let excuse = self.layer_excuse(layer, node);
+        self.note_layer(layer, node, text, excuse);
+    }
+
+    /// The same, unless it would count.
+    pub(crate) fn layer_is_excused(
+        &self,
+        layer: (LayerKind, usize),
+        node: &NodeName,
+        text: &str,
+    ) -> bool {
+        let excuse = self.layer_excuse(layer, node);
+        let excused = excuse.is_some();
+        if excused {
+            self.note_layer(layer, node, text, excuse);
+        }
+        excused
+    }
+
+    fn layer_excuse(&self, (_, place): (LayerKind, usize), node: &NodeName) -> Option<Excuse> {
+        let at = self.now();
+        let mut judge = self.judge();
+        judge.layer_excuse(&self.plan, &self.past().faults, place, (node, at))
+    }
+
+    fn note_layer(
+        &self,
+        (kind, _): (LayerKind, usize),
+        node: &NodeName,
+        text: &str,
+        excuse: Option<Excuse>,
+    ) {
+        let phase = self.event_log.current();
+        let seen = Seen {
+            node,
+            at: self.now(),
+            phase: phase.as_deref(),
+            text,
+        };
+        self.judge().sees(kind, seen, excuse);
+    }
+
+    /// What was found so far and nothing excuses.
+    pub(crate) fn counting(&self) -> Vec<Finding> {
+        self.judge().counting()
+    }
+
+    /// What steps expected and has not come, in words.
+    pub(crate) fn unmet(&self) -> Vec<String> {
+        self.judge().unmet()
+    }
+
+    /// What is seen from now on has no part in the outcome. Gives what counts.
+    pub(crate) fn close_evidence(&self) -> Vec<Finding> {
+        let mut judge = self.judge();
+        judge.close();
+        judge.counting()
+    }
+
+    /// Everything that was found.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        self.judge().findings().to_vec()
+    }
+
+    /// Seconds since the run began.
+    pub(crate) fn now(&self) -> f64 {
+        self.event_log.seconds_at(Instant::now())
     }
 
     /// The nodes that have the volume once the layers are up, if the scenario mounts it.
@@ -283,6 +417,7 @@ impl RunContext {
         EngineState {
             there: names(&past.there),
             mounted: names(&past.mounted),
+            stopped: past.faults.kept(),
             acknowledged: past.acknowledged.clone(),
             ack_logs: past.ack_logs.clone(),
         }
@@ -290,16 +425,33 @@ impl RunContext {
 
     /// Takes over what had been done when a checkpoint was made.
     pub(crate) fn recall(&self, state: EngineState) {
-        let those = |names: &[String]| {
+        let those = |names: &[String]| -> Vec<NodeName> {
             let nodes = self.plan.nodes.iter().map(|node| &node.name);
             nodes
                 .filter(|node| names.iter().any(|name| name == node.as_str()))
                 .cloned()
                 .collect()
         };
+        let mut faults = Faults::default();
+        for kept in state.stopped {
+            let Some(node) = those(std::slice::from_ref(&kept.node)).pop() else {
+                continue;
+            };
+            let process = Broken::Process {
+                layer: self.stack.daemon_of(&node, &kept.process),
+                name: kept.process,
+                paused: kept.paused,
+            };
+            let excuse = Excuse::Fault {
+                step: kept.by_step,
+                node: kept.node,
+            };
+            faults.begins(Fault::new(node, process, excuse, 0.0));
+        }
         *self.past() = Past {
             there: those(&state.there),
             mounted: those(&state.mounted),
+            faults,
             acknowledged: state.acknowledged,
             ack_logs: state
                 .ack_logs
@@ -308,6 +460,10 @@ impl RunContext {
                 .collect(),
             ..Past::default()
         };
+    }
+
+    fn judge(&self) -> MutexGuard<'_, Judge> {
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {

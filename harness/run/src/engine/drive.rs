@@ -11,8 +11,8 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::tasks;
-use crate::evidence::state_dump;
+use crate::engine::{hearing, tasks};
+use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
 use crate::{Extent, Failure};
@@ -40,6 +40,10 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     if context.extent == Extent::Measures {
         return Ok(());
     }
+    in_phase(&context, "end check", async |scope| {
+        end_check::perform(&context, scope).await
+    })
+    .await?;
     if let Some(folder) = &context.state_dump {
         in_phase(&context, "state dump", async |_| {
             state_dump::write(&context, folder).await
@@ -53,6 +57,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
         }
+        hearing::catch_up(&context, &context.there(), |_| String::new()).await?;
         Ok(())
     })
     .await
@@ -78,6 +83,7 @@ fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
 
 /// Boots the fleet, or forks one that was kept; says how much is done then.
 async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progress, PhaseFailure> {
+    let _incomplete = context.assembly.write().await;
     loop {
         let mut start_point = StartPoint::Nothing;
         in_phase(context, "prepare", async |_| {
@@ -91,7 +97,7 @@ async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progr
                 return Ok(Progress::default());
             }
             StartPoint::Fork { done, from, meta } => {
-                if fork(context, from, meta).await? {
+                if fork(context, from, *meta).await? {
                     return Ok(done);
                 }
             }
@@ -194,16 +200,17 @@ async fn keep_at(
 async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
     let phase = format!("keep {}", checkpoint.name);
     in_phase(context, &phase, async |scope| {
-        for (node, log) in context.consoles() {
-            if let Some(finding) = context.judge.first_finding(&log) {
-                return Err(Cause::KernelComplaint { node, finding }.into());
-            }
+        hearing::catch_up(context, &context.there(), |_| String::new()).await?;
+        let counting = context.counting();
+        if !counting.is_empty() {
+            return Err(Cause::Evidence(counting).into());
         }
         let meta = CheckpointMeta {
             state: context.state(),
             phases: context.event_log.phases_done(),
         };
         let name = checkpoint.name.clone();
+        let _incomplete = context.assembly.write().await;
         let kind = match context.backend.keep(checkpoint, &meta).await? {
             Keeping::Kept {
                 key,

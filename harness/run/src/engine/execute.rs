@@ -74,6 +74,7 @@ pub async fn execute(
         samples: told.samples,
         measurements: told.measurements,
         dips: told.dips,
+        findings: finished.findings,
         timeline: finished.timeline,
         console_tail: finished.console_tail,
         nodes: finished.teardown.nodes,

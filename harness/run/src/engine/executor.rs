@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sanlab_fleet::FleetEvent;
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, Outcome, Timeline};
+use sanlab_record::{EventKind, Finding, Outcome, Timeline};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::backend::{Notice, Teardown};
 use crate::engine::context::RunContext;
 use crate::engine::drive::drive;
 use crate::engine::event_log::EventLog;
+use crate::engine::{fencing, known};
 use crate::evidence::{collect, kernel_log};
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::timeline::Sampling;
@@ -40,6 +41,7 @@ pub(crate) struct Finished {
     pub(crate) outcome: Outcome,
     pub(crate) teardown: Teardown,
     pub(crate) timeline: Option<Timeline>,
+    pub(crate) findings: Vec<Finding>,
     /// Of a run that did not pass, the end of each node's console.
     pub(crate) console_tail: BTreeMap<String, Vec<String>>,
 }
@@ -63,11 +65,15 @@ pub(crate) async fn run_plan(
     };
     // What the guests said last is on its way still.
     while let Ok(notice) = notices.try_recv() {
+        if fencing::expected(&context, &notice).is_some() {
+            continue;
+        }
         if let Some(failure) = handle(&context, notice) {
             failed = failed.or_else(|| Some(now(event_log, failure)));
         }
     }
-    let mut failed = scan_consoles(failed, &context);
+    let findings = context.close_evidence();
+    let mut failed = with_findings(failed, findings, event_log);
     collect::ack_logs(&context, out_dir).await;
     if let Some(PhaseFailure { phase, failure }) = &failed {
         let message = failure.to_string();
@@ -101,6 +107,7 @@ pub(crate) async fn run_plan(
         failed = failed.or(Some(PhaseFailure { phase, failure }));
     }
     let outcome = failed.map_or(Outcome::Passed, PhaseFailure::outcome);
+    let outcome = known::outcome(&context, outcome);
     let console_tail = match outcome {
         Outcome::Passed => BTreeMap::new(),
         _ => console_tail(&context),
@@ -109,6 +116,7 @@ pub(crate) async fn run_plan(
         outcome,
         teardown,
         timeline,
+        findings: context.findings(),
         console_tail,
     }
 }
@@ -169,6 +177,13 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                 }
             }
             Some(notice) = notices.recv() => {
+                if let Some(node) = fencing::expected(context, &notice) {
+                    if let Notice::Event(FleetEvent { node, kind }) = notice {
+                        context.event_log.note(node.as_deref(), kind);
+                    }
+                    answers.spawn(fencing::settle(Arc::clone(context), node));
+                    continue;
+                }
                 if let Some(request) = power::request(&context.plan, &notice) {
                     answers.spawn(power::answer(Arc::clone(context), request));
                 }
@@ -188,47 +203,61 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
     match notice {
         Notice::Event(FleetEvent { node, kind }) => {
             let failure = Failure::of_event(node.as_deref(), &kind);
+            let name = node.as_deref().and_then(|name| NodeName::parse(name).ok());
+            if let Some(name) = name.filter(|_| failure.is_some()) {
+                context.lost(&name);
+            }
             event_log.note(node.as_deref(), kind);
             failure
         }
-        Notice::Console { node, line } => {
+        Notice::Console { node, at, line } => {
             let name = NodeName::parse(&node).ok()?;
-            // A panic that was caused on purpose is seen here too.
-            let expected = context.absence(&name).is_some();
-            if let Some(finding) = context.judge.judge(&line).filter(|_| !expected) {
-                return Some(
-                    Cause::KernelComplaint {
-                        node: name,
-                        finding,
-                    }
-                    .into(),
-                );
+            let line = kernel_log::without_time(&line);
+            if context.marks.take(&name, line) {
+                return None;
             }
-            if let Some(line) = kernel_log::news(&line) {
+            if context.kernel_says(&name, at, line) {
+                return Some(Cause::Evidence(context.counting()).into());
+            }
+            if kernel_log::is_news(line) {
                 let line = line.to_owned();
                 event_log.note(Some(&node), EventKind::KernelSaid { line });
             }
             None
         }
+        Notice::Dump { node, line } => {
+            // A mark may come among them.
+            let name = NodeName::parse(&node).ok()?;
+            context
+                .marks
+                .take(&name, kernel_log::without_time(&line));
+            None
+        }
     }
 }
 
-/// Kernel trouble on a console is a failure of the stack, whatever else seemed to be wrong.
-fn scan_consoles(failed: Option<PhaseFailure>, context: &RunContext) -> Option<PhaseFailure> {
-    let consoles = context.consoles().into_iter();
-    let mut found =
-        consoles.filter_map(|(node, log)| Some((node, context.judge.first_finding(&log)?)));
-    let Some((node, finding)) = found.next() else {
+/// What was found and counts is a failure of the stack, whatever else seemed to be wrong.
+fn with_findings(
+    failed: Option<PhaseFailure>,
+    findings: Vec<Finding>,
+    event_log: &EventLog,
+) -> Option<PhaseFailure> {
+    let Some(first) = findings.first() else {
         return failed;
     };
     Some(match failed {
-        None => now(
-            &context.event_log,
-            Cause::KernelComplaint { node, finding }.into(),
-        ),
+        None => {
+            let phase = first.phase.clone();
+            let failure = Failure::from(Cause::Evidence(findings));
+            let now = now(event_log, failure);
+            PhaseFailure {
+                phase: phase.unwrap_or(now.phase),
+                ..now
+            }
+        }
         Some(PhaseFailure { phase, failure }) => PhaseFailure {
             phase,
-            failure: failure.and_kernel(&node, finding),
+            failure: failure.and_findings(findings),
         },
     })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::faults::KeptStopped;
 use crate::evidence::ack_log::AckLog;
 
 /// What has been done, as a checkpoint keeps it.
@@ -11,6 +12,7 @@ use crate::evidence::ack_log::AckLog;
 pub(crate) struct EngineState {
     pub(super) there: Vec<String>,
     pub(super) mounted: Vec<String>,
+    pub(super) stopped: Vec<KeptStopped>,
     pub(super) acknowledged: BTreeMap<String, Acknowledged>,
     pub(super) ack_logs: BTreeMap<String, AckLog>,
 }

@@ -63,15 +63,23 @@ pub(crate) async fn attempt(backend: &dyn FleetBackend, task: &Task) -> Result<E
     ended.map_err(|failure| failure.during(&task.title))
 }
 
-/// Looks until the probe is true or its deadline is over.
-async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Result<(), Failure> {
+/// Looks until the probe is true, its deadline is over, or nothing has changed for so long that nothing will.
+pub(crate) async fn await_probe(
+    backend: &dyn FleetBackend,
+    probe: &Probe,
+) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut seen = "no look ended".to_owned();
+    let mut last = (String::new(), begun);
     loop {
         let left = probe.deadline.saturating_sub(begun.elapsed());
-        if left.is_zero() {
+        if left.is_zero() || probe.stall.is_some_and(|stall| last.1.elapsed() >= stall) {
             let Probe { node, title, .. } = probe;
-            let after = probe.deadline;
+            let after = if left.is_zero() {
+                probe.deadline
+            } else {
+                Duration::from_secs(begun.elapsed().as_secs())
+            };
             let failure = Failure::from(Cause::ConditionNotMet { after, seen });
             return Err(failure.on(node).during(format!("{title} on {node}")));
         }
@@ -79,6 +87,9 @@ async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Result<(), Fa
             .exec(&probe.node, &probe.script, left)
             .await
             .map_err(|failure| failure.during(format!("{}: {seen}", probe.title)))?;
+        if ended.stdout != last.0 {
+            last = (ended.stdout.clone(), Instant::now());
+        }
         seen = match ended.status {
             Status::Exited(0) => match probe.expect.judge(&ended.stdout) {
                 Ok(()) => return Ok(()),

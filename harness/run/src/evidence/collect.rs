@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sanlab_plan::NodeName;
+use sanlab_plan::{NodeName, file_name};
 use sanlab_record::EventKind;
 use tokio::time::Instant;
 
@@ -15,8 +15,8 @@ use crate::failure::Blame;
 /// For one look at one node: what takes longer hangs.
 const ONE_LOOK: Duration = Duration::from_secs(8);
 
-/// Writes every node's kernel log and layer state to `folder/NODE/`, nodes side by side, within `deadline` in all.
-/// What cannot be had is noted in the event log and stops nothing.
+/// Writes every node's kernel log and layer state to `folder/NODE/`, nodes side by side, within `deadline` in all; of a node
+/// that did not answer, first what was found then to `folder/hang-NODE.txt`. What cannot be had is noted in the event log and stops nothing.
 pub(crate) async fn collect(
     context: &RunContext,
     scope: &Scope,
@@ -42,7 +42,7 @@ pub(crate) async fn collect(
 pub(crate) async fn ack_logs(context: &RunContext, folder: &Path) {
     for ack_log in context.ack_logs().into_values() {
         let Some(text) = ack_log.text() else { continue };
-        let file = format!("acknowledged/{}.txt", ack_log.by.replace(' ', "-"));
+        let file = format!("acknowledged/{}.txt", file_name(&ack_log.by));
         let written = async {
             fs_err::tokio::create_dir_all(folder.join("acknowledged")).await?;
             fs_err::tokio::write(folder.join(&file), text).await
@@ -65,6 +65,23 @@ async fn of_node(
     looks: &[(String, String)],
 ) {
     let remark = |text: String| scope.progress(Some(node), text);
+    let keep =
+        async |file: String, text: String| match fs_err::tokio::write(folder.join(&file), text)
+            .await
+        {
+            Ok(()) => scope.say(Some(node), EventKind::Collected { file }),
+            Err(error) => remark(format!("{file} not collected: {error}")),
+        };
+    // Whether it was examined.
+    let examined = async || {
+        let report = context.backend.examined(node).await;
+        let known = report.is_some();
+        if let Some(report) = report {
+            keep(format!("hang-{node}.txt"), report).await;
+        }
+        known
+    };
+    let known = examined().await;
     if let Err(error) = fs_err::tokio::create_dir_all(folder.join(node.as_str())).await {
         return remark(format!("not collected: {error}"));
     }
@@ -80,17 +97,16 @@ async fn of_node(
                 let failure = failure.to_string();
                 let reason = failure.lines().next().unwrap_or_default();
                 if silent || begun.elapsed() < ONE_LOOK {
-                    // Not one hanging command: the guest does not answer any more.
+                    // Not one hanging command: the guest does not answer any more, and may have been examined for that.
+                    if !known {
+                        examined().await;
+                    }
                     return remark(format!("{name} and the rest not collected: {reason}"));
                 }
                 remark(format!("{name} not collected: {reason}"));
                 continue;
             }
         };
-        let file = format!("{node}/{name}");
-        match fs_err::tokio::write(folder.join(&file), text).await {
-            Ok(()) => scope.say(Some(node), EventKind::Collected { file }),
-            Err(error) => remark(format!("{name} not collected: {error}")),
-        }
+        keep(format!("{node}/{name}"), text).await;
     }
 }

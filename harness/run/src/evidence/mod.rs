@@ -1,8 +1,12 @@
-//! Evidence: kernel logs, acknowledged blocks, file trees and state dumps, and the collecting of logs of a run that did not pass.
+//! Evidence: kernel logs and layers and the judge of both, acknowledged blocks, file trees and state dumps, and the collecting of
+//! logs of a run that did not pass.
 
 pub(crate) mod ack_log;
 pub(crate) mod collect;
+pub(crate) mod complaint;
+pub(crate) mod end_check;
 pub(crate) mod extents;
+pub(crate) mod judge;
 pub(crate) mod kernel_log;
 pub(crate) mod state_dump;
 pub(crate) mod tree;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_plan::NodeName;
+use sanlab_stack::Peers;
 
 use crate::Failure;
 use crate::engine::context::RunContext;
@@ -74,7 +75,7 @@ fn looks(context: &RunContext, node: &NodeName, there: &[NodeName]) -> Vec<(Stri
         ),
     ];
     for layer in context.stack.layers() {
-        for probe in layer.probes(node, there, topology) {
+        for probe in layer.probes(node, &Peers::all(there), topology) {
             looks.push((format!("{}: {}", layer.kind(), probe.title), probe.script));
         }
     }

@@ -16,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
-    let (node, there, mounted) = (&add.node, context.there(), context.mounted());
+    let (node, before) = (&add.node, context.present());
     scope.progress(Some(node), "boot");
     context
         .backend
@@ -25,18 +25,18 @@ pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Failu
         .map_err(|failure| failure.during(format!("boot {node}")))?;
     context.arrived(std::slice::from_ref(node));
     context.show_kernel_log(std::slice::from_ref(node)).await?;
-    for work in context.stack.join(node, &there) {
+    for work in context.stack.join(node, &before) {
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }
     if add.mount {
         let work = context.volume()?.mount(
             std::slice::from_ref(node),
-            &mounted,
+            &before.mounted,
             context.stack.topology(),
         );
         tasks::carry_out(&*context.backend, scope, &work).await?;
         context.has_mounted(std::slice::from_ref(node));
-        witnesses(doing, add, &mounted).await;
+        witnesses(doing, add, &before.mounted).await;
     }
     Ok(())
 }

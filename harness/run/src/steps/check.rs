@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 use sanlab_plan::{Check, GuestPath, NodeName};
+use sanlab_record::Finding;
 use sha2::{Digest as _, Sha256};
 
 use super::Doing;
 use crate::Failure;
+use crate::engine::hearing;
 use crate::engine::state::{Acknowledged, Content};
 use crate::evidence::tree::{self, Entry, Tree};
 use crate::failure::Cause;
@@ -113,22 +115,18 @@ fn sha256_of_zeros(bytes: u64) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// Every node's own kernel log; the consoles are looked at when the run ends.
+/// What the kernels have said up to now.
 async fn kernel_logs(doing: Doing<'_>, on: &[NodeName]) -> Result<(), Failure> {
-    try_join_all(on.iter().map(|node| async move {
-        let log = doing.exec(node, "dmesg").await?.success();
-        let log =
-            log.map_err(|failure| failure.during(format!("read the kernel log on {node}")))?;
-        match doing.context.judge.first_finding(&log) {
-            Some(finding) => Err(Failure::from(Cause::KernelComplaint {
-                node: node.clone(),
-                finding,
-            })),
-            None => Ok(()),
-        }
-    }))
-    .await?;
-    Ok(())
+    let context = doing.context;
+    hearing::catch_up(context, on, |_| String::new()).await?;
+    let is_on = |finding: &Finding| on.iter().any(|node| node.as_str() == finding.node);
+    let mut counting = context.counting();
+    counting.retain(is_on);
+    if counting.is_empty() {
+        Ok(())
+    } else {
+        Err(Cause::Evidence(counting).into())
+    }
 }
 
 #[cfg(test)]

@@ -33,8 +33,7 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
     }
     // Who is asked for this node's power meanwhile waits for this.
     let _switch = context.power.lock().await;
-    let said = context.console_length(node);
-    if !context.departs(node, AbsenceCause::Step(scope.name().to_owned())) {
+    if !context.departs(node, AbsenceCause::Step(step.label.to_string())) {
         let down = Failure::from(Cause::NodeDown {
             node: node.clone(),
             why: context.absence(node).map(|absence| absence.cause),
@@ -55,8 +54,5 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
     );
     let gone = context.backend.crash(node, *how).await;
     gone.map_err(|failure| failure.during(format!("crash {node}")))?;
-    if *how == CrashKind::Panic {
-        context.excuse(node, said);
-    }
     Ok(())
 }

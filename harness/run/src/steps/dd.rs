@@ -43,11 +43,10 @@ pub(super) struct Writer {
 /// Makes what is to be written, and a dd on each node that waits at its fifo.
 pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Failure> {
     let at = &doing.context.volume()?.at;
-    let label = doing.step.label.as_str().replace(' ', "_");
-    let folder = format!("/run/sanlab/{label}");
+    let (id, folder) = (doing.file_name(), doing.folder());
     try_join_all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
-        let (folder, id) = (folder.clone(), label.clone());
+        let (folder, id) = (folder.clone(), id.clone());
         async move {
             let script = waiting(dd, &folder, &id, &path);
             let ended = doing.exec(node, &script).await?;

@@ -5,6 +5,7 @@ mod check;
 mod crash;
 mod dd;
 mod dip;
+mod expect;
 mod gate;
 mod mount;
 mod restart;
@@ -22,20 +23,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::{Action, Dd, NodeName, Step, Write};
-use sanlab_record::Work;
+use sanlab_plan::{Action, Dd, NodeName, Step, Write, file_name};
+use sanlab_record::{FailureKind, Work};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
 use crate::backend::{Ended, Pending};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
+use crate::engine::fencing;
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
 
 /// What a step gets beyond its deadline, so that the command that hangs is named rather than the step: longer than it
-/// takes to find out that a guest's agent is dead.
-const GRACE: Duration = Duration::from_secs(15);
+/// takes to find out why a guest does not answer.
+const GRACE: Duration = Duration::from_secs(35);
 
 /// The steps that go on while others run, by label. Dropping it ends the waits.
 pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), PhaseFailure>>>;
@@ -70,13 +72,22 @@ pub(crate) async fn perform(
         step,
         scope: &scope,
     };
+    if let Err(failure) = expect::begin(doing) {
+        return settle(scope, Err(failure));
+    }
     let done = match &step.action {
         Action::Mount(mount) => doing.within(mount::perform(doing, mount)).await,
         Action::Unmount(unmount) => doing.within(unmount::perform(doing, unmount)).await,
         Action::Wait(wait) => {
-            return wait::perform(doing, wait, background)
-                .await
-                .inspect(|()| scope.end());
+            let waited = wait::perform(doing, wait, background).await;
+            let (phase, done) = match waited {
+                Ok(()) => (scope.name().to_owned(), Ok(())),
+                Err(PhaseFailure { phase, failure }) => (phase, Err(failure)),
+            };
+            return match expect::end(doing, done).await {
+                Ok(()) => settle(scope, Ok(())),
+                Err(failure) => Err(PhaseFailure { phase, failure }),
+            };
         }
         Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
         Action::Check(check) => doing.within(check::perform(doing, check)).await,
@@ -101,6 +112,12 @@ pub(crate) async fn perform(
             Err(failure) => Err(failure),
         },
     };
+    let done = expect::end(doing, done).await;
+    if apart && done.is_ok() {
+        // It has failed before its writers could be left alone, as it must.
+        let over = AbortOnDropHandle::new(tokio::spawn(async { Ok(()) }));
+        background.insert(step.label.to_string(), over);
+    }
     settle(scope, done)
 }
 
@@ -173,6 +190,7 @@ fn start(
             scope: &scope,
         };
         let done = doing.within(writers.write(doing)).await;
+        let done = expect::end(doing, done).await;
         settle(scope, done)
     }))
 }
@@ -213,6 +231,16 @@ impl Doing<'_> {
         }
     }
 
+    /// What its files are called.
+    fn file_name(&self) -> String {
+        file_name(self.step.label.as_str())
+    }
+
+    /// Its folder in guests.
+    fn folder(&self) -> String {
+        format!("/run/sanlab/steps/{}", self.file_name())
+    }
+
     /// What is left of the step's time, to the tenth of a second.
     fn left(&self) -> Duration {
         let left = self.step.deadline.saturating_sub(self.scope.elapsed());
@@ -243,7 +271,14 @@ impl Doing<'_> {
     /// Of a node that was ended on purpose they say how it was.
     async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Failure> {
         let ended = self.context.backend.exec(node, script, self.left()).await;
-        ended.map_err(|failure| match self.context.absence(node) {
+        let Err(failure) = ended else { return ended };
+        if matches!(
+            failure.kind(),
+            FailureKind::GuestReset | FailureKind::GuestPanicked | FailureKind::QemuDead
+        ) {
+            fencing::news(self.context, node).await;
+        }
+        Err(match self.context.absence(node) {
             Some(absence) => Cause::NodeDown {
                 node: node.clone(),
                 why: Some(absence.cause),

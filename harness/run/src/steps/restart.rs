@@ -15,7 +15,7 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
         let failure = Failure::from(Cause::WrongState("it is not down"));
         return Err(failure.on(node).during(format!("restart {node}")));
     };
-    let there = context.there();
+    let before = context.present();
     scope.progress(Some(node), format!("comes back: {}", absence.cause));
     context.powers_on(node);
     let back = context.backend.restart(node).await;
@@ -23,7 +23,7 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
     context.returned(node);
     let just = std::slice::from_ref(node);
     context.show_kernel_log(just).await?;
-    for work in context.stack.rejoin(node, &there) {
+    for work in context.stack.rejoin(node, &before) {
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }
     if absence.mounted {
@@ -33,5 +33,7 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
         tasks::carry_out(&*context.backend, scope, &work).await?;
         context.has_mounted(just);
     }
+    let at = context.now();
+    context.faults(|faults| faults.mended(node, at));
     Ok(())
 }

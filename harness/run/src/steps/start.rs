@@ -1,4 +1,4 @@
-//! `start`: a layer's daemons again, where they were stopped.
+//! `start`: a layer's daemons again, where they were stopped. Those that a step stopped elsewhere are not waited for.
 
 use futures_util::future::try_join_all;
 use sanlab_plan::Start;
@@ -9,9 +9,13 @@ use crate::engine::tasks;
 
 pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
-    let there = context.there();
+    let mut present = context.present();
+    present
+        .stopped
+        .retain(|(node, kind)| *kind != start.layer || !start.on.contains(node));
+    let present = &present;
     try_join_all(start.on.iter().map(|node| {
-        let work = context.stack.start(start.layer, node, &there);
+        let work = context.stack.start(start.layer, node, present);
         async move {
             if work.stages.is_empty() {
                 let layer = start.layer;
@@ -22,5 +26,9 @@ pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failu
         }
     }))
     .await?;
+    let at = context.now();
+    for node in &start.on {
+        context.faults(|faults| faults.started(node, start.layer, at));
+    }
     Ok(())
 }

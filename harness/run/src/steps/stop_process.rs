@@ -1,10 +1,12 @@
 //! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
 
 use sanlab_plan::{Signal, StopProcess, quote};
+use sanlab_record::Excuse;
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
 use crate::Failure;
+use crate::engine::faults::{Broken, Fault};
 use crate::engine::tasks;
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
@@ -28,6 +30,7 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         script: format!("{}echo $pids\n", running(process)),
         expect: Expect(Vec::new()),
         deadline: doing.left(),
+        stall: None,
     };
     let ends = matches!(signal, Signal::Kill | Signal::Term);
     let work = Work {
@@ -39,7 +42,33 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         }],
         probes: on.iter().filter(|_| ends).map(probe).collect(),
     };
-    tasks::carry_out(&*context.backend, scope, &work).await
+    let label = doing.step.label.as_str();
+    if *signal != Signal::Cont {
+        for node in on {
+            let what = Broken::Process {
+                name: process.clone(),
+                layer: context.stack.daemon_of(node, process),
+                paused: *signal == Signal::Stop,
+            };
+            let excuse = Excuse::Fault {
+                step: label.to_owned(),
+                node: node.to_string(),
+            };
+            let at = context.now();
+            context.faults(|faults| {
+                faults.goes_on(node, process, at);
+                faults.begins(Fault::new(node.clone(), what, excuse, at));
+            });
+        }
+    }
+    tasks::carry_out(&*context.backend, scope, &work).await?;
+    if *signal == Signal::Cont {
+        let at = context.now();
+        for node in on {
+            context.faults(|faults| faults.goes_on(node, process, at));
+        }
+    }
+    Ok(())
 }
 
 /// Sets `pids` to the processes of that name. Nobody reaps them in a guest: those that have ended still have numbers.

@@ -77,7 +77,6 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
 }
 
 fn workers(doing: Doing<'_>, throughput: &Throughput) -> Result<Vec<Worker>, Failure> {
-    let label = doing.step.label.as_str().replace(' ', "_");
     let places = throughput.on.iter().enumerate();
     let worker = |(place, node): (usize, &NodeName)| {
         let (path, offset) = match &throughput.target {
@@ -97,7 +96,7 @@ fn workers(doing: Doing<'_>, throughput: &Throughput) -> Result<Vec<Worker>, Fai
             node: node.clone(),
             path,
             offset,
-            folder: format!("/run/sanlab/{label}"),
+            folder: doing.folder(),
         })
     };
     places.map(worker).collect()

@@ -51,8 +51,7 @@ pub(super) async fn prepare(
 ) -> Result<(Vec<Writer>, Begun), Failure> {
     let (ahead, begun) = channel(1);
     let at = &doing.context.volume()?.at;
-    let label = doing.step.label.as_str().replace(' ', "_");
-    let folder = format!("/run/sanlab/{label}");
+    let folder = doing.folder();
     let writers = try_join_all(write.on.iter().map(|node| {
         let ahead = ahead.clone();
         let path = format!("{at}/{}", write.of.replace("{node}", node.as_str()));
@@ -173,7 +172,7 @@ fn verdict(
     let progress = ack_log.progress();
     if let Some(absence) = doing.context.absence(node) {
         return match &absence.cause {
-            AbsenceCause::Step(_) => {
+            AbsenceCause::Step(_) | AbsenceCause::FencedItself(_) => {
                 let cause = absence.cause;
                 doing
                     .scope

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use sanlab_stack::{Stack, Work};
+use sanlab_stack::{LayerProbe, Stack, Work};
 
 /// What begins every script that runs commands.
 const PRELUDE: &str =
@@ -42,7 +42,11 @@ impl Book {
             let mut probes = Groups::default();
             for probe in &work.probes {
                 let name = self.name(work.kind, &probe.title, &probe.script);
-                let mut line = format!("in {:?}: until {}", probe.deadline, probe.title);
+                let mut line = format!("in {:?}", probe.deadline);
+                if let Some(stall) = probe.stall {
+                    let _ = write!(line, ", {stall:?} without a change");
+                }
+                let _ = write!(line, ": until {}", probe.title);
                 if name != probe.title {
                     let _ = write!(line, " [{name}]");
                 }
@@ -52,6 +56,30 @@ impl Book {
                 probes.add(line, probe.node.as_str());
             }
             self.outline += &probes.show("  ");
+        }
+    }
+
+    /// What is looked at when a run ends.
+    pub(crate) fn add_end(&mut self, situation: &str, probes: &[LayerProbe]) {
+        let _ = writeln!(self.outline, "\n# {situation}");
+        let alike = |one: &LayerProbe, other: &LayerProbe| one.place == other.place;
+        for layer in probes.chunk_by(alike) {
+            let kind = layer[0].kind.as_str();
+            let _ = writeln!(
+                self.outline,
+                "\n{kind}: layer {} of the plan",
+                layer[0].place
+            );
+            let mut groups = Groups::default();
+            for LayerProbe { probe, .. } in layer {
+                let name = self.name(kind, &probe.title, &probe.script);
+                let mut line = format!("sees: {}", probe.title);
+                if name != probe.title {
+                    let _ = write!(line, " [{name}]");
+                }
+                groups.add(line, probe.node.as_str());
+            }
+            self.outline += &groups.show("  ");
         }
     }
 

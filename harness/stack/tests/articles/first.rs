@@ -1,7 +1,7 @@
 //! What the stack would do in the first article's fleet: vix0 to vix3, and vc that joins later.
 
-use sanlab_plan::NodeName;
-use sanlab_stack::{Stack, compose};
+use sanlab_plan::{LayerKind, NodeName};
+use sanlab_stack::{Present, Stack, compose};
 
 use crate::book::Book;
 use crate::fixture::{name, planned};
@@ -44,13 +44,27 @@ pub(crate) fn tell(book: &mut Book) {
     let volume = stack.volume().expect("there is one");
     let vc = name("vc");
     book.add("up", &stack.up());
-    book.add("vc joins", &stack.join(&vc, &there));
+    book.add("vc joins", &stack.join(&vc, &Present::all(&there)));
     let mount = volume.mount(&[vc], &there, stack.topology());
     book.add("vc mounts", &[mount]);
     book.add("down, mounted on two", &stack.down(&there, &there[..2]));
     let unmount = volume.unmount(&there[1..2], &there, stack.topology());
     book.add("one unmounts", &[unmount]);
     book.add_looks(&stack);
+    let disks = self::stack(&[NBD]);
+    let started = disks.start(LayerKind::Nbd, &there[1], &Present::all(&there));
+    book.add("a server is started again", &[started]);
+    let mut present = Present::all(&there);
+    present.stopped = vec![(there[1].clone(), LayerKind::Nbd)];
+    let joins = disks.join(&name("vc"), &present);
+    book.add("vc joins while a server is stopped", &joins);
+    assert_eq!(disks.daemon_of(&there[3], "nbdkit"), Some(LayerKind::Nbd));
+    assert_eq!(disks.daemon_of(&name("vc"), "nbdkit"), None);
+    let mut present = Present::all(&there);
+    present.mounted = there[..2].to_vec();
+    book.add_end("the end, mounted on two", &stack.end_probes(&present));
+    present.there.remove(3);
+    book.add_end("the end without vix3", &stack.end_probes(&present));
     let own = self::stack(&[r#"nbd = { disk = "1GiB", server = "nbd-server" }"#]);
     book.add("the article's own server", &own.up());
     // Filters stand before the plugin, and options after its file.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sanlab_plan::{Awaited, ClusterName, LayerKind, NodeName, ResourceName, WaitFor};
-use sanlab_stack::{Stack, Work, compose};
+use sanlab_stack::{Present, Stack, Work, compose};
 
 use crate::book::Book;
 use crate::fixture::{name, planned};
@@ -107,7 +107,7 @@ fn what_storages_export_is_the_clients_device() {
 #[test]
 fn a_client_comes_back() {
     let there = names("storage0a storage0b storage1a storage1b client1");
-    let works = article().rejoin(&name("client0"), &there);
+    let works = article().rejoin(&name("client0"), &Present::all(&there));
     let kinds: Vec<&str> = works.iter().map(|work| work.kind).collect();
     assert_eq!(
         kinds,
@@ -167,22 +167,26 @@ fn every_byte_of_the_volume_is_on_both_storages_of_a_pair() {
 #[test]
 fn what_has_no_daemons_is_not_started() {
     let stack = article();
-    let none = stack.start(LayerKind::Drbd, &name("storage0a"), &names(ALL));
+    let none = stack.start(
+        LayerKind::Drbd,
+        &name("storage0a"),
+        &Present::all(&names(ALL)),
+    );
     assert!(none.stages.is_empty() && none.probes.is_empty());
 }
 
 pub(crate) fn tell(book: &mut Book) {
     let stack = article();
-    let all = names(ALL);
+    let all = Present::all(&names(ALL));
     book.add("up", &stack.up());
     book.add("client2 joins", &stack.join(&name("client2"), &all));
-    let there = names("storage0b storage1a storage1b client0 client1");
+    let there = Present::all(&names("storage0b storage1a storage1b client0 client1"));
     let back = stack.rejoin(&name("storage0a"), &there);
     book.add("storage0a comes back", &back);
-    let there = names("storage1a storage1b client0");
+    let there = Present::all(&names("storage1a storage1b client0"));
     let alone = stack.rejoin(&name("storage0b"), &there);
     book.add("storage0b comes back, storage0a is away", &alone);
-    let there = names("storage0a storage0b storage1a storage1b client1");
+    let there = Present::all(&names("storage0a storage0b storage1a storage1b client1"));
     let back = stack.rejoin(&name("client0"), &there);
     book.add("client0 comes back", &back);
     let started = [
@@ -195,9 +199,64 @@ pub(crate) fn tell(book: &mut Book) {
     let started = started.map(|(kind, node)| stack.start(kind, &name(node), &all));
     book.add("daemons are started", &started);
     book.add("states are waited for", &[states(&stack)]);
-    book.add("down", &stack.down(&all, &names("client0 client1")));
+    book.add("down", &stack.down(&all.there, &names("client0 client1")));
     book.add_looks(&stack);
+    tell_stopped(book, &stack);
+    tell_end(book, &stack);
     tell_variants(book);
+}
+
+/// What is stopped on purpose is not waited for.
+fn tell_stopped(book: &mut Book, stack: &Stack) {
+    let mut present = Present::all(&names(ALL));
+    for (node, kind) in [
+        ("storage0a", LayerKind::Gnbd),
+        ("client0", LayerKind::Membership),
+    ] {
+        present.stopped.push((name(node), kind));
+    }
+    let started = [
+        (LayerKind::Membership, "client1"),
+        (LayerKind::Gnbd, "client1"),
+    ];
+    let started = started.map(|(kind, node)| stack.start(kind, &name(node), &present));
+    book.add("one of two is started", &started);
+    let joined = stack.join(&name("client2"), &present);
+    book.add("client2 joins while daemons are stopped", &joined[..2]);
+    present.there.remove(1);
+    let back = stack.rejoin(&name("storage0b"), &present);
+    book.add("storage0b comes back while daemons are stopped", &back);
+    let mut process = vec![
+        ("storage0a", "gnbd_serv"),
+        ("client0", "gnbd_recvd"),
+        ("client0", "multipathd"),
+        ("client0", "corosync"),
+    ];
+    process.retain(|(node, process)| stack.daemon_of(&name(node), process).is_none());
+    assert!(process.is_empty(), "{process:?}");
+    assert_eq!(stack.daemon_of(&name("client0"), "gnbd_serv"), None);
+}
+
+/// What must hold at the end, with everything there and without.
+fn tell_end(book: &mut Book, stack: &Stack) {
+    let mut present = Present::all(&names(ALL));
+    present.mounted = names("client0 client1");
+    book.add_end("the end", &stack.end_probes(&present));
+    let mut without = present.clone();
+    without.there.remove(0);
+    without.stopped = vec![(name("client1"), LayerKind::Membership)];
+    book.add_end(
+        "the end without storage0a, and without corosync on client1",
+        &stack.end_probes(&without),
+    );
+    without.stopped = vec![
+        (name("storage0b"), LayerKind::Gnbd),
+        (name("client0"), LayerKind::Gnbd),
+    ];
+    book.add_end(
+        "the end without storage0a, a server and a receiver",
+        &stack.end_probes(&without),
+    );
 }
 
 /// The probes of every state that can be waited for.
@@ -249,10 +308,13 @@ fn tell_variants(book: &mut Book) {
     ] {
         add(what, &[&format!("membership = {{ {one}, {more} }}")]);
     }
-    add(
-        "one primary and a whole first synchronisation",
+    let first = r#"drbd = { resource = "r0", on = ["storage0a", "storage0b"], disk = "64MiB", primaries = "first", sync = "full", ping_interval = "5s", ping_timeout = "500ms" }"#;
+    let lone = add("one primary and a whole first synchronisation", &[first]);
+    let exporting = add(
+        "one primary exports",
         &[
-            r#"drbd = { resource = "r0", on = ["storage0a", "storage0b"], disk = "64MiB", primaries = "first", sync = "full", ping_interval = "5s", ping_timeout = "500ms" }"#,
+            first,
+            r#"gnbd = { clients = "client0", fail_fast = "10s" }"#,
         ],
     );
     let own = r#"on = "storage0a", clients = "client0", disk = "64MiB""#;
@@ -267,8 +329,20 @@ fn tell_variants(book: &mut Book) {
         assert!(stack.block_map().is_none());
     }
     let two = r#"gnbd = { on = ["storage0a", "storage1a"], clients = ["client0", "client1"], disk = "64MiB", timeout = "5s", fail_fast = "5s" }"#;
-    for level in [r#"level = 0, chunk = "64KiB""#, "level = 1"] {
+    let arrays = [r#"level = 0, chunk = "64KiB""#, "level = 1"].map(|level| {
         let md = format!(r#"md = {{ name = "raid", {level} }}"#);
-        add(level, &[two, &md]);
+        (level, add(level, &[two, &md]))
+    });
+    let (there, storage0a) = (Present::all(&names("storage0b client0")), name("storage0a"));
+    for (what, stack) in [("one primary", lone), ("one primary exports", exporting)] {
+        let back = stack.rejoin(&storage0a, &there);
+        book.add(&format!("{what}: it comes back"), &back[..1]);
+    }
+    for (level, stack) in arrays {
+        let there = Present::all(&names("storage0a storage1a client0 client1"));
+        book.add_end(
+            &format!("the end of {level}"),
+            &stack.end_probes(&there)[4..],
+        );
     }
 }

@@ -1,13 +1,16 @@
-//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk.
+//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's SysRq keys.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::{broadcast, watch};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::Instant;
 
 use crate::channels::kernel_log::{Trouble, trouble};
 
@@ -22,31 +25,43 @@ const LATE: usize = 200;
 /// A line of the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleLine {
+    /// When the host read its end.
+    pub at: Instant,
     /// The line without its end; what is not UTF-8 is replaced.
     pub text: String,
     /// What kernel trouble it reports, if any.
     pub trouble: Option<Trouble>,
+    /// It came while the kernel was made to print its state: no kernel said it by itself.
+    pub dump: bool,
 }
 
 /// What the guest has written to its console; clones look at the same one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Console {
     log_path: Arc<Path>,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
+    keys: AsyncMutex<OwnedWriteHalf>,
     kept: Mutex<Kept>,
-    lines: broadcast::Sender<ConsoleLine>,
     seen: watch::Sender<Seen>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     latest: VecDeque<String>,
     troubles: Vec<ConsoleLine>,
+    /// Lines that came before there was a receiver.
+    waiting: Vec<ConsoleLine>,
+    receiver: Option<Receiver>,
+    /// What has come of the dump that is being made.
+    dump: Option<Vec<String>>,
+    dumps_in_log: Vec<Range<u64>>,
 }
+
+/// Takes lines as they come; it must not wait.
+type Receiver = Box<dyn FnMut(ConsoleLine) + Send>;
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
@@ -57,9 +72,10 @@ struct Seen {
 
 impl Console {
     pub(crate) fn open(stream: UnixStream, log_path: PathBuf) -> Self {
+        let (stream, keys) = stream.into_split();
         let shared = Arc::new(Shared {
+            keys: AsyncMutex::new(keys),
             kept: Mutex::default(),
-            lines: broadcast::Sender::new(KEPT),
             seen: watch::Sender::new(Seen::default()),
         });
         let watched = Arc::clone(&shared);
@@ -83,9 +99,13 @@ impl Console {
         }
     }
 
-    /// The lines that come from now on. A listener that is slower than the guest loses the oldest.
-    pub fn lines(&self) -> broadcast::Receiver<ConsoleLine> {
-        self.shared.lines.subscribe()
+    /// Hands every line to the receiver, in order: at once those that came before it, then each as it is read. None is lost,
+    /// and all have been handed over when the machine's end is known. A later receiver takes the place of an earlier one and
+    /// gets what comes from then on.
+    pub fn deliver(&self, mut receiver: impl FnMut(ConsoleLine) + Send + 'static) {
+        let mut kept = self.shared.kept();
+        kept.waiting.drain(..).for_each(&mut receiver);
+        kept.receiver = Some(Box::new(receiver));
     }
 
     /// Everything that the guest has written is in this file; QEMU writes it.
@@ -95,11 +115,7 @@ impl Console {
 
     /// The last `count` lines, at most 1000.
     pub fn tail(&self, count: usize) -> Vec<String> {
-        let kept = self
-            .shared
-            .kept
-            .lock()
-            .expect("nothing panics while it is held");
+        let kept = self.shared.kept();
         kept.latest
             .iter()
             .skip(kept.latest.len().saturating_sub(count))
@@ -109,12 +125,7 @@ impl Console {
 
     /// All lines so far that report kernel trouble.
     pub fn troubles(&self) -> Vec<ConsoleLine> {
-        self.shared
-            .kept
-            .lock()
-            .expect("nothing panics while it is held")
-            .troubles
-            .clone()
+        self.shared.kept().troubles.clone()
     }
 
     /// What a kernel that has panicked leaves: from a little before the first trouble of late, the oops rather than the
@@ -129,6 +140,32 @@ impl Console {
             .saturating_sub(BEFORE)
             .min(late.len().saturating_sub(EXCERPT));
         late.into_iter().skip(from).take(EXCERPT).collect()
+    }
+
+    /// Types a key.
+    pub(crate) async fn press(&self, key: u8) -> std::io::Result<()> {
+        self.shared.keys.lock().await.write_all(&[key]).await
+    }
+
+    /// What comes from now on, until the dump is dropped, is [`dump`](ConsoleLine::dump): neither the guest's last words nor
+    /// its trouble.
+    pub(crate) fn begin_dump(&self) -> Dump<'_> {
+        let from = self.log_length();
+        let mut kept = self.shared.kept();
+        kept.dump = Some(Vec::new());
+        // Its end is not known yet.
+        kept.dumps_in_log.push(from..u64::MAX);
+        Dump(self)
+    }
+
+    /// Which bytes of the log the kernel wrote when it was made to print its state, in order.
+    pub fn dumps_in_log(&self) -> Vec<Range<u64>> {
+        self.shared.kept().dumps_in_log.clone()
+    }
+
+    fn log_length(&self) -> u64 {
+        // QEMU has made it by the time of the guest's first byte.
+        fs_err::metadata(&self.log_path).map_or(0, |log| log.len())
     }
 
     /// Returns when the kernel has announced its panic here; never if it does not.
@@ -166,26 +203,87 @@ impl Console {
     }
 }
 
+/// What a kernel prints that is made to print its state.
+pub(crate) struct Dump<'a>(&'a Console);
+
+impl Dump<'_> {
+    /// What has come so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.shared.kept().dump.clone().unwrap_or_default()
+    }
+
+    /// How many lines have come so far.
+    pub(crate) fn length(&self) -> usize {
+        self.0.shared.kept().dump.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Returns when such a line has come after the first `from`; never if none does.
+    pub(crate) async fn says(&self, from: usize, wanted: impl Fn(&str) -> bool) {
+        let mut seen = self.0.shared.seen.subscribe();
+        let mut from = from;
+        loop {
+            {
+                let kept = self.0.shared.kept();
+                let lines = kept.dump.as_deref().unwrap_or_default();
+                if lines.iter().skip(from).any(|line| wanted(line)) {
+                    return;
+                }
+                from = from.max(lines.len());
+            }
+            if seen.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for Dump<'_> {
+    fn drop(&mut self) {
+        let to = self.0.log_length();
+        let mut kept = self.0.shared.kept();
+        kept.dump = None;
+        if let Some(range) = kept.dumps_in_log.last_mut() {
+            range.end = to;
+        }
+    }
+}
+
 impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, line: &str) {
         let text = line.trim_end_matches(['\n', '\r']).to_owned();
-        let line = ConsoleLine {
-            trouble: trouble(&text),
-            text,
-        };
-        let panic = line.trouble == Some(Trouble::Panic);
-        {
-            let mut kept = self.kept.lock().expect("nothing panics while it is held");
-            if kept.latest.len() == KEPT {
-                kept.latest.pop_front();
+        let panic = {
+            let mut kept = self.kept();
+            let dump = kept.dump.is_some();
+            let line = ConsoleLine {
+                at: Instant::now(),
+                trouble: trouble(&text).filter(|_| !dump),
+                text,
+                dump,
+            };
+            match &mut kept.dump {
+                Some(lines) => lines.push(line.text.clone()),
+                None => {
+                    if kept.latest.len() == KEPT {
+                        kept.latest.pop_front();
+                    }
+                    kept.latest.push_back(line.text.clone());
+                }
             }
-            kept.latest.push_back(line.text.clone());
             if line.trouble.is_some() && kept.troubles.len() < KEPT {
                 kept.troubles.push(line.clone());
             }
-        }
-        // Nobody may be listening.
-        let _ = self.lines.send(line);
+            let panic = line.trouble == Some(Trouble::Panic);
+            // Under the lock: a receiver that comes now gets lines in order.
+            match &mut kept.receiver {
+                Some(receiver) => receiver(line),
+                None => kept.waiting.push(line),
+            }
+            panic
+        };
         self.seen.send_modify(|seen| {
             seen.lines += 1;
             seen.panic |= panic;
@@ -196,13 +294,19 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    fn listen(console: &Console) -> UnboundedReceiver<ConsoleLine> {
+        let (sender, receiver) = unbounded_channel();
+        console.deliver(move |line| drop(sender.send(line)));
+        receiver
+    }
 
     #[tokio::test]
     async fn lines_are_split_classified_and_kept() {
         let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let before = Instant::now();
         let console = Console::open(ours, "console.log".into());
-        let mut lines = console.lines();
         let text = b"one\r\ntw\xffo\r\n[ 3.1] Kernel panic - not syncing: x\r\nhalf a line";
         theirs.write_all(text).await.expect("writes");
         console.panicked().await;
@@ -217,7 +321,37 @@ mod tests {
         assert_eq!(console.tail(9), wanted);
         assert_eq!(console.tail(1), wanted[3..]);
         assert_eq!(console.troubles()[0].trouble, Some(Trouble::Panic));
-        assert_eq!(lines.recv().await.expect("a line").text, "one");
+        // Whoever listens only now hears it all.
+        let mut lines = listen(&console);
+        for text in wanted {
+            let line = lines.try_recv().expect("a line");
+            assert_eq!(line.text, text);
+            assert!(line.at >= before && line.at <= Instant::now());
+        }
         console.quiet().await;
+    }
+
+    /// More than any buffer on the way, half of it before anybody listens.
+    #[tokio::test]
+    async fn a_burst_loses_no_line() {
+        const LINES: usize = 100_000;
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let console = Console::open(ours, "console.log".into());
+        let burst = |from, to| {
+            (from..to)
+                .map(|n| format!("line {n}\n"))
+                .collect::<String>()
+        };
+        let (early, late) = (burst(0, LINES / 2), burst(LINES / 2, LINES));
+        theirs.write_all(early.as_bytes()).await.expect("writes");
+        let mut lines = listen(&console);
+        theirs.write_all(late.as_bytes()).await.expect("writes");
+        drop(theirs);
+        console.ended().await;
+        for n in 0..LINES {
+            let line = lines.try_recv().expect("a line");
+            assert_eq!(line.text, format!("line {n}"));
+        }
+        assert!(lines.try_recv().is_err());
     }
 }

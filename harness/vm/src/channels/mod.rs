@@ -7,4 +7,5 @@ pub(crate) mod event_port;
 pub(crate) mod exec;
 pub(crate) mod kernel_log;
 pub(crate) mod qmp;
+pub(crate) mod sysrq;
 pub(crate) mod wire;

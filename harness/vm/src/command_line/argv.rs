@@ -16,6 +16,9 @@ pub(crate) const AGENT_SOCKET: &str = "agent.sock";
 pub(crate) const CONSOLE_SOCKET: &str = "console.sock";
 pub(crate) const EVENT_PORT_SOCKET: &str = "events.sock";
 
+/// What QMP's commands call the console.
+pub(crate) const CONSOLE_ID: &str = "console";
+
 /// What every guest's kernel gets on its command line.
 const KERNEL_ARGUMENTS: &[&str] = &[
     "console=ttyS0",
@@ -23,6 +26,9 @@ const KERNEL_ARGUMENTS: &[&str] = &[
     "quiet",
     // A kernel that panics before pvpanic is there resets, which ends QEMU.
     "panic=-1",
+    // One that hangs is made to print its state by SysRq keys on the console, or by an NMI.
+    "sysrq_always_enabled",
+    "unknown_nmi_panic",
     "mitigations=off",
     "nokaslr",
     "net.ifnames=0",
@@ -177,11 +183,11 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
     log.extend(b",logappend=on");
     line.option(
         "-chardev",
-        b"socket,id=console,path=",
+        format!("socket,id={CONSOLE_ID},path=").as_bytes(),
         &socket(CONSOLE_SOCKET),
         &log,
     );
-    line.add("-serial", "chardev:console");
+    line.add("-serial", &format!("chardev:{CONSOLE_ID}"));
     line.add("-device", "virtio-serial-pci");
     for (id, name, file) in [
         (agent::PORT_ID, agent::PORT_NAME, AGENT_SOCKET),

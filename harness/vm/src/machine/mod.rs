@@ -1,8 +1,10 @@
 //! A running machine.
 
+pub(crate) mod examination;
 pub(crate) mod running;
 pub(crate) mod snapshot;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +25,19 @@ use crate::command_line::argv::Way;
 use crate::command_line::clock::GuestClock;
 use crate::command_line::spec::MachineSpec;
 use crate::error::{ExecError, VmError};
+use crate::machine::examination::Examination;
 use crate::machine::running::{ExitReport, MachineEvent, Running};
 use crate::process::ProcessGroup;
 use crate::process::cost::Cost;
 use crate::process::usage::Usage;
 
-/// How long an agent that has let a deadline pass may take to answer anything before it counts as dead. A loaded host
+/// How long an agent that has let a deadline pass may take to answer anything before its guest is examined. A loaded host
 /// under TCG keeps a live one waiting for a second or two.
 const AGENT_GRACE: Duration = Duration::from_secs(5);
+/// From a command's deadline until it is known why there is no answer.
+const FIND_OUT: Duration = AGENT_GRACE
+    .saturating_add(examination::DEADLINE)
+    .saturating_add(AGENT_GRACE);
 /// How soon an agent that has closed its port is asked again.
 const AGENT_RETRY: Duration = Duration::from_millis(10);
 /// How long QEMU may take over a command that it carries out at once.
@@ -112,7 +119,8 @@ impl Machine {
     }
 
     /// Runs a command in the guest and waits for its end, whatever its status: see [`Output::success`]. At the
-    /// deadline the command's session is killed. A future that is dropped leaves its command running. Output beyond
+    /// deadline the command's session is killed; if the agent does not answer, it is found out why, which takes half a
+    /// minute at most ([`examined`](Self::examined)). A future that is dropped leaves its command running. Output beyond
     /// the agent's 16 MiB is an error, not a shorter output: [`Command::stream`] has no such limit.
     pub async fn exec(&self, command: Command, deadline: Duration) -> Result<Output, ExecError> {
         let running = &*self.running;
@@ -120,28 +128,7 @@ impl Machine {
         let began = Instant::now();
         let mut job = Job::new(&running.agent, &command);
         let Some(ended) = running.unless_ended(&what, deadline, job.run()).await? else {
-            let killed = running.unless_ended(&what, AGENT_GRACE, job.kill()).await?;
-            return Err(match killed {
-                Some(Ok(last_seen)) => ExecError::TimedOut {
-                    node,
-                    command: what,
-                    deadline,
-                    last_seen,
-                },
-                Some(Err(error)) => running.post_mortem(&what, error).await,
-                None => {
-                    let reason = format!(
-                        "no answer for {} s beyond the deadline",
-                        AGENT_GRACE.as_secs()
-                    );
-                    let reason = format!("{reason}; {}", running.last_console_line());
-                    ExecError::AgentDead {
-                        node,
-                        command: what,
-                        reason,
-                    }
-                }
-            });
+            return Err(overdue(running, job, &what, deadline).await);
         };
         let ended = match ended {
             Ok(ended) => ended,
@@ -166,6 +153,11 @@ impl Machine {
             node,
             command: what,
         })
+    }
+
+    /// What was found when the guest's agent did not answer.
+    pub async fn examined(&self) -> Option<Examination> {
+        self.running.examined.lock().await.clone()
     }
 
     /// Writes a file of the guest: all of it or nothing, with its folder if that is missing.
@@ -349,6 +341,69 @@ impl Machine {
             }),
         }
     }
+}
+
+/// Why a command was not done within its deadline.
+async fn overdue(running: &Running, mut job: Job<'_>, what: &str, deadline: Duration) -> ExecError {
+    let (node, command) = (running.name.clone(), what.to_owned());
+    let killed = killed_or_examined(running, &mut job);
+    let reason = match running.unless_ended(what, FIND_OUT, killed).await {
+        Err(error) => return error,
+        Ok(Some(Ok(Ok(last_seen)))) => {
+            return ExecError::TimedOut {
+                node,
+                command,
+                deadline,
+                last_seen,
+            };
+        }
+        Ok(Some(Ok(Err(error)))) => return running.post_mortem(what, error).await,
+        Ok(Some(Err(examination))) if examination.is_hang() => {
+            let reason = examination.reason();
+            running.hangs(&reason);
+            return ExecError::GuestHangs {
+                node,
+                command,
+                reason,
+            };
+        }
+        Ok(Some(Err(examination))) => examination.reason(),
+        Ok(None) => "the guest was not examined in time".to_owned(),
+    };
+    let reason = format!(
+        "no answer for {} s beyond the deadline; {reason}; {}",
+        AGENT_GRACE.as_secs(),
+        running.last_console_line()
+    );
+    ExecError::AgentDead {
+        node,
+        command,
+        reason,
+    }
+}
+
+/// What became of a command that is to be killed; or what was found about a guest whose agent does not even kill it.
+async fn killed_or_examined(
+    running: &Running,
+    job: &mut Job<'_>,
+) -> Result<Result<String, WireError>, Examination> {
+    let mut kill = pin!(job.kill());
+    if let Ok(killed) = timeout(AGENT_GRACE, &mut kill).await {
+        return Ok(killed);
+    }
+    let mut examine = pin!(running.examine());
+    let examination = tokio::select! {
+        examination = &mut examine => examination,
+        killed = &mut kill => {
+            // What the kernel prints belongs together.
+            examine.await;
+            return Ok(killed);
+        }
+    };
+    if examination.may_answer() {
+        return timeout(AGENT_GRACE, kill).await.map_err(|_| examination);
+    }
+    Err(examination)
 }
 
 impl Drop for Machine {

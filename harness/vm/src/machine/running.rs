@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command as HostCommand, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use sanlab_counter::CounterFile;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, broadcast, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::channels::agent::{Agent, PORT_ID};
@@ -24,6 +25,7 @@ use crate::command_line::argv::{
 };
 use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
+use crate::machine::examination::Examination;
 use crate::process::cost::{Cost, CpuMeter};
 use crate::process::space;
 use crate::process::status::{Status, tail};
@@ -89,6 +91,10 @@ pub(crate) struct Running {
     pub(crate) guest_events: GuestEventPort,
     cpu: CpuMeter,
     instructions: Option<CounterFile>,
+    /// What was found when the agent did not answer.
+    pub(crate) examined: AsyncMutex<Option<Examination>>,
+    /// An NMI was sent: that the kernel panics of it is no news.
+    pub(crate) nmi: AtomicBool,
     pub(crate) terminal: watch::Sender<TerminalState>,
     pub(crate) events: broadcast::Sender<MachineEvent>,
     // Events from the very start wait here for the first listener.
@@ -101,11 +107,13 @@ pub(crate) struct TerminalState {
     pub(crate) panicked: Option<String>,
     cause: Option<String>,
     pub(crate) exited: Option<ExitReport>,
+    /// The guest hangs, and why.
+    pub(crate) hangs: Option<String>,
 }
 
 impl TerminalState {
     fn is_sealed(&self) -> bool {
-        self.panicked.is_some() || self.exited.is_some()
+        self.panicked.is_some() || self.exited.is_some() || self.hangs.is_some()
     }
 }
 
@@ -170,6 +178,8 @@ impl Running {
             guest_events: GuestEventPort::open(guest_events),
             cpu: CpuMeter::default(),
             instructions,
+            examined: AsyncMutex::default(),
+            nmi: AtomicBool::new(false),
             terminal: watch::Sender::new(TerminalState::default()),
             events,
             first_listener: Mutex::new(Some(first_listener)),
@@ -243,10 +253,17 @@ impl Running {
                     stderr_tail,
                 }
             }
-            (None, None) => ExecError::AgentDead {
-                node,
-                command,
-                reason: "its channel closed".into(),
+            (None, None) => match terminal.hangs.clone() {
+                Some(reason) => ExecError::GuestHangs {
+                    node,
+                    command,
+                    reason,
+                },
+                None => ExecError::AgentDead {
+                    node,
+                    command,
+                    reason: "its channel closed".into(),
+                },
             },
         }
     }
@@ -315,6 +332,9 @@ impl Running {
 
     /// Told by pvpanic, or by the console when the kernel had no pvpanic yet.
     async fn panicked(&self) {
+        if self.nmi.load(Ordering::SeqCst) {
+            return;
+        }
         self.console.quiet().await;
         let console_tail = self.console.crash().join("\n");
         self.terminal.send_if_modified(|terminal| {
@@ -326,6 +346,12 @@ impl Running {
             let _ = self.events.send(MachineEvent::Panicked { console_tail });
             true
         });
+    }
+
+    /// From now on nothing is asked of the guest any more.
+    pub(crate) fn hangs(&self, reason: &str) {
+        self.terminal
+            .send_modify(|terminal| terminal.hangs = Some(reason.to_owned()));
     }
 
     /// Waits for QEMU's end, and reads what is left in all channels before it reports that.

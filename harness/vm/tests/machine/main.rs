@@ -15,6 +15,7 @@ mod costs;
 mod crashes;
 mod errors;
 mod guests;
+mod hangs;
 mod leaks;
 mod states;
 mod streams;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     }
     let trials = [
         errors::trials(),
+        hangs::trials(),
         traps::trials(),
         streams::trials(),
         leaks::trials(),

@@ -6,8 +6,16 @@ use crate::document::read::At;
 use crate::plan::{Joins, LayerKind};
 use crate::values::names::NodeName;
 
-/// A node that is down.
+/// Who is there, who is down and who has the volume mounted.
 #[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) there: Vec<NodeName>,
+    down: Vec<Down>,
+    mounted: Vec<NodeName>,
+}
+
+/// A node that is down.
+#[derive(Debug, Clone)]
 pub(super) struct Down {
     pub(super) node: NodeName,
     /// The step that did it.
@@ -17,13 +25,41 @@ pub(super) struct Down {
 }
 
 impl Topology<'_> {
-    /// A node ends; whether it could.
+    pub(crate) fn state(&self) -> State {
+        State {
+            there: self.there.clone(),
+            down: self.down.clone(),
+            mounted: self.mounted.clone(),
+        }
+    }
+
+    /// A step fails, as it is expected to: it counts as not done.
+    pub(crate) fn put_back(&mut self, state: &State) {
+        self.there.clone_from(&state.there);
+        self.down.clone_from(&state.down);
+        self.mounted.clone_from(&state.mounted);
+    }
+
+    /// A node is ended by a step; whether it could.
     pub(crate) fn crash(
         &mut self,
         name: &At<NodeName>,
         step: &Span,
         mistakes: &mut Mistakes,
     ) -> bool {
+        let ended = self.end(name, step, mistakes);
+        if ended {
+            self.crash.get_or_insert_with(|| step.clone());
+        }
+        ended
+    }
+
+    /// A node ends itself, as the step expects that names it; whether it could.
+    pub(crate) fn fence(&mut self, name: &At<NodeName>, mistakes: &mut Mistakes) -> bool {
+        self.end(name, &name.span, mistakes)
+    }
+
+    fn end(&mut self, name: &At<NodeName>, step: &Span, mistakes: &mut Mistakes) -> bool {
         if self.node_set.find(name, mistakes).is_none()
             || !self.check(name, Must::BeThere, mistakes)
         {
@@ -31,10 +67,11 @@ impl Topology<'_> {
         }
         let node = &name.value;
         for background in &self.writing {
-            if !background.journal && background.on.contains(node) {
+            let spared = background.journal || background.fails;
+            if !spared && background.on.contains(node) {
                 let diagnostic = background.in_the_way(step, "the `dd` there would fail");
                 mistakes.note(diagnostic.help(
-                    "write with `write`, whose acknowledged blocks count even then, or wait for the `dd` first",
+                    "write with `write`, whose acknowledged blocks count even then, wait for the `dd` first, or expect that it `fails`",
                 ));
             }
         }
@@ -45,7 +82,6 @@ impl Topology<'_> {
         });
         self.there.retain(|other| other != node);
         self.mounted.retain(|other| other != node);
-        self.crash.get_or_insert_with(|| step.clone());
         true
     }
 

@@ -31,6 +31,7 @@ impl From<&Outcome> for Badge {
             Outcome::Passed => "✓",
             Outcome::Failed(_) => "✗",
             Outcome::Broken(_) => "!",
+            Outcome::KnownFailure { .. } => "≈",
             Outcome::Skipped { .. } => "–",
         };
         let word = outcome.as_str();

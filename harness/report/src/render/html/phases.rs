@@ -1,13 +1,13 @@
 //! A run's phases as bars.
 
-use sanlab_record::{Origin, Outcome, RunRecord};
+use sanlab_record::{Origin, RunRecord};
 
 use crate::render::chart::phases::Bar;
 use crate::render::number::seconds;
 
 /// One a phase, in their order.
 pub(super) fn bars(record: &RunRecord) -> Vec<Bar> {
-    let (Outcome::Failed(failure) | Outcome::Broken(failure)) = &record.outcome else {
+    let Some(failure) = record.outcome.failure() else {
         return record.phases.iter().map(|phase| bar(phase, "")).collect();
     };
     let bar = |phase| bar(phase, &failure.phase);

@@ -121,7 +121,9 @@ impl DipView {
 fn failure(outcome: &Outcome) -> Option<(String, String)> {
     match outcome {
         Outcome::Passed => None,
-        Outcome::Failed(failure) | Outcome::Broken(failure) => Some((
+        Outcome::Failed(failure)
+        | Outcome::Broken(failure)
+        | Outcome::KnownFailure { failure, .. } => Some((
             format!("{} in {}", outcome.as_str(), failure.phase),
             plain(&failure.message),
         )),

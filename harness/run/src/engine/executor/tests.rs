@@ -1,7 +1,7 @@
 //! The engine on a fake fleet: whose fault what is, and that the fleet is ended whatever happens.
 
 use sanlab_plan::{Plan, Step};
-use sanlab_record::{Event, FailureKind};
+use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -31,13 +31,16 @@ fn well(_node: &str, script: &str) -> Option<Act> {
 
 mod checkpoints;
 mod daemons;
+mod evidence;
 mod faults;
 mod layers;
 mod measures;
+mod stopped;
 
 struct Played {
     outcome: Outcome,
     timeline: Option<Timeline>,
+    findings: Vec<Finding>,
     console_tail: BTreeMap<String, Vec<String>>,
     logged: Logged,
     asked: Vec<(String, String)>,
@@ -65,7 +68,9 @@ impl Played {
 
     fn recorded(&self) -> &sanlab_record::Failure {
         match &self.outcome {
-            Outcome::Failed(failure) | Outcome::Broken(failure) => failure,
+            Outcome::Failed(failure)
+            | Outcome::Broken(failure)
+            | Outcome::KnownFailure { failure, .. } => failure,
             other => panic!("it {}", other.as_str()),
         }
     }
@@ -115,10 +120,11 @@ async fn play_all(
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
 ) -> Played {
     let stack = sanlab_stack::compose(&plan);
-    let backend = Arc::new(dress(FakeFleet::new(&plan, &stack, actor)));
+    let (notify, notices) = unbounded_channel();
+    let backend = FakeFleet::new(&plan, &stack, actor).heard_by(notify.clone());
+    let backend = Arc::new(dress(backend));
     let folder = tempfile::tempdir().unwrap();
     let event_log = EventLog::new(unbounded_channel().0);
-    let (notify, notices) = unbounded_channel();
     let cancel = CancellationToken::new();
     direct(notify, cancel.clone());
     let as_backend = Arc::clone(&backend) as Arc<dyn FleetBackend>;
@@ -128,6 +134,7 @@ async fn play_all(
     let Finished {
         outcome,
         timeline,
+        findings,
         console_tail,
         ..
     } = run_plan(context, notices, folder.path(), cancel).await;
@@ -146,6 +153,7 @@ async fn play_all(
     Played {
         outcome,
         timeline,
+        findings,
         console_tail,
         logged,
         asked,
@@ -159,6 +167,7 @@ fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, Can
             tokio::time::sleep(Duration::from_secs(2)).await;
             let _ = notify.send(Notice::Console {
                 node: "vix0".to_owned(),
+                at: Instant::now(),
                 line: line.to_owned(),
             });
             // The guests' side stays open to the end.
@@ -195,6 +204,7 @@ async fn a_plan_goes_from_boot_to_teardown() {
             "keep layers",
             "step load",
             "step compare",
+            "end check",
             "take down",
             "teardown"
         ]
@@ -264,6 +274,29 @@ async fn a_dead_agent_is_the_labs_fault() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
+    let stuck = |node: &str, script: &str| {
+        let asked = script == "sync" || script.starts_with("set +e");
+        (node == "vix1" && asked).then_some(Act::Stuck)
+    };
+    let dump = |notify: UnboundedSender<Notice>, _| {
+        let line = "[ 60.0] kernel BUG at fs/x.c:1!".to_owned();
+        let node = "vix1".to_owned();
+        notify.send(Notice::Dump { node, line }).unwrap();
+    };
+    let found = |backend: FakeFleet| backend.examined("vix1", "all tasks");
+    let steps = vec![step("flush", run("vix1", "sync"))];
+    let played = play_with(steps, found, stuck, dump).await;
+    let told = "run `it` on vix1: the guest hangs: qemu-ga is blocked";
+    assert_eq!(played.failure(), ("failed", "step flush", told));
+    assert_eq!(played.kind(), (FailureKind::GuestHangs, Some("vix1")));
+    let collected = played.collected();
+    let of_vix1 = collected.iter().filter(|file| file.contains("vix1"));
+    assert_eq!(of_vix1.collect::<Vec<_>>(), [&"hang-vix1.txt"]);
+    assert!(collected.contains(&"vix0/dmesg.txt"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kernel_in_trouble_outweighs_everything() {
     let oops = "[   61.0] BUG: unable to handle page fault for address: 00000010\n";
     let played = play_with(
@@ -276,7 +309,7 @@ async fn a_kernel_in_trouble_outweighs_everything() {
     let (word, _, message) = played.failure();
     assert_eq!(word, "failed", "all steps were well, the console was not");
     assert!(
-        message.starts_with("the kernel of vix0 says oops: `BUG: unable"),
+        message.starts_with("1 oops on vix0, at 0.0 s: BUG: unable"),
         "{message}"
     );
 
@@ -285,7 +318,7 @@ async fn a_kernel_in_trouble_outweighs_everything() {
     let (word, phase, message) = played.failure();
     assert_eq!((word, phase), ("failed", "layer ocfs2"));
     assert!(
-        message.contains("agent is dead: no answer\nthe kernel of vix0 says oops"),
+        message.contains("agent is dead: no answer\n1 oops on vix0, at 0.0 s: BUG: unable"),
         "{message}"
     );
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
@@ -417,12 +450,13 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
         (
             Notice::Console {
                 node: "vix1".to_owned(),
+                at: Instant::now(),
                 line: "[ 5.0] kernel BUG at fs/x.c:1!\r".to_owned(),
             },
             (
                 "failed",
                 "step flush",
-                "the kernel of vix1 says bug: `kernel BUG at fs/x.c:1!`",
+                "1 bug on vix1, at 0.0 s: kernel BUG at fs/x.c:1!",
             ),
             FailureKind::KernelComplaint,
         ),

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sanlab_plan::{Action, Awaited, ClusterName, LayerKind, Signal, Start, StopProcess, WaitFor};
 
+use sanlab_stack::Present;
+
 use super::*;
 use crate::backend::fake_fleet::{LAYERS, node, planned};
 
@@ -57,7 +59,7 @@ async fn daemons_are_started_again_and_a_state_is_awaited() {
     let daemon = stack.start(
         LayerKind::Membership,
         &node("vix1"),
-        &[node("vix0"), node("vix1")],
+        &Present::all(&[node("vix0"), node("vix1")]),
     );
     let scripts: Vec<String> = daemon
         .stages

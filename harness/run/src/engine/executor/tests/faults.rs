@@ -238,6 +238,7 @@ async fn a_panic_on_purpose_excuses_no_other() {
     assert_eq!(played.outcome, Outcome::Passed);
     let told = Notice::Console {
         node: "vix0".to_owned(),
+        at: Instant::now(),
         line: "[ 9.0] Kernel panic - not syncing: sysrq triggered crash".to_owned(),
     };
     let other = |notify: UnboundedSender<Notice>, _| notify.send(told).unwrap();
@@ -290,7 +291,7 @@ async fn a_node_comes_back_with_every_layer_and_its_mount() {
         let place = scripts.iter().position(|script| script.contains(what));
         place.unwrap_or_else(|| panic!("{what} in {scripts:#?}"))
     };
-    assert!(at("dmesg -n 6") < at("nbd-client"));
+    assert!(at("dmesg -n 7") < at("nbd-client"));
     assert!(at("nbd-client") < at("dmsetup"));
     assert!(at("dmsetup") < at("/bin/mount -t ocfs2"));
 }
@@ -357,6 +358,31 @@ async fn a_request_for_power_is_done_and_answered() {
     assert_eq!(played.outcome, Outcome::Passed);
     let reason = "'storage9 is no node of this fleet' >812-1.new";
     assert_eq!(answers(&played), [("vix0", reason)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_at_the_moment_of_a_fork_is_done_once_the_fleet_is_whole() {
+    let steps = || {
+        vec![
+            step("a while", run("vix0", "sleep 5")),
+            step("restart", restart("vix1")),
+        ]
+    };
+    let kept = kept(Vec::new(), well).await;
+    let fork = |backend: FakeFleet| backend.kept(kept).starts_in(Duration::from_secs(1));
+    let ask = |notify: UnboundedSender<Notice>, _| {
+        let asked = Notice::Console {
+            node: "vix0".to_owned(),
+            at: Instant::now(),
+            line: "[ 71.5] sanlab power off vix1 812-1\r".to_owned(),
+        };
+        notify.send(asked).unwrap();
+    };
+    let played = play_with(steps(), fork, sleeps, ask).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    assert_eq!(answers(&played), [("vix0", "'off' >812-1.new")]);
+    let fenced = events(&played, |kind| matches!(kind, EventKind::Fenced { .. }));
+    assert_eq!(fenced.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,9 @@ async fn layers_end_with_their_guests_unless_taking_down_is_tested() {
     let played = play_plan(plan, |backend| backend, |_, _| None, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);
     assert!(
-        played.phases().ends_with(&["step hello", "teardown"]),
+        played
+            .phases()
+            .ends_with(&["step hello", "end check", "teardown"]),
         "{:?}",
         played.phases()
     );
@@ -40,6 +42,7 @@ async fn a_fork_of_the_first_layers_brings_up_the_others() {
             "layer mount",
             "keep layers",
             "step hello",
+            "end check",
             "take down",
             "teardown",
         ]

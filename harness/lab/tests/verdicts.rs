@@ -1,0 +1,121 @@
+//! One trial for each scenario of `fixtures/verdicts`: its first line says how it must end.
+//!
+//! `# outcome: passed`, `# outcome: failed kernel_complaint`, `# outcome: known failure`: the outcome and, of a failure, its kind in
+//! the record's word. The lines that follow say what it shows.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use guest_trials::{Failed, Suite, Tier};
+use libtest_mimic::Trial;
+use sanlab::{Lab, LabError, Order, RunFolder, scenario};
+use sanlab_plan::Plan;
+use sanlab_record::{FailureKind, Outcome, RunRecord};
+use tokio::sync::mpsc::unbounded_channel;
+
+#[path = "support/watched.rs"]
+mod watched;
+
+use watched::watched;
+
+/// What stands before the outcome.
+const WORDS: &str = "# outcome: ";
+
+fn main() -> ExitCode {
+    let lab =
+        Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
+    let folder = lab.project().join("fixtures/verdicts");
+    let files = scenario::find(&folder).expect("the checkout has verdicts");
+    let mut suite = Suite::new(|| lab.require_host());
+    let runner = Arc::new(Runner {
+        lab,
+        run: Mutex::default(),
+        nocapture: suite.arguments.nocapture,
+    });
+    for file in files {
+        add(&mut suite, &runner, &file);
+    }
+    suite.run()
+}
+
+/// What the trials of a process share.
+struct Runner {
+    lab: Lab,
+    run: Mutex<Option<RunFolder>>,
+    nocapture: bool,
+}
+
+impl Runner {
+    /// The folder of this process's runs; made when the first trial needs it, so that a listing makes none.
+    fn folder(&self) -> Result<RunFolder, LabError> {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*run {
+            Some(run) => Ok(run.clone()),
+            None => Ok(run.insert(self.lab.new_run()?).clone()),
+        }
+    }
+
+    /// Runs a plan, which must end so.
+    async fn run(&self, plan: &Plan, expected: &str) -> Result<(), Failed> {
+        let order = Order::new(&self.folder()?);
+        let (sender, events) = unbounded_channel();
+        let work = self.lab.run(plan, order, sender);
+        let (record, path) = watched(self.nocapture, &plan.id, events, work).await?;
+        let ended = ended(&record)?;
+        if ended == expected {
+            return Ok(());
+        }
+        let message = record.outcome.failure().map(|failure| &*failure.message);
+        let message = message.unwrap_or("nothing failed");
+        let path = path.display();
+        Err(format!("expected `{expected}`, but `{ended}`: {message}\nrecord: {path}").into())
+    }
+}
+
+/// How a run ended, in the words of a scenario's first line.
+fn ended(record: &RunRecord) -> Result<String, serde_json::Error> {
+    let word = record.outcome.as_str();
+    Ok(match &record.outcome {
+        Outcome::Failed(failure) | Outcome::Broken(failure) => {
+            format!("{word} {}", kind(failure.kind)?)
+        }
+        Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => {
+            word.to_owned()
+        }
+    })
+}
+
+/// The record's word.
+fn kind(kind: FailureKind) -> Result<String, serde_json::Error> {
+    serde_json::from_value(serde_json::to_value(kind)?)
+}
+
+/// The expected end, which the first line says.
+fn expected(file: &Path) -> Result<String, String> {
+    let text = fs_err::read_to_string(file).map_err(|error| error.to_string())?;
+    let first = text.lines().next().unwrap_or_default();
+    let outcome = first.strip_prefix(WORDS);
+    outcome
+        .map(str::to_owned)
+        .ok_or_else(|| format!("{}: its first line must begin `{WORDS}`", file.display()))
+}
+
+fn add(suite: &mut Suite, runner: &Arc<Runner>, file: &Path) {
+    let name = |file: &Path| -> String {
+        let stem: PathBuf = file.file_stem().unwrap_or_default().into();
+        format!("verdicts/{}", stem.display())
+    };
+    let plan = scenario::load(file).map_err(|error| error.show(false));
+    match plan.and_then(|plan| Ok((plan, expected(file)?))) {
+        Ok((plan, expected)) => {
+            let runner = Arc::clone(runner);
+            suite.guests(plan.id.clone(), plan.tier, move || {
+                let runtime = tokio::runtime::Runtime::new()?;
+                runtime.block_on(runner.run(&plan, &expected))
+            });
+        }
+        // Such a file is a trial that fails, so that one does not take the others along.
+        Err(error) => suite.add(Trial::test(name(file), move || Err(error.into()))),
+    }
+}

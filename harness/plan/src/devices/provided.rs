@@ -1,0 +1,130 @@
+//! Which node's devices need which other node: every device that a layer gives a node, what it stands on, and who serves it.
+
+use crate::plan::{LayerKind, PlacedLayer, Plan};
+use crate::values::names::NodeName;
+
+/// A device on one node, as the layer states it that makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Provided {
+    pub(crate) node: NodeName,
+    /// Under which it is found there.
+    pub(crate) path: String,
+    /// What it stands on: devices of layers below, and nodes' own disks.
+    pub(crate) over: Vec<(NodeName, String)>,
+    /// Whose programs or drivers answer its requests, and of which layer these are.
+    pub(crate) servers: Vec<(LayerKind, NodeName)>,
+}
+
+impl Plan {
+    /// Whether a device of `node`, or something below it, is served by `server`: then it fails or waits while `server` is
+    /// down. With `layer` that layer of `server` alone counts: is it served by `server`'s `gnbd`?
+    ///
+    /// `kernel_device` is the kernel's name for it: `nbd0`, `drbd1`, `dm-3`, `md127`. Numbers of device-mapper, of md and of
+    /// GNBD's imports are not known beforehand: any such device of that node that needs `server` counts. A node's own disk
+    /// needs nobody.
+    pub fn needs(
+        &self,
+        node: &NodeName,
+        kernel_device: &str,
+        server: &NodeName,
+        layer: Option<LayerKind>,
+    ) -> bool {
+        self.any_device(node, server, layer, |device| {
+            is_called(&device.path, kernel_device)
+        })
+    }
+
+    /// Whether any device of `node` needs `server`: the same for an error that does not name its device.
+    pub fn any_needs(&self, node: &NodeName, server: &NodeName, layer: Option<LayerKind>) -> bool {
+        self.any_device(node, server, layer, |_| true)
+    }
+
+    /// Whether the layer at that place, as it is on `node`, needs `server`: through one of its devices or, if it makes none,
+    /// through any device of `node` or because `server` is a member of it too.
+    pub fn layer_needs(
+        &self,
+        place: usize,
+        node: &NodeName,
+        server: &NodeName,
+        layer: Option<LayerKind>,
+    ) -> bool {
+        let Some(placed) = self.layers.get(place) else {
+            return false;
+        };
+        let made = placed.layer.provided(&placed.on);
+        if made.is_empty() {
+            return placed.on.contains(server) || self.any_needs(node, server, layer);
+        }
+        self.any_device(node, server, layer, |device| made.contains(device))
+    }
+
+    fn any_device(
+        &self,
+        node: &NodeName,
+        server: &NodeName,
+        layer: Option<LayerKind>,
+        which: impl Fn(&Provided) -> bool,
+    ) -> bool {
+        let provided = provided(&self.layers);
+        let wanted = |(kind, name): &(LayerKind, NodeName)| {
+            name == server && layer.is_none_or(|layer| layer == *kind)
+        };
+        let mut candidates = provided.iter().enumerate();
+        candidates.any(|(at, device)| {
+            device.node == *node && which(device) && any_server(&provided, at, &wanted)
+        })
+    }
+
+    /// Whether devices of other nodes need what this one serves.
+    pub fn serves(&self, node: &NodeName) -> bool {
+        serves(&self.layers, node)
+    }
+}
+
+/// See [`Plan::serves`].
+pub(crate) fn serves(layers: &[PlacedLayer], node: &NodeName) -> bool {
+    let mut provided = provided(layers).into_iter();
+    provided.any(|device| {
+        let mut servers = device.servers.iter();
+        device.node != *node && servers.any(|(_, server)| server == node)
+    })
+}
+
+/// Those of lower layers first.
+fn provided(layers: &[PlacedLayer]) -> Vec<Provided> {
+    let of = |placed: &PlacedLayer| placed.layer.provided(&placed.on);
+    layers.iter().flat_map(of).collect()
+}
+
+/// Whether one of the servers of a device, or of those below it, is such a one.
+fn any_server(
+    provided: &[Provided],
+    at: usize,
+    wanted: &impl Fn(&(LayerKind, NodeName)) -> bool,
+) -> bool {
+    let device = &provided[at];
+    // Only what lower layers make can be below, so this ends.
+    let place = |(node, path): &(NodeName, String)| {
+        let mut lower = provided[..at].iter();
+        lower.rposition(|below| below.node == *node && below.path == *path)
+    };
+    device.servers.iter().any(wanted)
+        || device
+            .over
+            .iter()
+            .filter_map(place)
+            .any(|below| any_server(provided, below, wanted))
+}
+
+/// Whether the kernel may call the device of that path so.
+fn is_called(path: &str, kernel_device: &str) -> bool {
+    let name = path.strip_prefix("/dev/").unwrap_or(path);
+    // Links, to devices whose numbers are given when they are made.
+    let links = [("mapper/", "dm-"), ("md/", "md"), ("gnbd/", "nbd")];
+    match links.iter().find(|(folder, _)| name.starts_with(folder)) {
+        None => name == kernel_device,
+        Some((_, driver)) => kernel_device
+            .strip_prefix(driver)
+            .is_some_and(|number| number.parse::<u32>().is_ok()),
+    }
+}

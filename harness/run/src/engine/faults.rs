@@ -1,0 +1,174 @@
+//! What steps have broken and mended, with times: it is not waited for, and it excuses what follows from it.
+
+use sanlab_plan::{LayerKind, NodeName};
+use sanlab_record::Excuse;
+use serde::{Deserialize, Serialize};
+
+/// Seconds after a fault's end in which kernels may still complain of it: lines are on their way, requests wait for their
+/// time-outs.
+const LATE: f64 = 2.0;
+
+/// Something that is or was broken.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) node: NodeName,
+    pub(crate) what: Broken,
+    /// What is said of that which follows from it.
+    pub(crate) excuse: Excuse,
+    /// Seconds since the run began; 0 in a run that was forked after that.
+    pub(crate) from: f64,
+    /// Until when; nothing: it goes on.
+    pub(crate) until: Option<f64>,
+}
+
+/// What of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Broken {
+    /// All of it.
+    Down {
+        /// When it got its power back: what it says from then on is said by another machine.
+        powered: Option<f64>,
+    },
+    /// A process that a step stopped.
+    Process {
+        /// The program's name.
+        name: String,
+        /// The layer whose daemon it is there, if it is one's.
+        layer: Option<LayerKind>,
+        /// It stands still, and goes on when it is told to; otherwise it was ended.
+        paused: bool,
+    },
+    /// All that it serves, as a step expects.
+    Served {
+        /// The expectation's number, unless the loss of the node is expected.
+        expectation: Option<usize>,
+    },
+}
+
+/// A stopped process as a checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptStopped {
+    pub(super) node: String,
+    pub(super) process: String,
+    pub(super) paused: bool,
+    pub(super) by_step: String,
+}
+
+/// Everything that was broken so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Fault {
+    /// It begins.
+    pub(crate) const fn new(node: NodeName, what: Broken, excuse: Excuse, from: f64) -> Self {
+        Self {
+            node,
+            what,
+            excuse,
+            from,
+            until: None,
+        }
+    }
+
+    /// Whether what is seen at that time may follow from it.
+    pub(crate) fn reaches(&self, at: f64) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at <= until + LATE)
+    }
+
+    /// The one layer that it is about.
+    pub(crate) const fn layer(&self) -> Option<LayerKind> {
+        match &self.what {
+            Broken::Process { layer, .. } => *layer,
+            Broken::Down { .. } | Broken::Served { .. } => None,
+        }
+    }
+
+    const fn is_open(&self) -> bool {
+        self.until.is_none()
+    }
+}
+
+impl Faults {
+    /// Something breaks.
+    pub(crate) fn begins(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// All processes of that name on `node` go on, or are stopped in another way.
+    pub(crate) fn goes_on(&mut self, node: &NodeName, process: &str, at: f64) {
+        self.end(at, |fault| {
+            let is_it = matches!(&fault.what, Broken::Process { name, .. } if name == process);
+            is_it && fault.node == *node
+        });
+    }
+
+    /// A layer's daemons were started again on `node`.
+    pub(crate) fn started(&mut self, node: &NodeName, started: LayerKind, at: f64) {
+        self.end(at, |fault| {
+            let is_it = match &fault.what {
+                Broken::Process { layer, .. } => *layer == Some(started),
+                Broken::Served { .. } => matches!(started, LayerKind::Nbd | LayerKind::Gnbd),
+                Broken::Down { .. } => false,
+            };
+            is_it && fault.node == *node
+        });
+    }
+
+    /// `node` gets its power back.
+    pub(crate) fn powered(&mut self, node: &NodeName, at: f64) {
+        for fault in self.0.iter_mut().filter(|fault| fault.node == *node) {
+            if let Broken::Down { powered } = &mut fault.what {
+                powered.get_or_insert(at);
+            }
+        }
+    }
+
+    /// `node` has booted anew. Until [`Faults::mended`] others may still miss it.
+    pub(crate) fn booted(&mut self, node: &NodeName, at: f64) {
+        self.end(at, |fault| {
+            fault.node == *node && matches!(fault.what, Broken::Process { .. })
+        });
+    }
+
+    /// Nothing is broken on `node` any more.
+    pub(crate) fn mended(&mut self, node: &NodeName, at: f64) {
+        self.end(at, |fault| fault.node == *node);
+    }
+
+    /// The layers that lack daemons, by node.
+    pub(crate) fn layers(&self) -> Vec<(NodeName, LayerKind)> {
+        let open = self.0.iter().filter(|fault| fault.is_open());
+        open.filter_map(|fault| Some((fault.node.clone(), fault.layer()?)))
+            .collect()
+    }
+
+    /// All of them, the first first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// The processes that are stopped, for a checkpoint.
+    pub(super) fn kept(&self) -> Vec<KeptStopped> {
+        let open = self.0.iter().filter(|fault| fault.is_open());
+        let kept = open.filter_map(|fault| match (&fault.what, &fault.excuse) {
+            (Broken::Process { name, paused, .. }, Excuse::Fault { step, .. }) => {
+                Some(KeptStopped {
+                    node: fault.node.to_string(),
+                    process: name.clone(),
+                    paused: *paused,
+                    by_step: step.clone(),
+                })
+            }
+            _ => None,
+        });
+        kept.collect()
+    }
+
+    fn end(&mut self, at: f64, which: impl Fn(&Fault) -> bool) {
+        for fault in self.0.iter_mut().filter(|fault| fault.is_open()) {
+            if which(fault) {
+                fault.until = Some(at);
+            }
+        }
+    }
+}

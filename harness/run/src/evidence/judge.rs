@@ -1,0 +1,372 @@
+//! The one judge of evidence: of what kernels complain of and layers lack, what counts and what is excused, by the faults that
+//! steps brought about and by what steps expect. It asks no guest and has no clock.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use sanlab_plan::{Expectation, LayerKind, NodeName, Plan};
+use sanlab_record::{Excuse, Finding, FindingKind, Source};
+
+use crate::engine::faults::{Broken, Fault, Faults};
+use crate::evidence::complaint::{About, Complaint, announces_traces, classify};
+
+/// Seconds from a kernel's complaint to the call traces that belong to it.
+const TRACES: f64 = 2.0;
+
+/// What has been judged so far.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    declared: Vec<Declared>,
+    findings: Vec<Finding>,
+    /// When each kernel last said something to which call traces belong.
+    reports: BTreeMap<NodeName, f64>,
+    /// What is seen from now on does not matter any more.
+    closed: bool,
+}
+
+/// An expectation of a step that has begun.
+#[derive(Debug)]
+struct Declared {
+    step: String,
+    from: f64,
+    expectation: Expectation,
+    /// Of a line of the kernel log.
+    pattern: Option<Regex>,
+    met: bool,
+}
+
+/// Something that was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) node: &'a NodeName,
+    /// Seconds since the run began.
+    pub(crate) at: f64,
+    /// The phase in the foreground.
+    pub(crate) phase: Option<&'a str>,
+    /// A line of a kernel log without its time, or how a layer differs from what it must be.
+    pub(crate) text: &'a str,
+}
+
+impl Judge {
+    /// A step begins that expects this. Says its number.
+    pub(crate) fn declare(
+        &mut self,
+        step: &str,
+        expectation: &Expectation,
+        from: f64,
+    ) -> Result<usize, regex::Error> {
+        let pattern = match expectation {
+            Expectation::KernelLog { pattern, .. } => Some(Regex::new(pattern)?),
+            _ => None,
+        };
+        self.declared.push(Declared {
+            step: step.to_owned(),
+            from,
+            expectation: expectation.clone(),
+            pattern,
+            met: false,
+        });
+        Ok(self.declared.len() - 1)
+    }
+
+    /// What a step expects has come true: the failure of the step itself, or the end of a node.
+    pub(crate) fn meet(&mut self, step: &str, which: impl Fn(&Expectation) -> bool) {
+        for declared in &mut self.declared {
+            declared.met |= declared.step == step && which(&declared.expectation);
+        }
+    }
+
+    /// The step that expects a node to fence itself, if one does and it has not happened yet.
+    pub(crate) fn expects_fencing(&self, of: &NodeName) -> Option<&str> {
+        let mut open = self.declared.iter().filter(|declared| !declared.met);
+        let is_it = |declared: &&Declared| matches!(&declared.expectation, Expectation::FencesItself { node } if node == of);
+        open.find(is_it).map(|declared| declared.step.as_str())
+    }
+
+    /// Judges a line of a kernel log. `true`: it is a complaint that counts.
+    pub(crate) fn hear(&mut self, plan: &Plan, faults: &Faults, line: Seen<'_>) -> bool {
+        if self.closed {
+            return false;
+        }
+        let expected = self.matching(&line);
+        let Some(complaint) = classify(line.text) else {
+            if announces_traces(line.text) {
+                self.reports.insert(line.node.clone(), line.at);
+            }
+            return false;
+        };
+        if self.is_part_of_a_report(complaint.kind, &line) {
+            return false;
+        }
+        let excuse = expected
+            .or_else(|| self.own_fencing(complaint.kind, &line))
+            .or_else(|| self.excuse(plan, faults, &complaint, &line));
+        let about = complaint.about.map(|about| name(plan, about));
+        self.note(complaint.kind, about, Source::KernelLog, line, excuse)
+    }
+
+    /// Why it does not count that the layer at that place of the plan is not as it must be on a node at that time.
+    pub(crate) fn layer_excuse(
+        &mut self,
+        plan: &Plan,
+        faults: &Faults,
+        place: usize,
+        (node, at): (&NodeName, f64),
+    ) -> Option<Excuse> {
+        let needs = |fault: &Fault| {
+            fault.node == *node || plan.layer_needs(place, node, &fault.node, fault.layer())
+        };
+        self.follows(faults, at, needs)
+    }
+
+    /// Takes in that a layer is not as it must be at the end.
+    pub(crate) fn sees(&mut self, kind: LayerKind, seen: Seen<'_>, excuse: Option<Excuse>) {
+        let kind = kind.to_string();
+        let source = Source::Layer { kind };
+        self.note(FindingKind::LayerState, None, source, seen, excuse);
+    }
+
+    /// What is seen from now on does not matter any more: the run's outcome stands.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Everything that was found, in order.
+    pub(crate) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What nothing excuses, in order.
+    pub(crate) fn counting(&self) -> Vec<Finding> {
+        let counting = self.findings.iter().filter(|it| it.excuse.is_none());
+        counting.cloned().collect()
+    }
+
+    /// What was expected and has not come true, in words.
+    pub(crate) fn unmet(&self) -> Vec<String> {
+        let open = self.declared.iter().filter(|declared| !declared.met);
+        open.map(Declared::lack).collect()
+    }
+
+    /// Every expectation that a line of a kernel log meets has come true; the first of them excuses it.
+    fn matching(&mut self, line: &Seen<'_>) -> Option<Excuse> {
+        let mut excuse = None;
+        for declared in &mut self.declared {
+            let Expectation::KernelLog { on, .. } = &declared.expectation else {
+                continue;
+            };
+            let matches = |pattern: &Regex| pattern.is_match(line.text);
+            if declared.from <= line.at
+                && on.contains(line.node)
+                && declared.pattern.as_ref().is_some_and(matches)
+            {
+                declared.met = true;
+                let step = declared.step.clone();
+                excuse.get_or_insert(Excuse::Expected { step });
+            }
+        }
+        excuse
+    }
+
+    /// A call trace belongs to what its kernel has just reported.
+    fn is_part_of_a_report(&mut self, kind: FindingKind, line: &Seen<'_>) -> bool {
+        let before = self.reports.get(line.node);
+        let follows = before.is_some_and(|before| line.at - before <= TRACES);
+        let part = kind == FindingKind::CallTrace && follows;
+        let reports = match kind {
+            FindingKind::CallTrace => part,
+            FindingKind::FileSystemError
+            | FindingKind::DeviceError
+            | FindingKind::SplitBrain
+            | FindingKind::Eviction
+            | FindingKind::Fencing
+            | FindingKind::LayerState => false,
+            _ => true,
+        };
+        if reports {
+            self.reports.insert(line.node.clone(), line.at);
+        }
+        part
+    }
+
+    /// A node that fences itself as expected says so before it is down.
+    fn own_fencing(&self, kind: FindingKind, line: &Seen<'_>) -> Option<Excuse> {
+        if !matches!(kind, FindingKind::Fencing | FindingKind::Panic) {
+            return None;
+        }
+        let mut begun = self.declared.iter().filter(|it| it.from <= line.at);
+        let is_it = |declared: &&Declared| matches!(&declared.expectation, Expectation::FencesItself { node } if node == line.node);
+        let step = begun.find(is_it)?.step.clone();
+        Some(Excuse::Expected { step })
+    }
+
+    /// The fault that a complaint follows from.
+    fn excuse(
+        &mut self,
+        plan: &Plan,
+        faults: &Faults,
+        complaint: &Complaint,
+        line: &Seen<'_>,
+    ) -> Option<Excuse> {
+        let node = line.node;
+        // A node that is being ended may say anything.
+        let mut ends = faults.iter().filter(|fault| fault.node == *node);
+        let ended = ends.find(|fault| match fault.what {
+            Broken::Down { powered } => {
+                fault.from <= line.at && powered.is_none_or(|powered| line.at < powered)
+            }
+            _ => false,
+        });
+        if let Some(fault) = ended {
+            return Some(fault.excuse.clone());
+        }
+        match (complaint.kind, &complaint.about) {
+            (_, Some(About::OwnHalf(_))) => None,
+            (FindingKind::DeviceError, about) => {
+                let needs = |fault: &Fault| hits(plan, node, about.as_ref(), fault);
+                self.follows(faults, line.at, needs)
+            }
+            (FindingKind::FileSystemError, about) => {
+                let lost = is_lost(plan, faults, node, line.at);
+                let needs = |fault: &Fault| lost && hits(plan, node, about.as_ref(), fault);
+                self.follows(faults, line.at, needs)
+            }
+            (FindingKind::Eviction, Some(About::Node(number))) => {
+                let gone = plan.nodes.get(usize::from(*number))?;
+                let is_it = |fault: &Fault| {
+                    let cluster = matches!(
+                        fault.layer(),
+                        Some(LayerKind::Membership | LayerKind::O2cb | LayerKind::Ocfs2)
+                    );
+                    let whole = !matches!(fault.what, Broken::Process { .. });
+                    fault.node == gone.name && (whole || cluster)
+                };
+                self.follows(faults, line.at, is_it)
+            }
+            _ => None,
+        }
+    }
+
+    /// The excuse of the first fault of that time that is meant; an expectation that excuses has come true.
+    fn follows(
+        &mut self,
+        faults: &Faults,
+        at: f64,
+        meant: impl Fn(&Fault) -> bool,
+    ) -> Option<Excuse> {
+        let mut excuse = None;
+        for fault in faults.iter().filter(|it| it.reaches(at) && meant(it)) {
+            if let Broken::Served {
+                expectation: Some(number),
+            } = fault.what
+                && let Some(declared) = self.declared.get_mut(number)
+            {
+                declared.met = true;
+            }
+            excuse.get_or_insert_with(|| fault.excuse.clone());
+        }
+        excuse
+    }
+
+    fn note(
+        &mut self,
+        kind: FindingKind,
+        about: Option<String>,
+        source: Source,
+        seen: Seen<'_>,
+        excuse: Option<Excuse>,
+    ) -> bool {
+        let counts = excuse.is_none();
+        let known = self.findings.iter_mut().find(|it| {
+            it.kind == kind
+                && it.node == seen.node.as_str()
+                && it.about == about
+                && it.source == source
+                && it.excuse == excuse
+                // A layer's states are few, and each is worth its words.
+                && kind != FindingKind::LayerState
+        });
+        match known {
+            Some(finding) => {
+                finding.count += 1;
+                finding.until = finding.until.max(seen.at);
+            }
+            None => self.findings.push(Finding {
+                at: seen.at,
+                until: seen.at,
+                count: 1,
+                node: seen.node.to_string(),
+                phase: seen.phase.map(str::to_owned),
+                kind,
+                about,
+                source,
+                text: seen.text.to_owned(),
+                excuse,
+            }),
+        }
+        counts
+    }
+}
+
+impl Declared {
+    /// What did not come.
+    fn lack(&self) -> String {
+        let list = |nodes: &[NodeName]| {
+            let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+            names.join(", ")
+        };
+        let what = match &self.expectation {
+            Expectation::KernelLog { pattern, on } => {
+                let on = list(on);
+                format!("that a kernel of {on} writes a line that matches `{pattern}`: none did")
+            }
+            Expectation::ErrorsOf { nodes } => {
+                let nodes = list(nodes);
+                format!("errors of devices that need {nodes}: there was none")
+            }
+            Expectation::FencesItself { node } => {
+                format!("that {node} fences itself: it did not")
+            }
+            Expectation::Fails { kind } => {
+                format!("to fail with {kind}: it did not fail")
+            }
+        };
+        format!("step {} expects {what}", self.step)
+    }
+}
+
+/// Whether a device of `node` needs what is at fault; without a name, any of them.
+fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> bool {
+    match about {
+        Some(About::Device(device)) => plan.needs(node, device, &fault.node, fault.layer()),
+        Some(About::OwnHalf(_) | About::Node(_)) => false,
+        None => plan.any_needs(node, &fault.node, fault.layer()),
+    }
+}
+
+/// Whether a part of what a file system of `node` could be on lies on nodes that are at fault alone: where it lies elsewhere
+/// too, the layers below must have kept the fault from it.
+fn is_lost(plan: &Plan, faults: &Faults, node: &NodeName, at: f64) -> bool {
+    let broken = |name: &NodeName| {
+        let mut faults = faults.iter();
+        faults.any(|fault| fault.node == *name && fault.reaches(at))
+    };
+    let names = plan.nodes.iter().map(|one| one.name.clone());
+    let sound: Vec<NodeName> = names.filter(|name| !broken(name)).collect();
+    let mut devices = plan.devices.get(node).into_iter().flatten();
+    devices.any(|device| !device.blocks.is_held_by(&sound))
+}
+
+/// What a complaint is about, as the record has it.
+fn name(plan: &Plan, about: About) -> String {
+    match about {
+        About::Device(device) | About::OwnHalf(device) => device,
+        About::Node(number) => match plan.nodes.get(usize::from(number)) {
+            Some(node) => node.name.to_string(),
+            None => format!("node {number}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! What counts and what is excused, case by case, without any guest.
+
+use std::path::Path;
+
+use super::*;
+
+const STORAGES: &str = r#"
+name = "a case"
+nodes = { "n[0-2]" = { arch = "x86" } }
+[[layer]]
+nbd = { disk = "64MiB" }
+[[layer]]
+linear = { name = "san" }
+[[layer]]
+o2cb = { cluster = "san" }
+[[layer]]
+ocfs2 = { slots = 3, at = "/mnt/san" }
+"#;
+
+const PAIR: &str = r#"
+name = "a case"
+nodes = { "n[0-2]" = { arch = "x86" } }
+[[layer]]
+membership = { cluster = "all" }
+[[layer]]
+drbd = { resource = "r", on = "n[0-1]", disk = "64MiB" }
+[[layer]]
+gnbd = { clients = ["n2"] }
+[[layer]]
+multipath = {}
+"#;
+
+struct Case {
+    plan: Plan,
+    faults: Faults,
+    judge: Judge,
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+fn case(text: &str) -> Case {
+    let plan = sanlab_plan::parse(Path::new("a_case.toml"), text);
+    Case {
+        plan: plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false))),
+        faults: Faults::default(),
+        judge: Judge::default(),
+    }
+}
+
+impl Case {
+    /// Whether a line counts that the kernel of a node writes then.
+    fn says(&mut self, name: &str, at: f64, text: &str) -> bool {
+        let seen = Seen {
+            node: &node(name),
+            at,
+            phase: None,
+            text,
+        };
+        self.judge.hear(&self.plan, &self.faults, seen)
+    }
+
+    fn breaks(&mut self, name: &str, what: Broken, at: f64) {
+        let excuse = Excuse::Fault {
+            step: "break".to_owned(),
+            node: name.to_owned(),
+        };
+        self.faults.begins(Fault::new(node(name), what, excuse, at));
+    }
+
+    fn crashes(&mut self, name: &str, at: f64) {
+        self.breaks(name, Broken::Down { powered: None }, at);
+    }
+
+    fn stops(&mut self, name: &str, process: &str, layer: Option<LayerKind>, at: f64) {
+        let what = Broken::Process {
+            name: process.to_owned(),
+            layer,
+            paused: false,
+        };
+        self.breaks(name, what, at);
+    }
+
+    fn expects(&mut self, expectation: &Expectation, at: f64) {
+        let number = self.judge.declare("expect", expectation, at).unwrap();
+        if let Expectation::ErrorsOf { nodes } = expectation {
+            for node in nodes {
+                let served = Broken::Served {
+                    expectation: Some(number),
+                };
+                let step = "expect".to_owned();
+                let excuse = Excuse::Expected { step };
+                self.faults.begins(Fault::new(node.clone(), served, excuse, at));
+            }
+        }
+    }
+
+    fn told(&self) -> Vec<String> {
+        let findings = self.judge.findings().iter();
+        findings.map(ToString::to_string).collect()
+    }
+}
+
+const LOST: &str = "I/O error, dev nbd1, sector 8 op 0x1:(WRITE)";
+
+#[test]
+fn a_device_error_follows_from_a_fault_of_its_server_while_that_lasts() {
+    let mut case = case(STORAGES);
+    case.crashes("n1", 10.0);
+    assert!(case.says("n0", 9.9, LOST), "before the fault");
+    assert!(!case.says("n0", 10.0, LOST));
+    assert!(!case.says("n2", 12.0, "Buffer I/O error on dev dm-0, logical block 7"));
+    assert!(case.says("n0", 12.0, "I/O error, dev nbd2, sector 8"), "another server's");
+    assert!(case.says("n0", 12.0, "I/O error, dev vdb, sector 8"), "its own disk");
+    case.faults.powered(&node("n1"), 20.0);
+    case.faults.booted(&node("n1"), 25.0);
+    assert!(!case.says("n0", 29.0, LOST), "it is not whole yet");
+    case.faults.mended(&node("n1"), 30.0);
+    assert!(!case.says("n0", 32.0, LOST), "on its way");
+    assert!(case.says("n0", 32.1, LOST), "after the mend");
+    insta::assert_snapshot!(case.told().join("\n"), @r"
+    2 device errors about nbd1 on n0, 9.9-32.1 s; the first: I/O error, dev nbd1, sector 8 op 0x1:(WRITE)
+    3 device errors about nbd1 on n0, 10.0-32.0 s: follows from step break on n1
+    1 device error about dm-0 on n2, at 12.0 s: follows from step break on n1
+    1 device error about nbd2 on n0, at 12.0 s: I/O error, dev nbd2, sector 8
+    1 device error about vdb on n0, at 12.0 s: I/O error, dev vdb, sector 8
+    ");
+}
+
+#[test]
+fn a_stopped_daemon_excuses_what_its_layer_serves() {
+    let mut case = case(STORAGES);
+    assert!(case.says("n0", 0.5, LOST));
+    case.stops("n1", "corosync", Some(LayerKind::Membership), 1.0);
+    assert!(case.says("n0", 1.5, LOST), "another layer's");
+    case.stops("n1", "nbdkit", Some(LayerKind::Nbd), 2.0);
+    assert!(!case.says("n0", 2.5, LOST));
+    case.faults.goes_on(&node("n1"), "nbdkit", 3.0);
+    assert!(case.says("n0", 5.5, LOST));
+    case.stops("n1", "my-proxy", None, 6.0);
+    assert!(!case.says("n0", 6.5, LOST), "of no layer: all that it serves");
+    case.faults.booted(&node("n1"), 7.0);
+    assert!(case.says("n0", 9.5, LOST));
+}
+
+#[test]
+fn a_complaint_without_a_device_follows_from_a_fault_that_any_device_needs() {
+    let mut case = case(PAIR);
+    case.crashes("n0", 1.0);
+    assert!(!case.says("n2", 2.0, "Write-error on swap-device (43:0:8)"));
+    case.faults = Faults::default();
+    case.crashes("n2", 1.0);
+    assert!(case.says("n0", 2.0, "Write-error on swap-device (43:0:8)"));
+}
+
+#[test]
+fn what_a_node_says_at_its_own_end_is_excused_and_nothing_before() {
+    let mut case = case(STORAGES);
+    assert!(case.says("n1", 1.0, "kernel BUG at fs/x.c:1!"));
+    case.crashes("n1", 2.0);
+    assert!(!case.says("n1", 2.0, "Kernel panic - not syncing: sysrq triggered crash"));
+    assert!(case.says("n0", 2.0, "Kernel panic - not syncing: sysrq triggered crash"));
+    case.faults.powered(&node("n1"), 5.0);
+    assert!(case.says("n1", 5.5, "kernel BUG at fs/x.c:1!"), "it boots");
+}
+
+#[test]
+fn kernels_that_stumble_are_excused_by_no_fault() {
+    let mut case = case(STORAGES);
+    case.crashes("n1", 1.0);
+    for line in [
+        "Kernel panic - not syncing: x",
+        "Oops: 0002 [#1]",
+        "kernel BUG at fs/x.c:1!",
+        "INFO: task dd:812 blocked for more than 120 seconds.",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [dd:901]",
+        "Out of memory: Killed process 901 (dd)",
+        "WARNING: CPU: 0 PID: 88 at fs/x.c:1 x",
+        "WARNING: suspicious RCU usage",
+        "block drbd0: Split-Brain detected but unresolved, dropping connection!",
+        "*** ocfs2 is very sorry to be fencing this system by restarting ***",
+    ] {
+        assert!(case.says("n0", 2.0, line), "{line}");
+    }
+}
+
+#[test]
+fn a_file_system_error_follows_only_from_a_loss_of_its_bytes() {
+    let line = "EXT4-fs error (device dm-0): ext4_find_entry:1455: inode #2";
+    let mut single = case(STORAGES);
+    single.crashes("n1", 1.0);
+    assert!(!single.says("n0", 2.0, line));
+    let mut pair = case(PAIR);
+    pair.crashes("n0", 1.0);
+    assert!(pair.says("n2", 2.0, line), "the other storage has it still");
+    assert!(!pair.says("n2", 2.0, "I/O error, dev nbd3, sector 8"), "a path");
+    pair.crashes("n1", 3.0);
+    assert!(!pair.says("n2", 4.0, line));
+}
+
+#[test]
+fn a_half_of_a_pair_fails_by_itself() {
+    let mut case = case(PAIR);
+    case.crashes("n1", 1.0);
+    assert!(!case.says("n0", 2.0, "I/O error, dev drbd0, sector 8"));
+    assert!(case.says("n0", 2.0, "block drbd0: disk( UpToDate -> Failed ) "));
+}
+
+#[test]
+fn an_eviction_follows_from_a_fault_of_the_evicted() {
+    let mut case = case(STORAGES);
+    let line = "o2cb: o2dlm has evicted node 1 from domain ADA600";
+    assert!(case.says("n0", 0.5, line));
+    case.crashes("n2", 1.0);
+    assert!(case.says("n0", 1.5, line), "another node's");
+    case.stops("n1", "nbdkit", Some(LayerKind::Nbd), 2.0);
+    assert!(case.says("n0", 2.5, line), "its cluster goes on");
+    case.crashes("n1", 3.0);
+    assert!(!case.says("n0", 3.5, line));
+    let about: Vec<_> = case.judge.findings().iter().map(|it| it.about.as_deref()).collect();
+    assert_eq!(about, [Some("n1"); 2]);
+}
+
+#[test]
+fn a_pattern_excuses_lines_of_its_nodes_from_its_step_on() {
+    let mut case = case(STORAGES);
+    let pattern = "blocked for more than".to_owned();
+    let expectation = Expectation::KernelLog {
+        pattern,
+        on: vec![node("n0")],
+    };
+    case.expects(&expectation, 5.0);
+    let line = "INFO: task dd:812 blocked for more than 120 seconds.";
+    assert!(case.says("n0", 4.0, line));
+    assert!(case.says("n1", 6.0, line));
+    insta::assert_snapshot!(case.judge.unmet().join("\n"), @"step expect expects that a kernel of n0 writes a line that matches `blocked for more than`: none did");
+    assert!(!case.says("n0", 6.0, line));
+    assert!(!case.says("n0", 6.5, "Call Trace:"), "it belongs to it");
+    assert!(case.judge.unmet().is_empty());
+    assert!(case.says("n0", 9.0, "Call Trace:"), "it belongs to nothing");
+    let Some(Excuse::Expected { step }) = &case.judge.findings()[2].excuse else {
+        panic!("{:?}", case.judge.findings());
+    };
+    assert_eq!(step, "expect");
+}
+
+#[test]
+fn a_pattern_may_be_of_a_line_that_is_no_complaint() {
+    let mut case = case(STORAGES);
+    let pattern = "^o2net: No longer connected".to_owned();
+    let expectation = Expectation::KernelLog {
+        pattern,
+        on: vec![node("n0")],
+    };
+    case.expects(&expectation, 5.0);
+    assert!(!case.says("n0", 6.0, "o2net: No longer connected to node n1 (num 1) at 10.77.0.11:7777"));
+    assert!(case.judge.unmet().is_empty());
+}
+
+#[test]
+fn expected_errors_of_a_node_come_true_with_the_first_of_them() {
+    let mut case = case(STORAGES);
+    let nodes = vec![node("n1")];
+    case.expects(&Expectation::ErrorsOf { nodes }, 5.0);
+    assert!(case.says("n0", 4.0, LOST));
+    assert!(case.says("n0", 6.0, "I/O error, dev nbd2, sector 8"));
+    insta::assert_snapshot!(case.judge.unmet().join("\n"), @"step expect expects errors of devices that need n1: there was none");
+    assert!(!case.says("n0", 6.0, LOST));
+    assert!(case.judge.unmet().is_empty());
+    case.faults.started(&node("n1"), LayerKind::Nbd, 10.0);
+    assert!(case.says("n0", 12.5, LOST));
+}
+
+#[test]
+fn a_node_that_fences_itself_as_expected_may_say_so() {
+    let mut case = case(STORAGES);
+    let sorry = "*** ocfs2 is very sorry to be fencing this system by restarting ***";
+    let expectation = Expectation::FencesItself { node: node("n1") };
+    case.expects(&expectation, 5.0);
+    assert!(!case.says("n1", 6.0, sorry));
+    assert!(case.says("n0", 6.0, sorry));
+    assert!(case.says("n1", 6.0, "kernel BUG at fs/x.c:1!"));
+    assert_eq!(case.judge.expects_fencing(&node("n1")), Some("expect"));
+    case.judge.meet("expect", |_| true);
+    assert_eq!(case.judge.expects_fencing(&node("n1")), None);
+}
+
+#[test]
+fn traces_that_somebody_asked_for_are_no_complaint() {
+    let mut case = case(STORAGES);
+    assert!(!case.says("n0", 1.0, "sysrq: Show State"));
+    for at in [1.5, 3.0, 4.5] {
+        assert!(!case.says("n0", at, "Call Trace:"), "{at}");
+    }
+    assert!(case.says("n1", 4.6, "Call Trace:"));
+    assert_eq!(case.told().len(), 1);
+}
+
+#[test]
+fn a_layer_that_is_not_as_it_must_be_is_excused_by_what_it_needs() {
+    let mut case = case(PAIR);
+    let lacks = |case: &mut Case, name: &str, (kind, place)| {
+        let node = node(name);
+        let at = (&node, 9.0);
+        let excuse = case.judge.layer_excuse(&case.plan, &case.faults, place, at);
+        let seen = Seen {
+            node: &node,
+            at: 9.0,
+            phase: None,
+            text: "it is not so",
+        };
+        let counts = excuse.is_none();
+        case.judge.sees(kind, seen, excuse);
+        counts
+    };
+    let (drbd, gnbd) = ((LayerKind::Drbd, 1), (LayerKind::Gnbd, 2));
+    assert!(lacks(&mut case, "n0", drbd));
+    case.stops("n1", "gnbd_serv", Some(LayerKind::Gnbd), 1.0);
+    assert!(lacks(&mut case, "n0", drbd), "it needs no server of GNBD");
+    assert!(!lacks(&mut case, "n2", gnbd));
+    assert!(!lacks(&mut case, "n1", gnbd), "the faulty node itself");
+    case.crashes("n1", 2.0);
+    assert!(!lacks(&mut case, "n0", drbd));
+    let kinds = case.judge.findings().iter().map(|it| it.kind);
+    assert!(kinds.clone().all(|kind| kind == FindingKind::LayerState));
+    assert_eq!(kinds.count(), 5);
+}
+
+#[test]
+fn what_comes_after_the_outcome_has_no_part_in_it() {
+    let mut case = case(STORAGES);
+    case.judge.close();
+    assert!(!case.says("n0", 1.0, "kernel BUG at fs/x.c:1!"));
+    assert!(case.judge.findings().is_empty());
+}

@@ -1,0 +1,62 @@
+//! Who takes part at a moment of a run: steps crash nodes and stop daemons, and what is down on purpose is not waited for.
+
+use sanlab_plan::{LayerKind, NodeName};
+
+/// The nodes of a run at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Those that run, in the order of their numbers.
+    pub there: Vec<NodeName>,
+    /// Those that have the volume mounted.
+    pub mounted: Vec<NodeName>,
+    /// Where a step stopped daemons of a layer and nothing has started them since.
+    pub stopped: Vec<(NodeName, LayerKind)>,
+}
+
+impl Present {
+    /// These nodes run, and nothing is stopped.
+    pub fn all(there: &[NodeName]) -> Self {
+        Self {
+            there: there.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether a step stopped daemons of that layer there.
+    pub fn is_stopped(&self, node: &NodeName, kind: LayerKind) -> bool {
+        self.stopped
+            .iter()
+            .any(|(other, of)| other == node && *of == kind)
+    }
+
+    /// The nodes whose own disks other nodes can reach, if they are served at all.
+    pub(crate) fn serving(&self) -> Vec<NodeName> {
+        let serves = |node: &&NodeName| {
+            let servers = [LayerKind::Nbd, LayerKind::Gnbd];
+            !servers.iter().any(|kind| self.is_stopped(node, *kind))
+        };
+        self.there.iter().filter(serves).cloned().collect()
+    }
+}
+
+/// What a layer must know of the nodes at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// Its nodes that run, in the order of their numbers.
+    pub there: Vec<NodeName>,
+    /// Those of them where no step has stopped its daemons.
+    pub active: Vec<NodeName>,
+    /// The nodes, with this layer or not, whose own disks can be reached.
+    pub serving: Vec<NodeName>,
+}
+
+impl Peers {
+    /// These nodes run, and nothing is stopped.
+    pub fn all(there: &[NodeName]) -> Self {
+        Self {
+            there: there.to_vec(),
+            active: there.to_vec(),
+            serving: there.to_vec(),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What is found out about a guest whose agent does not answer: without the agent, from QEMU and from the guest's kernel.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sanlab_plan::guest;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::channels::console::Dump;
+use crate::channels::kernel_log::{Trouble, trouble};
+use crate::channels::sysrq::{self, DUMP_KEYS, Key, Task};
+use crate::command_line::argv::CONSOLE_ID;
+use crate::machine::running::Running;
+
+/// What all of it may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// QEMU answers at once, or not at all.
+const QEMU_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a kernel may take to obey the first key: it does so in an interrupt.
+const KEY_DEADLINE: Duration = Duration::from_secs(4);
+/// How long everything may take that it prints: one to two hundred kilobytes, which are a second or two under TCG.
+const DUMP_DEADLINE: Duration = Duration::from_secs(12);
+/// How long a kernel may take to panic of an NMI, and to say so.
+const NMI_DEADLINE: Duration = Duration::from_secs(4);
+/// How many blocked tasks a message names.
+const NAMED: usize = 6;
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Examination {
+    diagnosis: Diagnosis,
+    report: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Diagnosis {
+    /// QEMU itself does not answer, or has stopped the guest for this reason.
+    NotRunning(String),
+    /// The kernel obeys no key.
+    KernelSilent,
+    /// The kernel obeys, but has not listed all tasks, of which these are blocked.
+    Unlisted(Vec<Task>),
+    /// All tasks.
+    Listed(Vec<Task>),
+}
+
+/// What an agent that does not answer is doing, as its kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AgentState {
+    Unknown,
+    Gone,
+    /// It waits for a request.
+    Asleep,
+    /// It wants to run.
+    Runnable,
+    /// Something in the kernel keeps it.
+    Blocked,
+}
+
+impl Diagnosis {
+    fn agent(&self) -> AgentState {
+        let (tasks, complete) = match self {
+            Self::NotRunning(_) | Self::KernelSilent => return AgentState::Unknown,
+            Self::Unlisted(blocked) => (blocked, false),
+            Self::Listed(tasks) => (tasks, true),
+        };
+        let states = tasks.iter().filter(|task| task.name == guest::AGENT);
+        let states: Vec<char> = states.map(|task| task.state).collect();
+        match &states[..] {
+            [] if complete && !tasks.is_empty() => AgentState::Gone,
+            [] => AgentState::Unknown,
+            all if all.contains(&'D') => AgentState::Blocked,
+            all if all.contains(&'R') => AgentState::Runnable,
+            all if all.contains(&'S') => AgentState::Asleep,
+            // Stopped, traced, a zombie.
+            _ => AgentState::Gone,
+        }
+    }
+}
+
+impl Examination {
+    /// Whether the guest hangs: its kernel obeys nothing, or its agent is there and cannot go on. Otherwise, the agent is
+    /// gone or does not do its part, or QEMU does not.
+    pub(crate) fn is_hang(&self) -> bool {
+        match &self.diagnosis {
+            Diagnosis::NotRunning(_) => false,
+            Diagnosis::KernelSilent => true,
+            listed => matches!(listed.agent(), AgentState::Blocked | AgentState::Runnable),
+        }
+    }
+
+    /// Whether the agent may yet answer: it only waits for its turn.
+    pub(crate) fn may_answer(&self) -> bool {
+        self.diagnosis.agent() == AgentState::Runnable
+    }
+
+    /// What was found, in a few words.
+    pub(crate) fn reason(&self) -> String {
+        let agent = guest::AGENT;
+        match &self.diagnosis {
+            Diagnosis::NotRunning(reason) => reason.clone(),
+            Diagnosis::KernelSilent => "its kernel obeys no SysRq key".to_owned(),
+            Diagnosis::Unlisted(tasks) | Diagnosis::Listed(tasks) => {
+                let state = match self.diagnosis.agent() {
+                    AgentState::Unknown => "is not in its list of tasks, which is cut off",
+                    AgentState::Gone => "has ended",
+                    AgentState::Asleep => "sleeps and waits for requests",
+                    AgentState::Runnable => "is to run, but does not get on",
+                    AgentState::Blocked => "is blocked in the kernel",
+                };
+                format!(
+                    "its kernel obeys SysRq keys, and {agent} {state}{}",
+                    blocked(tasks)
+                )
+            }
+        }
+    }
+
+    /// Everything that was found, for a file: CPU registers, and what the kernel printed.
+    pub fn report(&self) -> &str {
+        &self.report
+    }
+}
+
+/// Who is blocked, for the end of a sentence.
+fn blocked(tasks: &[Task]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for task in tasks.iter().filter(|task| task.is_blocked()) {
+        if !names.contains(&task.name.as_str()) {
+            names.push(&task.name);
+        }
+    }
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    match (names.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; blocked tasks: {}", names.join(", ")),
+        (false, more) => format!("; blocked tasks: {} and {more} more", names.join(", ")),
+    }
+}
+
+impl Running {
+    /// Looks at a guest whose agent does not answer; once, whoever asks.
+    pub(crate) async fn examine(&self) -> Examination {
+        let mut examined = self.examined.lock().await;
+        match &*examined {
+            Some(examination) => examination.clone(),
+            None => examined.insert(self.look_inside().await).clone(),
+        }
+    }
+
+    async fn look_inside(&self) -> Examination {
+        let mut found = String::new();
+        let status = self.qemu("query-status", json!({})).await;
+        if status.is_some() {
+            // Where each CPU stands, even if no interrupt reaches it.
+            let command = "info registers -a";
+            let arguments = json!({ "command-line": command });
+            let registers = self.qemu("human-monitor-command", arguments).await;
+            let registers = registers.as_ref().and_then(Value::as_str).unwrap_or("none");
+            let _ = write!(found, "# QEMU: {command}\n{registers}\n");
+        }
+        let status = status.as_ref().and_then(|status| status["status"].as_str());
+        let diagnosis = match status {
+            None => Diagnosis::NotRunning("QEMU does not answer".to_owned()),
+            Some("running") => {
+                let lines = self.dump().await;
+                let _ = write!(found, "# Console\n{}\n", lines.join("\n"));
+                diagnose(&lines)
+            }
+            Some(other) => Diagnosis::NotRunning(format!("QEMU has stopped the guest: {other}")),
+        };
+        let mut examination = Examination {
+            diagnosis,
+            report: String::new(),
+        };
+        examination.report = format!("{}: {}\n\n{found}", self.name, examination.reason());
+        examination
+    }
+
+    /// Has the kernel print its state; what it printed.
+    async fn dump(&self) -> Vec<String> {
+        let dump = self.console.begin_dump();
+        let end = Instant::now() + DUMP_DEADLINE;
+        for (number, key) in DUMP_KEYS.iter().enumerate() {
+            let from = dump.length();
+            if !self.press(*key).await {
+                break;
+            }
+            let patience = match number {
+                0 => Instant::now() + KEY_DEADLINE,
+                _ => end,
+            };
+            let obeyed = dump.says(from, |line| key.is_obeyed(line));
+            if timeout_at(patience, obeyed).await.is_err() {
+                if number == 0 {
+                    self.interrupt(&dump).await;
+                }
+                break;
+            }
+        }
+        self.console.quiet().await;
+        dump.lines()
+    }
+
+    /// Presses a SysRq key: the guest's UART tells its kernel of a break, and the kernel takes the key after it.
+    async fn press(&self, key: Key) -> bool {
+        let arguments = json!({ "id": CONSOLE_ID });
+        let broken = self.qemu("chardev-send-break", arguments).await;
+        broken.is_some() && self.console.press(key.key).await.is_ok()
+    }
+
+    /// Has a kernel panic that takes no interrupt, so that it says where it stands: it panics of an NMI, and the CPU that got
+    /// it prints its backtrace. QEMU stays, whatever the guest does then.
+    async fn interrupt(&self, dump: &Dump<'_>) {
+        let stay = json!({ "panic": "none", "shutdown": "pause" });
+        if self.qemu("set-action", stay).await.is_none() {
+            return;
+        }
+        self.nmi.store(true, Ordering::SeqCst);
+        let panic = |line: &str| trouble(line) == Some(Trouble::Panic);
+        if self.qemu("inject-nmi", json!({})).await.is_some() {
+            // Whether it comes or not: what there is, is in the dump.
+            let _ = timeout(NMI_DEADLINE, dump.says(0, panic)).await;
+        }
+    }
+
+    /// QEMU's answer, if it gives a good one in time.
+    async fn qemu(&self, command: &str, arguments: Value) -> Option<Value> {
+        let answer = timeout(QEMU_DEADLINE, self.qmp.call(command, &arguments)).await;
+        answer.ok()?.ok()
+    }
+}
+
+/// What a kernel's dump says.
+fn diagnose(lines: &[String]) -> Diagnosis {
+    if let Some(tasks) = sysrq::all_tasks(lines) {
+        return Diagnosis::Listed(tasks);
+    }
+    if !lines.iter().any(|line| sysrq::is_obeyed(line)) {
+        return Diagnosis::KernelSilent;
+    }
+    let tasks = sysrq::tasks(lines).into_iter();
+    Diagnosis::Unlisted(tasks.filter(Task::is_blocked).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(tasks: &[(&str, char)]) -> Vec<Task> {
+        let task = |(name, state): &(&str, char)| Task {
+            name: (*name).to_owned(),
+            state: *state,
+        };
+        tasks.iter().map(task).collect()
+    }
+
+    #[test]
+    fn a_hang_is_told_from_an_agent_that_is_gone() {
+        let others = [("systemd", 'S'), ("dd", 'D'), ("kswapd0", 'D'), ("dd", 'D')];
+        let with = |state| listed(&[&others[..], &[("qemu-ga", state)]].concat());
+        for (diagnosis, hangs, words) in [
+            (
+                Diagnosis::Listed(with('D')),
+                true,
+                "its kernel obeys SysRq keys, and qemu-ga is blocked in the kernel; blocked tasks: dd, kswapd0, qemu-ga",
+            ),
+            (
+                Diagnosis::Listed(with('R')),
+                true,
+                "its kernel obeys SysRq keys, and qemu-ga is to run, but does not get on; blocked tasks: dd, kswapd0",
+            ),
+            (
+                Diagnosis::Listed(with('S')),
+                false,
+                "its kernel obeys SysRq keys, and qemu-ga sleeps and waits for requests; blocked tasks: dd, kswapd0",
+            ),
+            (
+                Diagnosis::Listed(listed(&others[..1])),
+                false,
+                "its kernel obeys SysRq keys, and qemu-ga has ended",
+            ),
+            (
+                Diagnosis::Unlisted(listed(&others[1..])),
+                false,
+                "its kernel obeys SysRq keys, and qemu-ga is not in its list of tasks, which is cut off; blocked tasks: dd, kswapd0",
+            ),
+            (
+                Diagnosis::Unlisted(with('D')),
+                true,
+                "its kernel obeys SysRq keys, and qemu-ga is blocked in the kernel; blocked tasks: dd, kswapd0, qemu-ga",
+            ),
+            (
+                Diagnosis::KernelSilent,
+                true,
+                "its kernel obeys no SysRq key",
+            ),
+            (
+                Diagnosis::NotRunning("QEMU does not answer".to_owned()),
+                false,
+                "QEMU does not answer",
+            ),
+        ] {
+            let examination = Examination {
+                diagnosis,
+                report: String::new(),
+            };
+            assert_eq!(examination.reason(), words);
+            assert_eq!(examination.is_hang(), hangs, "{words}");
+        }
+    }
+}
