@@ -9,8 +9,8 @@ use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
-use crate::steps::topology::{Background, Must, Topology};
-use crate::steps::writes::{SHARE, check_count, check_own, check_path, check_volume};
+use crate::steps::topology::{Background, Topology};
+use crate::steps::writes::{SHARE, check_count, check_volume, writers};
 use crate::values::names::{NodeName, StepLabel};
 use crate::values::units::ByteSize;
 
@@ -84,18 +84,7 @@ impl StepTable for Written {
         walk.require_volume("write to", span)?;
         check_words("oflag", self.oflag.as_ref(), &OFLAGS, walk.mistakes);
         check_words("conv", self.conv.as_ref(), &CONVS, walk.mistakes);
-        let on = walk
-            .topology
-            .choose(self.on.as_ref(), Must::HaveMounted, span, walk.mistakes);
-        if let Some(of) = &self.of {
-            check_path(of, &walk.topology, walk.mistakes);
-            check_own(
-                of,
-                "writers",
-                on.as_deref().unwrap_or_default(),
-                walk.mistakes,
-            );
-        }
+        let on = writers(self.on.as_ref(), self.of.as_ref(), span, walk);
         if let Some(bs) = self.bs.as_ref().filter(|bs| bs.bytes() == 0) {
             let help = "give at least 1B, such as `1MiB`";
             walk.mistakes.note(
