@@ -39,8 +39,8 @@ pub use layers::*;
 pub use lower::{parse, parse_with};
 pub use overlay::setting::{Setting, SettingError};
 pub use plan::{
-    Arch, BlockMap, DISK, Device, Joins, Network, NicModel, Node, PlacedLayer, Plan, Replica, Step,
-    Tier, node_address,
+    Arch, BlockMap, DISK, Device, Hardware, Joins, Network, NicModel, Node, PlacedLayer, Plan,
+    Replica, Step, Tier, node_address,
 };
 pub use steps::*;
 pub use values::names::{

@@ -188,14 +188,14 @@ fn check_memory(
         let Some(node) = topology.node_set.get(name) else {
             continue;
         };
-        let room = node.memory.bytes() / SHARE;
+        let room = node.hardware.memory.bytes() / SHARE;
         let room_text = ByteSize::from_mib(room >> 20);
         if dd.source == Source::Random && dd.bytes() > room {
             let bytes = ByteSize::from_bytes(dd.bytes());
             mistakes.note(
                 Diagnostic::at(&count.span, format!("{bytes} of random bytes do not fit the memory of `{name}`"))
                     .label("made in memory beforehand")
-                    .also(topology.node_set.span(node), format!("`{name}` has {}", node.memory))
+                    .also(topology.node_set.span(node), format!("`{name}` has {}", node.hardware.memory))
                     .help(format!(
                         "write at most {room_text}, a third of the memory, take `source = \"zero\"`, or give `{name}` more"
                     )),
@@ -209,7 +209,7 @@ fn check_memory(
                 .label("dd keeps one block in memory")
                 .also(
                     topology.node_set.span(node),
-                    format!("`{name}` has {}", node.memory),
+                    format!("`{name}` has {}", node.hardware.memory),
                 )
                 .help(format!("give at most {room_text}, a third of the memory")),
             );
