@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, BlockRange, Cost, Dip, Event, EventKind, FORMAT, Failure,
-    FailureKind, Found, HostUse, ImageUse, Lane, Latency, LayerUse, LostBlocks, Measurement,
-    NodeUse, Origin, Outcome, Phase, PortUse, Rate, ReadError, RunRecord, Sample, Timeline, Work,
+    AcceleratorUse, Acknowledged, BlockRange, Cost, CrashKind, Dip, Event, EventKind, FORMAT,
+    Failure, FailureKind, Found, HostUse, ImageUse, Lane, Latency, LayerUse, LostBlocks,
+    Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate, ReadError, RunRecord, Sample,
+    Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
@@ -183,7 +184,7 @@ fn record() -> RunRecord {
                 "step crash",
                 Some("storage0a"),
                 EventKind::Crashed {
-                    how: "power".to_owned(),
+                    how: CrashKind::Power,
                     after_seconds: 1.25,
                 },
             ),
