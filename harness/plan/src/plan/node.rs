@@ -1,5 +1,6 @@
 //! One node: its keys in `[nodes]`, and what is decided of it.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
@@ -49,7 +50,7 @@ pub const fn node_address(number: u8) -> Ipv4Addr {
 }
 
 /// What a node's machine is made of, its network cards and disks apart. It is passed as it is to the machine that QEMU runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hardware {
     /// Instruction set of kernel and user land.
     pub arch: Arch,
@@ -67,6 +68,20 @@ impl Hardware {
             memory,
             cpus: 1,
         }
+    }
+}
+
+/// Without what is at its default, so that snapshots of plans without a key stay what they are when the key is new.
+impl fmt::Debug for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { arch, memory, cpus } = self;
+        let usual = Self::new(*arch, *memory);
+        let mut text = f.debug_struct("Hardware");
+        text.field("arch", arch).field("memory", memory);
+        if *cpus != usual.cpus {
+            text.field("cpus", cpus);
+        }
+        text.finish()
     }
 }
 
