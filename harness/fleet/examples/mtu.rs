@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::{AcceleratorWish, Command, Fleet, FleetSpec, Image, Node, NodeSpec, StartMode};
-use sanlab_plan::{Arch, NicModel};
+use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 use tokio::sync::mpsc::unbounded_channel;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -46,10 +46,8 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
     let member = |number: u8, name: &str, arch, nic| NodeSpec {
         name: name.to_owned(),
         number,
-        arch,
+        hardware: Hardware::new(arch, ByteSize::from_mib(256)),
         nic,
-        memory_mib: 256,
-        cpus: 1,
         disk_bytes: 1 << 30,
     };
     let spec = FleetSpec {

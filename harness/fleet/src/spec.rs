@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use sanlab_image::Image;
-use sanlab_plan::{Arch, NicModel, node_address};
+use sanlab_plan::{Arch, Hardware, NicModel, node_address};
 use sanlab_vm::{AcceleratorWish, MacAddress};
 
 use crate::checkpoints::start_mode::StartMode;
@@ -64,14 +64,10 @@ pub struct NodeSpec {
     pub name: String,
     /// Its place among the members, from 0: address and Ethernet address follow from it.
     pub number: u8,
-    /// Instruction set.
-    pub arch: Arch,
+    /// What its machine is made of.
+    pub hardware: Hardware,
     /// Model of its network card.
     pub nic: NicModel,
-    /// RAM, MiB.
-    pub memory_mib: u32,
-    /// Virtual CPUs.
-    pub cpus: u8,
     /// Size of its data disk `/dev/vdb`, which takes only what is written; 0: it has none.
     pub disk_bytes: u64,
 }
@@ -108,10 +104,10 @@ impl FleetSpec {
 
     /// What the member boots.
     pub(crate) fn image(&self, member: &NodeSpec) -> Result<&Image, FleetError> {
-        let image = self.images.get(&member.arch);
+        let image = self.images.get(&member.hardware.arch);
         image.ok_or_else(|| FleetError::NoImage {
             node: member.name.clone(),
-            arch: member.arch,
+            arch: member.hardware.arch,
         })
     }
 
@@ -133,8 +129,8 @@ pub(crate) fn need<'a>(members: impl IntoIterator<Item = &'a NodeSpec>, cpus: u6
     let sum = members
         .into_iter()
         .fold(Need::default(), |sum, member| Need {
-            memory_mib: sum.memory_mib + u64::from(member.memory_mib) + OVERHEAD_MIB,
-            cpus: sum.cpus + u64::from(member.cpus),
+            memory_mib: sum.memory_mib + member.hardware.memory.mib() + OVERHEAD_MIB,
+            cpus: sum.cpus + u64::from(member.hardware.cpus),
         });
     Need {
         cpus: sum.cpus.min(cpus),

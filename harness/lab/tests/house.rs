@@ -265,7 +265,7 @@ fn the_test_tier_covers_every_layer_and_step() {
         }
     }
     let nodes = plans.iter().flat_map(|plan| &plan.nodes);
-    let archs: BTreeSet<Arch> = nodes.map(|node| node.arch).collect();
+    let archs: BTreeSet<Arch> = nodes.map(|node| node.hardware.arch).collect();
     for arch in Arch::ALL.iter().filter(|arch| !archs.contains(arch)) {
         lacking.push(format!("nodes of {arch}"));
     }

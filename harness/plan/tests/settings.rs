@@ -159,7 +159,10 @@ fn nodes_by_name_by_range_and_out_of_a_range() {
     let memory = |settings: &[&str]| -> Vec<u64> {
         let plan = set(settings);
         assert_eq!(names(&plan), ["first", "vix1", "vix2", "vix3"]);
-        plan.nodes.iter().map(|node| node.memory.mib()).collect()
+        plan.nodes
+            .iter()
+            .map(|node| node.hardware.memory.mib())
+            .collect()
     };
     assert_eq!(memory(&["node.first.memory=512MiB"]), [512, 256, 256, 256]);
     assert_eq!(
@@ -173,7 +176,10 @@ fn nodes_by_name_by_range_and_out_of_a_range() {
     );
     let plan = set(&["node.vix1.nic=e1000", "node.vix1.cpus=2"]);
     assert_eq!(plan.nodes[1].nic, NicModel::E1000);
-    assert_eq!((plan.nodes[1].cpus, plan.nodes[2].cpus), (2, 1));
+    assert_eq!(
+        (plan.nodes[1].hardware.cpus, plan.nodes[2].hardware.cpus),
+        (2, 1)
+    );
     assert!(plan.nodes.iter().all(|node| node.joins == Joins::AtStart));
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quantity::{self, short};
+
 /// One thing that happened in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -146,8 +148,8 @@ pub enum EventKind {
     },
     /// The node was ended without warning, as a step says.
     Crashed {
-        /// `power`: its power was cut; `panic`: its kernel panicked.
-        how: String,
+        /// In what way.
+        how: CrashKind,
         /// So long after the step began: drawn from the run's seed, or at once.
         after_seconds: f64,
     },
@@ -209,6 +211,16 @@ pub enum EventKind {
     },
 }
 
+/// How a node was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrashKind {
+    /// Its power was cut.
+    Power,
+    /// Its kernel panicked.
+    Panic,
+}
+
 /// With its node in front; the phase and the time are for who has room for them.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,7 +243,7 @@ impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PhaseStarted => f.write_str("begins"),
-            Self::PhaseEnded { seconds } => write!(f, "done in {}", Seconds(*seconds)),
+            Self::PhaseEnded { seconds } => write!(f, "done in {}", quantity::seconds(*seconds)),
             Self::Waiting { what } => write!(f, "waits for {what}"),
             Self::Progress { text } => f.write_str(text),
             Self::Swept { run, killed } => {
@@ -263,14 +275,16 @@ impl fmt::Display for EventKind {
             } => write!(
                 f,
                 "the template of {about} was made in {} and takes {} MiB",
-                Seconds(*seconds),
+                quantity::seconds(*seconds),
                 bytes >> 20
             ),
             Self::Booting => f.write_str("boots"),
             Self::Cloning => f.write_str("is cloned"),
             Self::Forking => f.write_str("is forked"),
-            Self::Answered { seconds } => write!(f, "answered after {}", Seconds(*seconds)),
-            Self::Ready { seconds } => write!(f, "is ready after {}", Seconds(*seconds)),
+            Self::Answered { seconds } => {
+                write!(f, "answered after {}", quantity::seconds(*seconds))
+            }
+            Self::Ready { seconds } => write!(f, "is ready after {}", quantity::seconds(*seconds)),
             Self::Stopped { how } => f.write_str(how),
             Self::Panicked { console_tail } => {
                 f.write_str("the kernel panicked")?;
@@ -306,7 +320,15 @@ impl fmt::Display for EventKind {
             Self::KernelSaid { line } => write!(f, "kernel: {line}"),
             Self::Measured { mib_per_second, .. } => write!(f, "{mib_per_second:.1} MiB/s"),
             Self::Crashed { how, after_seconds } => {
-                write!(f, "crashed ({how}) after {}", Seconds(*after_seconds))
+                let how = match how {
+                    CrashKind::Power => "power",
+                    CrashKind::Panic => "panic",
+                };
+                write!(
+                    f,
+                    "crashed ({how}) after {}",
+                    quantity::seconds(*after_seconds)
+                )
             }
             Self::Fenced { by } => write!(f, "fenced by {by}"),
             Self::Forked {
@@ -317,9 +339,11 @@ impl fmt::Display for EventKind {
                 f,
                 "`{checkpoint}` forked from {} of {} ago",
                 short(key),
-                Age(*age_seconds)
+                quantity::seconds(*age_seconds)
             ),
-            Self::Resumed { seconds } => write!(f, "all guests run after {}", Seconds(*seconds)),
+            Self::Resumed { seconds } => {
+                write!(f, "all guests run after {}", quantity::seconds(*seconds))
+            }
             Self::Kept {
                 checkpoint,
                 key,
@@ -329,7 +353,7 @@ impl fmt::Display for EventKind {
                 f,
                 "`{checkpoint}` kept as {} in {}, {} MiB on disk",
                 short(key),
-                Seconds(*seconds),
+                quantity::seconds(*seconds),
                 bytes >> 20
             ),
             Self::NotKept { checkpoint, reason } => {
@@ -341,34 +365,6 @@ impl fmt::Display for EventKind {
             Self::Failed { message } => write!(f, "FAILED: {message}"),
             Self::Collected { file } => write!(f, "collected {file}"),
         }
-    }
-}
-
-/// The beginning of a key in the store: enough to tell it from others.
-fn short(key: &str) -> &str {
-    key.get(..12).unwrap_or(key)
-}
-
-/// Hundredths only where they matter.
-struct Seconds(f64);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = if self.0 < 0.995 { 2 } else { 1 };
-        write!(f, "{:.places$} s", self.0)
-    }
-}
-
-/// In the largest unit of which there is at least one.
-struct Age(f64);
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, f64); 3] = [("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)];
-        let seconds = self.0.max(0.0);
-        let unit = UNITS.iter().find(|(_, length)| seconds >= *length);
-        let (unit, length) = unit.unwrap_or(&("s", 1.0));
-        write!(f, "{:.0} {unit}", (seconds / length).floor())
     }
 }
 
@@ -407,7 +403,7 @@ mod tests {
             exited("was ended by SIGBUS", None, Some("/dev/shm/vix0.ram"), ""),
             exited("exited with 1", None, None, "out of patience"),
             EventKind::Crashed {
-                how: text("power"),
+                how: CrashKind::Power,
                 after_seconds: 1.25,
             },
             EventKind::Forked {
@@ -433,7 +429,7 @@ mod tests {
         vix0: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm/vix0.ram
         vix0: QEMU exited with 1: out of patience
         vix0: crashed (power) after 1.2 s
-        vix0: `layers` forked from 3f2a91c04d5e of 12 min ago
+        vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         ");
     }

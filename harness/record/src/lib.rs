@@ -8,9 +8,10 @@ mod event;
 mod failure;
 mod finding;
 mod measure;
+pub mod quantity;
 mod record;
 
-pub use event::{Event, EventKind};
+pub use event::{CrashKind, Event, EventKind};
 pub use failure::{BlockRange, Failure, FailureKind, Found, LostBlocks};
 pub use finding::{Excuse, Finding, FindingKind, Source};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};

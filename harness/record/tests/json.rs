@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, BlockRange, Cost, Dip, Event, EventKind, Excuse, FORMAT, Failure,
-    FailureKind, Finding, FindingKind, Found, HostUse, ImageUse, KnownBy, Lane, Latency, LayerUse,
-    LostBlocks, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate, ReadError, RunRecord,
-    Sample, Source, Timeline, Work,
+    AcceleratorUse, Acknowledged, BlockRange, Cost, CrashKind, Dip, Event, EventKind, Excuse,
+    FORMAT, Failure, FailureKind, Finding, FindingKind, Found, HostUse, ImageUse, KnownBy, Lane,
+    Latency, LayerUse, LostBlocks, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate,
+    ReadError, RunRecord, Sample, Source, Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
@@ -233,7 +233,7 @@ fn record() -> RunRecord {
                 "step crash",
                 Some("storage0a"),
                 EventKind::Crashed {
-                    how: "power".to_owned(),
+                    how: CrashKind::Power,
                     after_seconds: 1.25,
                 },
             ),

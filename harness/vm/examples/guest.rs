@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sanlab_vm::{
-    AcceleratorWish, Access, Arch, Command, Cost, Counter, Drive, Machine, MachineSpec,
-    ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_version,
+    AcceleratorWish, Access, Arch, ByteSize, Command, Cost, Counter, Drive, Hardware, Machine,
+    MachineSpec, ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_version,
 };
 
 #[tokio::main]
@@ -42,11 +42,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     fs_err::File::create(&data)?.set_len(1 << 30)?;
     let spec = MachineSpec {
         name: "guest".into(),
-        arch,
+        hardware: Hardware::new(arch, ByteSize::from_mib(384)),
         qemu: qemu_binary(arch),
         accelerator: choice.accelerator,
-        cpus: 1,
-        memory_mib: 384,
         ram: Ram::Own,
         kernel: folder.join("vmlinux"),
         initramfs: folder.join("initramfs"),

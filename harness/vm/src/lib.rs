@@ -56,7 +56,8 @@ pub use command_line::counting::counter_plugin;
 pub use command_line::fingerprint::fingerprint;
 pub use command_line::program::{qemu_binary, qemu_digest, qemu_of, qemu_version};
 pub use command_line::spec::{
-    Accelerator, Access, Arch, Counter, Drive, MacAddress, MachineSpec, Nic, NicModel, Ram,
+    Accelerator, Access, Arch, ByteSize, Counter, Drive, Hardware, MacAddress, MachineSpec, Nic,
+    NicModel, Ram,
 };
 pub use error::{ExecError, VmError};
 pub use machine::Machine;

@@ -111,9 +111,9 @@ pub(crate) fn base_spec(
     let image = fleet.image(member)?;
     let missing = || FleetError::NoImage {
         node: member.name.clone(),
-        arch: member.arch,
+        arch: member.hardware.arch,
     };
-    let emulator = emulators.get(&member.arch).ok_or_else(missing)?;
+    let emulator = emulators.get(&member.hardware.arch).ok_or_else(missing)?;
     let mut drives = vec![Drive {
         file: image.root.clone(),
         serial: "root".to_owned(),
@@ -128,11 +128,9 @@ pub(crate) fn base_spec(
     }
     Ok(MachineSpec {
         name: member.name.clone(),
-        arch: member.arch,
+        hardware: member.hardware,
         qemu: emulator.program.clone(),
         accelerator: emulator.accelerator.accelerator,
-        cpus: member.cpus,
-        memory_mib: member.memory_mib,
         ram: Ram::Own,
         kernel: image.kernel.clone(),
         initramfs: image.initramfs.clone(),
@@ -155,7 +153,7 @@ pub(crate) fn count(
     member: &NodeSpec,
     emulators: &BTreeMap<Arch, Emulator>,
 ) {
-    let emulator = emulators.get(&member.arch);
+    let emulator = emulators.get(&member.hardware.arch);
     // Why not, was told at the start.
     let plugin = emulator.and_then(|emulator| emulator.counter_for(member).ok());
     machine.counter = plugin.map(|plugin| Counter {
@@ -183,7 +181,7 @@ pub(crate) fn attach_storage(
     initial: InitialState,
     policy: &StoragePolicy,
 ) -> Result<MachineSpec, FleetError> {
-    let ram_bytes = u64::from(machine.memory_mib) << 20;
+    let ram_bytes = machine.hardware.memory.bytes();
     let kept = policy
         .keep
         .as_ref()
@@ -235,8 +233,9 @@ pub(crate) fn make_sparse(path: &Path, bytes: u64) -> Result<(), FleetError> {
 
 #[cfg(test)]
 mod tests {
+    use sanlab_plan::{ByteSize, Hardware};
+
     use super::*;
-    use crate::nodes::identity::tests::fleet;
 
     /// A settled machine in `folder/run`, and the files of a saved one in `folder/saved`.
     fn machine(folder: &Path) -> MachineSpec {
@@ -259,11 +258,9 @@ mod tests {
         };
         MachineSpec {
             name: "vix0".to_owned(),
-            arch: fleet().members[0].arch,
+            hardware: Hardware::new(Arch::X86, ByteSize::from_mib(1)),
             qemu: "qemu".into(),
             accelerator: sanlab_vm::Accelerator::Tcg,
-            cpus: 1,
-            memory_mib: 1,
             ram: Ram::Own,
             kernel: "vmlinux".into(),
             initramfs: "initramfs".into(),

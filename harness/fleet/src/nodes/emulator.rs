@@ -29,7 +29,7 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// The plugin that counts the member's instructions, or why they cannot be counted.
     pub(crate) fn counter_for(&self, member: &NodeSpec) -> Result<PathBuf, String> {
-        match member.cpus {
+        match member.hardware.cpus {
             1 => self.counter.clone(),
             cpus => Err(format!(
                 "of {cpus} virtual CPUs side by side some would be lost"
@@ -40,7 +40,11 @@ impl Emulator {
 
 /// Those of all architectures that a fleet has.
 pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, FleetError> {
-    let archs: BTreeSet<Arch> = spec.members.iter().map(|member| member.arch).collect();
+    let archs: BTreeSet<Arch> = spec
+        .members
+        .iter()
+        .map(|member| member.hardware.arch)
+        .collect();
     let found = try_join_all(archs.into_iter().map(|arch| async move {
         let failed = |source| FleetError::Accelerator {
             arch,
@@ -87,7 +91,7 @@ pub(crate) fn not_counted(
         return reasons;
     }
     for member in &spec.members {
-        let emulator = emulators.get(&member.arch);
+        let emulator = emulators.get(&member.hardware.arch);
         if let Some(Err(reason)) = emulator.map(|emulator| emulator.counter_for(member)) {
             reasons.entry(reason).or_default().push(member.name.clone());
         }
@@ -119,7 +123,7 @@ mod tests {
     #[test]
     fn who_is_not_counted_is_told_with_the_reason() {
         let mut spec = fleet();
-        spec.members[1].cpus = 2;
+        spec.members[1].hardware.cpus = 2;
         let without = emulators(Err("no plugin".to_owned()));
         assert!(not_counted(&spec, &without).is_empty(), "nobody asked");
         spec.count_instructions = true;

@@ -132,7 +132,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use sanlab_plan::Arch;
+    use sanlab_plan::{Arch, ByteSize, Hardware};
     use sanlab_vm::AcceleratorWish;
 
     use super::*;
@@ -142,10 +142,8 @@ pub(crate) mod tests {
         let member = |number: u8, name: &str, nic| NodeSpec {
             name: name.to_owned(),
             number,
-            arch: Arch::X86,
+            hardware: Hardware::new(Arch::X86, ByteSize::from_mib(256)),
             nic,
-            memory_mib: 256,
-            cpus: 1,
             disk_bytes: 1 << 30,
         };
         FleetSpec {

@@ -81,7 +81,7 @@ impl Node {
 
     /// Instruction set.
     pub fn arch(&self) -> Arch {
-        self.spec.arch
+        self.spec.hardware.arch
     }
 
     /// Its address in the fleet's network.

@@ -107,7 +107,7 @@ impl TemplateBuilder<'_> {
         let machine = boot::base_spec(member, self.spec, self.emulators)?;
         let qemu = self
             .emulators
-            .get(&member.arch)
+            .get(&member.hardware.arch)
             .map_or("", |emulator| emulator.identity.as_str());
         let machine = sanlab_vm::fingerprint(&machine).await;
         templates::key(member, self.spec, qemu, &machine)
@@ -252,7 +252,7 @@ impl TemplateBuilder<'_> {
             &StoragePolicy::default(),
         )?;
         let ram = workspace.path().join(format!("{NAME}.ram"));
-        let ram_bytes = u64::from(machine.memory_mib) << 20;
+        let ram_bytes = machine.hardware.memory.bytes();
         boot::make_sparse(&ram, ram_bytes)?;
         machine.ram = Ram::Kept(ram);
 

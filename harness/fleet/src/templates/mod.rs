@@ -127,7 +127,7 @@ pub(crate) fn about(member: &NodeSpec) -> String {
         NicModel::VirtioNet => "virtio-net",
         NicModel::E1000 => "e1000",
     };
-    let cpus = match member.cpus {
+    let cpus = match member.hardware.cpus {
         1 => String::new(),
         cpus => format!(", {cpus} CPUs"),
     };
@@ -137,7 +137,8 @@ pub(crate) fn about(member: &NodeSpec) -> String {
     };
     format!(
         "{}, {} MiB{cpus}, {nic}{disk}",
-        member.arch, member.memory_mib
+        member.hardware.arch,
+        member.hardware.memory.mib()
     )
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn key(
     let mut digest = Sha256::new();
     for part in [
         &MAKING.to_string(),
-        member.arch.as_str(),
+        member.hardware.arch.as_str(),
         &spec.image(member)?.digest,
         qemu,
         machine,

@@ -10,7 +10,7 @@ use sanlab_fleet::{
     SavedFleet, StartMode, Store,
 };
 use sanlab_image::{Manifest, ensure, missing_host_tools};
-use sanlab_plan::{Arch, NicModel};
+use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -86,10 +86,8 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
     let member = |number: u8, name: &str, arch, nic| NodeSpec {
         name: name.to_owned(),
         number,
-        arch,
+        hardware: Hardware::new(arch, ByteSize::from_mib(256)),
         nic,
-        memory_mib: 256,
-        cpus: 1,
         disk_bytes: 64 << 20,
     };
     FleetSpec {

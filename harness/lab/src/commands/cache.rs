@@ -56,7 +56,7 @@ fn table(entries: &[Entry], now: SystemTime) -> String {
         };
         table.row([
             entry.kind.to_string(),
-            short(&entry.key),
+            short(&entry.key).to_owned(),
             size(entry.apparent_bytes),
             size(entry.real_bytes),
             age_of(entry.made, now),

@@ -17,7 +17,7 @@ use crate::{Exit, LabError};
 pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
     let plan = scenario::load(file)?;
     print(&describe(&plan))?;
-    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
     for arch in archs {
         let program = sanlab_vm::qemu_binary(arch);
         let line = match sanlab_vm::choose_accelerator(accelerator, arch, &program).await {
@@ -50,9 +50,12 @@ fn describe(plan: &Plan) -> String {
         let counted = plan
             .booted()
             .filter(|node| late || node.joins == Joins::AtStart);
-        counted.map(|node| node.memory.mib()).sum()
+        counted.map(|node| node.hardware.memory.mib()).sum()
     };
-    let cpus: u32 = plan.booted().map(|node| u32::from(node.cpus)).sum();
+    let cpus: u32 = plan
+        .booted()
+        .map(|node| u32::from(node.hardware.cpus))
+        .sum();
     let late = if memory(false) == memory(true) {
         String::new()
     } else {
@@ -99,10 +102,10 @@ fn describe(plan: &Plan) -> String {
         nodes.row([
             node.number.to_string(),
             node.name.to_string(),
-            node.arch.to_string(),
+            node.hardware.arch.to_string(),
             nic.to_owned(),
-            node.memory.to_string(),
-            node.cpus.to_string(),
+            node.hardware.memory.to_string(),
+            node.hardware.cpus.to_string(),
             joins.to_owned(),
         ]);
     }

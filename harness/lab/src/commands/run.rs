@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Outcome, RunRecord};
-use sanlab_run::{Extent, KeepPolicy};
+use sanlab_run::KeepPolicy;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +22,6 @@ use crate::{Exit, Lab, LabError, Order, run_on};
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a flag of the command line is one"
-)]
 pub(crate) struct Arguments {
     /// Scenario files
     #[arg(required = true, value_name = "FILE")]
@@ -52,9 +48,6 @@ pub(crate) struct Arguments {
     /// Count guests' instructions even without a `throughput` step
     #[arg(long)]
     count_instructions: bool,
-    /// Only measure: read nothing back, and end after the last step that measures
-    #[arg(long)]
-    measures_only: bool,
 }
 
 /// A scenario that is to be run.
@@ -117,11 +110,6 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             settings: given.words.clone(),
             qemu: given.qemu.clone(),
             count_instructions: arguments.count_instructions.then_some(true),
-            extent: if arguments.measures_only {
-                Extent::Measures
-            } else {
-                Extent::Whole
-            },
             keep: keep.clone(),
             cancel: cancel.clone(),
             ..Order::new(&run)

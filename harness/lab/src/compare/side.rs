@@ -79,7 +79,7 @@ pub(crate) async fn images(
 
 /// Whether every architecture of a plan has the kernel that it is given, or none.
 fn check_kernels(plan: &Plan, given: &Given) -> Result<(), LabError> {
-    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
     archs
         .iter()
         .try_for_each(|&arch| given.kernel(arch, archs.len() > 1).map(drop))

@@ -120,7 +120,7 @@ impl Lab {
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<BTreeMap<Arch, Image>, LabError> {
         let path = self.manifest(plan)?;
-        let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.arch).collect();
+        let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
         // Held while building: trials of one process that need the same image wait for one build.
         let mut ensured = self.ensured.lock().unwrap_or_else(PoisonError::into_inner);
         let lacking: Vec<Arch> = archs

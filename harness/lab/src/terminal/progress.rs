@@ -200,7 +200,7 @@ mod tests {
         );
         insta::assert_snapshot!(said.join("\n"), @r"
         [   1.0] fork: checkpoint 3f2a91c04d5e was discarded: vix0.ram is too short
-        [   1.0] fork: `layers` forked from 3f2a91c04d5e of 12 min ago
+        [   1.0] fork: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         [   1.0] fork: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         [   1.0] fork: `read` was not kept: the store is full
         ");
@@ -217,7 +217,7 @@ mod tests {
             }
         };
         let crashed = EventKind::Crashed {
-            how: "power".to_owned(),
+            how: sanlab_record::CrashKind::Power,
             after_seconds: 1.25,
         };
         assert_eq!(

@@ -9,7 +9,7 @@ use sanlab_fleet::{
     AcceleratorWish, Command, Condition, DEFAULT_MTU, Fleet, FleetSpec, NodeSpec, StartMode,
 };
 use sanlab_image::Store;
-use sanlab_plan::{Arch, NicModel};
+use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::spawn_blocking;
 
@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     /// A client of so much memory and so many servers, with nothing exported.
-    pub(crate) async fn guests(&self, servers: usize, memory_mib: u32) -> Result<Guests, Failed> {
+    pub(crate) async fn guests(&self, servers: usize, memory_mib: u64) -> Result<Guests, Failed> {
         let text = "name = \"GNBD\"\nnodes = { client0 = { arch = \"x86_64\" } }\n";
         let plan = sanlab_plan::parse(Path::new("gnbd.toml"), text)
             .map_err(|mistakes| mistakes.render(false))?;
@@ -137,14 +137,12 @@ impl Guests {
     }
 }
 
-fn node(number: u8, name: &str, memory_mib: u32, disk_bytes: u64) -> NodeSpec {
+fn node(number: u8, name: &str, memory_mib: u64, disk_bytes: u64) -> NodeSpec {
     NodeSpec {
         name: name.to_owned(),
         number,
-        arch: Arch::X86_64,
+        hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(memory_mib)),
         nic: NicModel::VirtioNet,
-        memory_mib,
-        cpus: 1,
         disk_bytes,
     }
 }

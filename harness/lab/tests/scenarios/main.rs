@@ -140,11 +140,15 @@ fn fleets_at_once(plans: &[&Plan]) -> usize {
     let Ok(capacity) = capacity else { return 1 };
     let cpus = |plan: &&Plan| {
         plan.booted()
-            .map(|node| u64::from(node.cpus))
+            .map(|node| u64::from(node.hardware.cpus))
             .sum::<u64>()
             .min(capacity.cpus)
     };
-    let memory = |plan: &&Plan| plan.booted().map(|node| node.memory.mib()).sum::<u64>();
+    let memory = |plan: &&Plan| {
+        plan.booted()
+            .map(|node| node.hardware.memory.mib())
+            .sum::<u64>()
+    };
     let by_cpus = capacity.cpus / plans.iter().map(cpus).min().unwrap_or(1).max(1);
     let by_memory = capacity.memory_mib / plans.iter().map(memory).min().unwrap_or(1).max(1);
     usize::try_from(by_cpus.min(by_memory)).unwrap_or(1).max(1)

@@ -145,26 +145,25 @@ impl<'a> DeviceMap<'a> {
         self.top = Some((kind, span.clone()));
     }
 
-    /// A layer makes one device of all that a node has; gives the nodes, and what they have.
+    /// A layer makes one device of all that a node has; gives the nodes, what they have, and that device. What is wrong
+    /// below is noted even where `make` has nothing to make it from.
     pub(crate) fn join(
-        &self,
-        kind: LayerKind,
-        span: &Span,
+        &mut self,
+        (kind, span): (LayerKind, &Span),
         mistakes: &mut Mistakes,
-    ) -> (Vec<NodeName>, Vec<Device>) {
+        make: impl FnOnce(&[Device]) -> Option<Device>,
+    ) -> Option<(Vec<NodeName>, Vec<Device>, Device)> {
         let on = self.holders();
         if self.check_paths(kind, span, mistakes) {
             self.check_same(kind, &on, span, mistakes);
         }
-        (on, self.first_devices().to_vec())
-    }
-
-    /// The device that a layer makes of all that a node has.
-    pub(crate) fn joined(&mut self, kind: LayerKind, span: &Span, device: &Device) {
+        let below = self.first_devices().to_vec();
+        let device = make(&below)?;
         self.transform((kind, span), |devices| match devices {
             [] => Vec::new(),
             _ => vec![device.clone()],
         });
+        Some((on, below, device))
     }
 
     /// A layer that looks the same on all of its nodes needs the same devices there.

@@ -27,10 +27,10 @@ use crate::document::pattern::Pattern;
 use crate::document::read::{At, Field, Table, Value, read};
 use crate::document::table::table;
 use crate::document::value::Nodes;
-use crate::plan::{Arch, Joins, NicModel, Tier};
+use crate::plan::Tier;
+use crate::plan::node::Written as Node;
 pub(crate) use crate::steps::WrittenAction as Action;
 use crate::values::names::{CheckpointName, ImageName, StepLabel};
-use crate::values::units::ByteSize;
 
 table! {
     /// A scenario: nodes, the storage layers on them, and the steps to take.
@@ -92,22 +92,6 @@ table! {
 /// `[nodes]`: names or ranges of names, each with its table, in the order of the file.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeTable(pub(crate) Vec<(Field<Pattern>, Field<Node>)>);
-
-table! {
-    /// One node, or several alike.
-    Node, "a node", r#"{ arch = "x86_64" }"# {
-        /// Instruction set of kernel and programs.
-        arch: Arch, required r#""x86""#;
-        /// Model of the network card.
-        nic: NicModel, default NicModel::VirtioNet;
-        /// RAM, 192MiB to 16GiB.
-        memory: ByteSize, default ByteSize::from_mib(256);
-        /// Virtual CPUs, 1 to 8.
-        cpus: u8, default 1;
-        /// `start`: before the first layer; `later`: in an `add_node` step, or never.
-        joins: Joins, default Joins::AtStart;
-    }
-}
 
 table! {
     /// One layer of the storage stack.

@@ -46,24 +46,22 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Linear)> {
-        let device_map = &mut building.device_map;
-        let (on, below) = device_map.join(LayerKind::Linear, span, mistakes);
-        let name = self.name.clone()?.value;
-        let part = |device: &Device| (device.sectors * 512, device.blocks.clone());
-        let device = Device {
-            path: format!("/dev/mapper/{name}"),
-            sectors: below.iter().map(|device| device.sectors).sum(),
-            uid: None,
-            blocks: BlockMap::Linear(below.iter().map(part).collect()),
+        let name = self.name.as_ref();
+        let layer = (LayerKind::Linear, span);
+        let (on, below, device) = building.device_map.join(layer, mistakes, |below| {
+            let part = |device: &Device| (device.sectors * 512, device.blocks.clone());
+            Some(Device {
+                path: format!("/dev/mapper/{}", name?.value),
+                sectors: below.iter().map(|device| device.sectors).sum(),
+                uid: None,
+                blocks: BlockMap::Linear(below.iter().map(part).collect()),
+            })
+        })?;
+        let linear = Linear {
+            name: name?.value.clone(),
+            below,
+            device,
         };
-        device_map.joined(LayerKind::Linear, span, &device);
-        Some((
-            on,
-            Linear {
-                name,
-                below,
-                device,
-            },
-        ))
+        Some((on, linear))
     }
 }

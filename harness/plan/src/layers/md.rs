@@ -118,19 +118,19 @@ impl LayerTable for Written {
                     .help("drop this layer, or give the node another disk below"),
             );
         }
-        let (on, below) = device_map.join(LayerKind::Md, span, mistakes);
-        let name = self.name.clone()?.value;
+        let name = self.name.as_ref();
         let chunk = chunk.map_or(ByteSize::from_bytes(64 << 10), |chunk| chunk.value);
-        let device = Device {
-            path: format!("/dev/md/{name}"),
-            sectors: array_sectors(raid, chunk, &below),
-            uid: None,
-            // From outside one cannot see on which copy a byte was read or written.
-            blocks: BlockMap::Unknown(blocks_of(&below)),
-        };
-        device_map.joined(LayerKind::Md, span, &device);
+        let (on, below, device) = device_map.join((LayerKind::Md, span), mistakes, |below| {
+            Some(Device {
+                path: format!("/dev/md/{}", name?.value),
+                sectors: array_sectors(raid, chunk, below),
+                uid: None,
+                // From outside one cannot see on which copy a byte was read or written.
+                blocks: BlockMap::Unknown(blocks_of(below)),
+            })
+        })?;
         let md = Md {
-            name,
+            name: name?.value.clone(),
             level: raid,
             chunk,
             below,

@@ -54,9 +54,23 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Striped)> {
-        let device_map = &mut building.device_map;
-        let (on, below) = device_map.join(LayerKind::Striped, span, mistakes);
-        let chunk = self.chunk.as_ref()?;
+        let (name, chunk) = (self.name.as_ref(), self.chunk.as_ref());
+        let layer = (LayerKind::Striped, span);
+        let joined = building.device_map.join(layer, mistakes, |below| {
+            // As long as the shortest, cut to whole chunks.
+            let unit = sectors_of(chunk?.value);
+            let shortest = below.iter().map(|device| device.sectors).min();
+            Some(Device {
+                path: format!("/dev/mapper/{}", name?.value),
+                sectors: shortest.unwrap_or(0) / unit * unit * below.len() as u64,
+                uid: None,
+                blocks: BlockMap::Striped {
+                    chunk: unit * 512,
+                    parts: blocks_of(below),
+                },
+            })
+        });
+        let chunk = chunk?;
         if check_chunk(chunk, mistakes)
             && let Some(disk) = &building.nbd_disk
             && !disk.bytes().is_multiple_of(chunk.bytes())
@@ -83,22 +97,9 @@ impl LayerTable for Written {
                 .help(help),
             );
         }
-        let name = self.name.clone()?.value;
-        // As long as the shortest, cut to whole chunks.
-        let unit = sectors_of(chunk.value);
-        let shortest = below.iter().map(|device| device.sectors).min();
-        let device = Device {
-            path: format!("/dev/mapper/{name}"),
-            sectors: shortest.unwrap_or(0) / unit * unit * below.len() as u64,
-            uid: None,
-            blocks: BlockMap::Striped {
-                chunk: unit * 512,
-                parts: blocks_of(&below),
-            },
-        };
-        device_map.joined(LayerKind::Striped, span, &device);
+        let (on, below, device) = joined?;
         let striped = Striped {
-            name,
+            name: name?.value.clone(),
             chunk: chunk.value,
             below,
             device,

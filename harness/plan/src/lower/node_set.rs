@@ -2,19 +2,16 @@
 
 use crate::diagnostic::suggest::{did_you_mean, quoted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
+use crate::document::NodeTable;
 use crate::document::pattern::Pattern;
 use crate::document::read::At;
 use crate::document::value::Nodes;
-use crate::document::{self, NodeTable};
-use crate::plan::{Arch, Joins, NicModel, Node};
+use crate::plan::node::Written as WrittenNode;
+use crate::plan::{Joins, NicModel, Node};
 use crate::values::names::NodeName;
-use crate::values::units::ByteSize;
 
 /// More would not fit the switch's ports, the addresses and the machine.
 const MOST_NODES: usize = 32;
-const LEAST_MEMORY: ByteSize = ByteSize::from_mib(192);
-const MOST_MEMORY: ByteSize = ByteSize::from_mib(16 << 10);
-const MOST_CPUS: u8 = 8;
 
 /// All nodes of a scenario, and where each was written.
 #[derive(Debug, Default)]
@@ -39,7 +36,7 @@ impl NodeSet {
                 node_set.whole = false;
                 continue;
             };
-            check_size(entry, mistakes);
+            entry.check(mistakes);
             node_set.whole &= entry.joins.is_some();
             for name in pattern.names() {
                 node_set.add(name, &pattern.span, entry, mistakes);
@@ -49,13 +46,7 @@ impl NodeSet {
         node_set
     }
 
-    fn add(
-        &mut self,
-        name: &NodeName,
-        span: &Span,
-        entry: &document::Node,
-        mistakes: &mut Mistakes,
-    ) {
+    fn add(&mut self, name: &NodeName, span: &Span, entry: &WrittenNode, mistakes: &mut Mistakes) {
         if name.as_str() == "localhost" {
             mistakes.note(
                 Diagnostic::at(span, "`localhost` cannot be a node's name")
@@ -72,20 +63,14 @@ impl NodeSet {
             );
             return;
         }
-        // Where an entry's value was wrong, a stand-in lets the rest be checked: no plan comes of it.
         self.nodes.push(Node {
             name: name.clone(),
             number: u8::try_from(self.nodes.len()).unwrap_or(u8::MAX),
-            arch: entry.arch.as_ref().map_or(Arch::X86, |arch| arch.value),
+            hardware: entry.hardware(),
             nic: entry
                 .nic
                 .as_ref()
                 .map_or(NicModel::VirtioNet, |nic| nic.value),
-            memory: entry
-                .memory
-                .as_ref()
-                .map_or(MOST_MEMORY, |memory| memory.value),
-            cpus: entry.cpus.as_ref().map_or(1, |cpus| cpus.value),
             joins: entry
                 .joins
                 .as_ref()
@@ -206,32 +191,5 @@ impl NodeSet {
             }
         }
         right.then_some(found)
-    }
-}
-
-fn check_size(entry: &document::Node, mistakes: &mut Mistakes) {
-    if let Some(memory) = &entry.memory {
-        let whole = memory.bytes().is_multiple_of(1 << 20);
-        if !whole || memory.value < LEAST_MEMORY || memory.value > MOST_MEMORY {
-            mistakes.note(
-                Diagnostic::at(&memory.span, format!("impossible memory: {}", memory.value))
-                    .label("no guest runs with that")
-                    .help(format!(
-                        "give whole MiB, from {LEAST_MEMORY} to {MOST_MEMORY}"
-                    )),
-            );
-        }
-    }
-    if let Some(cpus) = &entry.cpus
-        && !(1..=MOST_CPUS).contains(&cpus.value)
-    {
-        mistakes.note(
-            Diagnostic::at(
-                &cpus.span,
-                format!("impossible number of CPUs: {}", cpus.value),
-            )
-            .label("no guest runs with that")
-            .help(format!("give 1 to {MOST_CPUS}")),
-        );
     }
 }

@@ -2,14 +2,15 @@
 
 mod device;
 mod expect;
+pub(crate) mod node;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::device::{BlockMap, DISK, Device, Replica};
 pub use self::expect::{Expectation, Known, StepFailure};
+pub use self::node::{Arch, Hardware, Joins, NicModel, Node, node_address};
 use crate::document::word::words;
 pub(crate) use crate::layers::*;
 pub(crate) use crate::steps::*;
@@ -137,71 +138,4 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// Nodes whose switch port is written to a pcap file.
     pub capture: Vec<NodeName>,
-}
-
-/// One guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Host name in the guest and name in the record.
-    pub name: NodeName,
-    /// Place in the scenario, from 0: last octet of the address, MAC and OCFS2 node number follow from it.
-    pub number: u8,
-    /// Instruction set of kernel and user land.
-    pub arch: Arch,
-    /// Model of its network card.
-    pub nic: NicModel,
-    /// RAM.
-    pub memory: ByteSize,
-    /// Virtual CPUs.
-    pub cpus: u8,
-    /// When it boots.
-    pub joins: Joins,
-}
-
-/// The address of the node of that number in the fleet's network, 10.77.0.0/24.
-pub const fn node_address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, number.saturating_add(10))
-}
-
-words! {
-    /// Instruction set of a guest, as in scenario files.
-    pub Arch, "architecture", "architectures", "an architecture", r#""x86""# {
-        /// 32-bit i386, Debian's 686-pae kernel.
-        X86 = "x86",
-        /// 64-bit x86, Debian's amd64 kernel.
-        X86_64 = "x86_64",
-    }
-}
-
-impl Arch {
-    /// All of them, in the order of listings.
-    pub const ALL: [Self; 2] = [Self::X86, Self::X86_64];
-
-    /// Debian's name of the architecture.
-    pub const fn debian(self) -> &'static str {
-        match self {
-            Self::X86 => "i386",
-            Self::X86_64 => "amd64",
-        }
-    }
-}
-
-words! {
-    /// Network card that QEMU shows to the guest.
-    pub NicModel, "network card", "network cards", "a network card", r#""virtio""# {
-        /// Paravirtual, carries MTUs up to 65535.
-        VirtioNet = "virtio",
-        /// Intel 82540EM, emulated register by register; MTU at most 16110.
-        E1000 = "e1000",
-    }
-}
-
-words! {
-    /// When a node boots.
-    pub Joins, "time to join", "times to join", "a time to join", r#""later""# {
-        /// Before the first layer.
-        AtStart = "start",
-        /// In an `add_node` step, or never: then it is there so that fleets of one shape share what is kept of them.
-        Later = "later",
-    }
 }

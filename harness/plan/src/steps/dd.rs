@@ -9,8 +9,8 @@ use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
-use crate::steps::topology::{Background, Must, Topology};
-use crate::steps::writes::{SHARE, check_count, check_own, check_path, check_volume};
+use crate::steps::topology::{Background, Topology};
+use crate::steps::writes::{SHARE, check_count, check_volume, writers};
 use crate::values::names::{NodeName, StepLabel};
 use crate::values::units::ByteSize;
 
@@ -84,18 +84,7 @@ impl StepTable for Written {
         walk.require_volume("write to", span)?;
         check_words("oflag", self.oflag.as_ref(), &OFLAGS, walk.mistakes);
         check_words("conv", self.conv.as_ref(), &CONVS, walk.mistakes);
-        let on = walk
-            .topology
-            .choose(self.on.as_ref(), Must::HaveMounted, span, walk.mistakes);
-        if let Some(of) = &self.of {
-            check_path(of, &walk.topology, walk.mistakes);
-            check_own(
-                of,
-                "writers",
-                on.as_deref().unwrap_or_default(),
-                walk.mistakes,
-            );
-        }
+        let on = writers(self.on.as_ref(), self.of.as_ref(), span, walk);
         if let Some(bs) = self.bs.as_ref().filter(|bs| bs.bytes() == 0) {
             let help = "give at least 1B, such as `1MiB`";
             walk.mistakes.note(
@@ -200,14 +189,14 @@ fn check_memory(
         let Some(node) = topology.node_set.get(name) else {
             continue;
         };
-        let room = node.memory.bytes() / SHARE;
+        let room = node.hardware.memory.bytes() / SHARE;
         let room_text = ByteSize::from_mib(room >> 20);
         if dd.source == Source::Random && dd.bytes() > room {
             let bytes = ByteSize::from_bytes(dd.bytes());
             mistakes.note(
                 Diagnostic::at(&count.span, format!("{bytes} of random bytes do not fit the memory of `{name}`"))
                     .label("made in memory beforehand")
-                    .also(topology.node_set.span(node), format!("`{name}` has {}", node.memory))
+                    .also(topology.node_set.span(node), format!("`{name}` has {}", node.hardware.memory))
                     .help(format!(
                         "write at most {room_text}, a third of the memory, take `source = \"zero\"`, or give `{name}` more"
                     )),
@@ -221,7 +210,7 @@ fn check_memory(
                 .label("dd keeps one block in memory")
                 .also(
                     topology.node_set.span(node),
-                    format!("`{name}` has {}", node.memory),
+                    format!("`{name}` has {}", node.hardware.memory),
                 )
                 .help(format!("give at most {room_text}, a third of the memory")),
             );

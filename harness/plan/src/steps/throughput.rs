@@ -468,9 +468,9 @@ impl Walk<'_> {
         };
         let node_set = self.topology.node_set;
         let nodes = throughput.on.iter().filter_map(|name| node_set.get(name));
-        let small = nodes.min_by_key(|node| node.memory);
-        let node = small.filter(|node| bytes > node.memory.bytes() / SHARE)?;
-        let room = ByteSize::from_mib((node.memory.bytes() / SHARE) >> 20);
+        let small = nodes.min_by_key(|node| node.hardware.memory);
+        let node = small.filter(|node| bytes > node.hardware.memory.bytes() / SHARE)?;
+        let room = ByteSize::from_mib((node.hardware.memory.bytes() / SHARE) >> 20);
         self.mistakes.note(
             Diagnostic::at(
                 place,
@@ -483,7 +483,7 @@ impl Walk<'_> {
             .label("kept in memory")
             .also(
                 node_set.span(node),
-                format!("`{}` has {}", node.name, node.memory),
+                format!("`{}` has {}", node.name, node.hardware.memory),
             )
             .help(format!(
                 "keep to {room}, a third of the memory, or give `{}` more",

@@ -6,8 +6,8 @@ use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
-use crate::steps::topology::{Background, Must};
-use crate::steps::writes::{PAGE, check_count, check_own, check_path, check_volume};
+use crate::steps::topology::Background;
+use crate::steps::writes::{PAGE, check_count, check_volume, writers};
 use crate::values::names::{NodeName, StepLabel};
 use crate::values::units::ByteSize;
 
@@ -102,18 +102,7 @@ impl PlannedStep for Write {
 
 impl Written {
     fn planned(&self, span: &Span, walk: &mut Walk<'_>) -> Option<Write> {
-        let on = walk
-            .topology
-            .choose(self.on.as_ref(), Must::HaveMounted, span, walk.mistakes);
-        if let Some(of) = &self.of {
-            check_path(of, &walk.topology, walk.mistakes);
-            check_own(
-                of,
-                "writers",
-                on.as_deref().unwrap_or_default(),
-                walk.mistakes,
-            );
-        }
+        let on = writers(self.on.as_ref(), self.of.as_ref(), span, walk);
         if let Some(bs) = &self.bs
             && (!bs.bytes().is_multiple_of(PAGE)
                 || !(PAGE..=LARGEST_BLOCK.bytes()).contains(&bs.bytes()))

@@ -2,9 +2,11 @@
 
 use std::path::{Component, Path};
 
-use crate::diagnostic::{Diagnostic, Mistakes};
+use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
-use crate::steps::topology::Topology;
+use crate::document::value::Nodes;
+use crate::steps::Walk;
+use crate::steps::topology::{Must, Topology};
 use crate::values::names::NodeName;
 use crate::values::units::ByteSize;
 
@@ -12,6 +14,23 @@ use crate::values::units::ByteSize;
 pub(crate) const SHARE: u64 = 3;
 /// What `O_DIRECT` asks for on every device of a stack.
 pub(crate) const PAGE: u64 = 4096;
+
+/// The writers, of whom each must have a file of its own.
+pub(super) fn writers(
+    on: Option<&At<Nodes>>,
+    of: Option<&At<String>>,
+    span: &Span,
+    walk: &mut Walk<'_>,
+) -> Option<Vec<NodeName>> {
+    let (topology, mistakes) = (&mut walk.topology, &mut *walk.mistakes);
+    let on = topology.choose(on, Must::HaveMounted, span, mistakes);
+    if let Some(of) = of {
+        check_path(of, topology, mistakes);
+        check_own(of, "writers", on.as_deref().unwrap_or_default(), mistakes);
+    }
+    on
+}
+
 pub(crate) fn check_count(count: Option<&At<u64>>, mistakes: &mut Mistakes) {
     if let Some(count) = count.filter(|count| count.value == 0) {
         mistakes.note(

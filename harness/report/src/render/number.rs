@@ -1,5 +1,7 @@
 //! Numbers as people read them: few digits, a sign where there is a direction, and plurals that fit.
 
+pub use sanlab_record::quantity::{seconds, short};
+
 /// Three to four significant digits: `0.0213`, `3.42`, `97.4`, `1234`, `4.20 M`, `1.35 G`.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
@@ -39,33 +41,6 @@ pub fn probability(p: f64) -> String {
     } else {
         format!("{p:.3}")
     }
-}
-
-/// A stretch of time in seconds: `0.42 s`, `7.3 s`, `41.2 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`.
-pub fn seconds(seconds: f64) -> String {
-    const UNITS: [(&str, u64, &str, u64); 3] = [
-        ("d", 86_400, "h", 3_600),
-        ("h", 3_600, "min", 60),
-        ("min", 60, "s", 1),
-    ];
-    let seconds = seconds.max(0.0);
-    if seconds < 99.95 {
-        let digits = if seconds < 0.995 { 2 } else { 1 };
-        return format!("{seconds:.digits$} s");
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive, and no run takes years"
-    )]
-    let whole = seconds.round() as u64;
-    let fits = UNITS.into_iter().find(|(_, length, ..)| whole >= *length);
-    let (unit, length, rest, part) = fits.unwrap_or(UNITS[2]);
-    format!(
-        "{} {unit} {:02} {rest}",
-        whole / length,
-        whole % length / part
-    )
 }
 
 const BYTES: [(&str, u64); 4] = [
@@ -111,11 +86,6 @@ pub fn beginning(text: &str, most: usize) -> String {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
-}
-
-/// As far as it takes to tell a key or a digest from others.
-pub fn short(digest: &str) -> String {
-    digest.chars().take(12).collect()
 }
 
 /// A minus sign is as wide as a plus; a hyphen is not. What rounds to nothing has no sign.
@@ -198,27 +168,6 @@ mod tests {
         );
         assert_eq!(probability(0.0004), "< 0.001");
         assert_eq!(probability(0.0125), "0.013");
-    }
-
-    #[test]
-    fn stretches_of_time() {
-        let written = [
-            -1.0, 0.421, 0.996, 7.34, 42.4, 99.96, 125.0, 3_725.0, 273_600.0,
-        ];
-        assert_eq!(
-            written.map(seconds),
-            [
-                "0.00 s",
-                "0.42 s",
-                "1.0 s",
-                "7.3 s",
-                "42.4 s",
-                "1 min 40 s",
-                "2 min 05 s",
-                "1 h 02 min",
-                "3 d 04 h"
-            ]
-        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    Acknowledged, Cost, Dip, Event, EventKind, Failure, FailureKind, Latency, Measurement, NodeUse,
-    Origin, Outcome, Phase, Rate, RunRecord, Sample, Timeline, Work,
+    Acknowledged, Cost, CrashKind, Dip, Event, EventKind, Failure, FailureKind, Latency,
+    Measurement, NodeUse, Origin, Outcome, Phase, Rate, RunRecord, Sample, Timeline, Work,
 };
 
 const MIB: u64 = 1 << 20;
@@ -299,7 +299,7 @@ pub(crate) fn failed() -> RunRecord {
             "step loss",
             "vb",
             EventKind::Crashed {
-                how: "power".to_owned(),
+                how: CrashKind::Power,
                 after_seconds: 3.9,
             },
         ),

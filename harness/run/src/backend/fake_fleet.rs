@@ -92,7 +92,9 @@ impl FakeFleet {
         let at_end = (0_u32..1 << names.len()).map(|those| {
             let there = (0..).zip(&names).filter(|(bit, _)| those >> bit & 1 == 1);
             let there: Vec<NodeName> = there.map(|(_, name)| name.clone()).collect();
-            let mounted = there.iter().filter(|name| volume.is_some_and(|it| it.on.contains(name)));
+            let mounted = there
+                .iter()
+                .filter(|name| volume.is_some_and(|it| it.on.contains(name)));
             let present = Present {
                 mounted: mounted.cloned().collect(),
                 ..Present::all(&there)

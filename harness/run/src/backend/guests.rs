@@ -53,7 +53,7 @@ impl Guests {
             count_instructions,
             ..
         } = environment;
-        let wanted = |arch: &Arch| plan.nodes.iter().any(|node| node.arch == *arch);
+        let wanted = |arch: &Arch| plan.nodes.iter().any(|node| node.hardware.arch == *arch);
         let images = images
             .iter()
             .filter(|(arch, _)| wanted(arch))
@@ -152,7 +152,7 @@ impl Guests {
         let members = self.spec.members.iter();
         members
             .filter(|member| !self.spec.absent.contains(&member.name))
-            .map(|member| u64::from(member.memory_mib) << 20)
+            .map(|member| member.hardware.memory.bytes())
             .sum()
     }
 
@@ -197,8 +197,8 @@ impl Guests {
             .iter()
             .find(|member| member.name == name)?;
         Some(NodeUse {
-            arch: member.arch.to_string(),
-            memory_mib: member.memory_mib,
+            arch: member.hardware.arch.to_string(),
+            memory_mib: u32::try_from(member.hardware.memory.mib()).unwrap_or(u32::MAX),
             host_cpu_seconds: usage.host_cpu_seconds,
             peak_rss_bytes: usage.peak_rss_bytes,
             pss_bytes: usage.pss_bytes,
@@ -212,10 +212,8 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
     NodeSpec {
         name: node.name.to_string(),
         number: node.number,
-        arch: node.arch,
+        hardware: node.hardware,
         nic: node.nic,
-        memory_mib: u32::try_from(node.memory.mib()).unwrap_or(u32::MAX),
-        cpus: node.cpus,
         disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
     }
 }

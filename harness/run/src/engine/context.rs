@@ -118,7 +118,9 @@ impl RunContext {
 
     /// The word for a node's architecture in records.
     pub(crate) fn arch(&self, node: &NodeName) -> &'static str {
-        self.plan.node(node).map_or("", |node| node.arch.as_str())
+        self.plan
+            .node(node)
+            .map_or("", |node| node.hardware.arch.as_str())
     }
 
     /// The running nodes, in the plan's order.

@@ -45,10 +45,9 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
         Some(node),
         EventKind::Crashed {
             how: match how {
-                CrashKind::Power => "power",
-                CrashKind::Panic => "panic",
-            }
-            .to_owned(),
+                CrashKind::Power => sanlab_record::CrashKind::Power,
+                CrashKind::Panic => sanlab_record::CrashKind::Panic,
+            },
             after_seconds: scope.elapsed().as_secs_f64(),
         },
     );

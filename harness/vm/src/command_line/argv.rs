@@ -111,8 +111,9 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     // Room for one more CPU, which never comes: with room for one only, TCG leaves memory barriers and the atomicity of
     // locked instructions out, as if nobody else saw the memory. QEMU's own threads do, in the virtio queues. A guest was
     // seen to hear nothing from its network ever after some frame, as when an interrupt is lost there.
-    line.add("-smp", &format!("{},maxcpus={}", spec.cpus, spec.cpus + 1));
-    line.add("-m", &format!("{}M", spec.memory_mib));
+    let cpus = spec.hardware.cpus;
+    line.add("-smp", &format!("{cpus},maxcpus={}", cpus + 1));
+    line.add("-m", &format!("{}M", spec.hardware.memory.mib()));
     memory(line, spec);
 }
 
@@ -122,14 +123,14 @@ fn memory(line: &mut Line, spec: &MachineSpec) {
         Ram::Own => {
             let options = format!(
                 "memory-backend-memfd,id=ram,size={}M,share=on",
-                spec.memory_mib
+                spec.hardware.memory.mib()
             );
             return line.add("-object", &options);
         }
         Ram::Kept(file) => (file, "on"),
         Ram::Forked(file) => (file, "off"),
     };
-    let size = format!(",size={}M,share={share}", spec.memory_mib);
+    let size = format!(",size={}M,share={share}", spec.hardware.memory.mib());
     line.option(
         "-object",
         b"memory-backend-file,id=ram,mem-path=",
@@ -148,7 +149,7 @@ fn boot(line: &mut Line, spec: &MachineSpec, way: Way) {
     };
     let words = KERNEL_ARGUMENTS.iter().map(ToString::to_string);
     let words = words
-        .chain([format!("nr_cpus={}", spec.cpus)])
+        .chain([format!("nr_cpus={}", spec.hardware.cpus)])
         .chain(translated(spec).map(ToString::to_string))
         .chain(clock)
         .chain(spec.append.iter().cloned());
@@ -165,7 +166,7 @@ fn boot(line: &mut Line, spec: &MachineSpec, way: Way) {
 /// kernel's allocator uses the instructions all the time. On `x86_64` it does without where the CPU does not have them; on
 /// i386 only where its caches are checked, which takes 5 % more instructions of a guest that writes to the network.
 fn translated(spec: &MachineSpec) -> Option<&'static str> {
-    match (spec.accelerator, spec.arch) {
+    match (spec.accelerator, spec.hardware.arch) {
         (Accelerator::Kvm, _) => None,
         (Accelerator::Tcg, Arch::X86) => Some("slub_debug=F"),
         (Accelerator::Tcg, Arch::X86_64) => Some("clearcpuid=cx16"),
@@ -297,16 +298,14 @@ pub(crate) fn program_name(arch: Arch) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command_line::spec::MacAddress;
+    use crate::command_line::spec::{ByteSize, Hardware, MacAddress};
 
     pub(crate) fn spec(arch: Arch, accelerator: Accelerator, model: NicModel) -> MachineSpec {
         MachineSpec {
             name: "vix1".into(),
-            arch,
+            hardware: Hardware::new(arch, ByteSize::from_mib(384)),
             qemu: program_name(arch).into(),
             accelerator,
-            cpus: 1,
-            memory_mib: 384,
             ram: Ram::Own,
             kernel: "/cache/vmlinux".into(),
             initramfs: "/cache/initramfs".into(),
@@ -348,7 +347,7 @@ mod tests {
         let words = words
             .into_iter()
             .map(|word| word.into_string().expect("all of it is text"));
-        words.fold(program_name(spec.arch).to_owned(), |line, word| {
+        words.fold(program_name(spec.hardware.arch).to_owned(), |line, word| {
             line + if word.starts_with('-') { "\n" } else { " " } + &word
         })
     }
@@ -396,12 +395,12 @@ mod tests {
                 plugin: "/lab/a,b/libsanlab_counter.so".into(),
                 file: "/run/vix1/instructions".into(),
             });
-            let spec = MachineSpec {
+            let mut spec = MachineSpec {
                 accelerator,
-                cpus,
                 counter,
                 ..plain.clone()
             };
+            spec.hardware.cpus = cpus;
             lines(&spec, Way::Load)
         };
         let without = lines(&plain, Way::Load);

@@ -76,17 +76,15 @@ mod tests {
     use procfs::FromRead as _;
 
     use super::*;
-    use crate::command_line::spec::{Arch, Drive, Nic, NicModel};
+    use crate::command_line::spec::{Arch, ByteSize, Drive, Hardware, Nic, NicModel};
 
     fn spec(name: &str, ram: Ram, access: Access) -> MachineSpec {
         let path = |what: &str| PathBuf::from(format!("/somewhere/{name}/{what}"));
         MachineSpec {
             name: name.into(),
-            arch: Arch::X86_64,
+            hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(384)),
             qemu: "qemu-system-x86_64".into(),
             accelerator: Accelerator::Tcg,
-            cpus: 1,
-            memory_mib: 384,
             ram,
             kernel: path("vmlinux"),
             initramfs: path("initramfs"),
@@ -142,8 +140,8 @@ mod tests {
             other
         };
         let others = [
-            change(|spec| spec.memory_mib = 385),
-            change(|spec| spec.cpus = 2),
+            change(|spec| spec.hardware.memory = ByteSize::from_mib(385)),
+            change(|spec| spec.hardware.cpus = 2),
             change(|spec| spec.accelerator = Accelerator::Kvm),
             change(|spec| spec.nics[0].model = NicModel::E1000),
             change(|spec| spec.nics.clear()),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-pub use sanlab_plan::{Arch, NicModel};
+pub use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub enum Access {
 pub enum Ram {
     /// In memory that ends with the machine.
     Own,
-    /// In a file of exactly [`MachineSpec::memory_mib`], which stays when the machine ends: a machine that will be saved.
+    /// In a file of exactly that size, which stays when the machine ends: a machine that will be saved.
     Kept(PathBuf),
     /// In a private view of the file of a saved machine, which any number of machines share: what one writes is in its own
     /// memory only. QEMU 7.2 opens the file for writing even so, and its `readonly=on` would mean the guest: the file
@@ -94,17 +94,13 @@ pub struct Counter {
 pub struct MachineSpec {
     /// The node's name, used in errors and shown by `ps`.
     pub name: String,
-    /// Instruction set.
-    pub arch: Arch,
+    /// What it is made of, network cards and disks apart.
+    pub hardware: Hardware,
     /// The QEMU program; [`qemu_binary`](crate::qemu_binary) finds the host's.
     pub qemu: PathBuf,
     /// What executes it; [`choose_accelerator`](crate::choose_accelerator) finds what works.
     pub accelerator: Accelerator,
-    /// Virtual processors, at least 1.
-    pub cpus: u8,
-    /// RAM in MiB.
-    pub memory_mib: u32,
-    /// Where that RAM lives.
+    /// Where its RAM lives.
     pub ram: Ram,
     /// An uncompressed ELF `vmlinux` with a PVH note.
     pub kernel: PathBuf,
@@ -129,7 +125,7 @@ pub struct MachineSpec {
 impl MachineSpec {
     /// What counts its instructions, if it can be counted.
     pub(crate) fn counted(&self) -> Option<&Counter> {
-        let countable = self.accelerator == Accelerator::Tcg && self.cpus == 1;
+        let countable = self.accelerator == Accelerator::Tcg && self.hardware.cpus == 1;
         self.counter.as_ref().filter(|_| countable)
     }
 }

@@ -91,7 +91,7 @@ impl Machine {
                 reason: "its RAM is in no file".into(),
             });
         };
-        check_ram(ram, spec.memory_mib).await?;
+        check_ram(ram, spec.hardware.memory.bytes()).await?;
         let bytes = intact(state, saved).await?;
         let running = Running::start(spec, Way::Load, group).await?;
         let machine = Self { running };
@@ -316,7 +316,7 @@ async fn intact(state: &Path, saved: &SavedState) -> Result<Vec<u8>, VmError> {
 }
 
 /// A RAM file is compared by its size only: its digest would take longer than to boot.
-async fn check_ram(ram: &Path, memory_mib: u32) -> Result<(), VmError> {
+async fn check_ram(ram: &Path, wanted: u64) -> Result<(), VmError> {
     let damaged = |reason| VmError::StateDamaged {
         path: ram.to_owned(),
         reason,
@@ -324,7 +324,7 @@ async fn check_ram(ram: &Path, memory_mib: u32) -> Result<(), VmError> {
     let found = fs::metadata(ram)
         .await
         .map_err(|error| damaged(unreadable(&error)))?;
-    let (length, wanted) = (found.len(), u64::from(memory_mib) << 20);
+    let length = found.len();
     if length != wanted {
         return Err(damaged(format!(
             "it has {length} bytes and not {wanted}, the machine's RAM"

@@ -5,7 +5,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sanlab_vm::{Accelerator, Arch, Machine, MachineSpec, ProcessGroup, Ram, VmError};
+use sanlab_vm::{
+    Accelerator, Arch, ByteSize, Hardware, Machine, MachineSpec, ProcessGroup, Ram, VmError,
+};
 use tempfile::TempDir;
 
 /// Long enough for a loaded host: no trial waits for it to pass.
@@ -64,11 +66,9 @@ pub(crate) fn recorded(name: &str) -> PathBuf {
 pub(crate) fn spec(dir: &Path, transcript: &Path) -> MachineSpec {
     MachineSpec {
         name: "vix0".into(),
-        arch: Arch::X86_64,
+        hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(384)),
         qemu: std::env::current_exe().expect("this program"),
         accelerator: Accelerator::Tcg,
-        cpus: 1,
-        memory_mib: 384,
         ram: Ram::Own,
         kernel: transcript.to_owned(),
         initramfs: "initramfs".into(),

@@ -9,7 +9,7 @@ use sanlab_vm::{Access, Arch, Machine, MachineSpec, Ram, SavedState, VmError, fi
 use sha2::{Digest as _, Sha256};
 
 use crate::bench::{Bench, SOON};
-use crate::guests::{MARK, MEMORY_MIB, files, guest, guest_trial, say};
+use crate::guests::{MARK, MEMORY, files, guest, guest_trial, say};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     guest_trial(suite, "x86_guests_are_saved_and_cloned", || {
@@ -110,7 +110,7 @@ async fn saved_and_cloned(arch: Arch) {
         let token = clone.name();
         assert_eq!(say(clone, script).await, format!("{token}\n{token}"));
         let pss = clone.usage().pss_bytes >> 20;
-        assert!(pss < u64::from(MEMORY_MIB) / 2, "{pss} MiB of its own");
+        assert!(pss < MEMORY.mib() / 2, "{pss} MiB of its own");
     }
     let error = clones[0].save(&state, SOON).await.expect_err("a fork");
     assert!(matches!(error, VmError::NotSaved { .. }), "{error}");

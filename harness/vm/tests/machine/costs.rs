@@ -58,7 +58,7 @@ async fn read_to_the_end() {
 async fn not_used() {
     let bench = Bench::new();
     let (mut spec, path) = counted(&bench);
-    spec.cpus = 2;
+    spec.hardware.cpus = 2;
     let machine = Machine::start(spec, &bench.group).await.expect("it starts");
     assert_eq!(machine.cost().instructions, None);
     assert!(!path.exists());

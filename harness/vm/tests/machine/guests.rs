@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use guest_trials::{Suite, Tier};
 use sanlab_vm::{
-    AcceleratorWish, Access, Arch, Command, Drive, MacAddress, Machine, MachineSpec, Nic, NicModel,
-    Ram, choose_accelerator, qemu_binary,
+    AcceleratorWish, Access, Arch, ByteSize, Command, Drive, Hardware, MacAddress, Machine,
+    MachineSpec, Nic, NicModel, Ram, choose_accelerator, qemu_binary,
 };
 
 use crate::bench::{Bench, SOON};
 use crate::run;
 
 /// Enough for a guest that does nothing.
-pub(crate) const MEMORY_MIB: u32 = 256;
+pub(crate) const MEMORY: ByteSize = ByteSize::from_mib(256);
 /// The first bytes of a new data disk.
 pub(crate) const MARK: &[u8; 16] = b"made by the host";
 
@@ -85,11 +85,9 @@ pub(crate) async fn guest(
     let nics = nics.collect();
     MachineSpec {
         name: name.into(),
-        arch,
+        hardware: Hardware::new(arch, MEMORY),
         qemu: qemu_binary(arch),
         accelerator: choice.expect("TCG at least").accelerator,
-        cpus: 1,
-        memory_mib: MEMORY_MIB,
         ram,
         kernel: image.join("vmlinux"),
         initramfs: image.join("initramfs"),
@@ -116,7 +114,7 @@ pub(crate) async fn guest(
 /// An empty RAM file, and a data disk of 16 MiB that begins with the mark.
 pub(crate) fn files(bench: &Bench) -> (PathBuf, PathBuf) {
     let (ram, disk) = (bench.dir.path().join("ram"), bench.dir.path().join("disk"));
-    for (path, bytes) in [(&ram, u64::from(MEMORY_MIB) << 20), (&disk, 16 << 20)] {
+    for (path, bytes) in [(&ram, MEMORY.bytes()), (&disk, 16 << 20)] {
         let file = fs_err::File::create(path).expect("a file");
         file.set_len(bytes).expect("sparse");
     }

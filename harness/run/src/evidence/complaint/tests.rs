@@ -20,7 +20,10 @@ fn all(kind: FindingKind, lines: &[(&str, Option<About>)]) {
 #[test]
 fn a_kernel_that_stumbles_is_heard() {
     for (line, kind) in [
-        ("Kernel panic - not syncing: Fatal exception", FindingKind::Panic),
+        (
+            "Kernel panic - not syncing: Fatal exception",
+            FindingKind::Panic,
+        ),
         (
             "BUG: unable to handle page fault for address: 00000010",
             FindingKind::Oops,
@@ -31,7 +34,10 @@ fn a_kernel_that_stumbles_is_heard() {
             "BUG: sleeping function called from invalid context at mm/slab.h:494",
             FindingKind::Bug,
         ),
-        ("DLM:  Assertion failed on line 1239 of file fs/dlm/lock.c", FindingKind::Bug),
+        (
+            "DLM:  Assertion failed on line 1239 of file fs/dlm/lock.c",
+            FindingKind::Bug,
+        ),
         (
             "INFO: task mount.ocfs2:812 blocked for more than 120 seconds.",
             FindingKind::HungTask,
@@ -62,7 +68,10 @@ fn a_kernel_that_stumbles_is_heard() {
         ),
         ("WARNING: suspicious RCU usage", FindingKind::RcuViolation),
         ("Call Trace:", FindingKind::CallTrace),
-        ("Out of memory: Killed process 901 (dd)", FindingKind::OutOfMemory),
+        (
+            "Out of memory: Killed process 901 (dd)",
+            FindingKind::OutOfMemory,
+        ),
     ] {
         all(kind, &[(line, None)]);
     }
@@ -77,11 +86,23 @@ fn requests_to_devices_fail() {
                 "I/O error, dev nbd2, sector 1024 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2",
                 device("nbd2"),
             ),
-            ("I/O error, dev drbd0, sector 64 op 0x1:(WRITE)", device("drbd0")),
-            ("I/O error, dev md127, sector 64 op 0x1:(WRITE)", device("md127")),
-            ("I/O error, dev dm-3, sector 0 op 0x0:(READ) flags 0x0", device("dm-3")),
+            (
+                "I/O error, dev drbd0, sector 64 op 0x1:(WRITE)",
+                device("drbd0"),
+            ),
+            (
+                "I/O error, dev md127, sector 64 op 0x1:(WRITE)",
+                device("md127"),
+            ),
+            (
+                "I/O error, dev dm-3, sector 0 op 0x0:(READ) flags 0x0",
+                device("dm-3"),
+            ),
             ("I/O error, dev vdb, sector 8 op 0x0:(READ)", device("vdb")),
-            ("blk_update_request: I/O error, dev nbd0, sector 8", device("nbd0")),
+            (
+                "blk_update_request: I/O error, dev nbd0, sector 8",
+                device("nbd0"),
+            ),
             (
                 "critical medium error, dev vdb, sector 8 op 0x0:(READ) flags 0x0",
                 device("vdb"),
@@ -90,7 +111,10 @@ fn requests_to_devices_fail() {
                 "critical space allocation error, dev dm-0, sector 8 op 0x1:(WRITE)",
                 device("dm-0"),
             ),
-            ("timeout error, dev nbd0, sector 16 op 0x0:(READ)", device("nbd0")),
+            (
+                "timeout error, dev nbd0, sector 16 op 0x0:(READ)",
+                device("nbd0"),
+            ),
             (
                 "Buffer I/O error on dev nbd0, logical block 7, lost async page write",
                 device("nbd0"),
@@ -99,15 +123,33 @@ fn requests_to_devices_fail() {
                 "Buffer I/O error on dev dm-0, logical block 7, lost sync page write",
                 device("dm-0"),
             ),
-            ("Buffer I/O error on dev nbd0, logical block 0, async page read", device("nbd0")),
-            ("Buffer I/O error on device dm-0, logical block 4711", device("dm-0")),
+            (
+                "Buffer I/O error on dev nbd0, logical block 0, async page read",
+                device("nbd0"),
+            ),
+            (
+                "Buffer I/O error on device dm-0, logical block 4711",
+                device("dm-0"),
+            ),
             ("lost page write due to I/O error on nbd0", device("nbd0")),
             ("Write-error on swap-device (43:0:65536)", None),
-            ("block nbd2: Receive control failed (result -104)", device("nbd2")),
-            ("block nbd2: Receive data failed (result -32)", device("nbd2")),
-            ("block nbd2: Send control failed (result -32)", device("nbd2")),
+            (
+                "block nbd2: Receive control failed (result -104)",
+                device("nbd2"),
+            ),
+            (
+                "block nbd2: Receive data failed (result -32)",
+                device("nbd2"),
+            ),
+            (
+                "block nbd2: Send control failed (result -32)",
+                device("nbd2"),
+            ),
             ("block nbd0: Connection timed out", device("nbd0")),
-            ("block nbd0: Connection timed out, retrying (0/1 alive)", device("nbd0")),
+            (
+                "block nbd0: Connection timed out, retrying (0/1 alive)",
+                device("nbd0"),
+            ),
             ("block nbd0: Other side returned error (5)", device("nbd0")),
             (
                 "block nbd0: Possible stuck request 00000000d1e2: control (read@0,4096B). Runtime 30 seconds",
@@ -139,8 +181,14 @@ fn drbd_loses_its_disk_or_its_peer() {
                 "block drbd0: Local IO failed in __req_mod. Detaching...",
                 own("drbd0"),
             ),
-            ("block drbd0: local WRITE IO error sector 64+8 on vdb", own("drbd0")),
-            ("block drbd1: we had at least one MD IO ERROR during bitmap IO", own("drbd1")),
+            (
+                "block drbd0: local WRITE IO error sector 64+8 on vdb",
+                own("drbd0"),
+            ),
+            (
+                "block drbd1: we had at least one MD IO ERROR during bitmap IO",
+                own("drbd1"),
+            ),
             (
                 "block drbd0: IO ERROR: neither local nor remote data, sector 64+8",
                 device("drbd0"),
@@ -172,14 +220,26 @@ fn md_and_multipath_run_out_of_disks() {
     all(
         FindingKind::DeviceError,
         &[
-            ("md/raid1:md7: Disk failure on nbd1, disabling device.", device("nbd1")),
-            ("md/raid10:md7: Disk failure on dm-1, disabling device.", device("dm-1")),
-            ("md/raid0md7: Disk failure on nbd1 detected, failing array.", device("nbd1")),
+            (
+                "md/raid1:md7: Disk failure on nbd1, disabling device.",
+                device("nbd1"),
+            ),
+            (
+                "md/raid10:md7: Disk failure on dm-1, disabling device.",
+                device("dm-1"),
+            ),
+            (
+                "md/raid0md7: Disk failure on nbd1 detected, failing array.",
+                device("nbd1"),
+            ),
             (
                 "md/raid1:md127: nbd0: unrecoverable I/O read error for block 64",
                 device("nbd0"),
             ),
-            ("md/raid1:md127: nbd0: rescheduling sector 64", device("nbd0")),
+            (
+                "md/raid1:md127: nbd0: rescheduling sector 64",
+                device("nbd0"),
+            ),
             (
                 "md/raid:md127: read error NOT corrected!! (sector 64 on nbd0).",
                 device("nbd0"),
@@ -188,16 +248,31 @@ fn md_and_multipath_run_out_of_disks() {
                 "md/raid:md127: read error not correctable (sector 64 on dm-2).",
                 device("dm-2"),
             ),
-            ("md/raid:md127: Too many read errors, failing device nbd0.", device("nbd0")),
-            ("md/raid:md127: Cannot continue operation (2/3 failed).", device("md127")),
-            ("md/raid1:md127: not enough operational mirrors.", device("md127")),
+            (
+                "md/raid:md127: Too many read errors, failing device nbd0.",
+                device("nbd0"),
+            ),
+            (
+                "md/raid:md127: Cannot continue operation (2/3 failed).",
+                device("md127"),
+            ),
+            (
+                "md/raid1:md127: not enough operational mirrors.",
+                device("md127"),
+            ),
             ("md: super_written gets error=-5", None),
-            ("md: disabled device nbd0, could not read superblock.", device("nbd0")),
+            (
+                "md: disabled device nbd0, could not read superblock.",
+                device("nbd0"),
+            ),
             (
                 "device-mapper: multipath: queue_if_no_path timeout on 253:0, failing queued IO",
                 None,
             ),
-            ("device-mapper: multipath: Could not failover device. Error 5.", None),
+            (
+                "device-mapper: multipath: Could not failover device. Error 5.",
+                None,
+            ),
         ],
     );
 }
@@ -231,9 +306,18 @@ fn file_systems_are_damaged_or_cannot_write() {
                 "EXT4-fs (nbd0): Delayed block allocation failed for inode 12 at logical offset 0 with max blocks 1 with error 5. This should not happen!! Data will be lost",
                 device("nbd0"),
             ),
-            ("EXT4-fs (dm-0): Remounting filesystem read-only", device("dm-0")),
-            ("EXT4-fs (dm-0): I/O error while writing superblock", device("dm-0")),
-            ("EXT4-fs (dm-0): error count since last fsck: 3", device("dm-0")),
+            (
+                "EXT4-fs (dm-0): Remounting filesystem read-only",
+                device("dm-0"),
+            ),
+            (
+                "EXT4-fs (dm-0): I/O error while writing superblock",
+                device("dm-0"),
+            ),
+            (
+                "EXT4-fs (dm-0): error count since last fsck: 3",
+                device("dm-0"),
+            ),
             (
                 "JBD2: Detected IO errors while flushing file data on dm-0-18",
                 device("dm-0"),
@@ -285,7 +369,10 @@ fn file_systems_are_damaged_or_cannot_write() {
                 device("dm-0"),
             ),
             ("gfs2: fsid=san:vol.0: fatal: I/O error", None),
-            ("gfs2: fsid=san:vol.0: about to withdraw this file system", None),
+            (
+                "gfs2: fsid=san:vol.0: about to withdraw this file system",
+                None,
+            ),
             ("gfs2: fsid=san:vol.0: File system withdrawn", None),
         ],
     );
@@ -315,7 +402,10 @@ fn nodes_leave_and_are_put_out() {
                 "(kworker/0:2,71,0):o2quo_make_decision:177 ERROR: fencing this node because it is only connected to 1 nodes and 2 is needed to make a quorum out of 3 heartbeating nodes",
                 None,
             ),
-            ("dlm: vol: no userland control daemon, stopping lockspace", None),
+            (
+                "dlm: vol: no userland control daemon, stopping lockspace",
+                None,
+            ),
         ],
     );
 }
@@ -369,5 +459,7 @@ fn traces_that_were_asked_for_are_announced() {
         assert!(announces_traces(line), "{line}");
         assert_eq!(classify(line), None, "{line}");
     }
-    assert!(!announces_traces("CPU: 0 PID: 412 Comm: dd Not tainted 6.1.0-50-amd64"));
+    assert!(!announces_traces(
+        "CPU: 0 PID: 412 Comm: dd Not tainted 6.1.0-50-amd64"
+    ));
 }
