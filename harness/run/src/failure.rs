@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, ImageError, Status, VmError};
+use sanlab_fleet::{ExecError, FleetError, ImageError, Printed, Status, VmError};
 use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, FailureKind, LostBlocks, Outcome};
 
@@ -37,6 +37,8 @@ struct Inner {
     during: Vec<String>,
     /// What a kernel said besides.
     complaint: Option<(NodeName, Finding)>,
+    /// The files where all is that the commands printed of which it tells.
+    printed_in: Vec<String>,
 }
 
 /// What went wrong.
@@ -283,6 +285,7 @@ impl<T: Into<Cause>> From<T> for Failure {
             node: None,
             during: Vec::new(),
             complaint: None,
+            printed_in: Vec::new(),
         }))
     }
 }
@@ -352,6 +355,22 @@ impl Failure {
         self
     }
 
+    /// The same failure; all that its commands printed is in these files of the record's folder.
+    pub(crate) fn printed_in(mut self, files: impl IntoIterator<Item = String>) -> Self {
+        self.0.printed_in.extend(files);
+        self
+    }
+
+    /// What a command had printed that did not end in time, and what that time was.
+    pub(crate) fn printed(&self) -> Option<(&Printed, Duration)> {
+        match &self.0.cause {
+            Cause::Exec(ExecError::TimedOut {
+                printed, deadline, ..
+            }) => Some((printed, *deadline)),
+            _ => None,
+        }
+    }
+
     /// Whose fault it is.
     pub(crate) fn blame(&self) -> Blame {
         match self.0.complaint {
@@ -387,6 +406,9 @@ impl fmt::Display for Failure {
             write!(f, "{what}: ")?;
         }
         write!(f, "{}", self.0.cause)?;
+        if !self.0.printed_in.is_empty() {
+            write!(f, "\nits whole output: {}", self.0.printed_in.join(", "))?;
+        }
         if let Some((node, finding)) = &self.0.complaint {
             write!(f, "\nthe kernel of {node} says {finding}")?;
         }

@@ -4,5 +4,6 @@ pub(crate) mod ack_log;
 pub(crate) mod collect;
 pub(crate) mod extents;
 pub(crate) mod kernel_log;
+pub(crate) mod output;
 pub(crate) mod state_dump;
 pub(crate) mod tree;

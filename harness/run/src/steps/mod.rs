@@ -30,6 +30,7 @@ use crate::Failure;
 use crate::backend::{Ended, Pending};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
+use crate::engine::tasks;
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
 
@@ -243,7 +244,27 @@ impl Doing<'_> {
     /// Of a node that was ended on purpose they say how it was.
     async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Failure> {
         let ended = self.context.backend.exec(node, script, self.left()).await;
-        ended.map_err(|failure| match self.context.absence(node) {
+        self.ended(node, script, ended).await
+    }
+
+    /// The same with a command of the scenario's, in the guest's own shell.
+    async fn command(&self, node: &NodeName, command: &str) -> Result<Ended, Failure> {
+        let ended = self
+            .context
+            .backend
+            .command(node, command, self.left())
+            .await;
+        self.ended(node, command, ended).await
+    }
+
+    async fn ended(
+        &self,
+        node: &NodeName,
+        script: &str,
+        ended: Result<Ended, Failure>,
+    ) -> Result<Ended, Failure> {
+        let kept = tasks::kept(self.scope, node, script, ended).await;
+        kept.map_err(|failure| match self.context.absence(node) {
             Some(absence) => Cause::NodeDown {
                 node: node.clone(),
                 why: Some(absence.cause),

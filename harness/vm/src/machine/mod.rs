@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::channels::command::{Command, Output};
 use crate::channels::console::Console;
 use crate::channels::event_port::GuestEvent;
-use crate::channels::exec::Job;
+use crate::channels::exec::{Ended, Job};
 use crate::channels::kernel_log::Trouble;
 use crate::channels::wire::WireError;
 use crate::command_line::argv::Way;
@@ -107,13 +107,13 @@ impl Machine {
                     "the guest agent has not answered; {}",
                     self.running.last_console_line()
                 ),
+                printed: Box::default(),
             })),
         }
     }
 
     /// Runs a command in the guest and waits for its end, whatever its status: see [`Output::success`]. At the
-    /// deadline the command's session is killed. A future that is dropped leaves its command running. Output beyond
-    /// the agent's 16 MiB is an error, not a shorter output: [`Command::stream`] has no such limit.
+    /// deadline the command's session is killed. A future that is dropped leaves its command running.
     pub async fn exec(&self, command: Command, deadline: Duration) -> Result<Output, ExecError> {
         let running = &*self.running;
         let (node, what) = (running.name.clone(), command.to_string());
@@ -122,11 +122,12 @@ impl Machine {
         let Some(ended) = running.unless_ended(&what, deadline, job.run()).await? else {
             let killed = running.unless_ended(&what, AGENT_GRACE, job.kill()).await?;
             return Err(match killed {
-                Some(Ok(last_seen)) => ExecError::TimedOut {
+                Some(Ok(killed)) => ExecError::TimedOut {
                     node,
                     command: what,
                     deadline,
-                    last_seen,
+                    last_seen: killed.became,
+                    printed: Box::new(killed.printed),
                 },
                 Some(Err(error)) => running.post_mortem(&what, error).await,
                 None => {
@@ -147,21 +148,13 @@ impl Machine {
             Ok(ended) => ended,
             Err(error) => return Err(running.post_mortem(&what, error).await),
         };
-        if ended.cut {
-            let stderr_tail =
-                "the agent kept only the first 16 MiB of its output: stream it".into();
-            return Err(ExecError::CommandFailed {
-                node,
-                command: what,
-                status: ended.status,
-                stderr_tail,
-            });
-        }
         let elapsed = began.elapsed();
+        let Ended { status, printed } = ended;
         Ok(Output {
-            status: ended.status,
-            stdout: ended.stdout,
-            stderr: ended.stderr,
+            status,
+            stdout: printed.stdout,
+            stderr: printed.stderr,
+            cut: printed.cut,
             elapsed,
             node,
             command: what,
@@ -225,6 +218,7 @@ impl Machine {
                     command,
                     deadline,
                     last_seen,
+                    printed: Box::default(),
                 }))
             }
         }
