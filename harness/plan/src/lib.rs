@@ -45,7 +45,7 @@ pub use plan::{
 pub use steps::*;
 pub use values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
-    StepLabel, VolumeName,
+    StepLabel, VolumeName, file_name,
 };
 pub use values::shell::quote;
 pub use values::units::{ByteSize, UnitError, parse_duration};

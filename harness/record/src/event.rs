@@ -445,7 +445,7 @@ mod tests {
                 bytes: 480 << 20,
             },
             EventKind::Printed {
-                file: text("output/steps/run/vix0.txt"),
+                file: text("output/step-run/vix0.txt"),
                 command: text("uname -m"),
                 status: text("exited with 0"),
                 stdout_bytes: 7,
@@ -465,7 +465,7 @@ mod tests {
         vix0: crashed (power) after 1.2 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
-        vix0: `uname -m` exited with 0 and printed 7 bytes: output/steps/run/vix0.txt
+        vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt
         ");
     }
 }

@@ -216,7 +216,7 @@ fn record() -> RunRecord {
                 "step load",
                 Some("vc"),
                 EventKind::Printed {
-                    file: "output/steps/load/vc.txt".to_owned(),
+                    file: "output/step-load/vc.txt".to_owned(),
                     command: "cd '/run/sanlab/load'".to_owned(),
                     status: "exited with 1".to_owned(),
                     stdout_bytes: 0,

@@ -1,6 +1,6 @@
 //! Names with their rules: parse and print.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Why a name was refused, in words that finish "... is not a valid name: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +100,23 @@ impl CheckpointName {
     }
 }
 
+/// What a label, or other words with one in it, is called as a file: a different name for different words, of letters,
+/// digits, `-` and `_`. Spaces become `-`; what has no place of its own becomes `_` and its number in two hexadecimal digits.
+pub fn file_name(words: &str) -> String {
+    let mut name = String::with_capacity(words.len());
+    for byte in words.bytes() {
+        match byte {
+            b' ' => name.push('-'),
+            byte if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
+            // A String takes everything.
+            byte => {
+                let _ = write!(name, "_{byte:02x}");
+            }
+        }
+    }
+    name
+}
+
 fn checkpoint(text: &str) -> Result<(), NameError> {
     if text == LAYERS {
         return refuse("`layers` is what the lab keeps by itself once the layers are up");
@@ -180,7 +197,20 @@ fn guest_path(text: &str) -> Result<(), NameError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckpointName, ClusterName, GuestPath, NodeName, StepLabel, VolumeName};
+    use std::collections::BTreeSet;
+
+    use super::{
+        CheckpointName, ClusterName, GuestPath, NodeName, StepLabel, VolumeName, file_name,
+    };
+
+    #[test]
+    fn labels_that_differ_have_files_that_differ() {
+        let labels = ["a b", "a-b", "a_b", "a.b", "a_20b", "a__b", "a _b", "A b"];
+        let names: BTreeSet<String> = labels.iter().map(|label| file_name(label)).collect();
+        assert_eq!(names.len(), labels.len(), "{names:?}");
+        assert_eq!(file_name("step dd-2 on vix0"), "step-dd_2d2-on-vix0");
+        assert_eq!(file_name(".."), "_2e_2e");
+    }
 
     #[test]
     fn names_keep_to_what_shells_paths_and_superblocks_take() {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use sanlab_fleet::Printed;
+use sanlab_plan::file_name;
 use tokio::io::AsyncWriteExt as _;
 
 /// What is kept of each of a command's two outputs, in bytes: the first half and the end.
@@ -20,35 +21,14 @@ const LONGEST: usize = 300;
 
 /// The file for what a node prints in a phase, relative to the record's folder.
 pub(crate) fn file(phase: &str, node: &str) -> String {
-    let folder = match phase.split_once(' ') {
-        Some(("step", label)) => format!("steps/{}", folder(label)),
-        Some(("layer", kind)) => format!("layers/{}", folder(kind)),
-        _ => folder(phase),
-    };
-    format!("output/{folder}/{node}.txt")
-}
-
-/// A folder's name for a label: another one for each.
-fn folder(label: &str) -> String {
-    let mut name = String::new();
-    for (place, byte) in label.bytes().enumerate() {
-        match byte {
-            b' ' => name.push('+'),
-            b'-' | b'_' => name.push(char::from(byte)),
-            // Not at the beginning: `..` is another folder.
-            b'.' if place > 0 => name.push('.'),
-            _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
-            _ => name.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    name
+    format!("output/{}/{node}.txt", file_name(phase))
 }
 
 /// What one command leaves in such a file: when it ended and how, its text, and what it printed.
 pub(crate) fn section(at: f64, command: &str, ending: &str, printed: &Printed) -> Vec<u8> {
     let mut text = format!("# at {at:.3} s: {ending}\n").into_bytes();
     for line in bounded(command.trim().as_bytes(), MOST_OF_COMMAND).split(|byte| *byte == b'\n') {
-        text.extend([b"$ ", line, b"\n"].concat());
+        text.extend([b"> ", line, b"\n"].concat());
     }
     for (name, bytes) in [
         ("standard output", &printed.stdout),
@@ -223,21 +203,18 @@ mod tests {
     }
 
     #[test]
-    fn every_label_has_a_folder_of_its_own() {
-        let labels = [
-            "a b", "a_b", "a+b", "a%2Bb", ".", "..", "%2E", "a.b", "A b", "ä", "a/b",
+    fn every_phase_has_a_folder_of_its_own() {
+        let phases = [
+            "step a b",
+            "step a_b",
+            "step layer nbd",
+            "layer nbd",
+            "step ..",
         ];
-        let folders: std::collections::BTreeSet<String> =
-            labels.iter().map(|label| folder(label)).collect();
-        assert_eq!(folders.len(), labels.len(), "{folders:?}");
-        let safe = |folder: &String| !folder.contains('/') && !folder.starts_with('.');
-        assert!(folders.iter().all(safe), "{folders:?}");
-        assert_eq!(
-            file("step four writers", "vix0"),
-            "output/steps/four+writers/vix0.txt"
-        );
-        assert_eq!(file("layer nbd", "vix0"), "output/layers/nbd/vix0.txt");
-        assert_eq!(file("take down", "vix0"), "output/take+down/vix0.txt");
+        let files: std::collections::BTreeSet<String> =
+            phases.iter().map(|phase| file(phase, "vix0")).collect();
+        assert_eq!(files.len(), phases.len(), "{files:?}");
+        assert_eq!(file("step a b", "vix0"), "output/step-a-b/vix0.txt");
     }
 
     #[test]
@@ -250,8 +227,8 @@ mod tests {
         );
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r"
         # at 12.340 s: exited with 3
-        $ echo needle
-        $ exit 3
+        > echo needle
+        > exit 3
         # standard output, 6 bytes:
         needle
         # standard error, 8 bytes:

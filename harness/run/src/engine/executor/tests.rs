@@ -311,7 +311,7 @@ async fn what_hangs_ends_at_its_deadline() {
         (
             "failed",
             "step flush",
-            "run `it` on vix0 within 30 s: it still ran\nits whole output: output/steps/flush/vix0.txt"
+            "run `it` on vix0 within 30 s: it still ran\nits whole output: output/step-flush/vix0.txt"
         )
     );
     assert_eq!(played.kind(), (FailureKind::CommandTimedOut, Some("vix0")));

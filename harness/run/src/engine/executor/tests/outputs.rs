@@ -42,17 +42,17 @@ async fn what_a_passing_command_printed_is_kept_and_listed() {
     assert_eq!(
         listed[0].kind,
         EventKind::Printed {
-            file: "output/steps/a+b/vix0.txt".to_owned(),
+            file: "output/step-a-b/vix0.txt".to_owned(),
             command: "say a needle".to_owned(),
             status: "exited with 0".to_owned(),
             stdout_bytes: 7,
             stderr_bytes: 0,
         }
     );
-    let text = &played.printed["output/steps/a+b/vix0.txt"];
+    let text = &played.printed["output/step-a-b/vix0.txt"];
     assert!(text.contains("\nneedle\n"), "{text}");
-    assert!(played.printed.contains_key("output/steps/a_b/vix1.txt"));
-    assert!(!played.printed.contains_key("output/steps/silent/vix1.txt"));
+    assert!(played.printed.contains_key("output/step-a_5fb/vix1.txt"));
+    assert!(!played.printed.contains_key("output/step-silent/vix1.txt"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,10 +74,10 @@ async fn a_failure_shows_the_first_and_the_last_lines_and_names_the_file() {
     18
     19
     20
-    its whole output: output/steps/words/vix0.txt
+    its whole output: output/step-words/vix0.txt
     ");
     assert_eq!(played.kind(), (FailureKind::UnexpectedResult, Some("vix0")));
-    let text = &played.printed["output/steps/words/vix0.txt"];
+    let text = &played.printed["output/step-words/vix0.txt"];
     assert!(
         text.contains("\n5\n") && text.contains(": exited with 3\n"),
         "{text}"
@@ -100,11 +100,11 @@ async fn what_a_layers_task_printed_is_kept() {
              and on standard output:\n\
              the kernel since then:\n\
              [ 1.0] no\n\
-             its whole output: output/layers/ocfs2/vix0.txt"
+             its whole output: output/layer-ocfs2/vix0.txt"
         ),
         "{message}"
     );
-    let text = &played.printed["output/layers/ocfs2/vix0.txt"];
+    let text = &played.printed["output/layer-ocfs2/vix0.txt"];
     assert!(text.contains("\nmkfs: no\n"), "{text}");
 }
 
@@ -112,7 +112,7 @@ async fn what_a_layers_task_printed_is_kept() {
 async fn what_a_command_printed_before_its_deadline_is_kept() {
     let hang = |_: &str, script: &str| (script == "sync").then_some(Act::Hang);
     let played = play(vec![step("flush", run("vix0", "sync"))], hang).await;
-    let text = &played.printed["output/steps/flush/vix0.txt"];
+    let text = &played.printed["output/step-flush/vix0.txt"];
     assert!(
         text.contains(": had not ended after 30 s\n") && text.contains("\nso far\n"),
         "{text}"
@@ -138,6 +138,6 @@ async fn nodes_that_must_print_the_same_are_compared() {
     `differ` did not print the same everywhere, first of all in line 2:
     vix0: `two\n`
     vix1: `three\n`
-    its whole output: output/steps/same/vix0.txt, output/steps/same/vix1.txt
+    its whole output: output/step-same/vix0.txt, output/step-same/vix1.txt
     ");
 }
