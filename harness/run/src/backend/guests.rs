@@ -464,7 +464,7 @@ impl FleetBackend for Guests {
         command: &'a str,
         deadline: Duration,
     ) -> Pending<'a, Result<Ended, Failure>> {
-        Box::pin(self.run(node, Command::command(command), deadline))
+        Box::pin(self.run(node, Command::shell(command), deadline))
     }
 
     fn costs(&self) -> Costs {

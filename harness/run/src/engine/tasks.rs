@@ -99,16 +99,16 @@ async fn await_probe(
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut seen = "no look ended".to_owned();
-    let mut last = None;
+    let mut last_look = None;
     loop {
         let left = probe.deadline.saturating_sub(begun.elapsed());
         if left.is_zero() {
             let Probe { node, title, .. } = probe;
             let after = probe.deadline;
             let mut failure = Failure::from(Cause::ConditionNotMet { after, seen });
-            if let Some(last) = last {
-                let last = Ended::keep(last, scope, title).await;
-                failure = failure.printed_in(last.kept);
+            if let Some(look) = last_look {
+                let look = Ended::keep(look, scope, title).await;
+                failure = failure.printed_in(look.kept);
             }
             return Err(failure.on(node).during(format!("{title} on {node}")));
         }
@@ -123,7 +123,7 @@ async fn await_probe(
             },
             status => format!("the look {status}: {}", ended.said()),
         };
-        last = Some(ended);
+        last_look = Some(ended);
         tokio::time::sleep(LOOK_AGAIN.min(left)).await;
     }
 }

@@ -161,7 +161,7 @@ pub(crate) fn first_difference<'a>(outputs: &[(&'a str, &[u8])]) -> Option<First
         }
     }
     Some(FirstDifference {
-        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        line: before.split(|byte| *byte == b'\n').count(),
         seen,
     })
 }
@@ -200,6 +200,11 @@ mod tests {
             stderr: stderr.as_bytes().to_vec(),
             cut: false,
         }
+    }
+
+    fn numbers(last: u32) -> String {
+        let numbers: Vec<String> = (1..=last).map(|number| number.to_string()).collect();
+        numbers.join("\n")
     }
 
     #[test]
@@ -248,8 +253,8 @@ mod tests {
 
     #[test]
     fn a_message_shows_the_first_and_the_last_lines() {
-        let numbers: String = (1..=20).map(|number| format!("{number}\n")).collect();
-        let lines = shown(&printed(&format!("top\n\n{numbers}"), "it failed\n"));
+        let out = format!("top\n\n{}", numbers(20));
+        let lines = shown(&printed(&out, "it failed\n"));
         insta::assert_snapshot!(lines.join("\n"), @r"
         it failed
         and on standard output:
@@ -264,9 +269,8 @@ mod tests {
         19
         20
         ");
-        let ten: String = (1..=10).map(|number| format!("{number}\n")).collect();
         assert_eq!(
-            shown(&printed(&ten, "")).len(),
+            shown(&printed(&numbers(10), "")).len(),
             10,
             "none is left out for a line"
         );

@@ -26,7 +26,7 @@ impl Command {
     }
 
     /// A command of somebody who knows the distribution: for its own shell, which takes every program from `PATH`.
-    pub fn command(text: impl Into<String>) -> Self {
+    pub fn shell(text: impl Into<String>) -> Self {
         Self::new(guest::command(text))
     }
 

@@ -104,7 +104,7 @@ impl<'a> Job<'a> {
         {
             tokio::time::sleep(FIRST_LOOK).await;
         }
-        let killed = match tokio::time::timeout(DEATH, self.finish()).await {
+        let dead = match tokio::time::timeout(DEATH, self.finish()).await {
             Err(_) => Killed::silent(format!("process {pid} did not go away after SIGKILL")),
             Ok(Err(error)) => return Err(error),
             Ok(Ok(Ended { status, printed })) => {
@@ -118,7 +118,7 @@ impl<'a> Job<'a> {
             }
         };
         self.clean().await?;
-        Ok(killed)
+        Ok(dead)
     }
 
     /// Asks until the command has ended, and hears what it writes meanwhile.
