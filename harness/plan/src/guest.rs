@@ -1,13 +1,18 @@
 //! What the userland of a guest is called, and how a command is run there: Debian's, with busybox as its shell.
 //! Another distribution is another file like this one.
 //!
-//! Scripts are for busybox's shell: it starts in a tenth of bash's time. It prefers its own applets (`ip`, `ping`,
-//! `modprobe`, `date`, `pidof` ...) to programs of that name in `PATH`. So a bare name in a script is an applet where
-//! busybox has one, and a program that must not be the applet is called by its absolute path: those are the constants
-//! here. Programs that busybox lacks (`dmsetup`, `drbdadm`, `mkfs.ocfs2` ...) are found in `PATH`.
+//! The lab's own scripts are for busybox's shell: it starts in a tenth of bash's time. It prefers its own applets (`ip`,
+//! `ping`, `modprobe`, `date`, `pidof` ...) to programs of that name in `PATH`. So a bare name in a script of the lab is an
+//! applet where busybox has one, and a program that must not be the applet is called by its absolute path: those are the
+//! constants here. Programs that busybox lacks (`dmsetup`, `drbdadm`, `mkfs.ocfs2` ...) are found in `PATH`.
+//!
+//! A scenario's commands are for the distribution's own shell, which takes every program from `PATH`: a full tool is used
+//! wherever there is one. An image has a link in `PATH` for each applet that no package offers a program for.
 
-/// A static busybox: the shell of all scripts, and its applets.
+/// A static busybox: the shell of the lab's own scripts, and its applets.
 const BUSYBOX: &str = "/bin/busybox";
+/// The shell of a scenario's commands: dash.
+pub const SHELL: &str = "/bin/sh";
 
 /// Where the lab's own programs are put: a folder of `PATH`.
 pub const PROGRAMS: &str = "/usr/sbin";
@@ -67,12 +72,18 @@ pub fn script(text: impl Into<String>) -> Vec<String> {
     vec![BUSYBOX.into(), "sh".into(), "-ec".into(), text.into()]
 }
 
-/// The text of what [`script`] runs.
+/// How a scenario's command is run: by the distribution's shell, until the first command that fails (`-e`).
+pub fn command(text: impl Into<String>) -> Vec<String> {
+    vec![SHELL.into(), "-ec".into(), text.into()]
+}
+
+/// The text of what [`script`] or [`command`] runs.
 pub fn script_text(argv: &[String]) -> Option<&str> {
     match argv {
         [busybox, sh, flags, text] if busybox == BUSYBOX && sh == "sh" && flags == "-ec" => {
             Some(text)
         }
+        [shell, flags, text] if shell == SHELL && flags == "-ec" => Some(text),
         _ => None,
     }
 }
@@ -145,6 +156,10 @@ mod tests {
             "/bin/busybox setsid /bin/busybox sh -ec echo $A"
         );
         assert_eq!(script_text(&plain), None);
+        let other = command("echo $A");
+        assert_eq!(script_text(&other), Some("echo $A"));
+        let plain = in_session(&other, &[], None);
+        assert_eq!(plain.join(" "), "/bin/busybox setsid /bin/sh -ec echo $A");
         let files = Some(["/run/out", "/run/err"]);
         assert_eq!(
             in_session(&argv, &["A=1".to_owned()], files).join(" "),

@@ -199,6 +199,19 @@ pub enum EventKind {
         /// What was wrong.
         reason: String,
     },
+    /// What a command printed on a node was kept.
+    Printed {
+        /// Path relative to the record's folder; what other commands of the phase printed on the node stands there too.
+        file: String,
+        /// The first line of what was run, or what it was for.
+        command: String,
+        /// How it ended, such as `exited with 0`.
+        status: String,
+        /// Bytes of standard output.
+        stdout_bytes: u64,
+        /// Bytes of standard error.
+        stderr_bytes: u64,
+    },
     /// Something went wrong; the run goes on to collect and to end what it started.
     Failed {
         /// The whole message.
@@ -362,6 +375,16 @@ impl fmt::Display for EventKind {
             Self::Discarded { kind, key, reason } => {
                 write!(f, "{kind} {} was discarded: {reason}", short(key))
             }
+            Self::Printed {
+                file,
+                command,
+                status,
+                stdout_bytes,
+                stderr_bytes,
+            } => {
+                let bytes = stdout_bytes + stderr_bytes;
+                write!(f, "`{command}` {status} and printed {bytes} bytes: {file}")
+            }
             Self::Failed { message } => write!(f, "FAILED: {message}"),
             Self::Collected { file } => write!(f, "collected {file}"),
         }
@@ -417,6 +440,13 @@ mod tests {
                 seconds: 0.31,
                 bytes: 480 << 20,
             },
+            EventKind::Printed {
+                file: text("output/step-run/vix0.txt"),
+                command: text("uname -m"),
+                status: text("exited with 0"),
+                stdout_bytes: 7,
+                stderr_bytes: 0,
+            },
         ];
         let told = kinds.map(|kind| kind.about(Some("vix0"))).join("\n");
         insta::assert_snapshot!(told, @r"
@@ -431,6 +461,7 @@ mod tests {
         vix0: crashed (power) after 1.2 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
+        vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt
         ");
     }
 }

@@ -261,6 +261,18 @@ fn record() -> RunRecord {
                     file: "vc/dmesg.txt".to_owned(),
                 },
             ),
+            event(
+                17.5,
+                "step load",
+                Some("vc"),
+                EventKind::Printed {
+                    file: "output/step-load/vc.txt".to_owned(),
+                    command: "cd '/run/sanlab/load'".to_owned(),
+                    status: "exited with 1".to_owned(),
+                    stdout_bytes: 0,
+                    stderr_bytes: 91,
+                },
+            ),
         ],
         samples: vec![
             Sample {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, ImageError, Status, VmError};
+use sanlab_fleet::{ExecError, FleetError, ImageError, Printed, Status, VmError};
 use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, FailureKind, Finding, FindingKind, LostBlocks, Outcome};
 
@@ -36,6 +36,8 @@ struct Inner {
     during: Vec<String>,
     /// What was found besides.
     findings: Vec<Finding>,
+    /// The files where all is that the commands printed of which it tells.
+    printed_in: Vec<String>,
 }
 
 /// What went wrong.
@@ -298,6 +300,7 @@ impl<T: Into<Cause>> From<T> for Failure {
             node: None,
             during: Vec::new(),
             findings: Vec::new(),
+            printed_in: Vec::new(),
         }))
     }
 }
@@ -374,6 +377,22 @@ impl Failure {
         )
     }
 
+    /// The same failure; all that its commands printed is in these files of the record's folder.
+    pub(crate) fn printed_in(mut self, files: impl IntoIterator<Item = String>) -> Self {
+        self.0.printed_in.extend(files);
+        self
+    }
+
+    /// What a command had printed that did not end in time, and what that time was.
+    pub(crate) fn printed(&self) -> Option<(&Printed, Duration)> {
+        match &self.0.cause {
+            Cause::Exec(ExecError::TimedOut {
+                printed, deadline, ..
+            }) => Some((printed, *deadline)),
+            _ => None,
+        }
+    }
+
     /// Whose fault it is.
     pub(crate) fn blame(&self) -> Blame {
         if self.0.findings.is_empty() {
@@ -411,6 +430,9 @@ impl fmt::Display for Failure {
             write!(f, "{what}: ")?;
         }
         write!(f, "{}", self.0.cause)?;
+        if !self.0.printed_in.is_empty() {
+            write!(f, "\nits whole output: {}", self.0.printed_in.join(", "))?;
+        }
         if self.0.findings.is_empty() {
             return Ok(());
         }

@@ -32,7 +32,8 @@ pub struct Volume {
 impl Volume {
     /// Mounts it on the nodes `on` side by side while `mounted` (none of `on`) have it already.
     ///
-    /// A task that fails says what mount said and what the kernel logged meanwhile.
+    /// A task that fails says what mount said, on standard error, and what the kernel logged meanwhile, on standard output:
+    /// however much one of them says, the other is seen.
     pub fn mount(&self, on: &[NodeName], mounted: &[NodeName], topology: &Topology) -> Work {
         let Self { device, at, .. } = self;
         let text = script(&format!(
@@ -40,10 +41,12 @@ impl Volume {
              read -r uptime rest </proc/uptime\n\
              mark=\"sanlab: mounting at $uptime\"\n\
              echo \"$mark\" >/dev/kmsg\n\
-             said=$({MOUNT} -t ocfs2 {device} {at} 2>&1) || fail \"exit code $?: mount -t ocfs2 {device} {at}\n\
-             $said\n\
-             the kernel since then:\n\
-             $(dmesg | sed \"1,/$mark/d\")\"\n"
+             {MOUNT} -t ocfs2 {device} {at} || {{\n\
+             \x20   code=$?\n\
+             \x20   echo \"the kernel since then:\"\n\
+             \x20   dmesg | sed \"1,/$mark/d\"\n\
+             \x20   fail \"exit code $code: mount -t ocfs2 {device} {at}\"\n\
+             }}\n"
         ));
         Work {
             kind: "mount",

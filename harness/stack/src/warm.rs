@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use sanlab_plan::guest::SHELL;
+
 use crate::{drbd, gnbd, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
 
 /// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
@@ -47,5 +49,7 @@ pub fn warm() -> String {
         // Only Strings are written to.
         let _ = writeln!(text, "{command}");
     }
+    // Of scenarios' commands.
+    let _ = writeln!(text, "{SHELL} -c true");
     text + "true\n"
 }

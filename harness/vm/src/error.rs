@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::channels::command::Printed;
 use crate::command_line::spec::Arch;
 use crate::process::status::Status;
 
@@ -33,6 +34,8 @@ pub enum ExecError {
         deadline: Duration,
         /// What was known of it last.
         last_seen: String,
+        /// What it had printed by then.
+        printed: Box<Printed>,
     },
     /// QEMU runs and the guest's kernel is well, as far as is known, but its agent does not answer.
     #[error("run `{command}` on {node}: the guest agent is dead: {reason}")]

@@ -45,7 +45,7 @@ mod error;
 mod machine;
 mod process;
 
-pub use channels::command::{Command, Output, OutputLine, OutputStream};
+pub use channels::command::{Command, Output, OutputLine, OutputStream, Printed};
 pub use channels::console::{Console, ConsoleLine};
 pub use channels::event_port::{EVENT_PORT_PATH, GuestEvent};
 pub use channels::kernel_log::{Trouble, trouble};

@@ -95,6 +95,12 @@ cp -a overlay/. "$root"
 # What packages needed to be set up, and no guest does: the shell expands the patterns, in the guest's root.
 (cd "$root" && rm -rf -- $remove)
 
+# busybox stands in for programs that no package brings, and for no others.
+chroot "$root" sh -c 'PATH=/usr/sbin:/usr/bin:/sbin:/bin
+for applet in $(busybox --list); do
+    command -v "$applet" > /dev/null || ln -s /bin/busybox "/usr/bin/$applet"
+done'
+
 # What only the build used, and what would differ from one build to the next.
 rm -rf "$root"/var/cache/* "$root"/var/lib/apt/lists "$root"/var/log/* "$root"/tmp/* "$root"/run/* "$root"/boot
 rm -f "$root"/etc/hostname "$root"/etc/resolv.conf "$root"/etc/machine-id "$root"/etc/*- "$root"/var/lib/dpkg/*-old

@@ -68,6 +68,8 @@ impl Progress {
             | EventKind::Discarded { .. }
             | EventKind::Failed { .. } => Said::Result(text()),
             EventKind::KernelSaid { .. } => Said::Detail(text()),
+            // Every command has one: they are for whoever looks for its output.
+            EventKind::Printed { .. } => Said::Nothing,
             _ => {
                 self.note = event.to_string();
                 Said::Detail(text())

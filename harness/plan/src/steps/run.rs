@@ -14,12 +14,14 @@ table! {
     Written, "`run`", r#"{ command = "uptime" }"# {
         /// Default: every node that is there.
         on: Nodes, optional;
-        /// Given to the guest's shell; `{node}` stands for the node's name.
+        /// For the guest's `/bin/sh -e`; `{node}` stands for the node's name.
         command: String, required r#""uname -m""#;
         /// The exit code that it must end with.
         exit: i32, default 0;
         /// What it must print, on standard output or error (a regular expression).
         output: String, optional;
+        /// All nodes must print the same bytes on standard output.
+        same: bool, default false;
     }
 }
 
@@ -28,12 +30,14 @@ table! {
 pub struct Run {
     /// Where; never empty.
     pub on: Vec<NodeName>,
-    /// Given to the guest's shell; `{node}` stands for the node's name.
+    /// For the guest's `/bin/sh -e`; `{node}` stands for the node's name.
     pub command: String,
     /// The exit code that it must end with.
     pub exit: i32,
     /// A regular expression that standard output and error together must match.
     pub output: Option<String>,
+    /// All nodes must print the same bytes on standard output; there are several then.
+    pub same: bool,
 }
 
 impl StepTable for Written {
@@ -55,6 +59,14 @@ impl StepTable for Written {
         let on = walk
             .topology
             .choose(self.on.as_ref(), Must::BeThere, span, walk.mistakes);
+        let same = self.same.as_ref().filter(|same| same.value);
+        if let (Some(same), Some([alone])) = (same, on.as_deref()) {
+            walk.mistakes.note(
+                Diagnostic::at(&same.span, "there is nothing to compare")
+                    .label(format!("`{alone}` is the only node of this step"))
+                    .help("name several nodes in `on`, or leave `same` out"),
+            );
+        }
         let command = self.command.as_ref()?.value.clone();
         if command.contains("tunefs.ocfs2") {
             walk.topology.forget_slots();
@@ -65,6 +77,7 @@ impl StepTable for Written {
             command,
             exit: self.exit.as_ref()?.value,
             output,
+            same: same.is_some(),
         })
     }
 }
@@ -75,6 +88,7 @@ impl PlannedStep for Run {
     }
 
     fn describe(&self) -> String {
-        format!("run `{}` on {}", self.command, names(&self.on))
+        let same = if self.same { ", the same on all" } else { "" };
+        format!("run `{}` on {}{same}", self.command, names(&self.on))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, Status};
+use sanlab_fleet::{ExecError, FleetError, Printed, Status};
 use sanlab_plan::{
     AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, Mount, NodeName, Plan,
     Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
@@ -243,13 +243,13 @@ impl FakeFleet {
         script: &str,
         deadline: Duration,
     ) -> Result<Ended, Failure> {
-        let said = |code, stdout, stderr| {
-            Ok(Ended {
-                node: node.clone(),
-                status: Status::Exited(code),
-                stdout,
-                stderr,
-            })
+        let said = |code, stdout: String, stderr: String| {
+            let printed = Printed {
+                stdout: stdout.into_bytes(),
+                stderr: stderr.into_bytes(),
+                cut: false,
+            };
+            Ok(Ended::new(node, Status::Exited(code), printed))
         };
         if let Some((_, mark)) = script.split_once("echo '<6>") {
             let mark = mark.split('\'').next().unwrap_or_default();
@@ -289,6 +289,10 @@ impl FakeFleet {
                     command: "it".to_owned(),
                     deadline,
                     last_seen: "it still ran".to_owned(),
+                    printed: Box::new(Printed {
+                        stdout: b"so far\n".to_vec(),
+                        ..Printed::default()
+                    }),
                 }))
             }
             Act::Panic => panic!("a mistake in the lab"),
@@ -438,6 +442,15 @@ impl FleetBackend for FakeFleet {
         })
     }
 
+    fn command<'a>(
+        &'a self,
+        node: &'a NodeName,
+        command: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Failure>> {
+        self.exec(node, command, deadline)
+    }
+
     fn costs(&self) -> Costs {
         let reading = self.readings.fetch_add(1, Ordering::Relaxed);
         let cost = Cost {
@@ -493,6 +506,7 @@ pub(crate) fn run(on: &str, command: &str) -> Action {
         command: command.to_owned(),
         exit: 0,
         output: None,
+        same: false,
     })
 }
 

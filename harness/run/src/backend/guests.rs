@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
     Command, ConsoleLine, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
-    Listener, NodeSpec, StartMode, Store,
+    Listener, NodeSpec, Printed, StartMode, Store,
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
 use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
@@ -188,6 +188,42 @@ impl Guests {
                 },
             });
         })
+    }
+
+    async fn run(
+        &self,
+        node: &NodeName,
+        command: Command,
+        deadline: Duration,
+    ) -> Result<Ended, Failure> {
+        let machine = self.running()?.node(node.as_str());
+        let is_down = || self.down().contains(node);
+        let down = |failure| Cause::NodeDown {
+            node: node.clone(),
+            why: None,
+            failure,
+        };
+        let Some(machine) = machine else {
+            return Err(if is_down() {
+                down(None).into()
+            } else {
+                Failure::internal(format!("{node} was not started"))
+            });
+        };
+        let output = machine.exec(command, deadline).await;
+        let output = output.map_err(|error| {
+            if is_down() {
+                down(Some(error.into())).into()
+            } else {
+                Failure::from(error)
+            }
+        })?;
+        let printed = Printed {
+            stdout: output.stdout,
+            stderr: output.stderr,
+            cut: output.cut,
+        };
+        Ok(Ended::new(node, output.status, printed))
     }
 
     fn use_of(&self, name: &str, usage: &sanlab_fleet::Usage, port: PortUse) -> Option<NodeUse> {
@@ -392,36 +428,16 @@ impl FleetBackend for Guests {
         script: &'a str,
         deadline: Duration,
     ) -> Pending<'a, Result<Ended, Failure>> {
-        Box::pin(async move {
-            let machine = self.running()?.node(node.as_str());
-            let is_down = || self.down().contains(node);
-            let down = |failure| Cause::NodeDown {
-                node: node.clone(),
-                why: None,
-                failure,
-            };
-            let Some(machine) = machine else {
-                return Err(if is_down() {
-                    down(None).into()
-                } else {
-                    Failure::internal(format!("{node} was not started"))
-                });
-            };
-            let output = machine.exec(Command::script(script), deadline).await;
-            let output = output.map_err(|error| {
-                if is_down() {
-                    down(Some(error.into())).into()
-                } else {
-                    Failure::from(error)
-                }
-            })?;
-            Ok(Ended {
-                node: node.clone(),
-                status: output.status,
-                stdout: output.text(),
-                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            })
-        })
+        Box::pin(self.run(node, Command::script(script), deadline))
+    }
+
+    fn command<'a>(
+        &'a self,
+        node: &'a NodeName,
+        command: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Failure>> {
+        Box::pin(self.run(node, Command::shell(command), deadline))
     }
 
     fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>> {

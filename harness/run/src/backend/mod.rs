@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_fleet::{FleetEvent, Status};
+use sanlab_fleet::{FleetEvent, Printed, Status};
 use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 use crate::Failure;
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress};
+use crate::engine::event_log::Scope;
+use crate::evidence::output;
 use crate::failure::Cause;
 
 /// A future that can be kept behind `dyn FleetBackend`.
@@ -70,6 +72,14 @@ pub(crate) trait FleetBackend: Send + Sync {
 
     /// What was found about a node whose agent did not answer, if there is one: registers, backtraces, memory.
     fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>>;
+
+    /// Runs a scenario's command in the guest's own shell, with `-e`; see [`FleetBackend::exec`].
+    fn command<'a>(
+        &'a self,
+        node: &'a NodeName,
+        command: &'a str,
+        deadline: Duration,
+    ) -> Pending<'a, Result<Ended, Failure>>;
 
     /// What every node that is or was there has cost so far, over all of its QEMUs: counters that never fall. Asks no guest
     /// and waits for nothing.
@@ -162,39 +172,68 @@ pub(crate) enum Notice {
 pub(crate) struct Ended {
     pub(crate) node: NodeName,
     pub(crate) status: Status,
+    /// As text; what is not UTF-8 is replaced.
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// The same as it was written.
+    pub(crate) printed: Printed,
+    /// The file where that was kept, from the record's folder, unless it was nothing.
+    pub(crate) kept: Option<String>,
 }
 
 impl Ended {
-    /// Standard output if it exited with 0; otherwise a failure with what it said.
-    pub(crate) fn success(self) -> Result<String, Failure> {
-        if self.status == Status::Exited(0) {
-            return Ok(self.stdout);
+    pub(crate) fn new(node: &NodeName, status: Status, printed: Printed) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            node: node.clone(),
+            status,
+            stdout: text(&printed.stdout),
+            stderr: text(&printed.stderr),
+            printed,
+            kept: None,
         }
-        let failed = Cause::CommandFailed {
-            status: self.status,
-            said: self.said(),
-        };
-        Err(Failure::from(failed).on(&self.node))
     }
 
-    /// The end of standard error, or of standard output if that is empty, on one line.
-    pub(crate) fn said(&self) -> String {
-        let text = if self.stderr.trim().is_empty() {
-            &self.stdout
-        } else {
-            &self.stderr
-        };
-        let lines: Vec<&str> = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        match lines.len() {
-            0 => "it said nothing".to_owned(),
-            length => lines[length.saturating_sub(6)..].join(" / "),
+    /// The same, with what it printed kept for the phase. What printed nothing and ended well leaves nothing.
+    pub(crate) async fn keep(mut self, scope: &Scope, command: &str) -> Self {
+        let Self {
+            node,
+            status,
+            printed,
+            ..
+        } = &self;
+        let silent = printed.is_empty();
+        if !silent || *status != Status::Exited(0) {
+            let ending = status.to_string();
+            let file = scope.keep_output(node, command, &ending, printed).await;
+            self.kept = file.filter(|_| !silent);
         }
+        self
+    }
+
+    /// All of standard output if it exited with 0; otherwise a failure with what it said.
+    pub(crate) fn success(self) -> Result<String, Failure> {
+        let failure = match self.status {
+            Status::Exited(0) if self.printed.cut => {
+                let text = format!("it printed more than can be read: {}", self.said());
+                Failure::not_understood(text)
+            }
+            Status::Exited(0) => return Ok(self.stdout),
+            status => {
+                let said = self.said();
+                Cause::CommandFailed { status, said }.into()
+            }
+        };
+        Err(failure.on(&self.node).printed_in(self.kept))
+    }
+
+    /// What it printed, for a message: the first and the last lines of both outputs.
+    pub(crate) fn said(&self) -> String {
+        let lines = output::shown(&self.printed);
+        if lines.is_empty() {
+            return "it said nothing".to_owned();
+        }
+        lines.join("\n")
     }
 }
 

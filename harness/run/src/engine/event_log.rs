@@ -1,14 +1,17 @@
 //! What happened, with times: sent to the listener at once and kept for the record.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use sanlab_fleet::Printed;
 use sanlab_plan::NodeName;
 use sanlab_record::{Dip, Event, EventKind, Measurement, Origin, Phase, Sample};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::checkpoint::Done;
+use crate::evidence::output;
 
 /// The run's memory. Clones share it.
 #[derive(Clone)]
@@ -18,6 +21,8 @@ struct Inner {
     began: Instant,
     listener: UnboundedSender<Event>,
     logged: Mutex<Logged>,
+    /// Where what guests print is kept, if anywhere.
+    folder: OnceLock<PathBuf>,
 }
 
 /// Everything that an event log holds.
@@ -39,7 +44,13 @@ impl EventLog {
             began: Instant::now(),
             listener,
             logged: Mutex::default(),
+            folder: OnceLock::new(),
         }))
+    }
+
+    /// From now on what guests print is kept below `folder`. Only the first one counts.
+    pub(crate) fn keep_output_in(&self, folder: &Path) {
+        self.0.folder.get_or_init(|| folder.to_owned());
     }
 
     /// Begins a phase in the foreground.
@@ -190,6 +201,34 @@ impl Scope {
     /// Notes a line for people.
     pub(crate) fn progress(&self, node: Option<&NodeName>, text: impl Into<String>) {
         self.say(node, EventKind::Progress { text: text.into() });
+    }
+
+    /// Keeps what a command printed on a node, in a file whose path from the record's folder comes back. What printed nothing
+    /// and ended well leaves none; what cannot be kept is noted.
+    pub(crate) async fn keep_output(
+        &self,
+        node: &NodeName,
+        command: &str,
+        status: &str,
+        printed: &Printed,
+    ) -> Option<String> {
+        let folder = self.event_log.0.folder.get()?;
+        let file = output::file(&self.name, node.as_str());
+        let at = self.event_log.seconds_at(Instant::now());
+        let section = output::section(at, command, status, printed);
+        if let Err(error) = output::append(folder, &file, &section).await {
+            self.progress(Some(node), format!("{file} not kept: {error}"));
+            return None;
+        }
+        let kind = EventKind::Printed {
+            file: file.clone(),
+            command: output::title(command),
+            status: status.to_owned(),
+            stdout_bytes: printed.stdout.len() as u64,
+            stderr_bytes: printed.stderr.len() as u64,
+        };
+        self.say(Some(node), kind);
+        Some(file)
     }
 
     /// It was not done from nothing.

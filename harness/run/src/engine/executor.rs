@@ -55,6 +55,7 @@ pub(crate) async fn run_plan(
 ) -> Finished {
     let context = Arc::new(context);
     let (backend, event_log) = (Arc::clone(&context.backend), &context.event_log);
+    event_log.keep_output_in(out_dir);
     let sampling = Sampling::begin(Arc::clone(&backend), event_log.clone());
     let (mut failed, interrupted) = match fs_err::create_dir_all(out_dir) {
         Ok(()) => supervise(&context, &mut notices, &cancel).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
-use sanlab_plan::quote;
+use sanlab_plan::{NodeName, quote};
 use sanlab_stack::{GuestFile, Probe, Stage, Task, Work};
 use tokio::time::Instant;
 
@@ -26,15 +26,17 @@ pub(crate) async fn carry_out(
     for stage in &work.stages {
         carry_out_stage(backend, scope, stage).await?;
     }
-    await_probes(backend, &work.probes).await
+    await_probes(backend, scope, &work.probes).await
 }
 
 /// Awaits probes side by side.
 pub(crate) async fn await_probes(
     backend: &dyn FleetBackend,
+    scope: &Scope,
     probes: &[Probe],
 ) -> Result<(), Failure> {
-    try_join_all(probes.iter().map(|probe| await_probe(backend, probe))).await?;
+    let looks = probes.iter();
+    try_join_all(looks.map(|probe| await_probe(backend, scope, probe))).await?;
     Ok(())
 }
 
@@ -46,7 +48,7 @@ async fn carry_out_stage(
 ) -> Result<(), Failure> {
     scope.progress(None, &stage.title);
     try_join_all(stage.tasks.iter().map(|task| async move {
-        let ended = attempt(backend, task).await?;
+        let ended = attempt(backend, scope, task).await?;
         ended
             .success()
             .map_err(|failure| failure.during(format!("{} on {}", task.title, task.node)))
@@ -56,18 +58,49 @@ async fn carry_out_stage(
 }
 
 /// Runs one task, whatever its exit code.
-pub(crate) async fn attempt(backend: &dyn FleetBackend, task: &Task) -> Result<Ended, Failure> {
+pub(crate) async fn attempt(
+    backend: &dyn FleetBackend,
+    scope: &Scope,
+    task: &Task,
+) -> Result<Ended, Failure> {
     let ended = backend
         .exec(&task.node, &script_of(task), task.deadline)
         .await;
-    ended.map_err(|failure| failure.during(&task.title))
+    let kept = kept(scope, &task.node, &task.title, ended).await;
+    kept.map_err(|failure| failure.during(&task.title))
+}
+
+/// What became of a command, with what it printed kept; also of one that did not end in time.
+pub(crate) async fn kept(
+    scope: &Scope,
+    node: &NodeName,
+    command: &str,
+    ended: Result<Ended, Failure>,
+) -> Result<Ended, Failure> {
+    match ended {
+        Ok(ended) => Ok(ended.keep(scope, command).await),
+        Err(failure) => {
+            let Some((printed, after)) = failure.printed() else {
+                return Err(failure);
+            };
+            let status = format!("had not ended after {} s", after.as_secs_f64());
+            let file = scope.keep_output(node, command, &status, printed).await;
+            let file = file.filter(|_| !printed.is_empty());
+            Err(failure.printed_in(file))
+        }
+    }
 }
 
 /// Looks until the probe is true, its deadline is over, or nothing has changed for so long that nothing will.
-pub(crate) async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Result<(), Failure> {
+pub(crate) async fn await_probe(
+    backend: &dyn FleetBackend,
+    scope: &Scope,
+    probe: &Probe,
+) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut seen = "no look ended".to_owned();
     let mut last = (String::new(), begun);
+    let mut last_look = None;
     loop {
         let left = probe.deadline.saturating_sub(begun.elapsed());
         if left.is_zero() || probe.stall.is_some_and(|stall| last.1.elapsed() >= stall) {
@@ -77,7 +110,11 @@ pub(crate) async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Re
             } else {
                 Duration::from_secs(begun.elapsed().as_secs())
             };
-            let failure = Failure::from(Cause::ConditionNotMet { after, seen });
+            let mut failure = Failure::from(Cause::ConditionNotMet { after, seen });
+            if let Some(look) = last_look {
+                let look = Ended::keep(look, scope, title).await;
+                failure = failure.printed_in(look.kept);
+            }
             return Err(failure.on(node).during(format!("{title} on {node}")));
         }
         let ended = backend
@@ -94,6 +131,7 @@ pub(crate) async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Re
             },
             status => format!("the look {status}: {}", ended.said()),
         };
+        last_look = Some(ended);
         tokio::time::sleep(LOOK_AGAIN.min(left)).await;
     }
 }

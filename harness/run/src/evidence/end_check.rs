@@ -57,7 +57,7 @@ pub(crate) async fn perform(context: &RunContext, scope: &Scope) -> Result<(), F
             deadline,
             ..it.probe.clone()
         };
-        let waited = tasks::await_probe(&*context.backend, &probe).await;
+        let waited = tasks::await_probe(&*context.backend, scope, &probe).await;
         (it, waited)
     }));
     for (LayerProbe { kind, place, probe }, waited) in waits.await {

@@ -31,7 +31,7 @@ use crate::Failure;
 use crate::backend::{Ended, Pending};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::fencing;
+use crate::engine::{fencing, tasks};
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
 
@@ -271,7 +271,27 @@ impl Doing<'_> {
     /// Of a node that was ended on purpose they say how it was.
     async fn exec(&self, node: &NodeName, script: &str) -> Result<Ended, Failure> {
         let ended = self.context.backend.exec(node, script, self.left()).await;
-        let Err(failure) = ended else { return ended };
+        self.ended(node, script, ended).await
+    }
+
+    /// The same with a command of the scenario's, in the guest's own shell.
+    async fn command(&self, node: &NodeName, command: &str) -> Result<Ended, Failure> {
+        let ended = self
+            .context
+            .backend
+            .command(node, command, self.left())
+            .await;
+        self.ended(node, command, ended).await
+    }
+
+    async fn ended(
+        &self,
+        node: &NodeName,
+        script: &str,
+        ended: Result<Ended, Failure>,
+    ) -> Result<Ended, Failure> {
+        let kept = tasks::kept(self.scope, node, script, ended).await;
+        let Err(failure) = kept else { return kept };
         if matches!(
             failure.kind(),
             FailureKind::GuestReset | FailureKind::GuestPanicked | FailureKind::QemuDead

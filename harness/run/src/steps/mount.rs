@@ -27,18 +27,18 @@ pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failu
         .flat_map(|stage| &stage.tasks)
         .map(|task| async {
             let node = &task.node;
-            let ended = tasks::attempt(&*context.backend, task).await?;
+            let ended = tasks::attempt(&*context.backend, scope, task).await?;
             let said = format!("{}{}", ended.stdout, ended.stderr);
             if ended.status == Status::Exited(0) {
                 let title = &work.title;
                 let text =
                     format!("{title} mounted on {node}, but must be refused with `{reason}`");
-                return Err(Failure::unexpected(text).on(node));
+                return Err(Failure::unexpected(text).on(node).printed_in(ended.kept));
             }
             let Some(found) = reason.find(&said) else {
                 let (title, said) = (&work.title, ended.said());
                 let text = format!("{title} on {node} failed without `{reason}`: {said}");
-                return Err(Failure::unexpected(text).on(node));
+                return Err(Failure::unexpected(text).on(node).printed_in(ended.kept));
             };
             scope.progress(
                 Some(node),

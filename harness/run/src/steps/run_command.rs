@@ -3,10 +3,13 @@
 use futures_util::future::try_join_all;
 use regex::Regex;
 use sanlab_fleet::Status;
-use sanlab_plan::Run;
+use sanlab_plan::{NodeName, Run};
 
 use super::Doing;
 use crate::Failure;
+use crate::backend::Ended;
+use crate::evidence::output::first_difference;
+use crate::failure::Cause;
 
 pub(super) async fn perform(doing: Doing<'_>, run: &Run) -> Result<(), Failure> {
     let pattern =
@@ -16,31 +19,63 @@ pub(super) async fn perform(doing: Doing<'_>, run: &Run) -> Result<(), Failure> 
             })?),
             None => None,
         };
-    try_join_all(run.on.iter().map(|node| {
-        let pattern = pattern.as_ref();
-        async move {
-            let command = run.command.replace("{node}", node.as_str());
-            let ended = doing.exec(node, &command).await?;
-            if ended.status != Status::Exited(run.exit) {
-                let (status, exit) = (ended.status, run.exit);
-                let said = ended.said();
-                let text =
-                    format!("`{command}` on {node} {status}, but must exit with {exit}: {said}");
-                return Err(Failure::unexpected(text).on(node));
-            }
-            let said = format!("{}{}", ended.stdout, ended.stderr);
-            match pattern.filter(|pattern| !pattern.is_match(&said)) {
-                Some(pattern) => {
-                    let said = said.trim_end();
-                    let text = format!(
-                        "`{command}` on {node}: its output has no match of `{pattern}`: {said}"
-                    );
-                    Err(Failure::unexpected(text).on(node))
-                }
-                None => Ok(()),
-            }
-        }
-    }))
-    .await?;
+    let all = run
+        .on
+        .iter()
+        .map(|node| one(doing, run, node, pattern.as_ref()));
+    let all = try_join_all(all).await?;
+    if run.same {
+        compare(&run.command, &all)?;
+    }
     Ok(())
+}
+
+async fn one(
+    doing: Doing<'_>,
+    run: &Run,
+    node: &NodeName,
+    pattern: Option<&Regex>,
+) -> Result<Ended, Failure> {
+    let command = run.command.replace("{node}", node.as_str());
+    let ended = doing.command(node, &command).await?;
+    let wrong = if ended.status == Status::Exited(run.exit) {
+        let text = format!("{}{}", ended.stdout, ended.stderr);
+        let missed = pattern.filter(|pattern| !pattern.is_match(&text));
+        missed.map(|pattern| format!(": its output has no match of `{pattern}`"))
+    } else {
+        let (status, exit) = (ended.status, run.exit);
+        Some(format!(" {status}, but must exit with {exit}"))
+    };
+    let Some(wrong) = wrong else { return Ok(ended) };
+    let text = format!("`{command}` on {node}{wrong}: {}", ended.said());
+    Err(Failure::unexpected(text).on(node).printed_in(ended.kept))
+}
+
+/// Every node must have printed the same bytes on standard output.
+fn compare(command: &str, all: &[Ended]) -> Result<(), Failure> {
+    if let Some(ended) = all.iter().find(|ended| ended.printed.cut) {
+        let node = &ended.node;
+        let text = format!("`{command}` printed too much on {node} to be compared");
+        return Err(Failure::not_understood(text)
+            .on(node)
+            .printed_in(ended.kept.clone()));
+    }
+    let outputs = all.iter();
+    let outputs = outputs.map(|ended| (ended.node.as_str(), &*ended.printed.stdout));
+    let Some(difference) = first_difference(&outputs.collect::<Vec<_>>()) else {
+        return Ok(());
+    };
+    let seen = || difference.seen.iter();
+    let one_of_each = |ended: &&Ended| seen().any(|(_, nodes)| nodes[0] == ended.node.as_str());
+    let files = all.iter().filter(one_of_each);
+    let files: Vec<String> = files.filter_map(|ended| ended.kept.clone()).collect();
+    let found = seen().map(|(line, nodes)| format!("{}: {line}", nodes.join(", ")));
+    let differences = Cause::Differences {
+        what: format!(
+            "`{command}` did not print the same everywhere, first of all in line {}",
+            difference.line
+        ),
+        found: found.collect(),
+    };
+    Err(Failure::from(differences).printed_in(files))
 }

@@ -13,5 +13,5 @@ pub(super) async fn perform(doing: Doing<'_>, wait: &WaitFor) -> Result<(), Fail
         let text = format!("wait for {:?}: no layer knows that state", wait.state);
         return Err(Failure::internal(text));
     }
-    tasks::await_probes(&*context.backend, &probes).await
+    tasks::await_probes(&*context.backend, doing.scope, &probes).await
 }

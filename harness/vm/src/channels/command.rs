@@ -25,6 +25,11 @@ impl Command {
         Self::new(guest::script(text))
     }
 
+    /// A command of somebody who knows the distribution: for its own shell, which takes every program from `PATH`.
+    pub fn shell(text: impl Into<String>) -> Self {
+        Self::new(guest::command(text))
+    }
+
     /// A program with its arguments; without a slash it is looked for in the guest's `PATH`.
     pub fn program<S: Into<String>>(
         path: impl Into<String>,
@@ -104,15 +109,35 @@ pub struct OutputLine {
     pub text: String,
 }
 
+/// What a command printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+    /// There was more of one of them.
+    pub cut: bool,
+}
+
+impl Printed {
+    /// Whether it printed nothing.
+    pub fn is_empty(&self) -> bool {
+        self.stdout.is_empty() && self.stderr.is_empty()
+    }
+}
+
 /// A command that has ended, well or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// How it ended.
     pub status: Status,
-    /// All of its standard output.
+    /// All of its standard output, unless it was cut.
     pub stdout: Vec<u8>,
-    /// All of its standard error.
+    /// All of its standard error, unless it was cut.
     pub stderr: Vec<u8>,
+    /// There was more: the agent keeps the first 16 MiB of each. [`Command::stream`] has no such limit.
+    pub cut: bool,
     /// From the request to the answer, on the host's clock.
     pub elapsed: Duration,
     /// Where it ran.
@@ -122,12 +147,15 @@ pub struct Output {
 }
 
 impl Output {
-    /// The output of a command that returned 0; [`ExecError::CommandFailed`] of any other.
+    /// All of the output of a command that returned 0; [`ExecError::CommandFailed`] of any other, and where it is not all.
     pub fn success(self) -> Result<Self, ExecError> {
-        if self.status.is_success() {
-            return Ok(self);
-        }
-        let stderr_tail = tail(&String::from_utf8_lossy(&self.stderr));
+        let stderr_tail = match (self.status.is_success(), self.cut) {
+            (true, false) => return Ok(self),
+            (true, true) => {
+                "the agent kept only the first 16 MiB of its output: stream it".to_owned()
+            }
+            (false, _) => tail(&String::from_utf8_lossy(&self.stderr)),
+        };
         Err(ExecError::CommandFailed {
             node: self.node,
             command: self.command,
@@ -170,6 +198,7 @@ mod tests {
             stderr: (1..=30)
                 .flat_map(|n| format!("line {n}\n").into_bytes())
                 .collect(),
+            cut: false,
             elapsed: Duration::ZERO,
             node: "vix0".into(),
             command: "dd".into(),

@@ -7,7 +7,7 @@ use qapi::qga;
 use sanlab_plan::guest;
 
 use crate::channels::agent::Agent;
-use crate::channels::command::{Command, OutputLine, OutputStream};
+use crate::channels::command::{Command, OutputLine, OutputStream, Printed};
 use crate::channels::wire::WireError;
 use crate::process::status::Status;
 
@@ -35,10 +35,25 @@ pub(crate) struct Job<'a> {
 /// A command that has ended.
 pub(crate) struct Ended {
     pub(crate) status: Status,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
     /// The agent keeps 16 MiB of each output and says when there was more.
-    pub(crate) cut: bool,
+    pub(crate) printed: Printed,
+}
+
+/// A command that was killed.
+pub(crate) struct Killed {
+    /// What became of it.
+    pub(crate) became: String,
+    /// What it had printed by then, as far as that is known.
+    pub(crate) printed: Printed,
+}
+
+impl Killed {
+    fn silent(became: impl Into<String>) -> Self {
+        Self {
+            became: became.into(),
+            printed: Printed::default(),
+        }
+    }
 }
 
 impl<'a> Job<'a> {
@@ -72,11 +87,13 @@ impl<'a> Job<'a> {
     }
 
     /// Kills the command's session, reaps the command, and says what became of it.
-    pub(crate) async fn kill(&mut self) -> Result<String, WireError> {
+    pub(crate) async fn kill(&mut self) -> Result<Killed, WireError> {
         let Some(pid) = self.pid else {
             // Requests are answered in order: by now it has begun, but the answer that named its process is forgotten.
             self.agent.sync().await?;
-            return Ok("the agent began it too late for it to be watched or killed".into());
+            return Ok(Killed::silent(
+                "the agent began it too late for it to be watched or killed",
+            ));
         };
         let killer = start(self.agent, guest::kill_session(pid), None, false).await?;
         while !self
@@ -87,27 +104,21 @@ impl<'a> Job<'a> {
         {
             tokio::time::sleep(FIRST_LOOK).await;
         }
-        let became = match tokio::time::timeout(DEATH, self.finish()).await {
-            Err(_) => format!("process {pid} did not go away after SIGKILL"),
+        let dead = match tokio::time::timeout(DEATH, self.finish()).await {
+            Err(_) => Killed::silent(format!("process {pid} did not go away after SIGKILL")),
             Ok(Err(error)) => return Err(error),
-            Ok(Ok(ended)) if ended.status != Status::Signalled(9) => {
-                format!("then it {}", ended.status)
-            }
-            Ok(Ok(ended)) => {
-                let text = [ended.stdout, ended.stderr].concat();
-                let text = String::from_utf8_lossy(&text);
-                match text.trim_end().lines().last() {
-                    Some(line) => format!(
-                        "it still ran as process {pid} and was killed; the last it wrote: {line}"
-                    ),
-                    None => {
-                        format!("it still ran as process {pid} and was killed; it wrote nothing")
-                    }
-                }
+            Ok(Ok(Ended { status, printed })) => {
+                let became = if status == Status::Signalled(9) {
+                    let last = last_line(&printed);
+                    format!("it still ran as process {pid} and was killed; {last}")
+                } else {
+                    format!("then it {status}")
+                };
+                Killed { became, printed }
             }
         };
         self.clean().await?;
-        Ok(became)
+        Ok(dead)
     }
 
     /// Asks until the command has ended, and hears what it writes meanwhile.
@@ -142,12 +153,12 @@ impl<'a> Job<'a> {
                     state.err_data.unwrap_or_default(),
                 ),
             };
-            return Ok(Ended {
-                status,
+            let printed = Printed {
                 stdout,
                 stderr,
                 cut,
-            });
+            };
+            return Ok(Ended { status, printed });
         }
     }
 
@@ -173,6 +184,14 @@ impl<'a> Job<'a> {
             tokio::time::sleep(FIRST_LOOK).await;
         }
         Ok(())
+    }
+}
+
+fn last_line(printed: &Printed) -> String {
+    let text = [printed.stdout.as_slice(), &printed.stderr].concat();
+    match String::from_utf8_lossy(&text).trim_end().lines().last() {
+        Some(line) => format!("the last it wrote: {line}"),
+        None => "it wrote nothing".to_owned(),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::channels::command::{Command, Output};
 use crate::channels::console::Console;
 use crate::channels::event_port::GuestEvent;
-use crate::channels::exec::Job;
+use crate::channels::exec::{Ended, Job, Killed};
 use crate::channels::kernel_log::Trouble;
 use crate::channels::wire::WireError;
 use crate::command_line::argv::Way;
@@ -114,14 +114,14 @@ impl Machine {
                     "the guest agent has not answered; {}",
                     self.running.last_console_line()
                 ),
+                printed: Box::default(),
             })),
         }
     }
 
     /// Runs a command in the guest and waits for its end, whatever its status: see [`Output::success`]. At the
     /// deadline the command's session is killed; if the agent does not answer, it is found out why, which takes half a
-    /// minute at most ([`examined`](Self::examined)). A future that is dropped leaves its command running. Output beyond
-    /// the agent's 16 MiB is an error, not a shorter output: [`Command::stream`] has no such limit.
+    /// minute at most ([`examined`](Self::examined)). A future that is dropped leaves its command running.
     pub async fn exec(&self, command: Command, deadline: Duration) -> Result<Output, ExecError> {
         let running = &*self.running;
         let (node, what) = (running.name.clone(), command.to_string());
@@ -134,21 +134,13 @@ impl Machine {
             Ok(ended) => ended,
             Err(error) => return Err(running.post_mortem(&what, error).await),
         };
-        if ended.cut {
-            let stderr_tail =
-                "the agent kept only the first 16 MiB of its output: stream it".into();
-            return Err(ExecError::CommandFailed {
-                node,
-                command: what,
-                status: ended.status,
-                stderr_tail,
-            });
-        }
         let elapsed = began.elapsed();
+        let Ended { status, printed } = ended;
         Ok(Output {
-            status: ended.status,
-            stdout: ended.stdout,
-            stderr: ended.stderr,
+            status,
+            stdout: printed.stdout,
+            stderr: printed.stderr,
+            cut: printed.cut,
             elapsed,
             node,
             command: what,
@@ -217,6 +209,7 @@ impl Machine {
                     command,
                     deadline,
                     last_seen,
+                    printed: Box::default(),
                 }))
             }
         }
@@ -349,12 +342,13 @@ async fn overdue(running: &Running, mut job: Job<'_>, what: &str, deadline: Dura
     let killed = killed_or_examined(running, &mut job);
     let reason = match running.unless_ended(what, FIND_OUT, killed).await {
         Err(error) => return error,
-        Ok(Some(Ok(Ok(last_seen)))) => {
+        Ok(Some(Ok(Ok(killed)))) => {
             return ExecError::TimedOut {
                 node,
                 command,
                 deadline,
-                last_seen,
+                last_seen: killed.became,
+                printed: Box::new(killed.printed),
             };
         }
         Ok(Some(Ok(Err(error)))) => return running.post_mortem(what, error).await,
@@ -386,7 +380,7 @@ async fn overdue(running: &Running, mut job: Job<'_>, what: &str, deadline: Dura
 async fn killed_or_examined(
     running: &Running,
     job: &mut Job<'_>,
-) -> Result<Result<String, WireError>, Examination> {
+) -> Result<Result<Killed, WireError>, Examination> {
     let mut kill = pin!(job.kill());
     if let Ok(killed) = timeout(AGENT_GRACE, &mut kill).await {
         return Ok(killed);

@@ -35,6 +35,7 @@ mod evidence;
 mod faults;
 mod layers;
 mod measures;
+mod outputs;
 mod stopped;
 
 struct Played {
@@ -43,6 +44,8 @@ struct Played {
     findings: Vec<Finding>,
     console_tail: BTreeMap<String, Vec<String>>,
     logged: Logged,
+    /// The files where what nodes printed was kept.
+    printed: BTreeMap<String, String>,
     asked: Vec<(String, String)>,
 }
 
@@ -145,7 +148,12 @@ async fn play_all(
         "the fleet is ended, last of all"
     );
     let logged = event_log.take();
+    let mut printed = BTreeMap::new();
     for event in &logged.events {
+        if let EventKind::Printed { file, .. } = &event.kind {
+            let text = fs_err::read_to_string(folder.path().join(file)).unwrap();
+            printed.insert(file.clone(), text);
+        }
         if let EventKind::Collected { file } = &event.kind {
             assert!(folder.path().join(file).exists(), "{file}");
         }
@@ -156,6 +164,7 @@ async fn play_all(
         findings,
         console_tail,
         logged,
+        printed,
         asked,
     }
 }
@@ -209,12 +218,13 @@ async fn a_plan_goes_from_boot_to_teardown() {
             "teardown"
         ]
     );
-    let samples: Vec<_> = played
+    let mut samples: Vec<_> = played
         .logged
         .samples
         .iter()
         .map(|sample| (sample.node.as_str(), sample.bytes))
         .collect();
+    samples.sort_unstable();
     assert_eq!(samples, [("vix0", 4 << 20), ("vix1", 4 << 20)]);
 }
 
@@ -334,7 +344,7 @@ async fn what_hangs_ends_at_its_deadline() {
         (
             "failed",
             "step flush",
-            "run `it` on vix0 within 30 s: it still ran"
+            "run `it` on vix0 within 30 s: it still ran\nits whole output: output/step-flush/vix0.txt"
         )
     );
     assert_eq!(played.kind(), (FailureKind::CommandTimedOut, Some("vix0")));

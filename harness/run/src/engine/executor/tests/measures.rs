@@ -78,7 +78,7 @@ async fn every_repetition_is_kept_with_what_it_cost() {
         } = nodes["vix1"];
         assert!(instructions.unwrap() >= 1000 && host_cpu_seconds >= 1.0);
     }
-    let samples: Vec<(&str, u32, bool, String)> = played
+    let mut samples: Vec<(&str, u32, bool, String)> = played
         .logged
         .samples
         .iter()
@@ -87,6 +87,7 @@ async fn every_repetition_is_kept_with_what_it_cost() {
             (one.node.as_str(), one.repetition, one.warm_up, host)
         })
         .collect();
+    samples.sort_by_key(|(node, repetition, warm_up, _)| (!warm_up, *repetition, *node));
     assert_eq!(samples.len(), 6);
     assert_eq!(samples[0], ("vix0", 1, true, "0.5 s".to_owned()));
     assert_eq!(samples[5], ("vix1", 2, false, "0.6 s".to_owned()));
