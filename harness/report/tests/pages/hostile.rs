@@ -36,11 +36,13 @@ fn poisoned(record: &RunRecord) -> RunRecord {
                     let field = fields.remove(&name).expect("one of its names");
                     fields.insert(next(&name), field);
                 }
-                // A failure's kind stands beside the outcome; a layer's is any text.
+                // A failure's kind stands beside the outcome; a layer's is any text. So with how a node crashed and how one stopped.
                 let is_outcome = fields.contains_key("outcome");
+                let is_crash = fields.get("event").is_some_and(|event| event == "crashed");
                 for (name, field) in fields {
                     let is_word = ["outcome", "event", "origin"].contains(&name.as_str())
-                        || is_outcome && name == "kind";
+                        || is_outcome && name == "kind"
+                        || is_crash && name == "how";
                     if !is_word {
                         poison(field, number);
                     }
