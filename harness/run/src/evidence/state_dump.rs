@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sanlab_plan::NodeName;
-use sanlab_stack::Peers;
 
 use crate::Failure;
 use crate::engine::context::RunContext;
@@ -27,7 +26,7 @@ type StateDump = BTreeMap<String, BTreeMap<String, String>>;
 /// Looks at all nodes side by side, and writes the state dump to `folder`.
 pub(crate) async fn write(context: &RunContext, folder: &Path) -> Result<(), Failure> {
     let there = context.there();
-    let nodes = there.iter().map(|node| of_node(context, node, &there));
+    let nodes = there.iter().map(|node| of_node(context, node));
     let state_dump: StateDump = try_join_all(nodes).await?.into_iter().collect();
     let failed = Failure::host("write the state dump");
     let text = serde_json::to_vec_pretty(&state_dump).map_err(std::io::Error::from);
@@ -38,10 +37,9 @@ pub(crate) async fn write(context: &RunContext, folder: &Path) -> Result<(), Fai
 async fn of_node(
     context: &RunContext,
     node: &NodeName,
-    there: &[NodeName],
 ) -> Result<(String, BTreeMap<String, String>), Failure> {
     let mut seen = BTreeMap::new();
-    for (what, script) in looks(context, node, there) {
+    for (what, script) in looks(context, node) {
         let ended = context.backend.exec(node, &script, LOOK).await?;
         let text = ended
             .success()
@@ -57,8 +55,7 @@ async fn of_node(
 }
 
 /// The layers' own looks at themselves, and the configuration that they left.
-fn looks(context: &RunContext, node: &NodeName, there: &[NodeName]) -> Vec<(String, String)> {
-    let topology = context.stack.topology();
+fn looks(context: &RunContext, node: &NodeName) -> Vec<(String, String)> {
     let mut looks = vec![
         (
             "mounts".to_owned(),
@@ -74,20 +71,12 @@ fn looks(context: &RunContext, node: &NodeName, there: &[NodeName]) -> Vec<(Stri
                 .to_owned(),
         ),
     ];
-    for layer in context.stack.layers() {
-        for probe in layer.probes(node, &Peers::all(there), topology) {
-            looks.push((format!("{}: {}", layer.kind(), probe.title), probe.script));
-        }
-    }
-    if let Ok(volume) = context.volume() {
-        let mounted = context.mounted();
-        let probes = volume.probes(&mounted, topology).into_iter();
-        looks.extend(
-            probes
-                .filter(|probe| probe.node == *node)
-                .map(|probe| (probe.title, probe.script)),
-        );
-    }
+    let probes = context.stack.end_probes(&context.present()).into_iter();
+    looks.extend(
+        probes
+            .filter(|it| it.probe.node == *node)
+            .map(|it| (format!("{}: {}", it.kind, it.probe.title), it.probe.script)),
+    );
     looks
 }
 
