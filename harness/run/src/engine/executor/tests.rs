@@ -34,6 +34,7 @@ mod daemons;
 mod faults;
 mod layers;
 mod measures;
+mod pairs;
 mod stopped;
 
 struct Played {
