@@ -36,6 +36,7 @@ mod faults;
 mod layers;
 mod measures;
 mod outputs;
+mod pairs;
 mod stopped;
 
 struct Played {
