@@ -152,12 +152,15 @@ mod tests {
     use super::*;
     use crate::command_line::argv::program_name;
 
+    /// Long enough for a loaded host, on which other tests run.
+    const SOON: Duration = Duration::from_secs(20);
+
     /// Needs the host's QEMU, no KVM and a tenth of a second: whatever the accelerator, a working one is recognised.
     #[tokio::test]
     async fn the_probe_guest_reports_under_tcg() {
         for arch in [Arch::X86, Arch::X86_64] {
             let program = Path::new(program_name(arch));
-            let verdict = probe(program, arch, Accelerator::Tcg, &[], PROBE_DEADLINE);
+            let verdict = probe(program, arch, Accelerator::Tcg, &[], SOON);
             let verdict = verdict.await.expect("QEMU runs");
             assert_eq!(verdict, Ok(format!("a probe guest of {arch} ran")));
         }
@@ -171,7 +174,7 @@ mod tests {
             Arch::X86_64,
             Accelerator::Tcg,
             &[],
-            PROBE_DEADLINE,
+            SOON,
         )
         .await
         .expect("QEMU runs");
@@ -184,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_qemu_is_named() {
         let program = Path::new("/nowhere/qemu");
-        let error = probe(program, Arch::X86, Accelerator::Tcg, &[], PROBE_DEADLINE).await;
+        let error = probe(program, Arch::X86, Accelerator::Tcg, &[], SOON).await;
         let error = error.expect_err("no such file");
         insta::assert_snapshot!(error, @"run /nowhere/qemu: No such file or directory (os error 2) (is QEMU installed?)");
     }
