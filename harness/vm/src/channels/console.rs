@@ -1,4 +1,4 @@
-//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's SysRq keys.
+//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's `SysRq` keys.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -264,14 +264,13 @@ impl Shared {
                 text,
                 dump,
             };
-            match &mut kept.dump {
-                Some(lines) => lines.push(line.text.clone()),
-                None => {
-                    if kept.latest.len() == KEPT {
-                        kept.latest.pop_front();
-                    }
-                    kept.latest.push_back(line.text.clone());
+            if let Some(lines) = &mut kept.dump {
+                lines.push(line.text.clone());
+            } else {
+                if kept.latest.len() == KEPT {
+                    kept.latest.pop_front();
                 }
+                kept.latest.push_back(line.text.clone());
             }
             if line.trouble.is_some() && kept.troubles.len() < KEPT {
                 kept.troubles.push(line.clone());
