@@ -337,9 +337,8 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
         let console = Console::open(ours, "console.log".into());
         let burst = |from, to| {
-            (from..to)
-                .map(|n| format!("line {n}\n"))
-                .collect::<String>()
+            let lines: Vec<_> = (from..to).map(|n| format!("line {n}\n")).collect();
+            lines.concat()
         };
         let (early, late) = (burst(0, LINES / 2), burst(LINES / 2, LINES));
         theirs.write_all(early.as_bytes()).await.expect("writes");
