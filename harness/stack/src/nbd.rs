@@ -14,6 +14,8 @@ use crate::topology::{Member, Topology};
 use crate::warm::Hot;
 
 const PID_FILE: &str = "/run/nbd-server.pid";
+/// 1: the kernel promises any memory that it is asked for.
+const OVERCOMMIT: &str = "/proc/sys/vm/overcommit_memory";
 const SERVER_CONFIG: &str = "/etc/nbd-server/sanlab.conf";
 
 const SERVE: Duration = Duration::from_secs(120);
@@ -208,7 +210,8 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     let port = nbd.port;
     let title = format!("serve {DISK} on port {port}");
     match nbd.server {
-        // Its parent process ends when it listens.
+        // Its parent process ends when it listens. Its program asks for 192 MiB of zeros that it never touches: in a guest with
+        // less memory than that the kernel would refuse, both when the program starts and when it forks.
         NbdServer::Nbdkit => {
             let filters = nbd
                 .filters
@@ -220,7 +223,13 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
             ];
             words.splice(1..1, filters);
             words.extend(nbd.options.iter().cloned());
-            let text = words.join(" ") + "\n";
+            let text = format!(
+                "overcommit=$(cat {OVERCOMMIT})\n\
+                 echo 1 >{OVERCOMMIT}\n\
+                 {}\n\
+                 echo $overcommit >{OVERCOMMIT}\n",
+                words.join(" ")
+            );
             Stage::new(&servers, &title, SERVE, &script(&text))
         }
         // It goes to the background first and then takes its time: its first answer must be waited for.

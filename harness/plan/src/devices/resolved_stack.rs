@@ -57,7 +57,11 @@ impl ResolvedStack {
             cluster: None,
             nbd_disk: order.nbd_disk().cloned(),
         };
-        for kind in &kinds {
+        for (at, kind) in kinds.iter().enumerate() {
+            // What a second layer of its sort finds below, and leaves above, is not what was meant.
+            let is_second = order.first_of(at).is_some();
+            building.device_map.sure &= !is_second;
+            building.resolved_stack.whole &= !is_second;
             let built = kind.lower(&kind.span, &mut building, mistakes);
             building.device_map.sure &= built.is_some();
             building.resolved_stack.whole &= built.is_some();

@@ -29,10 +29,7 @@ impl<'d> Order<'_, 'd> {
     pub(crate) fn check(&self, mistakes: &mut Mistakes) {
         for (at, entry) in self.kinds.iter().enumerate() {
             let word = entry.kind();
-            if let Some(first) = self.kinds[..at]
-                .iter()
-                .find(|other| same_layer(other.kind(), word))
-            {
+            if let Some(first) = self.first_of(at) {
                 mistakes.note(
                     Diagnostic::at(
                         &entry.span,
@@ -53,6 +50,13 @@ impl<'d> Order<'_, 'd> {
         }
         self.check_nothing_above(mistakes);
         self.check_ports(mistakes);
+    }
+
+    /// The layer of the same sort before the one at that place, where there can be only one.
+    pub(crate) fn first_of(&self, at: usize) -> Option<&'d At<Entry>> {
+        let word = self.kinds[at].kind();
+        let mut before = self.kinds[..at].iter().copied();
+        before.find(|other| same_layer(other.kind(), word))
     }
 
     fn check_need(&self, at: usize, needs: &[LayerKind], mistakes: &mut Mistakes) {

@@ -52,11 +52,9 @@ impl StepTable for Written {
             );
             return None;
         }
-        if kind == LayerKind::Nbd && !check_nbd(&on, &layer.span, walk) {
-            return None;
-        }
         let Some(without) = on.iter().find(|node| !resolved_stack.has(node, kind)) else {
-            return Some(Start { on, layer: kind });
+            let right = kind != LayerKind::Nbd || check_nbd(&on, &layer.span, walk);
+            return right.then_some(Start { on, layer: kind });
         };
         if resolved_stack.whole {
             let diagnostic = match resolved_stack.placed(kind) {

@@ -275,6 +275,7 @@ impl Walk<'_> {
             });
         if let Some(all) = all
             && active.saturating_add(failed) > all
+            && resolved_stack.whole
         {
             self.mistakes.note(
                 Diagnostic::at(&paths.span, format!("more paths than there are: {all}"))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sanlab_plan::{Awaited, ClusterName, LayerKind, NodeName, ResourceName, WaitFor};
-use sanlab_stack::{Present, Stack, Work, compose};
+use sanlab_stack::{Peers, Present, Stack, Work, compose};
 
 use crate::book::Book;
 use crate::fixture::{name, planned};
@@ -173,6 +173,18 @@ fn what_has_no_daemons_is_not_started() {
         &Present::all(&names(ALL)),
     );
     assert!(none.stages.is_empty() && none.probes.is_empty());
+}
+
+#[test]
+fn what_has_daemons_starts_them() {
+    let (stack, all) = (article(), Peers::all(&names(ALL)));
+    for layer in stack.layers() {
+        for node in &all.there {
+            let starts = !layer.service(node, &all, stack.topology()).is_empty();
+            let kind = layer.kind();
+            assert_eq!(starts, !layer.daemons(node).is_empty(), "{kind} on {node}");
+        }
+    }
 }
 
 pub(crate) fn tell(book: &mut Book) {

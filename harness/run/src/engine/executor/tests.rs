@@ -35,6 +35,7 @@ mod evidence;
 mod faults;
 mod layers;
 mod measures;
+mod pairs;
 mod stopped;
 
 struct Played {
