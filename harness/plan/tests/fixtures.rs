@@ -253,12 +253,12 @@ fn expectations_are_told_with_their_step() {
     );
     assert_eq!(
         found("send KILL to every gnbd_serv on storage0a, storage0b"),
-        "send KILL to every gnbd_serv on storage0a, storage0b; expects errors of devices that storage0a, storage0b serve, \
+        "send KILL to every gnbd_serv on storage0a, storage0b; expects errors of devices served by storage0a, storage0b, \
          `WARNING` in the kernel log of late"
     );
     assert_eq!(
         found("run `sleep 30` on client0"),
-        "run `sleep 30` on client0; expects the end of client0 by its own doing, its own failure, node_down"
+        "run `sleep 30` on client0; expects client0 to fence itself, its own failure (node_down)"
     );
     assert_eq!(found("wait for `journal`"), "wait for `journal`");
 }

@@ -39,9 +39,9 @@ impl Expectation {
             Self::KernelLog { pattern, on } => {
                 format!("`{pattern}` in the kernel log of {}", names(on))
             }
-            Self::ErrorsOf { nodes } => format!("errors of devices that {} serve", names(nodes)),
-            Self::FencesItself { node } => format!("the end of {node} by its own doing"),
-            Self::Fails { kind } => format!("its own failure, {kind}"),
+            Self::ErrorsOf { nodes } => format!("errors of devices served by {}", names(nodes)),
+            Self::FencesItself { node } => format!("{node} to fence itself"),
+            Self::Fails { kind } => format!("its own failure ({kind})"),
         }
     }
 }
