@@ -263,11 +263,14 @@ impl Stack {
         for (place, placed) in self.placed_layers.iter().enumerate() {
             let kind = placed.layer.kind();
             let peers = placed.peers(present);
+            // A node that has the volume mounted shows more than its superblock.
+            let mounted =
+                |node: &NodeName| kind == LayerKind::Ocfs2 && present.mounted.contains(node);
             // A client whose receivers are stopped has none of its devices.
             let looked = peers
                 .active
                 .iter()
-                .filter(|node| !above_gnbd || reaches(node));
+                .filter(|node| !mounted(node) && (!above_gnbd || reaches(node)));
             let probes =
                 looked.flat_map(|node| placed.layer.probes_at_end(node, &peers, &self.topology));
             found.extend(probes.map(|probe| LayerProbe { kind, place, probe }));
