@@ -68,7 +68,7 @@ fn expecting(step: Step, expectation: Expectation) -> Step {
     }
 }
 
-fn sleep(label: &str, seconds: u64) -> Step {
+fn lasting(label: &str, seconds: u64) -> Step {
     step(label, run("vix0", &format!("sleep {seconds}")))
 }
 
@@ -88,9 +88,9 @@ fn signal(label: &str, signal: Signal) -> Step {
 /// A crash of vix1 from second 5 on.
 fn with_crash() -> Vec<Step> {
     vec![
-        sleep("before", 5),
+        lasting("before", 5),
         step("crash", crash("vix1", CrashKind::Power, 0)),
-        sleep("after", 5),
+        lasting("after", 5),
     ]
 }
 
@@ -126,9 +126,9 @@ async fn an_error_after_the_mend_fails() {
     let steps = || {
         vec![
             signal("stop", Signal::Stop),
-            sleep("a while", 5),
+            lasting("a while", 5),
             signal("go on", Signal::Cont),
-            sleep("then", 10),
+            lasting("then", 10),
         ]
     };
     assert_eq!(hears(steps(), 3, LOST).await.outcome, Outcome::Passed);
@@ -143,7 +143,7 @@ async fn an_error_after_the_mend_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_signal_that_changes_nothing_is_no_fault() {
-    let steps = vec![signal("go on", Signal::Cont), sleep("then", 5)];
+    let steps = vec![signal("go on", Signal::Cont), lasting("then", 5)];
     let played = hears(steps, 2, LOST).await;
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
 }
@@ -153,7 +153,12 @@ async fn expected_errors_must_come() {
     let errors_of = || Expectation::ErrorsOf {
         nodes: vec![node("vix1")],
     };
-    let steps = || vec![expecting(sleep("kill", 1), errors_of()), sleep("then", 5)];
+    let steps = || {
+        vec![
+            expecting(lasting("kill", 1), errors_of()),
+            lasting("then", 5),
+        ]
+    };
     let played = hears(steps(), 3, LOST).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let step = "kill".to_owned();
@@ -177,7 +182,7 @@ async fn an_expected_line_excuses_itself_alone() {
     let steps = || {
         let (pattern, on) = (pattern.clone(), on.clone());
         let hang = Expectation::KernelLog { pattern, on };
-        vec![expecting(sleep("hang", 5), hang)]
+        vec![expecting(lasting("hang", 5), hang)]
     };
     let hung = "[ 3.0] INFO: task dd:812 blocked for more than 120 seconds.";
     assert_eq!(hears(steps(), 3, hung).await.outcome, Outcome::Passed);
@@ -196,7 +201,7 @@ async fn a_step_may_fail_as_it_is_expected_to() {
     let try_it = |command: &str, kind| {
         vec![
             expecting(step("try", run("vix0", command)), fails(kind)),
-            sleep("then", 1),
+            lasting("then", 1),
         ]
     };
     let played = play(try_it("false", StepFailure::UnexpectedResult), refused).await;
@@ -231,7 +236,7 @@ async fn a_step_in_the_background_may_fail_as_it_is_expected_to() {
             Some(kind) => expecting(load, fails(kind)),
             None => load,
         };
-        vec![load, sleep("meanwhile", 2)]
+        vec![load, lasting("meanwhile", 2)]
     };
     let played = play(steps(None), full).await;
     let kind = played.kind().0;
@@ -269,7 +274,7 @@ async fn a_node_that_fences_itself_as_expected_is_down_then() {
     for command in [run("vix0", "sleep 1"), run("vix1", "sleep 20")] {
         let steps = vec![
             expecting(step("cut off", command), fences_itself()),
-            sleep("then", 2),
+            lasting("then", 2),
             step("restart", restart("vix1")),
         ];
         let played = play_with(steps, |backend| backend, sleeps, ends()).await;
@@ -283,12 +288,18 @@ async fn a_node_that_fences_itself_as_expected_is_down_then() {
         assert_eq!(kinds, [FindingKind::Fencing, FindingKind::Eviction]);
     }
     // Without the expectation, or with a panic that is one.
-    let played = play_with(vec![sleep("cut off", 9)], |backend| backend, sleeps, ends()).await;
+    let played = play_with(
+        vec![lasting("cut off", 9)],
+        |backend| backend,
+        sleeps,
+        ends(),
+    )
+    .await;
     assert_eq!(played.failure().0, "failed");
     let panic = lost(EventKind::Panicked {
         console_tail: String::new(),
     });
-    let steps = vec![expecting(sleep("cut off", 1), fences_itself())];
+    let steps = vec![expecting(lasting("cut off", 1), fences_itself())];
     let ends = happens(vec![
         (3, panic),
         (4, exited("exited with 0", Some("guest-reset"), None)),
@@ -299,7 +310,7 @@ async fn a_node_that_fences_itself_as_expected_is_down_then() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_fence_itself_in_time_fails_the_step() {
-    let steps = vec![expecting(sleep("cut off", 1), fences_itself())];
+    let steps = vec![expecting(lasting("cut off", 1), fences_itself())];
     let began = Instant::now();
     let played = play(steps, sleeps).await;
     assert_eq!(
@@ -316,7 +327,7 @@ async fn a_node_that_does_not_fence_itself_in_time_fails_the_step() {
     );
     assert!(began.elapsed() < Duration::from_secs(60));
     // Another end than that by itself is none.
-    let steps = vec![expecting(sleep("cut off", 9), fences_itself())];
+    let steps = vec![expecting(lasting("cut off", 9), fences_itself())];
     let ends = happens(vec![(3, exited("was ended by SIGKILL", None, None))]);
     let played = play_with(steps, |backend| backend, sleeps, ends).await;
     assert_eq!(played.failure().0, "broken");
@@ -325,7 +336,7 @@ async fn a_node_that_does_not_fence_itself_in_time_fails_the_step() {
 #[tokio::test(start_paused = true)]
 async fn a_known_failure_is_told_from_others() {
     let known = |pattern: &str| {
-        let steps = vec![sleep("a while", 5)];
+        let steps = vec![lasting("a while", 5)];
         Plan {
             known: Some(Known {
                 pattern: pattern.to_owned(),
