@@ -80,9 +80,7 @@ fn ended(record: &RunRecord) -> Result<String, serde_json::Error> {
         Outcome::Failed(failure) | Outcome::Broken(failure) => {
             format!("{word} {}", kind(failure.kind)?)
         }
-        Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => {
-            word.to_owned()
-        }
+        Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => word.to_owned(),
     })
 }
 

@@ -527,14 +527,23 @@ mod tests {
         assert_eq!(again.to_string(), told().to_string());
         let both = told().and_findings(vec![one.clone(), other]);
         assert_eq!(both.to_string().lines().count(), 2);
-        assert_eq!((both.kind(), both.node()), (FailureKind::KernelComplaint, Some("vix0")));
+        assert_eq!(
+            (both.kind(), both.node()),
+            (FailureKind::KernelComplaint, Some("vix0"))
+        );
         let nothing = Failure::from(Cause::NothingAcknowledged).and_findings(vec![one.clone()]);
         assert_eq!(nothing.kind(), FailureKind::NothingAcknowledged);
         assert_eq!(nothing.node(), None);
         let dead = died("vix1", Status::Signalled(9), None).and_findings(vec![one]);
         assert_eq!(dead.blame(), Blame::UnderTest);
-        assert_eq!((dead.kind(), dead.node()), (FailureKind::KernelComplaint, Some("vix0")));
-        let state = Failure::from(Cause::Evidence(vec![finding("vix0", FindingKind::LayerState)]));
+        assert_eq!(
+            (dead.kind(), dead.node()),
+            (FailureKind::KernelComplaint, Some("vix0"))
+        );
+        let state = Failure::from(Cause::Evidence(vec![finding(
+            "vix0",
+            FindingKind::LayerState,
+        )]));
         assert_eq!(state.kind(), FailureKind::ConditionNotMet);
     }
 }

@@ -92,7 +92,9 @@ impl FakeFleet {
         let at_end = (0_u32..1 << names.len()).map(|those| {
             let there = (0..).zip(&names).filter(|(bit, _)| those >> bit & 1 == 1);
             let there: Vec<NodeName> = there.map(|(_, name)| name.clone()).collect();
-            let mounted = there.iter().filter(|name| volume.is_some_and(|it| it.on.contains(name)));
+            let mounted = there
+                .iter()
+                .filter(|name| volume.is_some_and(|it| it.on.contains(name)));
             let present = Present {
                 mounted: mounted.cloned().collect(),
                 ..Present::all(&there)
@@ -196,13 +198,11 @@ impl FakeFleet {
         let there: Vec<NodeName> = there.cloned().collect();
         let mut at_end = self.at_end.get(&there).into_iter().flatten();
         let at_end = at_end.find(|it| it.probe.node == *node && it.probe.script == script);
-        match at_end {
-            Some(found) => found.probe.expect.0.join("\n"),
-            None => {
-                let look = (node.to_string(), script.to_owned());
-                self.expected.get(&look).cloned().unwrap_or_default()
-            }
+        if let Some(found) = at_end {
+            return found.probe.expect.0.join("\n");
         }
+        let look = (node.to_string(), script.to_owned());
+        self.expected.get(&look).cloned().unwrap_or_default()
     }
 
     /// The same of many looks in one.

@@ -228,9 +228,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
         Notice::Dump { node, line } => {
             // A mark may come among them.
             let name = NodeName::parse(&node).ok()?;
-            context
-                .marks
-                .take(&name, kernel_log::without_time(&line));
+            context.marks.take(&name, kernel_log::without_time(&line));
             None
         }
     }

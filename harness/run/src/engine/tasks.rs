@@ -64,10 +64,7 @@ pub(crate) async fn attempt(backend: &dyn FleetBackend, task: &Task) -> Result<E
 }
 
 /// Looks until the probe is true, its deadline is over, or nothing has changed for so long that nothing will.
-pub(crate) async fn await_probe(
-    backend: &dyn FleetBackend,
-    probe: &Probe,
-) -> Result<(), Failure> {
+pub(crate) async fn await_probe(backend: &dyn FleetBackend, probe: &Probe) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut seen = "no look ended".to_owned();
     let mut last = (String::new(), begun);

@@ -56,7 +56,10 @@ const SIGNS: &[(FindingKind, &str)] = &[
         FindingKind::DeviceError,
         r"lost page write due to I/O error on (?<dev>[^\s,]+)",
     ),
-    (FindingKind::DeviceError, r"^(?:Read|Write)-error on swap-device"),
+    (
+        FindingKind::DeviceError,
+        r"^(?:Read|Write)-error on swap-device",
+    ),
     (
         FindingKind::DeviceError,
         r"^block (?<dev>nbd\d+): (?:Connection timed out|(?:Receive|Send) (?:control|data) failed|Other side returned error|Wrong magic|Unexpected reply|Double reply|Suspicious reply|Possible stuck request)",

@@ -148,12 +148,17 @@ mod tests {
         ];
         let probes: Vec<&LayerProbe> = probes.iter().collect();
         let mut shell = std::process::Command::new("sh");
-        let printed = shell.args(["-e", "-c", &together(&probes)]).output().unwrap();
+        let printed = shell
+            .args(["-e", "-c", &together(&probes)])
+            .output()
+            .unwrap();
         assert!(printed.status.success());
         let printed = String::from_utf8(printed.stdout).unwrap();
         let lacks_of = |printed: &str| -> Vec<String> {
             let lacks = lacks(&probes, printed).into_iter();
-            lacks.map(|lack| lack.unwrap_or("nothing".to_owned())).collect()
+            lacks
+                .map(|lack| lack.unwrap_or("nothing".to_owned()))
+                .collect()
         };
         assert_eq!(
             lacks_of(&printed),

@@ -42,8 +42,14 @@ mod tests {
     #[test]
     fn lines_lose_their_times() {
         for (line, without) in [
-            ("[   61.1] Kernel panic - not syncing: x\r", "Kernel panic - not syncing: x"),
-            ("[   12.0][  T88] WARNING: CPU: 0 PID: 88 at x", "WARNING: CPU: 0 PID: 88 at x"),
+            (
+                "[   61.1] Kernel panic - not syncing: x\r",
+                "Kernel panic - not syncing: x",
+            ),
+            (
+                "[   12.0][  T88] WARNING: CPU: 0 PID: 88 at x",
+                "WARNING: CPU: 0 PID: 88 at x",
+            ),
             ("[unknown] o2net: x", "[unknown] o2net: x"),
             ("o2net: x", "o2net: x"),
         ] {

@@ -45,11 +45,16 @@ fn fails(
     } = doing;
     match done {
         Ok(()) => {
-            let text = format!("step {} expects to fail with {expected}: it passed", step.label);
+            let text = format!(
+                "step {} expects to fail with {expected}: it passed",
+                step.label
+            );
             Err(Cause::ExpectationNotMet(vec![text]).into())
         }
         Err(failure) if failure.kind() == kind(expected) => {
-            context.meets(step.label.as_str(), |it| matches!(it, Expectation::Fails { .. }));
+            context.meets(step.label.as_str(), |it| {
+                matches!(it, Expectation::Fails { .. })
+            });
             scope.progress(None, format!("fails as expected: {failure}"));
             Ok(())
         }

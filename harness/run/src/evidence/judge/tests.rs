@@ -91,7 +91,8 @@ impl Case {
                 };
                 let step = "expect".to_owned();
                 let excuse = Excuse::Expected { step };
-                self.faults.begins(Fault::new(node.clone(), served, excuse, at));
+                self.faults
+                    .begins(Fault::new(node.clone(), served, excuse, at));
             }
         }
     }
@@ -111,8 +112,14 @@ fn a_device_error_follows_from_a_fault_of_its_server_while_that_lasts() {
     assert!(case.says("n0", 9.9, LOST), "before the fault");
     assert!(!case.says("n0", 10.0, LOST));
     assert!(!case.says("n2", 12.0, "Buffer I/O error on dev dm-0, logical block 7"));
-    assert!(case.says("n0", 12.0, "I/O error, dev nbd2, sector 8"), "another server's");
-    assert!(case.says("n0", 12.0, "I/O error, dev vdb, sector 8"), "its own disk");
+    assert!(
+        case.says("n0", 12.0, "I/O error, dev nbd2, sector 8"),
+        "another server's"
+    );
+    assert!(
+        case.says("n0", 12.0, "I/O error, dev vdb, sector 8"),
+        "its own disk"
+    );
     case.faults.powered(&node("n1"), 20.0);
     case.faults.booted(&node("n1"), 25.0);
     assert!(!case.says("n0", 29.0, LOST), "it is not whole yet");
@@ -139,7 +146,10 @@ fn a_stopped_daemon_excuses_what_its_layer_serves() {
     case.faults.goes_on(&node("n1"), "nbdkit", 3.0);
     assert!(case.says("n0", 5.5, LOST));
     case.stops("n1", "my-proxy", None, 6.0);
-    assert!(!case.says("n0", 6.5, LOST), "of no layer: all that it serves");
+    assert!(
+        !case.says("n0", 6.5, LOST),
+        "of no layer: all that it serves"
+    );
     case.faults.booted(&node("n1"), 7.0);
     assert!(case.says("n0", 9.5, LOST));
 }
@@ -159,8 +169,16 @@ fn what_a_node_says_at_its_own_end_is_excused_and_nothing_before() {
     let mut case = case(STORAGES);
     assert!(case.says("n1", 1.0, "kernel BUG at fs/x.c:1!"));
     case.crashes("n1", 2.0);
-    assert!(!case.says("n1", 2.0, "Kernel panic - not syncing: sysrq triggered crash"));
-    assert!(case.says("n0", 2.0, "Kernel panic - not syncing: sysrq triggered crash"));
+    assert!(!case.says(
+        "n1",
+        2.0,
+        "Kernel panic - not syncing: sysrq triggered crash"
+    ));
+    assert!(case.says(
+        "n0",
+        2.0,
+        "Kernel panic - not syncing: sysrq triggered crash"
+    ));
     case.faults.powered(&node("n1"), 5.0);
     assert!(case.says("n1", 5.5, "kernel BUG at fs/x.c:1!"), "it boots");
 }
@@ -194,7 +212,10 @@ fn a_file_system_error_follows_only_from_a_loss_of_its_bytes() {
     let mut pair = case(PAIR);
     pair.crashes("n0", 1.0);
     assert!(pair.says("n2", 2.0, line), "the other storage has it still");
-    assert!(!pair.says("n2", 2.0, "I/O error, dev nbd3, sector 8"), "a path");
+    assert!(
+        !pair.says("n2", 2.0, "I/O error, dev nbd3, sector 8"),
+        "a path"
+    );
     pair.crashes("n1", 3.0);
     assert!(!pair.says("n2", 4.0, line));
 }
@@ -218,7 +239,12 @@ fn an_eviction_follows_from_a_fault_of_the_evicted() {
     assert!(case.says("n0", 2.5, line), "its cluster goes on");
     case.crashes("n1", 3.0);
     assert!(!case.says("n0", 3.5, line));
-    let about: Vec<_> = case.judge.findings().iter().map(|it| it.about.as_deref()).collect();
+    let about: Vec<_> = case
+        .judge
+        .findings()
+        .iter()
+        .map(|it| it.about.as_deref())
+        .collect();
     assert_eq!(about, [Some("n1"); 2]);
 }
 
@@ -254,7 +280,11 @@ fn a_pattern_may_be_of_a_line_that_is_no_complaint() {
         on: vec![node("n0")],
     };
     case.expects(&expectation, 5.0);
-    assert!(!case.says("n0", 6.0, "o2net: No longer connected to node n1 (num 1) at 10.77.0.11:7777"));
+    assert!(!case.says(
+        "n0",
+        6.0,
+        "o2net: No longer connected to node n1 (num 1) at 10.77.0.11:7777"
+    ));
     assert!(case.judge.unmet().is_empty());
 }
 

@@ -29,9 +29,7 @@ fn sleeps(name: &str, script: &str) -> Option<Act> {
 }
 
 /// Something happens to the guests so many seconds after the begin.
-fn happens(
-    notices: Vec<(u64, Notice)>,
-) -> impl FnOnce(UnboundedSender<Notice>, CancellationToken) {
+fn happens(notices: Vec<(u64, Notice)>) -> impl FnOnce(UnboundedSender<Notice>, CancellationToken) {
     move |notify, _| {
         tokio::spawn(async move {
             let begin = Instant::now();
@@ -258,7 +256,13 @@ async fn a_node_that_fences_itself_as_expected_is_down_then() {
         happens(vec![
             (3, says("vix1", sorry)),
             (3, exited("exited with 0", Some("guest-reset"), None)),
-            (4, says("vix0", "[ 9.0] o2cb: o2dlm has evicted node 1 from domain ADA600")),
+            (
+                4,
+                says(
+                    "vix0",
+                    "[ 9.0] o2cb: o2dlm has evicted node 1 from domain ADA600",
+                ),
+            ),
         ])
     };
     // On another node or on itself, where the command ends with the node.
@@ -270,7 +274,10 @@ async fn a_node_that_fences_itself_as_expected_is_down_then() {
         ];
         let played = play_with(steps, |backend| backend, sleeps, ends()).await;
         assert_eq!(played.outcome, Outcome::Passed);
-        let crashes = played.asked.iter().filter(|(_, what)| what == "crash Power");
+        let crashes = played
+            .asked
+            .iter()
+            .filter(|(_, what)| what == "crash Power");
         assert_eq!(crashes.count(), 1, "what is left of it is ended");
         let kinds: Vec<_> = played.findings.iter().map(|it| it.kind).collect();
         assert_eq!(kinds, [FindingKind::Fencing, FindingKind::Eviction]);
@@ -282,7 +289,10 @@ async fn a_node_that_fences_itself_as_expected_is_down_then() {
         console_tail: String::new(),
     });
     let steps = vec![expecting(sleep("cut off", 1), fences_itself())];
-    let ends = happens(vec![(3, panic), (4, exited("exited with 0", Some("guest-reset"), None))]);
+    let ends = happens(vec![
+        (3, panic),
+        (4, exited("exited with 0", Some("guest-reset"), None)),
+    ]);
     let played = play_with(steps, |backend| backend, sleeps, ends).await;
     assert_eq!(played.outcome, Outcome::Passed);
 }
@@ -300,7 +310,10 @@ async fn a_node_that_does_not_fence_itself_in_time_fails_the_step() {
             "step cut off expects that vix1 fences itself: it did not within 30 s"
         )
     );
-    assert_eq!(played.kind(), (FailureKind::ExpectationNotMet, Some("vix1")));
+    assert_eq!(
+        played.kind(),
+        (FailureKind::ExpectationNotMet, Some("vix1"))
+    );
     assert!(began.elapsed() < Duration::from_secs(60));
     // Another end than that by itself is none.
     let steps = vec![expecting(sleep("cut off", 9), fences_itself())];
@@ -363,7 +376,11 @@ async fn layers_are_looked_at_again_at_the_end() {
             mounted.store(true, Ordering::Relaxed);
         }
         let ended = mounted.load(Ordering::Relaxed);
-        if ended { gone(name, script) } else { sleeps(name, script) }
+        if ended {
+            gone(name, script)
+        } else {
+            sleeps(name, script)
+        }
     };
     let steps = vec![step("mount", mount(&["vix0", "vix1"]))];
     let began = Instant::now();
@@ -376,7 +393,11 @@ async fn layers_are_looked_at_again_at_the_end() {
     );
     assert!(message.contains("saw `not there`"), "{message}");
     assert_eq!(played.kind(), (FailureKind::ConditionNotMet, Some("vix1")));
-    assert!(began.elapsed() < Duration::from_secs(90), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(90),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(!played.phases().contains(&"take down"));
 }
 
