@@ -224,8 +224,8 @@ impl Part {
     /// Its kernel lists an agent that is blocked.
     fn hung() -> Self {
         let mut part = Self::booted();
-        part.qmp("query-status", json!({"status": "running"}));
-        part.qmp("human-monitor-command", json!("CPU#0"));
+        part.qmp("query-status", &json!({"status": "running"}));
+        part.qmp("human-monitor-command", &json!("CPU#0"));
         for (key, says) in [
             ("8", "Changing Loglevel"),
             ("l", "Show backtrace of all active CPUs"),
@@ -237,7 +237,7 @@ impl Part {
             ("m", "Show Memory"),
             ("6", "Changing Loglevel"),
         ] {
-            part.qmp("chardev-send-break", json!({}));
+            part.qmp("chardev-send-break", &json!({}));
             let says = format!("[   60.0] sysrq: {says}\r\n");
             let console = |verb: &str, text: &str| json!({ verb: {"on": "console", "text": text}});
             part.0.extend([console("hear", key), console("say", &says)]);
@@ -275,7 +275,7 @@ impl Part {
     }
 
     /// A request of QEMU, and its answer.
-    fn qmp(&mut self, request: &str, answer: Value) {
+    fn qmp(&mut self, request: &str, answer: &Value) {
         let id = self.0.len();
         self.hear("qmp", json!({"execute": request, "id": id}));
         self.say("qmp", json!({"return": answer, "id": id}));

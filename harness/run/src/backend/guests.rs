@@ -1,6 +1,7 @@
 //! The real guests: what the engine asks, done by a fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,8 @@ pub(crate) struct Guests {
     booted: Arc<Mutex<BTreeSet<String>>>,
     /// Ended on purpose: that they do not answer is none of the lab's faults.
     down: Mutex<BTreeSet<NodeName>>,
+    /// Which bytes of consoles' logs kernels were made to print.
+    dumps: Mutex<BTreeMap<String, Vec<Range<u64>>>>,
     notices: UnboundedSender<Notice>,
 }
 
@@ -91,6 +94,7 @@ impl Guests {
             fleet: OnceCell::new(),
             booted: Arc::default(),
             down: Mutex::default(),
+            dumps: Mutex::default(),
             notices,
         }
     }
@@ -141,6 +145,16 @@ impl Guests {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Which bytes of a console's log a kernel was made to print, also once its node is gone.
+    fn dumps(&self, name: &str) -> Vec<Range<u64>> {
+        let node = self.fleet.get().and_then(|fleet| fleet.node(name));
+        let mut dumps = self.dumps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = node {
+            dumps.insert(name.to_owned(), node.machine().console().dumps_in_log());
+        }
+        dumps.get(name).cloned().unwrap_or_default()
+    }
+
     fn running(&self) -> Result<&Fleet, Failure> {
         self.fleet
             .get()
@@ -177,16 +191,15 @@ impl Guests {
         });
         let notices = self.notices.clone();
         Listener::new(events, move |node, line: ConsoleLine| {
-            let (node, ConsoleLine { at, dump, text, .. }) = (node.to_owned(), line);
+            let ConsoleLine { at, dump, text, .. } = line;
+            let (node, line) = (node.to_owned(), text);
+            let notice = if dump {
+                Notice::Dump { node, line }
+            } else {
+                Notice::Console { node, at, line }
+            };
             // The engine may have ended.
-            let _ = notices.send(match dump {
-                true => Notice::Dump { node, line: text },
-                false => Notice::Console {
-                    node,
-                    at,
-                    line: text,
-                },
-            });
+            let _ = notices.send(notice);
         })
     }
 
@@ -457,11 +470,8 @@ impl FleetBackend for Guests {
         let log = |name: &String| {
             // QEMU may have ended before it made the file.
             let mut bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
-            let node = self.fleet.get().and_then(|fleet| fleet.node(name));
-            let dumps = node.map(|node| node.machine().console().dumps_in_log());
-            for dump in dumps.iter().flatten().rev() {
-                let place =
-                    |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+            for dump in self.dumps(name).into_iter().rev() {
+                let place = |at| usize::try_from(at).map_or(bytes.len(), |at| bytes.len().min(at));
                 let (from, to) = (place(dump.start), place(dump.end));
                 bytes.drain(from..to);
             }

@@ -1,4 +1,4 @@
-//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's SysRq keys.
+//! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's `SysRq` keys.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -264,14 +264,13 @@ impl Shared {
                 text,
                 dump,
             };
-            match &mut kept.dump {
-                Some(lines) => lines.push(line.text.clone()),
-                None => {
-                    if kept.latest.len() == KEPT {
-                        kept.latest.pop_front();
-                    }
-                    kept.latest.push_back(line.text.clone());
+            if let Some(lines) = &mut kept.dump {
+                lines.push(line.text.clone());
+            } else {
+                if kept.latest.len() == KEPT {
+                    kept.latest.pop_front();
                 }
+                kept.latest.push_back(line.text.clone());
             }
             if line.trouble.is_some() && kept.troubles.len() < KEPT {
                 kept.troubles.push(line.clone());
@@ -338,9 +337,8 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
         let console = Console::open(ours, "console.log".into());
         let burst = |from, to| {
-            (from..to)
-                .map(|n| format!("line {n}\n"))
-                .collect::<String>()
+            let lines: Vec<_> = (from..to).map(|n| format!("line {n}\n")).collect();
+            lines.concat()
         };
         let (early, late) = (burst(0, LINES / 2), burst(LINES / 2, LINES));
         theirs.write_all(early.as_bytes()).await.expect("writes");

@@ -1,4 +1,4 @@
-//! SysRq keys, which a kernel obeys on its console whatever becomes of its processes
+//! `SysRq` keys, which a kernel obeys on its console whatever becomes of its processes
 //! (Documentation/admin-guide/sysrq.rst), and what it prints then.
 
 /// What stands before the name of what a key does (`drivers/tty/sysrq.c`).

@@ -1,6 +1,7 @@
 //! What is found out about a guest whose agent does not answer: without the agent, from QEMU and from the guest's kernel.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ enum AgentState {
     Gone,
     /// It waits for a request.
     Asleep,
+    /// By a signal or a debugger.
+    Stopped,
     /// It wants to run.
     Runnable,
     /// Something in the kernel keeps it.
@@ -74,7 +77,8 @@ impl Diagnosis {
             all if all.contains(&'D') => AgentState::Blocked,
             all if all.contains(&'R') => AgentState::Runnable,
             all if all.contains(&'S') => AgentState::Asleep,
-            // Stopped, traced, a zombie.
+            all if all.iter().any(|state| "Tt".contains(*state)) => AgentState::Stopped,
+            // A zombie.
             _ => AgentState::Gone,
         }
     }
@@ -106,6 +110,7 @@ impl Examination {
                 let state = match self.diagnosis.agent() {
                     AgentState::Unknown => "is not in its list of tasks, which is cut off",
                     AgentState::Gone => "has ended",
+                    AgentState::Stopped => "is stopped",
                     AgentState::Asleep => "sleeps and waits for requests",
                     AgentState::Runnable => "is to run, but does not get on",
                     AgentState::Blocked => "is blocked in the kernel",
@@ -142,13 +147,21 @@ fn blocked(tasks: &[Task]) -> String {
 }
 
 impl Running {
-    /// Looks at a guest whose agent does not answer; once, whoever asks.
-    pub(crate) async fn examine(&self) -> Examination {
-        let mut examined = self.examined.lock().await;
-        match &*examined {
-            Some(examination) => examination.clone(),
-            None => examined.insert(self.look_inside().await).clone(),
-        }
+    /// Looks at a guest whose agent does not answer; once, whoever asks. It goes on if nobody waits for it any more: what it
+    /// finds is collected.
+    pub(crate) async fn examine(self: &Arc<Self>) -> Examination {
+        let running = Arc::clone(self);
+        let examined = tokio::spawn(async move {
+            let mut examined = running.examined.lock().await;
+            if let Some(examination) = &*examined {
+                return examination.clone();
+            }
+            examined.insert(running.look_inside().await).clone()
+        });
+        examined.await.unwrap_or_else(|error| Examination {
+            diagnosis: Diagnosis::NotRunning(format!("it was not examined to the end: {error}")),
+            report: String::new(),
+        })
     }
 
     async fn look_inside(&self) -> Examination {
@@ -205,7 +218,7 @@ impl Running {
         dump.lines()
     }
 
-    /// Presses a SysRq key: the guest's UART tells its kernel of a break, and the kernel takes the key after it.
+    /// Presses a `SysRq` key: the guest's UART tells its kernel of a break, and the kernel takes the key after it.
     async fn press(&self, key: Key) -> bool {
         let arguments = json!({ "id": CONSOLE_ID });
         let broken = self.qemu("chardev-send-break", arguments).await;
@@ -277,6 +290,11 @@ mod tests {
                 Diagnosis::Listed(with('S')),
                 false,
                 "its kernel obeys SysRq keys, and qemu-ga sleeps and waits for requests; blocked tasks: dd, kswapd0",
+            ),
+            (
+                Diagnosis::Listed(with('T')),
+                false,
+                "its kernel obeys SysRq keys, and qemu-ga is stopped; blocked tasks: dd, kswapd0",
             ),
             (
                 Diagnosis::Listed(listed(&others[..1])),

@@ -123,7 +123,7 @@ impl Machine {
     /// minute at most ([`examined`](Self::examined)). A future that is dropped leaves its command running. Output beyond
     /// the agent's 16 MiB is an error, not a shorter output: [`Command::stream`] has no such limit.
     pub async fn exec(&self, command: Command, deadline: Duration) -> Result<Output, ExecError> {
-        let running = &*self.running;
+        let running = &self.running;
         let (node, what) = (running.name.clone(), command.to_string());
         let began = Instant::now();
         let mut job = Job::new(&running.agent, &command);
@@ -344,7 +344,12 @@ impl Machine {
 }
 
 /// Why a command was not done within its deadline.
-async fn overdue(running: &Running, mut job: Job<'_>, what: &str, deadline: Duration) -> ExecError {
+async fn overdue(
+    running: &Arc<Running>,
+    mut job: Job<'_>,
+    what: &str,
+    deadline: Duration,
+) -> ExecError {
     let (node, command) = (running.name.clone(), what.to_owned());
     let killed = killed_or_examined(running, &mut job);
     let reason = match running.unless_ended(what, FIND_OUT, killed).await {
@@ -384,7 +389,7 @@ async fn overdue(running: &Running, mut job: Job<'_>, what: &str, deadline: Dura
 
 /// What became of a command that is to be killed; or what was found about a guest whose agent does not even kill it.
 async fn killed_or_examined(
-    running: &Running,
+    running: &Arc<Running>,
     job: &mut Job<'_>,
 ) -> Result<Result<String, WireError>, Examination> {
     let mut kill = pin!(job.kill());

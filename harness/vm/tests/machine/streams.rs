@@ -53,13 +53,13 @@ async fn no_console_line_is_lost() {
     let console = |text: String| json!({"say": {"on": "console", "text": text}});
     let qmp =
         |verb: &str, message: serde_json::Value| json!({ verb: {"on": "qmp", "json": message} });
-    let burst = (1..LINES).map(|n| format!("line {n}\r\n")).collect();
+    let burst: Vec<_> = (1..LINES).map(|n| format!("line {n}\r\n")).collect();
     let entries = [
         console("line 0\r\n".to_owned()),
         qmp("say", json!({"QMP": {}})),
         qmp("hear", json!({"execute": "qmp_capabilities", "id": 1})),
         qmp("say", json!({"return": {}, "id": 1})),
-        console(burst),
+        console(burst.concat()),
         json!({"exit": 0}),
     ];
     fs_err::write(
