@@ -132,10 +132,6 @@ fn requests_to_devices_fail() {
             ),
             ("block nbd0: Other side returned error (5)", "nbd0"),
             (
-                "block nbd0: Possible stuck request 00000000d1e2: control (read@0,4096B). Runtime 30 seconds",
-                "nbd0",
-            ),
-            (
                 "(o2hb-5F3B2A,911,0):o2hb_bio_end_io:375 ERROR: IO Error 10",
                 "",
             ),
@@ -391,6 +387,7 @@ fn what_a_healthy_or_a_slow_kernel_says_is_no_complaint() {
         "nbd0: detected capacity change from 0 to 2097152",
         "block nbd0: Dead connection, failed to find a fallback",
         "block nbd0: NBD_DISCONNECT",
+        "block nbd0: Possible stuck request 00000000d1e2: control (read@0,4096B). Runtime 30 seconds",
         "block nbd0: Disconnected due to user request.",
         "device-mapper: multipath: 253:0: Failing path 43:0.",
         "device-mapper: multipath: 253:0: Reinstating path 43:0.",
