@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use guest_trials::{Failed, Suite, Tier};
+use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
 use sanlab::{Lab, LabError, Order, RunFolder, scenario};
 use sanlab_plan::Plan;

@@ -29,7 +29,7 @@ pub mod verdict;
 pub use error::{FileError, FileFault, ReportError};
 pub use load::{measure, series};
 pub use render::{
-    bencher, chart, github_action_benchmark, html, json, junit, markdown, moment, number, report,
-    sparkline, table, terminal,
+    bencher, chart, findings, github_action_benchmark, html, json, junit, markdown, moment, number,
+    report, sparkline, table, terminal,
 };
 pub use verdict::{baseline, change_point, comparison, trend};

@@ -251,7 +251,13 @@ impl Resource {
         };
         let sectors = self.plan.device.sectors;
         let without_roles = match ro.as_str() {
-            "" => "case $state in *' ro:'*) state=\"${state%% ro:*} ${state##* ro:* }\" ;; esac\n",
+            "" => {
+                "words=\n\
+                 for word in $state; do\n\
+                 \x20   case $word in cs:* | ds:*) words=\"$words $word\" ;; esac\n\
+                 done\n\
+                 [ -z \"$words\" ] || state=${words# }\n"
+            }
             _ => "",
         };
         let text = format!(

@@ -22,7 +22,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 everything passed and nothing regressed, 1 a scenario failed or a comparison regressed, \
+Exit codes: 0 everything passed or failed as is known, and nothing regressed, 1 a scenario failed or a comparison regressed, \
 2 wrong input or usage, 3 the lab could not do its part, 4 interrupted, 5 a comparison is undecided.
 
 Environment: SANLAB_CACHE store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \

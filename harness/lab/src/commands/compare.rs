@@ -17,7 +17,7 @@ use super::history;
 use super::pages::Pages;
 use crate::commands::cli::Accel;
 use crate::compare::calibration::Calibration;
-use crate::compare::course::{self, Bounds, Course, End};
+use crate::compare::course::{self, Bounds, Course, End, Turn};
 use crate::compare::given::Given;
 use crate::compare::guests::Guests;
 use crate::compare::progress;
@@ -26,6 +26,7 @@ use crate::compare::verdicts::{HostClass, Verdicts, conclude};
 use crate::lab::runs::{shown, since_1970, write_comparison};
 use crate::lab::seed;
 use crate::terminal::interrupt;
+use crate::terminal::summary::why;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError};
 
@@ -187,12 +188,11 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         }
         End::Stopped { turn, ran } => (turn, ran),
     };
-    let (word, phase, message, exit) = match &ran.record.outcome {
-        Outcome::Failed(failure) | Outcome::KnownFailure { failure, .. } => {
-            ("failed", &failure.phase, &failure.message, Exit::Failed)
-        }
-        Outcome::Broken(failure) => ("broken", &failure.phase, &failure.message, Exit::Broken),
-        Outcome::Passed | Outcome::Skipped { .. } => return Ok(Some(Exit::Broken)),
+    let outcome = &ran.record.outcome;
+    let exit = match outcome {
+        // What fails, known or not, has no figures to compare.
+        Outcome::Failed(_) | Outcome::KnownFailure { .. } => Exit::Failed,
+        Outcome::Broken(_) | Outcome::Passed | Outcome::Skipped { .. } => Exit::Broken,
     };
     let before = match course.pairs() {
         0 => String::new(),
@@ -203,12 +203,18 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
         }
     };
     print(&format!(
-        "\nno verdict: {}'s run of pair {} {word} in {phase}: {message}\nrecord: {}{before}\n",
-        turn.side.as_str(),
-        turn.pair,
+        "{}record: {}{before}\n",
+        stopped(*turn, outcome),
         shown(&ran.path).display()
     ))?;
     Ok(Some(exit))
+}
+
+/// Why there is no verdict.
+fn stopped(turn: Turn, outcome: &Outcome) -> String {
+    let why = why(outcome).unwrap_or_default();
+    let side = turn.side.as_str();
+    format!("\nno verdict: {side}'s run of pair {}: {why}\n", turn.pair)
 }
 
 fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
@@ -267,7 +273,36 @@ fn parse_margin(text: &str) -> Result<(Measure, f64), String> {
 
 #[cfg(test)]
 mod tests {
+    use sanlab_record::{Failure, FailureKind, KnownBy};
+
     use super::*;
+    use crate::compare::course::Letter;
+
+    #[test]
+    fn a_run_that_stops_a_comparison_says_why() {
+        let turn = Turn {
+            side: Letter::B,
+            pair: 3,
+        };
+        let failure = Failure::new("step verify", FailureKind::BlocksLost, "2 of 158 are lost");
+        let known = KnownBy {
+            because: "a flush does not wait".to_owned(),
+            source: "https://example.org/bugs/17".to_owned(),
+        };
+        let told = [
+            Outcome::Broken(failure.clone()),
+            Outcome::KnownFailure { failure, known },
+        ]
+        .map(|outcome| stopped(turn, &outcome));
+        insta::assert_snapshot!(told.join(""), @r"
+
+        no verdict: B's run of pair 3: broken in step verify: 2 of 158 are lost
+
+        no verdict: B's run of pair 3: known failure in step verify: 2 of 158 are lost
+        because: a flush does not wait
+        source: https://example.org/bugs/17
+        ");
+    }
 
     #[test]
     fn pairs_are_a_range_or_a_number() {

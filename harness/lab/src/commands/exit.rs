@@ -5,7 +5,8 @@ use sanlab_report::verdict::Verdict;
 /// The program's exit codes, from the mildest to the gravest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Everything that was asked for was done, every scenario passed, and nothing that was compared got worse.
+    /// Everything that was asked for was done, every scenario passed or failed as it says is known, and nothing that was compared
+    /// got worse.
     Success,
     /// What was compared may have got worse or not: the runs do not tell.
     Undecided,

@@ -118,7 +118,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
-        exit = exit.max(exit_of(&record, &cancel));
+        exit = exit.max(exit_of(&record.outcome, &cancel));
         records.push(record);
     }
     print(&summary_table(&records))?;
@@ -157,11 +157,35 @@ fn load(
     Ok((!mistaken).then_some(plans))
 }
 
-fn exit_of(record: &RunRecord, cancel: &CancellationToken) -> Exit {
-    match record.outcome {
+fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {
+    match outcome {
         _ if cancel.is_cancelled() => Exit::Interrupted,
         Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => Exit::Success,
         Outcome::Failed(_) => Exit::Failed,
         Outcome::Broken(_) => Exit::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sanlab_record::{Failure, FailureKind, KnownBy};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_that_is_known_is_a_success_unless_somebody_ended_it() {
+        let failure = Failure::new("step verify", FailureKind::BlocksLost, "2 of 158");
+        let known = Outcome::KnownFailure {
+            failure: failure.clone(),
+            known: KnownBy {
+                because: String::new(),
+                source: String::new(),
+            },
+        };
+        let cancel = CancellationToken::new();
+        assert_eq!(exit_of(&known, &cancel), Exit::Success);
+        assert_eq!(exit_of(&Outcome::Failed(failure), &cancel), Exit::Failed);
+        cancel.cancel();
+        assert_eq!(exit_of(&known, &cancel), Exit::Interrupted);
     }
 }

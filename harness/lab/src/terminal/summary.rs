@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Event, EventKind, Origin, Outcome, RunRecord, Sample};
+use sanlab_record::{Event, EventKind, Failure, KnownBy, Origin, Outcome, RunRecord, Sample};
+use sanlab_report::findings;
 use sanlab_report::report::Outcomes;
 use sanlab_report::statistics::median;
-use sanlab_report::table::Table;
+use sanlab_report::table::{Table, plain};
 
 use crate::lab::runs::attempt_name;
 use crate::terminal::quantity::{taken_from, took};
 
-/// What one run did: outcome, phases, samples, what the nodes cost, and where the record is.
+/// What one run did: outcome, phases, samples, what the nodes cost, what was found and excused, and where the record is.
 pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     let mut text = format!(
         "\n{}: {} in {}\n",
@@ -112,6 +113,13 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     if let Some(why) = why(&record.outcome) {
         let _ = write!(text, "\n{}", indented(&why));
     }
+    let findings: Vec<String> = findings::lines(record)
+        .iter()
+        .map(|line| plain(line))
+        .collect();
+    if !findings.is_empty() {
+        let _ = write!(text, "\n{}", indented(&findings.join("\n")));
+    }
     let _ = writeln!(text, "\n  record: {}", kept.display());
     text
 }
@@ -196,25 +204,34 @@ pub fn summary_table(records: &[RunRecord]) -> String {
     )
 }
 
-/// One line for every scenario that was run more than once: how many passed, and what those took. What was left out
-/// does not count as a run.
+/// One line for every scenario that was run more than once: how many passed and how many failed as is known, and what the former
+/// took. What was left out does not count as a run.
 fn repeated(records: &[RunRecord]) -> String {
-    let mut table = Table::new(&["scenario", ">passed", ">median s", ">least s", ">most s"]);
-    let mut scenarios: BTreeMap<&str, (usize, Vec<f64>)> = BTreeMap::new();
+    let mut table = Table::new(&[
+        "scenario",
+        ">passed",
+        ">known failures",
+        ">median s",
+        ">least s",
+        ">most s",
+    ]);
+    let mut scenarios: BTreeMap<&str, (Vec<&RunRecord>, Vec<f64>)> = BTreeMap::new();
     let done = |record: &&RunRecord| !matches!(record.outcome, Outcome::Skipped { .. });
     for record in records.iter().filter(done) {
         let (runs, took) = scenarios.entry(&record.scenario).or_default();
-        *runs += 1;
+        runs.push(record);
         if record.outcome == Outcome::Passed {
             took.push(record.seconds());
         }
     }
     for (scenario, (runs, mut took)) in scenarios {
-        if runs > 1 {
+        if runs.len() > 1 {
             took.sort_by(f64::total_cmp);
+            let outcomes = Outcomes::of(runs.iter().copied());
             table.row([
                 scenario.to_owned(),
-                format!("{} of {runs}", took.len()),
+                format!("{} of {}", outcomes.passed, runs.len()),
+                outcomes.known_failures.to_string(),
                 figure(median(&took)),
                 figure(took.first().copied()),
                 figure(took.last().copied()),
@@ -317,18 +334,22 @@ fn gaps(records: &[RunRecord]) -> String {
     format!("\n{}", table.render(0))
 }
 
-/// Why a run did not pass.
-fn why(outcome: &Outcome) -> Option<String> {
+/// Why a run did not pass; of a failure that is known, also why that is so and where it is reported.
+pub(crate) fn why(outcome: &Outcome) -> Option<String> {
+    let how = |failure: &Failure| {
+        let Failure { phase, message, .. } = failure;
+        format!("{} in {phase}: {message}", outcome.as_str())
+    };
     match outcome {
         Outcome::Passed => None,
-        Outcome::Failed(failure)
-        | Outcome::Broken(failure)
-        | Outcome::KnownFailure { failure, .. } => Some(format!(
-            "{} in {}: {}",
-            outcome.as_str(),
-            failure.phase,
-            failure.message
-        )),
+        Outcome::Failed(failure) | Outcome::Broken(failure) => Some(how(failure)),
+        Outcome::KnownFailure { failure, known } => {
+            let KnownBy { because, source } = known;
+            Some(format!(
+                "{}\nbecause: {because}\nsource: {source}",
+                how(failure)
+            ))
+        }
         Outcome::Skipped { reason } => Some(format!("skipped: {reason}")),
     }
 }
@@ -362,7 +383,7 @@ fn beginning(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{scenario_table, summary_table};
-    use sanlab_record::{Failure, FailureKind, Outcome, RunRecord};
+    use sanlab_record::{Failure, FailureKind, KnownBy, Outcome, RunRecord};
     use std::path::Path;
 
     fn kept_record() -> RunRecord {
@@ -375,6 +396,54 @@ mod tests {
             &kept_record(),
             Path::new("target/sanlab/runs/R/S/record.json")
         ));
+    }
+
+    /// The kept run as one that failed as its scenario says.
+    fn known_failure() -> RunRecord {
+        let mut record = kept_record();
+        let Some(failure) = record.outcome.failure().cloned() else {
+            panic!("the kept run failed");
+        };
+        record.outcome = Outcome::KnownFailure {
+            failure,
+            known: KnownBy {
+                because: "the bitmap fills the disk".to_owned(),
+                source: "https://example.org/bugs/17".to_owned(),
+            },
+        };
+        record
+    }
+
+    #[test]
+    fn a_run_that_passed_tells_what_was_excused() {
+        let mut record = kept_record();
+        record.outcome = Outcome::Passed;
+        record.findings.remove(0);
+        record.findings[0].node.push_str("\u{1b}[2J");
+        let table = scenario_table(&record, Path::new("record.json"));
+        let (_, end) = table.split_once("\n\n  excused: ").expect("a line of it");
+        insta::assert_snapshot!(end, @r"
+        14 device errors about nbd0 on vc�[2J, 16.8-18.5 s: follows from step crash on storage0a
+          excused: 1 wrong layer state on storage0b, at 19.0 s: expected by step pull
+
+          record: record.json
+        ");
+        record.findings.clear();
+        let table = scenario_table(&record, Path::new("record.json"));
+        assert!(
+            table.ends_with("       1\n\n  record: record.json\n"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn a_known_failure_is_told_with_its_reason_and_counted_by_itself() {
+        let known = known_failure();
+        let mut passed = kept_record();
+        passed.outcome = Outcome::Passed;
+        let mut other = passed.clone();
+        other.scenario = "mount".to_owned();
+        insta::assert_snapshot!(summary_table(&[known.clone(), known, passed, other]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use fs_err as fs;
-use sanlab_record::RunRecord;
+use sanlab_record::{KnownBy, Outcome, RunRecord};
 use sanlab_report::comparison::{Comparison, FORMAT, Rules, Side};
 use sanlab_report::measure::Measure;
 use sanlab_report::verdict::{Judgement, Verdict};
@@ -125,6 +125,51 @@ fn one_report_is_written_in_every_form() {
         let written = fs::read_to_string(github.join(name)).unwrap();
         assert!(written.contains("\"unit\""), "{name}: {written:.400}");
     }
+}
+
+#[test]
+fn a_known_failure_is_reported_with_its_reason_and_is_no_regression() {
+    let folder = tempfile::tempdir().unwrap();
+    let text_of = |name: &str| fs::read_to_string(project().join(name)).unwrap();
+    let mut record = RunRecord::from_json(&text_of("fixtures/records/format-1.json")).unwrap();
+    let failure = record.outcome.failure().cloned().unwrap();
+    record.outcome = Outcome::KnownFailure {
+        failure,
+        known: KnownBy {
+            because: "the bitmap fills the disk".to_owned(),
+            source: "https://example.org/bugs/17".to_owned(),
+        },
+    };
+    fs::write(folder.path().join("record.json"), record.to_json()).unwrap();
+    let (junit, markdown) = (folder.path().join("r.xml"), folder.path().join("r.md"));
+    let history = folder.path().join("none.sqlite");
+    let arguments = [
+        "report",
+        text(folder.path()),
+        RECORD,
+        "--junit",
+        text(&junit),
+        "--markdown",
+        text(&markdown),
+    ];
+    let said = done(&history, &arguments, 0);
+    assert!(said.contains("1 passed, 1 known failure"), "{said}");
+    assert!(
+        said.contains("because: the bitmap fills the disk"),
+        "{said}"
+    );
+    let written = fs::read_to_string(&junit).unwrap();
+    assert!(written.contains("<skipped "), "{written}");
+    let written = fs::read_to_string(&markdown).unwrap();
+    assert!(
+        written.contains("(<https://example.org/bugs/17>)"),
+        "{written}"
+    );
+    let imported = done(&history, &["history", "import", text(folder.path())], 0);
+    assert!(
+        imported.starts_with("1 run taken in, 0 were there already, 1 had no figures"),
+        "{imported}"
+    );
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn lines_of(record: &RunRecord) -> Vec<Line> {
         scenario: record.scenario.clone(),
         title: record.title.clone(),
         started: record.started,
-        outcome: record.outcome.as_str().to_owned(),
+        outcome: record.outcome.key().to_owned(),
         figures: None,
     };
     let figures = figures(record);

@@ -19,7 +19,7 @@ const STEPS: [&str; 1] = ["
         scenario TEXT NOT NULL,
         title TEXT NOT NULL,
         started REAL NOT NULL,         -- seconds since 1970
-        outcome TEXT NOT NULL          -- passed, failed, broken, skipped
+        outcome TEXT NOT NULL          -- passed, failed, known_failure, broken, skipped
     );
     CREATE INDEX runs_by_time ON runs (started);
     -- What was measured under the same circumstances.

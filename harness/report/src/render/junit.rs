@@ -1,6 +1,7 @@
 //! A report as `JUnit` XML: a test case for every run and for everything that was compared.
 //!
-//! A run that failed is a failure, one that is broken an error: it says nothing about the stack under test. Of a comparison,
+//! A run that failed is a failure, one that is broken an error: it says nothing about the stack under test. One that failed in
+//! the way that its scenario names as known counts as skipped, and says why that is so. Of a comparison,
 //! each measure of each step is a test case: one that regressed is a failure, one that is undecided counts as skipped.
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use sanlab_record::{Outcome, RunRecord};
 
 use crate::error::ReportError;
 use crate::load::LoadedRun;
+use crate::render::findings;
 use crate::render::moment;
 use crate::render::number::figure;
 use crate::render::report::Report;
@@ -73,9 +75,13 @@ fn run(run: &LoadedRun, name: &str) -> TestCase {
     };
     if let Some(failure) = record.outcome.failure() {
         let first = failure.message.lines().next().unwrap_or_default();
+        let message = match &record.outcome {
+            Outcome::KnownFailure { known, .. } => known.to_string(),
+            _ => format!("{}: {first}", failure.phase),
+        };
         status
             .set_type(record.outcome.as_str())
-            .set_message(format!("{}: {first}", failure.phase))
+            .set_message(message)
             .set_description(failure.message.as_str());
     } else if let Outcome::Skipped { reason } = &record.outcome {
         status.set_message(reason.as_str());
@@ -86,8 +92,9 @@ fn run(run: &LoadedRun, name: &str) -> TestCase {
     case.add_property(Property::new("record", run.path.display().to_string()));
     case.add_property(Property::new("started", moment::iso(record.started)));
     case.add_property(Property::new("seed", record.seed.to_string()));
-    if !record.console_tail.is_empty() {
-        case.set_system_out(console_tail(record));
+    let output = output(record);
+    if !output.is_empty() {
+        case.set_system_out(output);
     }
     case
 }
@@ -97,8 +104,12 @@ fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-fn console_tail(record: &RunRecord) -> String {
+/// The findings, and the consoles' last lines.
+fn output(record: &RunRecord) -> String {
     let mut text = String::new();
+    for line in findings::lines(record) {
+        let _ = writeln!(text, "{line}");
+    }
     for (node, lines) in &record.console_tail {
         let _ = writeln!(text, "the last lines of {node}'s console:");
         for line in lines {

@@ -1,17 +1,22 @@
-//! A report as a comment on a pull request: the verdict first, then a table with intervals, then what failed, then trends.
+//! A report as a comment on a pull request: the verdict first, then a table with intervals, then what failed, what is known to
+//! fail, what was excused, then trends.
 //!
 //! Records are not trusted: nothing that stands in them can make a heading, a link, a mention or a tag.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use sanlab_record::{Failure, RunRecord};
+use sanlab_record::{Failure, FindingKind, Outcome, RunRecord};
 
+use crate::load::LoadedRun;
+use crate::render::findings;
 use crate::render::moment;
 use crate::render::number::count;
 use crate::render::report::Report;
 use crate::render::sparkline::sparkline;
 use crate::render::view::{
-    AS_IT_IS, BaselineView, ComparisonView, JudgementView, TrendView, failures, head, settings,
+    AS_IT_IS, BaselineView, ComparisonView, JudgementView, TrendView, failures, head,
+    known_failures, settings, web_address,
 };
 use crate::verdict::{Judgement, Verdict};
 
@@ -46,11 +51,17 @@ pub fn render(report: &Report) -> String {
         }
     }
     did_not_pass(&mut text, report);
-    let trends = trends(&TrendView::all(&report.trends));
-    if fits(&text, &trends) {
-        text.push_str(&trends);
-    } else {
-        text.push_str("\n*the trends: too long for a comment*\n");
+    let parts = [
+        ("known failures", known(report)),
+        ("what was excused", excused(report)),
+        ("the trends", trends(&TrendView::all(&report.trends))),
+    ];
+    for (name, part) in parts {
+        if fits(&text, &part) {
+            text.push_str(&part);
+        } else {
+            let _ = writeln!(text, "\n*{name}: too long for a comment*");
+        }
     }
     let _ = writeln!(text, "\n<sub>{}</sub>", moment::utc(report.made));
     text
@@ -169,7 +180,7 @@ fn did_not_pass(text: &mut String, report: &Report) {
     if failed.is_empty() {
         return;
     }
-    text.push_str("\n### Runs that did not pass\n");
+    text.push_str("\n### Runs that failed or are broken\n");
     let mut left_out = 0;
     for (run, failure) in failed {
         let one = one_failure(&run.record, failure);
@@ -187,13 +198,16 @@ fn did_not_pass(text: &mut String, report: &Report) {
 
 fn one_failure(record: &RunRecord, failure: &Failure) -> String {
     let mut text = format!(
-        "\n**{}** {} {}, in {}\n\n{}",
-        escape(&record.scenario),
-        codes(&settings(&record.settings)),
+        "\n{} {}, in {}\n\n{}",
+        scenario(record),
         record.outcome.as_str(),
         escape(&failure.phase),
         fenced(&head(&failure.message, MESSAGE).join("\n")),
     );
+    let found = findings::lines(record);
+    if !found.is_empty() {
+        let _ = write!(text, "\n{}", fenced(&found.join("\n")));
+    }
     for (node, lines) in &record.console_tail {
         let last = &lines[lines.len().saturating_sub(CONSOLE_TAIL)..];
         if !last.is_empty() {
@@ -206,6 +220,65 @@ fn one_failure(record: &RunRecord, failure: &Failure) -> String {
         }
     }
     text
+}
+
+/// Failures that are known, with the reason and where it is reported.
+fn known(report: &Report) -> String {
+    let known = known_failures(report);
+    if known.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n### Known failures\n\n".to_owned();
+    for (run, failure, known) in known {
+        let source = match web_address(&known.source) {
+            Some(address) => format!("<{address}>"),
+            None => codes(std::slice::from_ref(&known.source)),
+        };
+        let _ = writeln!(
+            text,
+            "- {} in {}: {} ({source})",
+            scenario(&run.record),
+            escape(&failure.phase),
+            escape(&known.because),
+        );
+    }
+    text
+}
+
+/// What was excused, of each scenario with its settings in the latest run that passed: how often which kind.
+fn excused(report: &Report) -> String {
+    let mut latest = BTreeMap::new();
+    for LoadedRun { record, .. } in &report.runs {
+        if record.outcome == Outcome::Passed {
+            latest.insert((&record.scenario, &record.settings), record);
+        }
+    }
+    let mut lines = String::new();
+    for record in latest.into_values() {
+        let mut kinds: BTreeMap<FindingKind, u64> = BTreeMap::new();
+        for finding in &record.findings {
+            *kinds.entry(finding.kind).or_default() += finding.count;
+        }
+        let kinds: Vec<_> = kinds
+            .into_iter()
+            .map(|(kind, times)| format!("{kind} ×\u{a0}{times}"))
+            .collect();
+        if !kinds.is_empty() {
+            let _ = writeln!(lines, "- {}: {}", scenario(record), kinds.join(", "));
+        }
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\n<details><summary>Excused in runs that passed</summary>\n\n{lines}\n</details>\n")
+}
+
+/// A run's scenario and what it was given.
+fn scenario(record: &RunRecord) -> String {
+    let settings = settings(&record.settings);
+    format!("**{}** {}", escape(&record.scenario), codes(&settings))
+        .trim_end()
+        .to_owned()
 }
 
 fn fits(text: &str, part: &str) -> bool {

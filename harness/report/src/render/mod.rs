@@ -4,6 +4,7 @@ pub(crate) mod apart;
 pub mod bencher;
 pub(crate) mod benchmark;
 pub mod chart;
+pub mod findings;
 pub mod github_action_benchmark;
 pub mod html;
 pub mod json;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::load::series::{Figures, Series, figures};
 use crate::load::{Loaded, LoadedComparison, LoadedRun, counted};
+use crate::render::number::count;
 use crate::verdict::Verdict;
 use crate::verdict::baseline::AgainstBaseline;
 use crate::verdict::trend::{self, Trend};
@@ -38,6 +39,8 @@ pub struct Outcomes {
     pub passed: usize,
     /// The stack under test did not do what it must.
     pub failed: usize,
+    /// The stack failed in the way that its scenario names as known.
+    pub known_failures: usize,
     /// The lab could not do its part.
     pub broken: usize,
     /// Not run.
@@ -89,8 +92,7 @@ impl Outcomes {
                 Outcome::Passed => outcomes.passed += 1,
                 Outcome::Failed(_) => outcomes.failed += 1,
                 Outcome::Broken(_) => outcomes.broken += 1,
-                // Counted with those that were not judged, until there is a column of its own.
-                Outcome::KnownFailure { .. } => outcomes.skipped += 1,
+                Outcome::KnownFailure { .. } => outcomes.known_failures += 1,
                 Outcome::Skipped { .. } => outcomes.skipped += 1,
             }
         }
@@ -98,19 +100,23 @@ impl Outcomes {
     }
 }
 
-/// `3 passed, 1 failed`; of nothing, `no runs`.
+/// `20 passed, 2 known failures, 1 failed`; of nothing, `no runs`.
 impl fmt::Display for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
-            (self.passed, "passed"),
-            (self.failed, "failed"),
-            (self.broken, "broken"),
-            (self.skipped, "skipped"),
+            (self.passed, format!("{} passed", self.passed)),
+            (
+                self.known_failures,
+                count(self.known_failures, "known failure"),
+            ),
+            (self.failed, format!("{} failed", self.failed)),
+            (self.broken, format!("{} broken", self.broken)),
+            (self.skipped, format!("{} skipped", self.skipped)),
         ];
         let told: Vec<_> = counts
             .into_iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
+            .map(|(_, words)| words)
             .collect();
         f.write_str(if told.is_empty() { "no runs" } else { "" })?;
         f.write_str(&told.join(", "))
@@ -145,4 +151,28 @@ fn with_past(now: Vec<Figures>, past: &[Figures]) -> Vec<Figures> {
 /// was written as text.
 fn identity(figures: &Figures) -> (&Series, String) {
     (&figures.series, format!("{:.6}", figures.started))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcomes;
+
+    #[test]
+    fn known_failures_are_counted_by_themselves() {
+        let mut outcomes = Outcomes::default();
+        assert_eq!(outcomes.to_string(), "no runs");
+        outcomes.known_failures = 1;
+        assert_eq!(outcomes.to_string(), "1 known failure");
+        let outcomes = Outcomes {
+            passed: 20,
+            known_failures: 2,
+            failed: 1,
+            broken: 1,
+            skipped: 1,
+        };
+        assert_eq!(
+            outcomes.to_string(),
+            "20 passed, 2 known failures, 1 failed, 1 broken, 1 skipped"
+        );
+    }
 }

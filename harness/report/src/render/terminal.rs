@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use sanlab_record::Outcome;
-
 use crate::load::LoadedRun;
+use crate::render::findings;
 use crate::render::moment;
 use crate::render::number::{count, share};
-use crate::render::report::Report;
+use crate::render::report::{Outcomes, Report};
 use crate::render::table::{Table, plain};
 use crate::render::view::{
-    BaselineView, ComparisonView, JudgementView, TrendView, failures, given, head, joined, settings,
+    BaselineView, ComparisonView, JudgementView, TrendView, failures, given, head, joined,
+    known_failures, settings,
 };
 use crate::statistics::CONFIDENCE;
 use crate::verdict::comparison::Comparison;
@@ -126,7 +126,8 @@ fn trends(views: &[TrendView<'_>]) -> String {
     format!("\ntrends\n{rows}  {usual} of {followed} followed figures are as usual\n")
 }
 
-/// A line a scenario with its settings, and below them why runs did not pass, the latest last.
+/// A line a scenario with its settings, and below them why runs failed or were broken, the latest last, and which failures are
+/// known.
 fn runs(report: &Report) -> String {
     const REASONS: usize = 10;
     const LINES: usize = 8;
@@ -138,9 +139,16 @@ fn runs(report: &Report) -> String {
         let name = (&run.record.scenario, settings(&run.record.settings));
         scenarios.entry(name).or_default().push(run);
     }
-    let mut table = Table::new(&["scenario", ">runs", ">passed", "latest", "began"]);
+    let mut table = Table::new(&[
+        "scenario",
+        ">runs",
+        ">passed",
+        ">known failures",
+        "latest",
+        "began",
+    ]);
     for ((scenario, settings), runs) in scenarios {
-        let passed = |run: &&&LoadedRun| run.record.outcome == Outcome::Passed;
+        let outcomes = Outcomes::of(runs.iter().map(|run| &run.record));
         // A scenario without runs is not in the map.
         let Some(latest) = runs.last().map(|run| &run.record) else {
             continue;
@@ -148,7 +156,8 @@ fn runs(report: &Report) -> String {
         table.row([
             joined(scenario, &settings),
             runs.len().to_string(),
-            runs.iter().filter(passed).count().to_string(),
+            outcomes.passed.to_string(),
+            outcomes.known_failures.to_string(),
             latest.outcome.as_str().to_owned(),
             moment::utc(latest.started),
         ]);
@@ -160,7 +169,7 @@ fn runs(report: &Report) -> String {
         let runs = count(earlier, "earlier run");
         line(
             &mut text,
-            &format!("\n{runs} that did not pass are not shown here"),
+            &format!("\n{runs} that failed or were broken: not shown here"),
         );
     }
     for (run, failure) in &told[earlier..] {
@@ -174,8 +183,24 @@ fn runs(report: &Report) -> String {
                 plain(&failure.phase)
             ),
         );
-        for said in head(&failure.message, LINES) {
+        let mut told = head(&failure.message, LINES);
+        told.extend(findings::lines(&run.record));
+        for said in told {
             line(&mut text, &format!("    {}", plain(&said)));
+        }
+    }
+    let known = known_failures(report);
+    if !known.is_empty() {
+        text.push_str("\nknown failures\n");
+    }
+    for (run, failure, known) in known {
+        let lines = [
+            format!("  {}, in {}:", run.short_name(), failure.phase),
+            format!("    because: {}", known.because),
+            format!("    source: {}", known.source),
+        ];
+        for one in lines {
+            line(&mut text, &plain(&one));
         }
     }
     text

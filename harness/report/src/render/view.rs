@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sanlab_record::Failure;
+use sanlab_record::{Failure, KnownBy, Outcome};
 
 use crate::load::LoadedRun;
 use crate::load::series::Series;
@@ -272,12 +272,38 @@ pub(crate) fn given(settings: &[String]) -> String {
     settings.join(" ")
 }
 
-/// The runs that failed or were broken, and why.
+/// The runs that failed otherwise than is known, or were broken, and why.
 pub(crate) fn failures(report: &Report) -> Vec<(&LoadedRun, &Failure)> {
-    let failed = report.runs.iter();
-    failed
-        .filter_map(|run| Some((run, run.record.outcome.failure()?)))
-        .collect()
+    let runs = report.runs.iter();
+    runs.filter_map(|run| match &run.record.outcome {
+        Outcome::Failed(failure) | Outcome::Broken(failure) => Some((run, failure)),
+        _ => None,
+    })
+    .collect()
+}
+
+/// The failures that are known: of each scenario with its settings the latest, and why it fails.
+pub(crate) fn known_failures(report: &Report) -> Vec<(&LoadedRun, &Failure, &KnownBy)> {
+    let mut latest = BTreeMap::new();
+    for run in &report.runs {
+        if let Outcome::KnownFailure { failure, known } = &run.record.outcome {
+            let name = (&run.record.scenario, &run.record.settings);
+            latest.insert(name, (run, failure, known));
+        }
+    }
+    latest.into_values().collect()
+}
+
+/// The text as the target of a link, if it is an address of the web and nothing else: a record is not to be trusted.
+pub(crate) fn web_address(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_web = ["http", "https"]
+        .iter()
+        .any(|web| scheme.eq_ignore_ascii_case(web));
+    // What RFC 3986 has in an address.
+    let may_be =
+        |character: char| character.is_ascii_graphic() && !"\"<>\\^`{|}".contains(character);
+    (is_web && !rest.is_empty() && rest.chars().all(may_be)).then_some(text)
 }
 
 /// The first lines of a message, where the cause stands, and how many more there are.
@@ -305,11 +331,37 @@ fn told_apart<'s>(series: &'s Series, all: impl Iterator<Item = &'s Series>) -> 
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::TrendView;
+    use super::{TrendView, web_address};
     use crate::load::measure::Measure;
     use crate::load::series::Series;
     use crate::verdict::change_point::ChangePoint;
     use crate::verdict::trend::{Point, Trend};
+
+    #[test]
+    fn only_what_is_an_address_of_the_web_is_linked() {
+        for text in [
+            "https://lore.kernel.org/all/20261122120000.1@example.org/",
+            "http://[::1]:8080/a?b=1&c=%20#d",
+            "HTTPS://example.org",
+        ] {
+            assert_eq!(web_address(text), Some(text));
+        }
+        for text in [
+            "javascript:alert(1)",
+            "javascript://example.org/%0aalert(1)",
+            "data:text/html,<script>",
+            "<20261122120000.1@example.org>",
+            "https://",
+            "https://example.org/ and more",
+            "https://example.org/\"onclick=\"alert(1)",
+            "https://example.org/<script>",
+            "https://example.org/\n",
+            " https://example.org",
+            "commit 0123456789ab",
+        ] {
+            assert_eq!(web_address(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_change_names_what_was_new_then() {

@@ -1,6 +1,6 @@
 //! What the page says, as far as its text alone tells.
 
-use sanlab_record::RunRecord;
+use sanlab_record::{Outcome, RunRecord};
 use sanlab_report::html;
 
 use crate::{gathered, made_up};
@@ -50,7 +50,57 @@ pub(crate) fn a_failure_is_told_whole() {
 pub(crate) fn a_failed_run_is_in_the_headline() {
     let page = html::render(&gathered::report());
     let head = &page[..place(&page, "<main")];
-    assert!(head.contains("regressed, 1 run failed"), "{head}");
+    assert!(
+        head.contains("regressed, 1 run failed, 1 known failure"),
+        "{head}"
+    );
+}
+
+pub(crate) fn a_known_failure_says_why_and_where_that_is_reported() {
+    let page = html::render(&gathered::of_runs("one", vec![made_up::known_failure()]));
+    place(&page, "<section id=\"run-1\" class=\"run known_failure\">");
+    place(&page, "known failure in step verify");
+    place(
+        &page,
+        "a flush does not wait for the last write of the peer",
+    );
+    let link = made_up::REPORTED.replace('&', "&#38;");
+    place(
+        &page,
+        &format!("<a href=\"{link}\" rel=\"noreferrer\">{link}</a>"),
+    );
+    // Its card says why, and its outcome has a class that the style knows.
+    place(&page, "<a class=\"card known_failure\" href=\"#run-1\">");
+    place(&page, ".badge.known_failure {");
+    let mut elsewhere = made_up::known_failure();
+    if let Outcome::KnownFailure { known, .. } = &mut elsewhere.outcome {
+        "commit 0123456789ab".clone_into(&mut known.source);
+    }
+    let page = html::render(&gathered::of_runs("one", vec![elsewhere]));
+    place(&page, "commit 0123456789ab");
+    assert!(!page.contains("rel=\"noreferrer\""));
+}
+
+pub(crate) fn findings_stand_in_a_table() {
+    let record = made_up::known_failure();
+    let page = html::render(&gathered::of_runs("one", vec![record.clone()]));
+    let table = &page[place(&page, "<table class=\"plain findings\">")..];
+    let table = &table[..place(table, "</table>")];
+    assert_eq!(table.matches("<tr>").count(), 1 + record.findings.len());
+    // What counts comes first, though it came later.
+    assert!(place(table, "<b>counts</b>") < place(table, "excused: "));
+    assert!(place(table, "dm-12") < place(table, "nbd0"));
+    for text in [
+        "30.2-33.9 s",
+        "1482",
+        "excused: follows from step the power of the first storage is cut on vb",
+        "excused: expected by step pull",
+        "layer drbd: r0: connection StandAlone",
+    ] {
+        place(table, text);
+    }
+    let page = html::render(&gathered::of_runs("one", vec![made_up::hot_addition()]));
+    assert!(!page.contains("<h3>Findings"), "there are none");
 }
 
 pub(crate) fn what_happened_is_drawn() {

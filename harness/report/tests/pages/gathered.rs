@@ -9,7 +9,7 @@ use sanlab_report::measure::Measure;
 use sanlab_report::report::Report;
 use sanlab_report::series::figures;
 
-use crate::made_up::{NOON, failed, hot_addition, strings, throughput};
+use crate::made_up::{NOON, failed, hot_addition, known_failure, strings, throughput};
 
 /// Pairs of runs at two MTUs, and what is said of them.
 fn comparison(
@@ -73,12 +73,13 @@ fn loaded(record: RunRecord) -> LoadedRun {
     LoadedRun { path, record }
 }
 
-/// One of everything: comparisons with a regression and without, a series with a change of level, a hot addition, a failure.
+/// One of everything: comparisons with a regression and without, a series with a change of level, a hot addition, a failure, and one
+/// that is known.
 pub(crate) fn report() -> Report {
     let (mut runs, slow) = comparison("frames of 1500 bytes", 1500, (0.66, 1.46), 12);
     let (more, same) = comparison("the same twice", 65_000, (1.0, 1.0), 12);
     runs.extend(more);
-    runs.extend([loaded(hot_addition()), loaded(failed())]);
+    runs.extend([hot_addition(), failed(), known_failure()].map(loaded));
     let past: Vec<_> = (0..26)
         .map(|day| {
             let old = day < 14;

@@ -1,6 +1,6 @@
 //! Records that mean harm: whoever can write a record must not be able to write a page.
 
-use sanlab_record::RunRecord;
+use sanlab_record::{Outcome, RunRecord};
 use sanlab_report::html;
 use sanlab_report::report::Report;
 use serde_json::Value;
@@ -36,13 +36,15 @@ fn poisoned(record: &RunRecord) -> RunRecord {
                     let field = fields.remove(&name).expect("one of its names");
                     fields.insert(next(&name), field);
                 }
-                // A failure's kind stands beside the outcome; a layer's is any text. So with how a node crashed and how one stopped.
-                let is_outcome = fields.contains_key("outcome");
+                // A failure's kind stands beside the outcome, a finding's beside its last time; a layer's is any text. So with how a
+                // node crashed and how one stopped.
+                let has_kind = fields.contains_key("outcome") || fields.contains_key("until");
                 let is_crash = fields.get("event").is_some_and(|event| event == "crashed");
                 for (name, field) in fields {
                     let is_word = ["outcome", "event", "origin"].contains(&name.as_str())
-                        || is_outcome && name == "kind"
-                        || is_crash && name == "how";
+                        || has_kind && name == "kind"
+                        || is_crash && name == "how"
+                        || name == "source" && field == "kernel_log";
                     if !is_word {
                         poison(field, number);
                     }
@@ -58,7 +60,11 @@ fn poisoned(record: &RunRecord) -> RunRecord {
 
 /// One of everything, poisoned.
 pub(crate) fn report() -> Report {
-    let mut records = vec![made_up::hot_addition(), made_up::failed()];
+    let mut records = vec![
+        made_up::hot_addition(),
+        made_up::failed(),
+        made_up::known_failure(),
+    ];
     records.extend(
         (0..3).map(|day| made_up::throughput(made_up::NOON + f64::from(day), 1500, 1.0, 1.0)),
     );
@@ -115,6 +121,33 @@ pub(crate) fn texts_of_others_stay_texts() {
     }
 }
 
+/// Sources that a browser must not follow.
+pub(crate) fn a_source_of_others_is_no_script() {
+    for source in [
+        "javascript:alert(4)",
+        " javascript:alert(4)",
+        "JavaScript://example.org/%0aalert(4)",
+        "data:text/html,<script>alert(4)</script>",
+        "https://example.org/\" onclick=\"alert(4)",
+        "https://example.org/'onclick='alert(4)",
+        "https:alert(4)",
+    ] {
+        let mut record = made_up::known_failure();
+        let Outcome::KnownFailure { known, .. } = &mut record.outcome else {
+            panic!("it is known");
+        };
+        source.clone_into(&mut known.source);
+        let page = html::render(&gathered::of_runs("one", vec![record]));
+        for link in page.split("href=").skip(1) {
+            let link = link.trim_start_matches('"');
+            let leads_nowhere = link.starts_with('#') || link.starts_with("data:,\"");
+            // An apostrophe may stand in an address, and is escaped.
+            let is_address = link.starts_with("https://example.org/&#39;onclick=&#39;alert(4)\"");
+            assert!(leads_nowhere || is_address, "{source}: {link:.60}");
+        }
+    }
+}
+
 pub(crate) fn figures_of_others_break_nothing() {
     let odd = [0.0, -1.0, 1e-300, 1e308, -1e308];
     for figure in odd {
@@ -122,6 +155,11 @@ pub(crate) fn figures_of_others_break_nothing() {
         for phase in &mut record.phases {
             phase.at = figure;
             phase.seconds = figure;
+        }
+        record.findings = made_up::known_failure().findings;
+        for finding in &mut record.findings {
+            finding.at = figure;
+            finding.count = u64::MAX;
         }
         for event in &mut record.events {
             event.at = figure;

@@ -7,7 +7,7 @@ use sanlab_report::report::Report;
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::{content, gathered, hostile};
+use crate::{content, gathered, hostile, made_up};
 
 /// Pictures and pages are kept here.
 fn folder() -> PathBuf {
@@ -89,7 +89,7 @@ fn show(name: &str, report: &Report) -> Browser {
 pub(crate) fn looks_good_everywhere() {
     let mut browser = show("report", &gathered::report());
     let verdict = browser.value("document.querySelector('#verdict').innerText");
-    assert_eq!(verdict, json!("✗ regressed, 1 run failed"));
+    assert_eq!(verdict, json!("✗ regressed, 1 run failed, 1 known failure"));
     let compared = "document.querySelector('#comparison-2 h2').innerText";
     assert_eq!(
         browser.value(compared),
@@ -97,10 +97,14 @@ pub(crate) fn looks_good_everywhere() {
     );
     let same = "document.querySelector('#comparison-1 h2').innerText";
     assert_eq!(browser.value(same), json!("= no change the same twice"));
-    // Every link leads somewhere on the page.
+    // Every link leads somewhere on the page, but that to where a failure is reported.
     let lost = "[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))\
                 .filter(href => !href.startsWith('#') || !document.getElementById(href.slice(1)))";
-    assert_eq!(browser.value(lost), json!([]));
+    assert_eq!(browser.value(lost), json!([made_up::REPORTED]));
+    // A known failure has a colour of its own.
+    let colours = "new Set(['passed', 'failed', 'known_failure'].map(word => \
+                   getComputedStyle(document.querySelector('.badge.' + word)).color)).size";
+    assert_eq!(browser.value(colours), json!(3));
     let twice = "(ids => ids.length - new Set(ids).size)\
                  ([...document.querySelectorAll('[id]')].map(e => e.id))";
     assert_eq!(browser.value(twice), json!(0), "ids that are there twice");
@@ -122,6 +126,9 @@ pub(crate) fn a_hostile_record_does_nothing() {
     let mut browser = show("hostile", &hostile::report());
     let foreign = "document.querySelectorAll('script, img, iframe, object, embed, [onload], [onerror]').length";
     assert_eq!(browser.value(foreign), json!(0));
+    let led_away =
+        "[...document.querySelectorAll('a')].filter(a => !a.hash || a.protocol !== 'file:').length";
+    assert_eq!(browser.value(led_away), json!(0));
     let title = browser.value("document.querySelector('h1').innerText");
     assert!(
         title.as_str().unwrap_or_default().contains("<script src="),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    Acknowledged, Cost, CrashKind, Dip, Event, EventKind, Failure, FailureKind, Latency,
-    Measurement, NodeUse, Origin, Outcome, Phase, Rate, RunRecord, Sample, Timeline, Work,
+    Acknowledged, Cost, CrashKind, Dip, Event, EventKind, Excuse, Failure, FailureKind, Finding,
+    FindingKind, KnownBy, Latency, Measurement, NodeUse, Origin, Outcome, Phase, Rate, RunRecord,
+    Sample, Source, Timeline, Work,
 };
 
 const MIB: u64 = 1 << 20;
@@ -346,6 +347,107 @@ pub(crate) fn failed() -> RunRecord {
         .into_iter()
         .map(|node| (node.to_owned(), console(node)))
         .collect();
+    record
+}
+
+/// Where a known failure is reported.
+pub(crate) const REPORTED: &str = "https://lore.example.org/all/20260711093015.1?a=1&b=2";
+
+fn finding(at: f64, node: &str, kind: FindingKind, about: &str, text: &str) -> Finding {
+    Finding {
+        at,
+        until: at,
+        count: 1,
+        node: node.to_owned(),
+        phase: Some("step crash".to_owned()),
+        kind,
+        about: (!about.is_empty()).then(|| about.to_owned()),
+        source: Source::KernelLog,
+        text: text.to_owned(),
+        excuse: None,
+    }
+}
+
+/// A failure that the scenario names as known, of a run with findings of every sort.
+pub(crate) fn known_failure() -> RunRecord {
+    let mut record = blank(
+        "drbd/late_write",
+        "a write after a split stays",
+        NOON + 400.0,
+    );
+    record.outcome = Outcome::KnownFailure {
+        failure: Failure::new(
+            "step verify",
+            FailureKind::BlocksLost,
+            "2 of 158 acknowledged blocks of /mnt/san/vb.journal read as zeros on va: 156-157, acknowledged from 30.2 s to 30.3 s",
+        ),
+        known: KnownBy {
+            because: "a flush does not wait for the last write of the peer".to_owned(),
+            source: REPORTED.to_owned(),
+        },
+    };
+    record.phases = vec![phase("boot", 0.0, 9.0), phase("step verify", 30.0, 4.0)];
+    let crash = |mut finding: Finding| {
+        finding.excuse = Some(Excuse::Fault {
+            step: "the power of the first storage is cut".to_owned(),
+            node: "vb".to_owned(),
+        });
+        finding
+    };
+    record.findings = vec![
+        Finding {
+            until: 33.9,
+            count: 1_482,
+            ..crash(finding(
+                30.2,
+                "va",
+                FindingKind::DeviceError,
+                "nbd0",
+                "I/O error, dev nbd0, sector 2048 op 0x1:(WRITE) flags 0x8800 phys_seg 1 prio class 2",
+            ))
+        },
+        crash(finding(
+            31.0,
+            "vc",
+            FindingKind::Eviction,
+            "vb",
+            "o2dlm: Node 1 leaves domain C7BAB708DB62446C922ED91E43C581A4",
+        )),
+        finding(
+            33.0,
+            "vd",
+            FindingKind::FileSystemError,
+            "dm-12",
+            "OCFS2: ERROR (device dm-12): ocfs2_validate_inode_block: Invalid dinode #17: signature = ________________________________",
+        ),
+        Finding {
+            source: Source::Layer {
+                kind: "drbd".to_owned(),
+            },
+            excuse: Some(Excuse::Expected {
+                step: "pull".to_owned(),
+            }),
+            ..finding(
+                34.0,
+                "va",
+                FindingKind::LayerState,
+                "",
+                "r0: connection StandAlone, disk UpToDate/DUnknown",
+            )
+        },
+        Finding {
+            excuse: Some(Excuse::Expected {
+                step: "pull".to_owned(),
+            }),
+            ..finding(
+                34.5,
+                "va",
+                FindingKind::OutOfMemory,
+                "",
+                "Out of memory: Killed process 812 (nbdkit)",
+            )
+        },
+    ];
     record
 }
 

@@ -23,6 +23,14 @@ fn main() -> ExitCode {
             "a_failed_run_is_in_the_headline",
             content::a_failed_run_is_in_the_headline,
         ),
+        plain(
+            "a_known_failure_says_why_and_where_that_is_reported",
+            content::a_known_failure_says_why_and_where_that_is_reported,
+        ),
+        plain(
+            "findings_stand_in_a_table",
+            content::findings_stand_in_a_table,
+        ),
         plain("what_happened_is_drawn", content::what_happened_is_drawn),
         plain(
             "every_kept_record_is_shown",
@@ -32,6 +40,10 @@ fn main() -> ExitCode {
         plain(
             "texts_of_others_stay_texts",
             hostile::texts_of_others_stay_texts,
+        ),
+        plain(
+            "a_source_of_others_is_no_script",
+            hostile::a_source_of_others_is_no_script,
         ),
         plain(
             "figures_of_others_break_nothing",

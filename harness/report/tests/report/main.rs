@@ -3,6 +3,7 @@
 
 mod baseline;
 mod history;
+mod known;
 mod load;
 mod renderers;
 mod sample;

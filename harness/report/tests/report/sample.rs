@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sanlab_record::{
-    Cost, Failure, FailureKind, Measurement, Outcome, Phase, RunRecord, Sample, Work,
+    Cost, Failure, FailureKind, Finding, KnownBy, Measurement, Outcome, Phase, RunRecord, Sample,
+    Work,
 };
 use sanlab_report::comparison::{self, Comparison, Rules, Side};
 use sanlab_report::load::{LoadedComparison, LoadedRun};
@@ -110,6 +111,31 @@ pub(crate) fn hostile(number: u32, broken: bool) -> RunRecord {
             "````` & <i> \u{0}".to_owned(),
         ],
     )]);
+    record
+}
+
+/// One of each: it counts, it follows from a fault, it is expected.
+pub(crate) fn findings() -> Vec<Finding> {
+    let text = include_str!("../../../../fixtures/records/format-1.json");
+    RunRecord::from_json(text).expect("a record").findings
+}
+
+/// A run that failed in the way that its scenario names as known.
+pub(crate) fn known(number: u32, because: &str, source: &str) -> RunRecord {
+    let mut record = run(number, [100.0, 101.0]);
+    "drbd/late_write".clone_into(&mut record.scenario);
+    record.outcome = Outcome::KnownFailure {
+        failure: Failure::new(
+            "step verify",
+            FailureKind::BlocksLost,
+            "2 of 158 acknowledged blocks of /mnt/san/vb.journal read as zeros on va: 156-157",
+        ),
+        known: KnownBy {
+            because: because.to_owned(),
+            source: source.to_owned(),
+        },
+    };
+    record.findings = findings();
     record
 }
 

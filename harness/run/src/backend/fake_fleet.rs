@@ -10,13 +10,14 @@ use std::time::Duration;
 use sanlab_fleet::{ExecError, FleetError, Printed, Status};
 use sanlab_plan::{CrashKind, NodeName, Plan};
 use sanlab_record::{Cost, NodeUse, Origin};
-use sanlab_stack::{LayerProbe, Present, Stack};
+use sanlab_stack::Stack;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use self::plays::*;
 use crate::Failure;
+use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
     Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
     Teardown,
@@ -50,9 +51,7 @@ type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
 /// The fleet; what its actor leaves alone is answered as the stack's own probes expect.
 pub(crate) struct FakeFleet {
     nodes: Vec<NodeName>,
-    expected: BTreeMap<(String, String), String>,
-    /// What end checks expect, by who is there then.
-    at_end: BTreeMap<Vec<NodeName>, Vec<LayerProbe>>,
+    looks: Looks,
     actor: Actor,
     console: String,
     /// What consoles say besides, by node.
@@ -85,32 +84,9 @@ impl FakeFleet {
         stack: &Stack,
         actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     ) -> Self {
-        let probes = stack.up().into_iter().flat_map(|work| work.probes);
-        let names: Vec<NodeName> = plan.nodes.iter().map(|node| node.name.clone()).collect();
-        let volume = stack.volume();
-        let at_end = (0_u32..1 << names.len()).map(|those| {
-            let there = (0..).zip(&names).filter(|(bit, _)| those >> bit & 1 == 1);
-            let there: Vec<NodeName> = there.map(|(_, name)| name.clone()).collect();
-            let mounted = there
-                .iter()
-                .filter(|name| volume.is_some_and(|it| it.on.contains(name)));
-            let present = Present {
-                mounted: mounted.cloned().collect(),
-                ..Present::all(&there)
-            };
-            (there, stack.end_probes(&present))
-        });
         Self {
             nodes: plan.nodes.iter().map(|node| node.name.clone()).collect(),
-            expected: probes
-                .map(|probe| {
-                    (
-                        (probe.node.to_string(), probe.script),
-                        probe.expect.0.join("\n"),
-                    )
-                })
-                .collect(),
-            at_end: at_end.collect(),
+            looks: Looks::new(plan, stack),
             actor: Box::new(actor),
             console: "[    1.0] a quiet boot\n".to_owned(),
             later: Mutex::default(),
@@ -189,34 +165,19 @@ impl FakeFleet {
 
     /// What a look at a node is expected to show.
     fn expected(&self, node: &NodeName, script: &str) -> String {
-        if script.contains("sanlab: probe ") {
-            return self.all_expected(node, script);
+        let parts = fake_looks::parts(script);
+        if parts.is_empty() {
+            let down = self.down.lock().unwrap();
+            let there = self.nodes.iter().filter(|node| !down.contains(node));
+            return self.looks.expected(there.cloned().collect(), node, script);
         }
-        let down = self.down.lock().unwrap();
-        let there = self.nodes.iter().filter(|node| !down.contains(node));
-        let there: Vec<NodeName> = there.cloned().collect();
-        let mut at_end = self.at_end.get(&there).into_iter().flatten();
-        let at_end = at_end.find(|it| it.probe.node == *node && it.probe.script == script);
-        match at_end {
-            Some(found) => found.probe.expect.0.join("\n"),
-            None => {
-                let look = (node.to_string(), script.to_owned());
-                self.expected.get(&look).cloned().unwrap_or_default()
-            }
-        }
-    }
-
-    /// The same of many looks in one.
-    fn all_expected(&self, node: &NodeName, script: &str) -> String {
-        let parts = script.split("(\nset -e\n").skip(1);
-        let parts = parts.filter_map(|part| Some(part.split_once("\n) </dev/null")?.0));
-        let said = parts.enumerate().map(|(number, part)| {
+        let said = parts.into_iter().enumerate().map(|(number, part)| {
             let (code, said) = match (self.actor)(node.as_str(), part) {
                 Some(Act::Say(code, said, _)) => (code, said),
                 Some(_) => (1, String::new()),
                 None => (0, self.expected(node, part)),
             };
-            format!("{said}\nsanlab: probe {number} {code}\n")
+            fake_looks::answer(number, code, &said)
         });
         said.collect()
     }

@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 pub(crate) mod fake_fleet;
+#[cfg(test)]
+pub(crate) mod fake_looks;
 pub(crate) mod guests;
 pub(crate) mod power;
 

@@ -36,15 +36,13 @@ pub(crate) async fn catch_up(
                 Err(_) if context.absence(node).is_some() => return Ok(String::new()),
                 Err(failure) => return Err(failure),
             };
-            match timeout_at(deadline, context.marks.come(node, mark)).await {
-                Ok(()) => Ok(said),
-                Err(_) => {
-                    let seen = "what is written to its kernel log does not come".to_owned();
-                    let after = DEADLINE;
-                    let silent = Failure::from(Cause::ConditionNotMet { after, seen });
-                    Err(silent.on(node).during(format!("hear the kernel of {node}")))
-                }
-            }
+            let come = timeout_at(deadline, context.marks.come(node, mark)).await;
+            come.map(|()| said).map_err(|_| {
+                let seen = "what is written to its kernel log does not come".to_owned();
+                let after = DEADLINE;
+                let silent = Failure::from(Cause::ConditionNotMet { after, seen });
+                silent.on(node).during(format!("hear the kernel of {node}"))
+            })
         }
     });
     try_join_all(all).await

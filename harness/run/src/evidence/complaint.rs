@@ -62,7 +62,7 @@ const SIGNS: &[(FindingKind, &str)] = &[
     ),
     (
         FindingKind::DeviceError,
-        r"^block (?<dev>nbd\d+): (?:Connection timed out|(?:Receive|Send) (?:control|data) failed|Other side returned error|Wrong magic|Unexpected reply|Double reply|Suspicious reply|Possible stuck request)",
+        r"^block (?<dev>nbd\d+): (?:Connection timed out|(?:Receive|Send) (?:control|data) failed|Other side returned error|Wrong magic|Unexpected reply|Double reply|Suspicious reply)",
     ),
     // DRBD.
     (

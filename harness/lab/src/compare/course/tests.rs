@@ -1,7 +1,9 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use sanlab_record::{AcceleratorUse, Cost, Failure, FailureKind, HostUse, Measurement, Work};
+use sanlab_record::{
+    AcceleratorUse, Cost, Failure, FailureKind, HostUse, KnownBy, Measurement, Work,
+};
 use sanlab_report::comparison::Rules;
 use sanlab_report::measure::Measure;
 use sanlab_report::verdict::Verdict;
@@ -222,19 +224,29 @@ async fn a_run_that_does_not_pass_ends_it_and_is_named() {
         FailureKind::CommandFailed,
         "dd: No space left on device",
     );
-    let mut actor = Actor {
-        outcomes: BTreeMap::from([(4, Outcome::Failed(failure))]),
-        ..Actor::default()
+    let known = Outcome::KnownFailure {
+        failure: failure.clone(),
+        known: KnownBy {
+            because: "the bitmap fills the disk".to_owned(),
+            source: "https://example.org/bugs/17".to_owned(),
+        },
     };
-    let course = acted(&mut actor, &Acted::firm_at(99), &bounds(1..=20)).await;
-    let End::Stopped { turn, ran } = &course.end else {
-        panic!("{:?}", course.end);
-    };
-    assert_eq!(turn.folder(), "a-2");
-    assert_eq!(ran.path, PathBuf::from("a-2/record.json"));
-    assert_eq!(actor.asked.len(), 5);
-    // The pair that was broken off does not count.
-    assert_eq!(course.pairs(), 1);
+    for outcome in [Outcome::Failed(failure), known] {
+        let mut actor = Actor {
+            outcomes: BTreeMap::from([(4, outcome.clone())]),
+            ..Actor::default()
+        };
+        let course = acted(&mut actor, &Acted::firm_at(99), &bounds(1..=20)).await;
+        let End::Stopped { turn, ran } = &course.end else {
+            panic!("{:?}", course.end);
+        };
+        assert_eq!(turn.folder(), "a-2");
+        assert_eq!(ran.path, PathBuf::from("a-2/record.json"));
+        assert_eq!(ran.record.outcome, outcome);
+        assert_eq!(actor.asked.len(), 5);
+        // The pair that was broken off does not count.
+        assert_eq!(course.pairs(), 1);
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ impl From<&Outcome> for Badge {
         };
         let word = outcome.as_str();
         Self {
-            class: word,
+            class: outcome.key(),
             sign,
             word,
         }

@@ -13,6 +13,7 @@ mod badge;
 mod baseline;
 mod choice;
 mod comparison;
+mod findings;
 mod folds;
 mod judgements;
 mod measured;
@@ -25,7 +26,7 @@ use sanlab_record::Outcome;
 
 use crate::load::{LoadedComparison, LoadedRun};
 use crate::render::moment;
-use crate::render::number::{self, beginning, count, figure, seconds};
+use crate::render::number::{beginning, count, figure, seconds};
 use crate::render::report::Report;
 use crate::render::view::{BaselineView, ComparisonView, TrendView, settings};
 use crate::verdict::Verdict;
@@ -146,17 +147,19 @@ fn headline(report: &Report) -> String {
     if let Some(verdict) = report.verdict {
         parts.push(verdict.as_str().to_owned());
     }
-    for (count, word) in [(outcomes.failed, "failed"), (outcomes.broken, "broken")] {
-        if count > 0 {
-            parts.push(format!("{} {word}", number::count(count, "run")));
+    for (number, word) in [(outcomes.failed, "failed"), (outcomes.broken, "broken")] {
+        if number > 0 {
+            parts.push(format!("{} {word}", count(number, "run")));
         }
     }
+    if parts.is_empty() && outcomes.passed > 0 {
+        parts.push("passed".to_owned());
+    }
+    if outcomes.known_failures > 0 {
+        parts.push(count(outcomes.known_failures, "known failure"));
+    }
     if parts.is_empty() {
-        parts.push(if outcomes.passed > 0 {
-            "passed".to_owned()
-        } else {
-            "nothing was run".to_owned()
-        });
+        parts.push("nothing was run".to_owned());
     }
     parts.join(", ")
 }
@@ -173,6 +176,7 @@ fn badge(report: &Report) -> Badge {
         .or_else(|| of(|outcome| matches!(outcome, Outcome::Broken(_))))
         .or_else(|| report.verdict.map(Badge::from))
         .or_else(|| of(|outcome| matches!(outcome, Outcome::Passed)))
+        .or_else(|| of(|outcome| matches!(outcome, Outcome::KnownFailure { .. })))
         .unwrap_or_else(|| Badge::from(&NOTHING))
 }
 
@@ -210,7 +214,8 @@ fn by_gravity(report: &Report) -> Vec<(usize, &LoadedComparison)> {
     compared
 }
 
-/// Comparisons from the gravest to the mildest, the baseline, runs that did not pass, the latest first.
+/// Comparisons from the gravest to the mildest, the baseline, runs that failed or were broken, the latest first, and then those
+/// that failed as is known.
 fn cards(
     report: &Report,
     compared: &[(usize, &LoadedComparison, ComparisonView<'_>)],
@@ -221,14 +226,19 @@ fn cards(
         .map(|(number, _, view)| comparison::card(*number, view))
         .collect();
     cards.extend(against.map(baseline::card));
+    let mut known = Vec::new();
     for number in choice::in_detail(&report.runs, DETAILS).into_iter().rev() {
         let record = &report.runs[number].record;
-        let Some(failure) = record.outcome.failure() else {
-            continue;
+        let (cards, message) = match &record.outcome {
+            Outcome::Failed(failure) | Outcome::Broken(failure) => {
+                // Two lines, for the first is often but the head of a list.
+                let message: Vec<&str> = failure.message.lines().take(2).map(str::trim).collect();
+                let message = format!("{}: {}", failure.phase, message.join(" "));
+                (&mut cards, message)
+            }
+            Outcome::KnownFailure { known: by, .. } => (&mut known, by.because.clone()),
+            Outcome::Passed | Outcome::Skipped { .. } => continue,
         };
-        // Two lines, for the first is often but the head of a list.
-        let message: Vec<&str> = failure.message.lines().take(2).map(str::trim).collect();
-        let message = format!("{}: {}", failure.phase, message.join(" "));
         cards.push(Card {
             badge: Badge::from(&record.outcome),
             anchor: format!("run-{}", number + 1),
@@ -236,6 +246,7 @@ fn cards(
             lines: vec![record.scenario.clone(), beginning(&message, 220)],
         });
     }
+    cards.append(&mut known);
     cards
 }
 

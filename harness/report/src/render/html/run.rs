@@ -4,11 +4,12 @@ use askama::Template;
 use sanlab_record::{Dip, Outcome, RunRecord};
 
 use super::badge::Badge;
+use super::findings::{self, FindingRow};
 use super::folds::{self, Fold};
 use super::measured::{self, MeasuredStep};
 use super::{WIDTHS, activity, phases};
 use crate::render::chart;
-use crate::render::view::settings;
+use crate::render::view::{settings, web_address};
 use crate::render::{moment, number};
 use crate::statistics::median;
 
@@ -24,6 +25,10 @@ pub(super) struct RunSection {
     took: String,
     /// How and where it ended, and why.
     failure: Option<(String, String)>,
+    known: Option<KnownView>,
+    findings: Vec<FindingRow>,
+    /// What is said of the findings that are not shown.
+    more_findings: String,
     console_tail: Vec<(String, String)>,
     dips: Vec<DipView>,
     activity: Option<(String, String)>,
@@ -34,6 +39,14 @@ pub(super) struct RunSection {
     phases: Option<(String, String)>,
     folds: Vec<Fold>,
     facts: Vec<(String, String)>,
+}
+
+/// Why a failure is known.
+struct KnownView {
+    because: String,
+    source: String,
+    /// The source is an address that can be followed.
+    is_address: bool,
 }
 
 struct DipView {
@@ -62,6 +75,7 @@ impl RunSection {
         });
         let both = |draw: &dyn Fn(f64) -> String| (draw(WIDTHS.0), draw(WIDTHS.1));
         let bars = phases::bars(record);
+        let (findings, more_findings) = findings::of(record);
         Self {
             anchor,
             badge: Badge::from(&record.outcome),
@@ -71,6 +85,9 @@ impl RunSection {
             began: moment::utc(record.started),
             took: number::seconds(record.seconds()),
             failure: failure(&record.outcome),
+            known: KnownView::of(&record.outcome),
+            findings,
+            more_findings,
             console_tail: record
                 .console_tail
                 .iter()
@@ -88,6 +105,19 @@ impl RunSection {
             folds: folds::of(record),
             facts: facts(record),
         }
+    }
+}
+
+impl KnownView {
+    fn of(outcome: &Outcome) -> Option<Self> {
+        let Outcome::KnownFailure { known, .. } = outcome else {
+            return None;
+        };
+        Some(Self {
+            because: plain(&known.because),
+            source: plain(&known.source),
+            is_address: web_address(&known.source).is_some(),
+        })
     }
 }
 
@@ -132,7 +162,7 @@ fn failure(outcome: &Outcome) -> Option<(String, String)> {
 }
 
 /// Text of a console without what only a terminal understands: colours go, and what else is no text becomes U+FFFD.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {

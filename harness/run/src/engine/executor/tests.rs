@@ -186,6 +186,25 @@ fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, Can
     }
 }
 
+/// Something happens to the guests so many seconds after the begin.
+fn happens(notices: Vec<(u64, Notice)>) -> impl FnOnce(UnboundedSender<Notice>, CancellationToken) {
+    move |notify, _| {
+        tokio::spawn(async move {
+            let begin = Instant::now();
+            for (second, notice) in notices {
+                tokio::time::sleep_until(begin + Duration::from_secs(second)).await;
+                let at = Instant::now();
+                let _ = notify.send(match notice {
+                    Notice::Console { node, line, .. } => Notice::Console { node, at, line },
+                    other => other,
+                });
+            }
+            // The guests' side stays open to the end.
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        });
+    }
+}
+
 async fn play(
     steps: Vec<Step>,
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,

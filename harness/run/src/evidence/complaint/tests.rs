@@ -2,18 +2,19 @@
 
 use super::*;
 
-fn device(name: &str) -> Option<About> {
-    Some(About::Device(name.to_owned()))
-}
-
-fn own(name: &str) -> Option<About> {
-    Some(About::OwnHalf(name.to_owned()))
-}
-
-fn all(kind: FindingKind, lines: &[(&str, Option<About>)]) {
-    for (line, about) in lines {
-        let about = about.clone();
-        assert_eq!(classify(line), Some(Complaint { kind, about }), "{line}");
+fn all(expected: FindingKind, lines: &[(&str, &str)]) {
+    for &(line, about) in lines {
+        let found = classify(line);
+        let Some(Complaint { kind, about: found }) = found else {
+            panic!("nothing in {line}");
+        };
+        let found = match found {
+            Some(About::Device(device)) => device,
+            Some(About::OwnHalf(device)) => format!("own half of {device}"),
+            Some(About::Node(number)) => format!("node {number}"),
+            None => String::new(),
+        };
+        assert_eq!((kind, &*found), (expected, about), "{line}");
     }
 }
 
@@ -73,7 +74,7 @@ fn a_kernel_that_stumbles_is_heard() {
             FindingKind::OutOfMemory,
         ),
     ] {
-        all(kind, &[(line, None)]);
+        all(kind, &[(line, "")]);
     }
 }
 
@@ -84,84 +85,59 @@ fn requests_to_devices_fail() {
         &[
             (
                 "I/O error, dev nbd2, sector 1024 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2",
-                device("nbd2"),
+                "nbd2",
             ),
-            (
-                "I/O error, dev drbd0, sector 64 op 0x1:(WRITE)",
-                device("drbd0"),
-            ),
-            (
-                "I/O error, dev md127, sector 64 op 0x1:(WRITE)",
-                device("md127"),
-            ),
+            ("I/O error, dev drbd0, sector 64 op 0x1:(WRITE)", "drbd0"),
+            ("I/O error, dev md127, sector 64 op 0x1:(WRITE)", "md127"),
             (
                 "I/O error, dev dm-3, sector 0 op 0x0:(READ) flags 0x0",
-                device("dm-3"),
+                "dm-3",
             ),
-            ("I/O error, dev vdb, sector 8 op 0x0:(READ)", device("vdb")),
-            (
-                "blk_update_request: I/O error, dev nbd0, sector 8",
-                device("nbd0"),
-            ),
+            ("I/O error, dev vdb, sector 8 op 0x0:(READ)", "vdb"),
+            ("blk_update_request: I/O error, dev nbd0, sector 8", "nbd0"),
             (
                 "critical medium error, dev vdb, sector 8 op 0x0:(READ) flags 0x0",
-                device("vdb"),
+                "vdb",
             ),
             (
                 "critical space allocation error, dev dm-0, sector 8 op 0x1:(WRITE)",
-                device("dm-0"),
+                "dm-0",
             ),
-            (
-                "timeout error, dev nbd0, sector 16 op 0x0:(READ)",
-                device("nbd0"),
-            ),
+            ("timeout error, dev nbd0, sector 16 op 0x0:(READ)", "nbd0"),
             (
                 "Buffer I/O error on dev nbd0, logical block 7, lost async page write",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "Buffer I/O error on dev dm-0, logical block 7, lost sync page write",
-                device("dm-0"),
+                "dm-0",
             ),
             (
                 "Buffer I/O error on dev nbd0, logical block 0, async page read",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "Buffer I/O error on device dm-0, logical block 4711",
-                device("dm-0"),
+                "dm-0",
             ),
-            ("lost page write due to I/O error on nbd0", device("nbd0")),
-            ("Write-error on swap-device (43:0:65536)", None),
-            (
-                "block nbd2: Receive control failed (result -104)",
-                device("nbd2"),
-            ),
-            (
-                "block nbd2: Receive data failed (result -32)",
-                device("nbd2"),
-            ),
-            (
-                "block nbd2: Send control failed (result -32)",
-                device("nbd2"),
-            ),
-            ("block nbd0: Connection timed out", device("nbd0")),
+            ("lost page write due to I/O error on nbd0", "nbd0"),
+            ("Write-error on swap-device (43:0:65536)", ""),
+            ("block nbd2: Receive control failed (result -104)", "nbd2"),
+            ("block nbd2: Receive data failed (result -32)", "nbd2"),
+            ("block nbd2: Send control failed (result -32)", "nbd2"),
+            ("block nbd0: Connection timed out", "nbd0"),
             (
                 "block nbd0: Connection timed out, retrying (0/1 alive)",
-                device("nbd0"),
+                "nbd0",
             ),
-            ("block nbd0: Other side returned error (5)", device("nbd0")),
-            (
-                "block nbd0: Possible stuck request 00000000d1e2: control (read@0,4096B). Runtime 30 seconds",
-                device("nbd0"),
-            ),
+            ("block nbd0: Other side returned error (5)", "nbd0"),
             (
                 "(o2hb-5F3B2A,911,0):o2hb_bio_end_io:375 ERROR: IO Error 10",
-                None,
+                "",
             ),
             (
                 "(o2hb-5F3B2A,911,0):o2hb_do_disk_heartbeat:1140 ERROR: Write error -5 on device \"dm-0\"",
-                device("dm-0"),
+                "dm-0",
             ),
         ],
     );
@@ -172,26 +148,29 @@ fn drbd_loses_its_disk_or_its_peer() {
     all(
         FindingKind::DeviceError,
         &[
-            ("block drbd0: disk( UpToDate -> Failed ) ", own("drbd0")),
+            (
+                "block drbd0: disk( UpToDate -> Failed ) ",
+                "own half of drbd0",
+            ),
             (
                 "block drbd0: role( Primary -> Secondary ) disk( UpToDate -> Failed )",
-                own("drbd0"),
+                "own half of drbd0",
             ),
             (
                 "block drbd0: Local IO failed in __req_mod. Detaching...",
-                own("drbd0"),
+                "own half of drbd0",
             ),
             (
                 "block drbd0: local WRITE IO error sector 64+8 on vdb",
-                own("drbd0"),
+                "own half of drbd0",
             ),
             (
                 "block drbd1: we had at least one MD IO ERROR during bitmap IO",
-                own("drbd1"),
+                "own half of drbd1",
             ),
             (
                 "block drbd0: IO ERROR: neither local nor remote data, sector 64+8",
-                device("drbd0"),
+                "drbd0",
             ),
         ],
     );
@@ -200,17 +179,17 @@ fn drbd_loses_its_disk_or_its_peer() {
         &[
             (
                 "block drbd0: Split-Brain detected but unresolved, dropping connection!",
-                device("drbd0"),
+                "drbd0",
             ),
             (
                 "block drbd0: Split-Brain detected, 1 primaries, automatically solved. Sync from this node",
-                device("drbd0"),
+                "drbd0",
             ),
             (
                 "drbd r0/0 drbd3 peer1: Split-Brain detected but unresolved, dropping connection!",
-                device("drbd3"),
+                "drbd3",
             ),
-            ("block drbd0: Unrelated data, aborting!", device("drbd0")),
+            ("block drbd0: Unrelated data, aborting!", "drbd0"),
         ],
     );
 }
@@ -222,56 +201,50 @@ fn md_and_multipath_run_out_of_disks() {
         &[
             (
                 "md/raid1:md7: Disk failure on nbd1, disabling device.",
-                device("nbd1"),
+                "nbd1",
             ),
             (
                 "md/raid10:md7: Disk failure on dm-1, disabling device.",
-                device("dm-1"),
+                "dm-1",
             ),
             (
                 "md/raid0md7: Disk failure on nbd1 detected, failing array.",
-                device("nbd1"),
+                "nbd1",
             ),
             (
                 "md/raid1:md127: nbd0: unrecoverable I/O read error for block 64",
-                device("nbd0"),
+                "nbd0",
             ),
-            (
-                "md/raid1:md127: nbd0: rescheduling sector 64",
-                device("nbd0"),
-            ),
+            ("md/raid1:md127: nbd0: rescheduling sector 64", "nbd0"),
             (
                 "md/raid:md127: read error NOT corrected!! (sector 64 on nbd0).",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "md/raid:md127: read error not correctable (sector 64 on dm-2).",
-                device("dm-2"),
+                "dm-2",
             ),
             (
                 "md/raid:md127: Too many read errors, failing device nbd0.",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "md/raid:md127: Cannot continue operation (2/3 failed).",
-                device("md127"),
+                "md127",
             ),
-            (
-                "md/raid1:md127: not enough operational mirrors.",
-                device("md127"),
-            ),
-            ("md: super_written gets error=-5", None),
+            ("md/raid1:md127: not enough operational mirrors.", "md127"),
+            ("md: super_written gets error=-5", ""),
             (
                 "md: disabled device nbd0, could not read superblock.",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "device-mapper: multipath: queue_if_no_path timeout on 253:0, failing queued IO",
-                None,
+                "",
             ),
             (
                 "device-mapper: multipath: Could not failover device. Error 5.",
-                None,
+                "",
             ),
         ],
     );
@@ -284,96 +257,87 @@ fn file_systems_are_damaged_or_cannot_write() {
         &[
             (
                 "EXT4-fs error (device drbd0): ext4_find_entry:1455: inode #2: comm ls: reading directory lblock 0",
-                device("drbd0"),
+                "drbd0",
             ),
             (
                 "EXT4-fs error (device dm-0) in ext4_do_update_inode:5190: Journal has aborted",
-                device("dm-0"),
+                "dm-0",
             ),
             (
                 "EXT4-fs warning (device nbd0): ext4_end_bio:343: I/O error 10 writing to inode 12 starting block 34816)",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "EXT4-fs (nbd0): Delayed block allocation failed for inode 12 at logical offset 0 with max blocks 1 with error 5",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "EXT4-fs (nbd0): This should not happen!! Data will be lost",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "EXT4-fs (nbd0): Delayed block allocation failed for inode 12 at logical offset 0 with max blocks 1 with error 5. This should not happen!! Data will be lost",
-                device("nbd0"),
+                "nbd0",
             ),
-            (
-                "EXT4-fs (dm-0): Remounting filesystem read-only",
-                device("dm-0"),
-            ),
-            (
-                "EXT4-fs (dm-0): I/O error while writing superblock",
-                device("dm-0"),
-            ),
-            (
-                "EXT4-fs (dm-0): error count since last fsck: 3",
-                device("dm-0"),
-            ),
+            ("EXT4-fs (dm-0): Remounting filesystem read-only", "dm-0"),
+            ("EXT4-fs (dm-0): I/O error while writing superblock", "dm-0"),
+            ("EXT4-fs (dm-0): error count since last fsck: 3", "dm-0"),
             (
                 "JBD2: Detected IO errors while flushing file data on dm-0-18",
-                device("dm-0"),
+                "dm-0",
             ),
             (
                 "JBD2: I/O error when updating journal superblock for nbd0-8.",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "JBD2: previous I/O error detected for journal superblock update for dm-0-8.",
-                device("dm-0"),
+                "dm-0",
             ),
-            ("JBD2: IO error -5 recovering block 7 in log", None),
-            ("JBD2: recovery failed", None),
-            ("Aborting journal on device drbd0-8.", device("drbd0")),
-            ("Aborting journal on device vdb-8.", device("vdb")),
+            ("JBD2: IO error -5 recovering block 7 in log", ""),
+            ("JBD2: recovery failed", ""),
+            ("Aborting journal on device drbd0-8.", "drbd0"),
+            ("Aborting journal on device vdb-8.", "vdb"),
             (
                 "XFS (dm-0): metadata I/O error in \"xlog_iodone\" at daddr 0x2 len 64 error 5",
-                device("dm-0"),
+                "dm-0",
             ),
-            ("XFS (dm-0): log I/O error -5", device("dm-0")),
+            ("XFS (dm-0): log I/O error -5", "dm-0"),
             (
                 "XFS (dm-0): Filesystem has been shut down due to log error (0x2).",
-                device("dm-0"),
+                "dm-0",
             ),
             (
                 "XFS (nbd0): Metadata corruption detected at xfs_agf_verify+0x5e/0x150 [xfs], xfs_agf block 0x1",
-                device("nbd0"),
+                "nbd0",
             ),
             (
                 "OCFS2: ERROR (device dm-0): ocfs2_validate_inode_block: Invalid dinode #17: signature = ",
-                device("dm-0"),
+                "dm-0",
             ),
             (
                 "OCFS2: abort (device dm-0): ocfs2_journal_toggle_dirty: Journal aborted",
-                device("dm-0"),
+                "dm-0",
             ),
             (
                 "On-disk corruption discovered. Please run fsck.ocfs2 once the filesystem is unmounted.",
-                None,
+                "",
             ),
-            ("OCFS2: File system is now read-only.", None),
+            ("OCFS2: File system is now read-only.", ""),
             (
                 "(kworker/u2:1,71,0):ocfs2_recovery_thread:1500 ERROR: Error -5 recovering node 1 on device (254,0)!",
-                None,
+                "",
             ),
             (
                 "(o2hb-5F3B2A,911,0):o2hb_check_own_slot:620 ERROR: Another node is heartbeating on device (dm-0): expected(1:0x1, 0x2), ondisk(1:0x3, 0x4)",
-                device("dm-0"),
+                "dm-0",
             ),
-            ("gfs2: fsid=san:vol.0: fatal: I/O error", None),
+            ("gfs2: fsid=san:vol.0: fatal: I/O error", ""),
             (
                 "gfs2: fsid=san:vol.0: about to withdraw this file system",
-                None,
+                "",
             ),
-            ("gfs2: fsid=san:vol.0: File system withdrawn", None),
+            ("gfs2: fsid=san:vol.0: File system withdrawn", ""),
         ],
     );
 }
@@ -384,7 +348,7 @@ fn nodes_leave_and_are_put_out() {
         FindingKind::Eviction,
         &[(
             "o2cb: o2dlm has evicted node 1 from domain ADA600",
-            Some(About::Node(1)),
+            "node 1",
         )],
     );
     all(
@@ -392,19 +356,19 @@ fn nodes_leave_and_are_put_out() {
         &[
             (
                 "o2cb: Heartbeat write timeout to device dm-0 after 60000 milliseconds",
-                None,
+                "",
             ),
             (
                 "*** ocfs2 is very sorry to be fencing this system by restarting ***",
-                None,
+                "",
             ),
             (
                 "(kworker/0:2,71,0):o2quo_make_decision:177 ERROR: fencing this node because it is only connected to 1 nodes and 2 is needed to make a quorum out of 3 heartbeating nodes",
-                None,
+                "",
             ),
             (
                 "dlm: vol: no userland control daemon, stopping lockspace",
-                None,
+                "",
             ),
         ],
     );
@@ -423,6 +387,7 @@ fn what_a_healthy_or_a_slow_kernel_says_is_no_complaint() {
         "nbd0: detected capacity change from 0 to 2097152",
         "block nbd0: Dead connection, failed to find a fallback",
         "block nbd0: NBD_DISCONNECT",
+        "block nbd0: Possible stuck request 00000000d1e2: control (read@0,4096B). Runtime 30 seconds",
         "block nbd0: Disconnected due to user request.",
         "device-mapper: multipath: 253:0: Failing path 43:0.",
         "device-mapper: multipath: 253:0: Reinstating path 43:0.",

@@ -28,25 +28,6 @@ fn sleeps(name: &str, script: &str) -> Option<Act> {
         .or(well(name, script))
 }
 
-/// Something happens to the guests so many seconds after the begin.
-fn happens(notices: Vec<(u64, Notice)>) -> impl FnOnce(UnboundedSender<Notice>, CancellationToken) {
-    move |notify, _| {
-        tokio::spawn(async move {
-            let begin = Instant::now();
-            for (second, notice) in notices {
-                tokio::time::sleep_until(begin + Duration::from_secs(second)).await;
-                let at = Instant::now();
-                let _ = notify.send(match notice {
-                    Notice::Console { node, line, .. } => Notice::Console { node, at, line },
-                    other => other,
-                });
-            }
-            // The guests' side stays open to the end.
-            tokio::time::sleep(Duration::from_secs(600)).await;
-        });
-    }
-}
-
 fn says(name: &str, line: &str) -> Notice {
     Notice::Console {
         node: name.to_owned(),

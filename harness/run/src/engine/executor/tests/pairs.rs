@@ -20,7 +20,7 @@ async fn comes_back(states: &'static [&'static str]) -> Played {
     let drbd = "[[layer]]\ndrbd = { resource = \"r\", on = \"vix[0-1]\", disk = \"64MiB\", primaries = \"first\" }\n";
     let looks = AtomicUsize::new(0);
     let actor = move |_: &str, script: &str| {
-        script.contains("*' ro:'*)").then(|| {
+        script.contains("cs:* | ds:*)").then(|| {
             let at = looks.fetch_add(1, Ordering::Relaxed).min(states.len() - 1);
             Act::Say(0, format!("{}\n130992\n", states[at]), String::new())
         })

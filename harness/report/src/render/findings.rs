@@ -1,0 +1,105 @@
+//! Findings for people: those that count first, then those that are excused, each in the order of time.
+
+use sanlab_record::{Finding, RunRecord};
+
+use crate::render::number::{beginning, count};
+
+/// How many lines a terminal or a comment has room for.
+const LINES: usize = 8;
+
+/// How many characters such a line has at most: a kernel's line may go on and on.
+const CHARACTERS: usize = 200;
+
+/// One line for each: "excused: 14 device errors about nbd0 on vix1, 12.1-14.0 s: follows from step crash on vix3". Of many the
+/// first, and how many more there are. What the run's failure says in its own message is not said again.
+pub fn lines(record: &RunRecord) -> Vec<String> {
+    let message = record.outcome.failure();
+    let message = message.map_or("", |failure| &failure.message);
+    let told = |finding: &&Finding| {
+        let sentence = finding.to_string();
+        finding.excuse.is_some() || message.lines().all(|line| line != sentence)
+    };
+    let findings: Vec<&Finding> = in_order(record).into_iter().filter(told).collect();
+    let line = |finding: &&Finding| {
+        let word = match finding.excuse {
+            Some(_) => "excused",
+            None => "finding",
+        };
+        beginning(&format!("{word}: {finding}"), CHARACTERS)
+    };
+    let mut lines: Vec<String> = findings.iter().take(LINES).map(line).collect();
+    let more = findings.len() - lines.len();
+    if more > 0 {
+        lines.push(format!("and {} in the record", count(more, "more finding")));
+    }
+    lines
+}
+
+/// Those that count first, then by time.
+pub(crate) fn in_order(record: &RunRecord) -> Vec<&Finding> {
+    let mut findings: Vec<&Finding> = record.findings.iter().collect();
+    findings.sort_by(|one, other| {
+        let excused = |finding: &Finding| finding.excuse.is_some();
+        excused(one)
+            .cmp(&excused(other))
+            .then(one.at.total_cmp(&other.at))
+    });
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use sanlab_record::{Outcome, RunRecord};
+
+    use super::lines;
+
+    fn kept() -> RunRecord {
+        let text = include_str!("../../../../fixtures/records/format-1.json");
+        RunRecord::from_json(text).unwrap()
+    }
+
+    #[test]
+    fn what_counts_comes_first_and_there_is_an_end() {
+        let mut record = kept();
+        insta::assert_snapshot!(lines(&record).join("\n"), @r"
+        finding: 1 file system error about dm-0 on vc, at 16.2 s: OCFS2: ERROR (device dm-0): ocfs2_read_blocks: status = -5
+        excused: 14 device errors about nbd0 on vc, 16.8-18.5 s: follows from step crash on storage0a
+        excused: 1 wrong layer state on storage0b, at 19.0 s: expected by step pull
+        ");
+        record.findings.rotate_left(1);
+        let first = record.findings[0].clone();
+        record.findings.extend(vec![first; 9]);
+        let told = lines(&record);
+        assert_eq!(told.len(), 9);
+        assert!(
+            told[0].starts_with("finding: 1 file system error"),
+            "{}",
+            told[0]
+        );
+        assert_eq!(told[8], "and 4 more findings in the record");
+        record.findings.clear();
+        assert!(lines(&record).is_empty());
+    }
+
+    #[test]
+    fn what_the_message_says_is_not_said_again() {
+        let mut record = kept();
+        let Outcome::Failed(failure) = &mut record.outcome else {
+            panic!("the kept run failed");
+        };
+        failure.message = format!("check on vc:\n{}", record.findings[0]);
+        let told = lines(&record);
+        assert_eq!(told.len(), 2);
+        assert!(
+            told.iter().all(|line| line.starts_with("excused: ")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_kernels_line_that_goes_on_is_cut() {
+        let mut record = kept();
+        record.findings[0].text = "word ".repeat(1000);
+        assert!(lines(&record)[0].chars().count() <= 201);
+    }
+}
