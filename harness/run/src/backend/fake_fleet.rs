@@ -169,7 +169,9 @@ impl FakeFleet {
         if parts.is_empty() {
             let down = self.down.lock().unwrap();
             let there = self.nodes.iter().filter(|node| !down.contains(node));
-            return self.looks.expected(there.cloned().collect(), node, script);
+            return self
+                .looks
+                .expected(&there.cloned().collect::<Vec<_>>(), node, script);
         }
         let said = parts.into_iter().enumerate().map(|(number, part)| {
             let (code, said) = match (self.actor)(node.as_str(), part) {

@@ -39,8 +39,8 @@ impl Looks {
     }
 
     /// What one look at a node shows while `there` run.
-    pub(crate) fn expected(&self, there: Vec<NodeName>, node: &NodeName, script: &str) -> String {
-        let mut at_end = self.at_end.get(&there).into_iter().flatten();
+    pub(crate) fn expected(&self, there: &[NodeName], node: &NodeName, script: &str) -> String {
+        let mut at_end = self.at_end.get(there).into_iter().flatten();
         let at_end = at_end.find(|it| it.probe.node == *node && it.probe.script == script);
         if let Some(found) = at_end {
             return found.probe.expect.0.join("\n");
