@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             "a_command_that_ends_well_passes",
             "passed",
             "",
-            Part::answered(0),
+            Part::answered(0).heard(),
         ),
         trial(
             "a_command_that_fails_is_failed",
@@ -264,6 +264,14 @@ impl Part {
             json!({"stderr": "qemu: cannot set up guest memory\n"}),
             json!({"exit": 1}),
         ])
+    }
+
+    /// The mark on the console up to which it is heard at the end of a run that has passed so far.
+    fn heard(mut self) -> Self {
+        let mark = "[   61.0] sanlab hears up to mark 1\r\n";
+        self.0.push(json!({"say": {"on": "console", "text": mark}}));
+        self.command(0);
+        self
     }
 
     /// The kernel log and so on, when the outcome is known.
