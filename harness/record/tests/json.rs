@@ -52,6 +52,30 @@ fn findings() -> Vec<Finding> {
             ..counts.clone()
         },
         Finding {
+            at: 17.0,
+            until: 17.0,
+            phase: Some("step crash".to_owned()),
+            kind: FindingKind::Eviction,
+            about: Some("storage0b".to_owned()),
+            text: "o2dlm: Node 1 leaves domain".to_owned(),
+            excuse: Some(Excuse::Fenced {
+                node: "storage0b".to_owned(),
+                by: "vc".to_owned(),
+            }),
+            ..counts.clone()
+        },
+        Finding {
+            at: 18.0,
+            until: 18.0,
+            kind: FindingKind::DeviceError,
+            about: Some("nbd1".to_owned()),
+            text: "block nbd1: Receive control failed (result -32)".to_owned(),
+            excuse: Some(Excuse::Lost {
+                node: "storage1a".to_owned(),
+            }),
+            ..counts.clone()
+        },
+        Finding {
             at: 19.0,
             until: 19.0,
             node: "storage0b".to_owned(),

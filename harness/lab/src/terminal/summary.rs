@@ -424,6 +424,8 @@ mod tests {
         let (_, end) = table.split_once("\n\n  excused: ").expect("a line of it");
         insta::assert_snapshot!(end, @r"
         14 device errors about nbd0 on vc�[2J, 16.8-18.5 s: follows from step crash on storage0a
+          excused: 1 eviction about storage0b on vc, at 17.0 s: follows from the fencing of storage0b by vc
+          excused: 1 device error about nbd1 on vc, at 18.0 s: follows from the loss of storage1a
           excused: 1 wrong layer state on storage0b, at 19.0 s: expected by step pull
 
           record: record.json

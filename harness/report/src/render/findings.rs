@@ -64,6 +64,8 @@ mod tests {
         insta::assert_snapshot!(lines(&record).join("\n"), @r"
         finding: 1 file system error about dm-0 on vc, at 16.2 s: OCFS2: ERROR (device dm-0): ocfs2_read_blocks: status = -5
         excused: 14 device errors about nbd0 on vc, 16.8-18.5 s: follows from step crash on storage0a
+        excused: 1 eviction about storage0b on vc, at 17.0 s: follows from the fencing of storage0b by vc
+        excused: 1 device error about nbd1 on vc, at 18.0 s: follows from the loss of storage1a
         excused: 1 wrong layer state on storage0b, at 19.0 s: expected by step pull
         ");
         record.findings.rotate_left(1);
@@ -76,7 +78,7 @@ mod tests {
             "{}",
             told[0]
         );
-        assert_eq!(told[8], "and 4 more findings in the record");
+        assert_eq!(told[8], "and 6 more findings in the record");
         record.findings.clear();
         assert!(lines(&record).is_empty());
     }
@@ -89,7 +91,7 @@ mod tests {
         };
         failure.message = format!("check on vc:\n{}", record.findings[0]);
         let told = lines(&record);
-        assert_eq!(told.len(), 2);
+        assert_eq!(told.len(), 4);
         assert!(
             told.iter().all(|line| line.starts_with("excused: ")),
             "{told:?}"
