@@ -281,10 +281,9 @@ impl RunContext {
         excused
     }
 
-    fn layer_excuse(&self, (_, place): (LayerKind, usize), node: &NodeName) -> Option<Excuse> {
+    fn layer_excuse(&self, layer: (LayerKind, usize), node: &NodeName) -> Option<Excuse> {
         let at = self.now();
-        let mut judge = self.judge();
-        judge.layer_excuse(&self.plan, &self.past().faults, place, (node, at))
+        Judge::layer_excuse(&self.plan, &self.past().faults, layer, (node, at))
     }
 
     fn note_layer(
@@ -312,6 +311,11 @@ impl RunContext {
     /// What steps expected and has not come, in words.
     pub(crate) fn unmet(&self) -> Vec<String> {
         self.judge().unmet()
+    }
+
+    /// From now on the layers are taken down.
+    pub(crate) fn takes_down(&self) {
+        self.judge().takes_down();
     }
 
     /// What is seen from now on has no part in the outcome. Gives what counts.

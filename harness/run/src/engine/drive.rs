@@ -54,6 +54,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         return Ok(());
     }
     in_phase(&context, "take down", async |scope| {
+        context.takes_down();
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
         }

@@ -83,6 +83,24 @@ impl Fault {
         }
     }
 
+    /// Whether it goes on at that time.
+    pub(crate) fn lasts(&self, at: f64) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at < until)
+    }
+
+    /// Whether it takes anything away from anybody: a program of no layer does not.
+    pub(crate) const fn harms(&self) -> bool {
+        !matches!(self.what, Broken::Process { layer: None, .. })
+    }
+
+    /// Whether the bytes on its node's own disk cannot be reached.
+    pub(crate) fn hides_the_disk(&self) -> bool {
+        match self.layer() {
+            Some(layer) => matches!(layer, LayerKind::Nbd | LayerKind::Gnbd),
+            None => self.harms(),
+        }
+    }
+
     const fn is_open(&self) -> bool {
         self.until.is_none()
     }

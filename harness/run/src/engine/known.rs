@@ -1,7 +1,7 @@
 //! Failures that a scenario names as known.
 
 use regex::Regex;
-use sanlab_record::{Failure, FailureKind, KnownBy, Outcome};
+use sanlab_record::{Failure, FailureKind, FindingKind, KnownBy, Outcome};
 
 use crate::Extent;
 use crate::engine::context::RunContext;
@@ -19,10 +19,20 @@ pub(crate) fn outcome(context: &RunContext, outcome: Outcome) -> Outcome {
         }
     };
     match outcome {
-        Outcome::Failed(failure) => {
+        // What did not come is never what is known to come, though its words are.
+        Outcome::Failed(failure) if failure.kind != FailureKind::ExpectationNotMet => {
             let found = context.counting();
-            let mut found = found.iter().map(|finding| finding.text.as_str());
-            if pattern.is_match(&failure.message) || found.any(|text| pattern.is_match(text)) {
+            let all_known = found.iter().all(|finding| pattern.is_match(&finding.text));
+            // What kernels and layers show is the whole failure, or comes on top of it.
+            let whole = match failure.kind {
+                FailureKind::KernelComplaint => true,
+                FailureKind::ConditionNotMet => found
+                    .iter()
+                    .any(|finding| finding.kind == FindingKind::LayerState),
+                _ => false,
+            };
+            let whole = whole && !found.is_empty();
+            if all_known && (whole || pattern.is_match(&failure.message)) {
                 let known = KnownBy {
                     because: known.because.clone(),
                     source: known.source.clone(),

@@ -24,12 +24,15 @@ pub(crate) enum About {
     Device(String),
     /// What is below a device on the same node: a DRBD device whose own half has failed.
     OwnHalf(String),
+    /// The same, and no more than that the kernel lets it go: it says so of an error and of a command alike.
+    Detached(String),
     /// Another node, by its number in the cluster.
     Node(u8),
 }
 
 /// What the kernel says, beyond the troubles that [`trouble`] knows. A group `dev` is the device, `journal` a device followed by
-/// the number of the inode where the journal is, `own` a device whose own half it is about, `node` the number of a node.
+/// the number of the inode where the journal is, `own` a device whose own half it is about, `detached` one that
+/// lets it go, `node` the number of a node.
 ///
 /// Lock-ups, stalls and hung tasks are found by the kernel's own clocks (20 s and more without a tick or a
 /// schedule). Guests that share the host's CPUs within the lab's budget never come near that, so these count
@@ -71,7 +74,11 @@ const SIGNS: &[(FindingKind, &str)] = &[
     ),
     (
         FindingKind::DeviceError,
-        r"^block (?<own>drbd\d+): (?:.*\bdisk\( \w+ -> Failed \)|Local IO failed|local \w+ IO error|local disk FLUSH FAILED|Local backing device failed|meta-data IO operation timed out|meta data update failed|we had at least one MD IO ERROR)",
+        r"^block (?<detached>drbd\d+): .*\bdisk\( \w+ -> Failed \)",
+    ),
+    (
+        FindingKind::DeviceError,
+        r"^block (?<own>drbd\d+): (?:Local IO failed|local \w+ IO error|local disk FLUSH FAILED|Local backing device failed|meta-data IO operation timed out|meta data update failed|we had at least one MD IO ERROR)",
     ),
     (
         FindingKind::DeviceError,
@@ -204,6 +211,7 @@ pub(crate) fn classify(line: &str) -> Option<Complaint> {
             .map(device)
             .or_else(|| named("journal").map(|name| device(without_inode(name))))
             .or_else(|| named("own").map(|name| About::OwnHalf(name.to_owned())))
+            .or_else(|| named("detached").map(|name| About::Detached(name.to_owned())))
             .or_else(|| named("node")?.parse().ok().map(About::Node));
         Some(Complaint { kind: *kind, about })
     })

@@ -20,6 +20,8 @@ pub(crate) struct Judge {
     findings: Vec<Finding>,
     /// When each kernel last said something to which call traces belong.
     reports: BTreeMap<NodeName, f64>,
+    /// The layers are being taken down.
+    takes_down: bool,
     /// What is seen from now on does not matter any more.
     closed: bool,
 }
@@ -95,28 +97,33 @@ impl Judge {
             }
             return false;
         };
-        if self.is_part_of_a_report(complaint.kind, &line) {
+        let detached = matches!(complaint.about, Some(About::Detached(_)));
+        if self.is_part_of_a_report(complaint.kind, &line) || detached && self.takes_down {
             return false;
         }
+        // Every expectation that describes it has come true, whichever excuses it.
+        let follows = self.excuse(plan, faults, &complaint, &line);
         let excuse = expected
             .or_else(|| self.own_fencing(complaint.kind, &line))
-            .or_else(|| self.excuse(plan, faults, &complaint, &line));
+            .or(follows);
         let about = complaint.about.map(|about| name(plan, about));
         self.note(complaint.kind, about, Source::KernelLog, line, excuse)
     }
 
-    /// Why it does not count that the layer at that place of the plan is not as it must be on a node at that time.
+    /// Why it does not count that the layer at that place of the plan is not as it must be on a node at that time: a fault that
+    /// goes on.
     pub(crate) fn layer_excuse(
-        &mut self,
         plan: &Plan,
         faults: &Faults,
-        place: usize,
+        (kind, place): (LayerKind, usize),
         (node, at): (&NodeName, f64),
     ) -> Option<Excuse> {
-        let needs = |fault: &Fault| {
-            fault.node == *node || plan.layer_needs(place, node, &fault.node, fault.layer())
-        };
-        self.follows(faults, at, needs)
+        let mut open = faults.iter().filter(|it| it.lasts(at) && it.harms());
+        let fault = open.find(|fault| {
+            let own = fault.node == *node && fault.layer().is_none_or(|layer| layer == kind);
+            own || plan.layer_needs(place, node, &fault.node, fault.layer())
+        });
+        fault.map(|fault| fault.excuse.clone())
     }
 
     /// Takes in that a layer is not as it must be at the end.
@@ -124,6 +131,11 @@ impl Judge {
         let kind = kind.to_string();
         let source = Source::Layer { kind };
         self.note(FindingKind::LayerState, None, source, seen, excuse);
+    }
+
+    /// From now on the layers are taken down: DRBD lets its disks go because it is told to.
+    pub(crate) fn takes_down(&mut self) {
+        self.takes_down = true;
     }
 
     /// What is seen from now on does not matter any more: the run's outcome stands.
@@ -221,7 +233,7 @@ impl Judge {
             return Some(fault.excuse.clone());
         }
         match (complaint.kind, &complaint.about) {
-            (_, Some(About::OwnHalf(_))) => None,
+            (_, Some(About::OwnHalf(_) | About::Detached(_))) => None,
             (FindingKind::DeviceError, about) => {
                 let needs = |fault: &Fault| hits(plan, node, about.as_ref(), fault);
                 self.follows(faults, line.at, needs)
@@ -283,6 +295,8 @@ impl Judge {
                 && it.about == about
                 && it.source == source
                 && it.excuse == excuse
+                // Without a device or a node, the words tell what it is about.
+                && (about.is_some() || same_words(&it.text, seen.text))
                 // A layer's states are few, and each is worth its words.
                 && kind != FindingKind::LayerState
         });
@@ -337,9 +351,12 @@ impl Declared {
 
 /// Whether a device of `node` needs what is at fault; without a name, any of them.
 fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> bool {
+    if !fault.harms() {
+        return false;
+    }
     match about {
         Some(About::Device(device)) => plan.needs(node, device, &fault.node, fault.layer()),
-        Some(About::OwnHalf(_) | About::Node(_)) => false,
+        Some(About::OwnHalf(_) | About::Detached(_) | About::Node(_)) => false,
         None => plan.any_needs(node, &fault.node, fault.layer()),
     }
 }
@@ -349,7 +366,7 @@ fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> b
 fn is_lost(plan: &Plan, faults: &Faults, node: &NodeName, at: f64) -> bool {
     let broken = |name: &NodeName| {
         let mut faults = faults.iter();
-        faults.any(|fault| fault.node == *name && fault.reaches(at))
+        faults.any(|it| it.node == *name && it.hides_the_disk() && it.reaches(at))
     };
     let names = plan.nodes.iter().map(|one| one.name.clone());
     let sound: Vec<NodeName> = names.filter(|name| !broken(name)).collect();
@@ -357,10 +374,16 @@ fn is_lost(plan: &Plan, faults: &Faults, node: &NodeName, at: f64) -> bool {
     devices.any(|device| !device.blocks.is_held_by(&sound))
 }
 
+/// Whether two lines differ in nothing but numbers.
+fn same_words(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.replace(|c: char| c.is_ascii_hexdigit(), "");
+    words(one) == words(other)
+}
+
 /// What a complaint is about, as the record has it.
 fn name(plan: &Plan, about: About) -> String {
     match about {
-        About::Device(device) | About::OwnHalf(device) => device,
+        About::Device(device) | About::OwnHalf(device) | About::Detached(device) => device,
         About::Node(number) => match plan.nodes.get(usize::from(number)) {
             Some(node) => node.name.to_string(),
             None => format!("node {number}"),

@@ -11,6 +11,7 @@ fn all(expected: FindingKind, lines: &[(&str, &str)]) {
         let found = match found {
             Some(About::Device(device)) => device,
             Some(About::OwnHalf(device)) => format!("own half of {device}"),
+            Some(About::Detached(device)) => format!("{device} without its half"),
             Some(About::Node(number)) => format!("node {number}"),
             None => String::new(),
         };
@@ -150,11 +151,11 @@ fn drbd_loses_its_disk_or_its_peer() {
         &[
             (
                 "block drbd0: disk( UpToDate -> Failed ) ",
-                "own half of drbd0",
+                "drbd0 without its half",
             ),
             (
                 "block drbd0: role( Primary -> Secondary ) disk( UpToDate -> Failed )",
-                "own half of drbd0",
+                "drbd0 without its half",
             ),
             (
                 "block drbd0: Local IO failed in __req_mod. Detaching...",

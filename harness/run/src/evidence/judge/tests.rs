@@ -146,12 +146,7 @@ fn a_stopped_daemon_excuses_what_its_layer_serves() {
     case.faults.goes_on(&node("n1"), "nbdkit", 3.0);
     assert!(case.says("n0", 5.5, LOST));
     case.stops("n1", "my-proxy", None, 6.0);
-    assert!(
-        !case.says("n0", 6.5, LOST),
-        "of no layer: all that it serves"
-    );
-    case.faults.booted(&node("n1"), 7.0);
-    assert!(case.says("n0", 9.5, LOST));
+    assert!(case.says("n0", 6.5, LOST), "of no layer: it serves nothing");
 }
 
 #[test]
@@ -333,7 +328,7 @@ fn a_layer_that_is_not_as_it_must_be_is_excused_by_what_it_needs() {
     let lacks = |case: &mut Case, name: &str, (kind, place)| {
         let node = node(name);
         let at = (&node, 9.0);
-        let excuse = case.judge.layer_excuse(&case.plan, &case.faults, place, at);
+        let excuse = Judge::layer_excuse(&case.plan, &case.faults, (kind, place), at);
         let seen = Seen {
             node: &node,
             at: 9.0,
@@ -346,15 +341,18 @@ fn a_layer_that_is_not_as_it_must_be_is_excused_by_what_it_needs() {
     };
     let (drbd, gnbd) = ((LayerKind::Drbd, 1), (LayerKind::Gnbd, 2));
     assert!(lacks(&mut case, "n0", drbd));
+    case.stops("n1", "my-proxy", None, 0.5);
+    assert!(lacks(&mut case, "n1", drbd), "of no layer");
     case.stops("n1", "gnbd_serv", Some(LayerKind::Gnbd), 1.0);
     assert!(lacks(&mut case, "n0", drbd), "it needs no server of GNBD");
     assert!(!lacks(&mut case, "n2", gnbd));
     assert!(!lacks(&mut case, "n1", gnbd), "the faulty node itself");
+    assert!(lacks(&mut case, "n1", drbd), "another layer there");
     case.crashes("n1", 2.0);
     assert!(!lacks(&mut case, "n0", drbd));
     let kinds = case.judge.findings().iter().map(|it| it.kind);
     assert!(kinds.clone().all(|kind| kind == FindingKind::LayerState));
-    assert_eq!(kinds.count(), 5);
+    assert_eq!(kinds.count(), 7);
 }
 
 #[test]
@@ -363,4 +361,18 @@ fn what_comes_after_the_outcome_has_no_part_in_it() {
     case.judge.close();
     assert!(!case.says("n0", 1.0, "kernel BUG at fs/x.c:1!"));
     assert!(case.judge.findings().is_empty());
+}
+
+#[test]
+fn drbd_lets_its_disk_go_when_the_layers_are_taken_down() {
+    let mut case = case(STORAGES);
+    let detached = "block drbd0: disk( UpToDate -> Failed ) ";
+    assert!(case.says("n0", 1.0, detached));
+    case.judge.takes_down();
+    assert!(!case.says("n0", 2.0, detached));
+    assert!(case.says(
+        "n0",
+        3.0,
+        "block drbd0: Local IO failed in __req_mod. Detaching..."
+    ));
 }
