@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan};
+use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
 use sanlab_record::{Excuse, Finding};
 use sanlab_stack::{Present, Stack, Volume};
 use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
@@ -199,9 +199,10 @@ impl RunContext {
 
     /// Lets these nodes' kernels say everything on their consoles but debugging; they boot quiet.
     pub(crate) async fn show_kernel_log(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        let script = format!("dmesg -n {}", guest::CONSOLE_LEVEL);
         let loud = nodes
             .iter()
-            .map(|node| self.backend.exec(node, "dmesg -n 7", SMALL));
+            .map(|node| self.backend.exec(node, &script, SMALL));
         try_join_all(loud).await?;
         Ok(())
     }
