@@ -250,6 +250,21 @@ impl RunContext {
 
     /// A kernel writes a line, without its time. `true`: it complains, and nothing excuses it.
     pub(crate) fn kernel_says(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        self.judges(Judge::hear, node, at, text)
+    }
+
+    /// The same of a line that came among those that the kernel was made to print.
+    pub(crate) fn kernel_says_in_dump(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        self.judges(Judge::hear_in_dump, node, at, text)
+    }
+
+    fn judges(
+        &self,
+        hear: impl Fn(&mut Judge, &Plan, &Faults, Seen<'_>) -> bool,
+        node: &NodeName,
+        at: Instant,
+        text: &str,
+    ) -> bool {
         let (at, phase) = (self.event_log.seconds_at(at), self.event_log.current());
         let seen = Seen {
             node,
@@ -258,7 +273,7 @@ impl RunContext {
             text,
         };
         let mut judge = self.judge();
-        judge.hear(&self.plan, &self.past().faults, seen)
+        hear(&mut judge, &self.plan, &self.past().faults, seen)
     }
 
     /// A layer, the one at that place of the plan, is not as it must be at the end.
