@@ -19,7 +19,7 @@ pub(crate) use self::plays::*;
 use crate::Failure;
 use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
-    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
     Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
@@ -425,15 +425,16 @@ impl FleetBackend for FakeFleet {
         nodes.map(|node| (node.to_string(), cost)).collect()
     }
 
-    fn consoles(&self) -> Vec<(NodeName, String)> {
-        self.nodes
-            .iter()
-            .map(|node| {
-                let later = self.later.lock().unwrap();
-                let later = later.get(node).cloned().unwrap_or_default();
-                (node.clone(), format!("{}{later}", self.console))
-            })
-            .collect()
+    fn console_tails(&self) -> BTreeMap<String, Vec<String>> {
+        let later = self.later.lock().unwrap();
+        let tail = |node: &NodeName| {
+            let later = later.get(node).cloned().unwrap_or_default();
+            let log = format!("{}{later}", self.console);
+            let lines: Vec<String> = log.lines().map(str::to_owned).collect();
+            let last = lines[lines.len().saturating_sub(CONSOLE_LINES)..].to_vec();
+            (node.to_string(), last)
+        };
+        self.nodes.iter().map(tail).collect()
     }
 
     fn end(&self) -> Pending<'_, Teardown> {

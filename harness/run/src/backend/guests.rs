@@ -1,9 +1,8 @@
 //! The real guests: what the engine asks, done by a fleet.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,12 +16,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::backend::{
-    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started, Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started, Teardown,
 };
 use crate::checkpoint::session::CheckpointSession;
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 use crate::failure::Cause;
 use crate::{Environment, Failure};
+
+/// The last lines of consoles, by node.
+type Tails = BTreeMap<String, VecDeque<String>>;
 
 /// The guests of one run.
 pub(crate) struct Guests {
@@ -32,11 +34,10 @@ pub(crate) struct Guests {
     scenario: String,
     session: AsyncMutex<Option<CheckpointSession>>,
     fleet: OnceCell<Fleet>,
-    booted: Arc<Mutex<BTreeSet<String>>>,
     /// Ended on purpose: that they do not answer is none of the lab's faults.
     down: Mutex<BTreeSet<NodeName>>,
-    /// Which bytes of consoles' logs kernels were made to print.
-    dumps: Mutex<BTreeMap<String, Vec<Range<u64>>>>,
+    /// The last lines of each console.
+    tails: Arc<Mutex<Tails>>,
     notices: UnboundedSender<Notice>,
 }
 
@@ -92,9 +93,8 @@ impl Guests {
             scenario: plan.id.clone(),
             session: AsyncMutex::default(),
             fleet: OnceCell::new(),
-            booted: Arc::default(),
             down: Mutex::default(),
-            dumps: Mutex::default(),
+            tails: Arc::default(),
             notices,
         }
     }
@@ -145,16 +145,6 @@ impl Guests {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which bytes of a console's log a kernel was made to print, also once its node is gone.
-    fn dumps(&self, name: &str) -> Vec<Range<u64>> {
-        let node = self.fleet.get().and_then(|fleet| fleet.node(name));
-        let mut dumps = self.dumps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = node {
-            dumps.insert(name.to_owned(), node.machine().console().dumps_in_log());
-        }
-        dumps.get(name).cloned().unwrap_or_default()
-    }
-
     fn running(&self) -> Result<&Fleet, Failure> {
         self.fleet
             .get()
@@ -173,28 +163,26 @@ impl Guests {
     /// Passes on the events of the fleet and the lines of its consoles.
     fn listener(&self) -> Listener {
         let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
-        let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
+        let notices = self.notices.clone();
         tokio::spawn(async move {
             while let Some(event) = fleet_events.recv().await {
-                let begins = matches!(
-                    event.kind,
-                    EventKind::Booting | EventKind::Cloning | EventKind::Forking
-                );
-                if let Some(node) = event.node.clone().filter(|_| begins) {
-                    booted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(node);
-                }
                 let _ = notices.send(Notice::Event(event));
             }
         });
-        let notices = self.notices.clone();
+        let (notices, tails) = (self.notices.clone(), Arc::clone(&self.tails));
         Listener::new(events, move |node, line: ConsoleLine| {
+            if !line.dump || line.trouble.is_some() {
+                let mut tails = tails.lock().unwrap_or_else(PoisonError::into_inner);
+                let tail = tails.entry(node.to_owned()).or_default();
+                if tail.len() == CONSOLE_LINES {
+                    tail.pop_front();
+                }
+                tail.push_back(line.text.clone());
+            }
             let ConsoleLine { at, dump, text, .. } = line;
             let (node, line) = (node.to_owned(), text);
             let notice = if dump {
-                Notice::Dump { node, line }
+                Notice::Dump { node, at, line }
             } else {
                 Notice::Console { node, at, line }
             };
@@ -475,26 +463,12 @@ impl FleetBackend for Guests {
         cost.collect()
     }
 
-    fn consoles(&self) -> Vec<(NodeName, String)> {
-        let booted = self
-            .booted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let log = |name: &String| {
-            // QEMU may have ended before it made the file.
-            let mut bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
-            for dump in self.dumps(name).into_iter().rev() {
-                let place = |at| usize::try_from(at).map_or(bytes.len(), |at| bytes.len().min(at));
-                let (from, to) = (place(dump.start), place(dump.end));
-                bytes.drain(from..to);
-            }
-            Some((
-                NodeName::parse(name).ok()?,
-                String::from_utf8_lossy(&bytes).into_owned(),
-            ))
-        };
-        booted.iter().filter_map(log).collect()
+    fn console_tails(&self) -> BTreeMap<String, Vec<String>> {
+        let tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let tails = tails.iter();
+        tails
+            .map(|(node, lines)| (node.clone(), lines.iter().cloned().collect()))
+            .collect()
     }
 
     fn end(&self) -> Pending<'_, Teardown> {
@@ -533,10 +507,6 @@ fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
         bytes += found.blocks() * 512;
     }
     Ok(bytes)
-}
-
-fn console_log(logs: &Path, node: &str) -> PathBuf {
-    logs.join(format!("{node}.console.log"))
 }
 
 /// What a fleet's nodes were made from.

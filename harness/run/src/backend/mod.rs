@@ -27,6 +27,9 @@ use crate::failure::Cause;
 /// A future that can be kept behind `dyn FleetBackend`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// How many lines of each console a record keeps of a run that did not pass.
+pub(crate) const CONSOLE_LINES: usize = 40;
+
 /// What nodes have cost, by name.
 pub(crate) type Costs = BTreeMap<String, Cost>;
 
@@ -87,8 +90,9 @@ pub(crate) trait FleetBackend: Send + Sync {
     /// and waits for nothing.
     fn costs(&self) -> Costs;
 
-    /// Everything that was booted, with its console so far, without what a kernel was made to print. Asks no guest.
-    fn consoles(&self) -> Vec<(NodeName, String)>;
+    /// The last lines of every console that has said something, at most [`CONSOLE_LINES`], without what a kernel was made to
+    /// print. Asks no guest.
+    fn console_tails(&self) -> BTreeMap<String, Vec<String>>;
 
     /// Ends every guest, and goes on after an error.
     fn end(&self) -> Pending<'_, Teardown>;
@@ -164,9 +168,13 @@ pub(crate) enum Notice {
         at: Instant,
         line: String,
     },
-    /// The same of a line that came while a kernel was made to print its state: no evidence of anything. It may still be a
-    /// guest's request.
-    Dump { node: String, line: String },
+    /// The same of a line that came among those that a kernel was made to print: backtraces, which are no evidence of anything.
+    /// It may also be what the kernel says by itself meanwhile, or a guest's request.
+    Dump {
+        node: String,
+        at: Instant,
+        line: String,
+    },
 }
 
 /// How a script ended.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan};
+use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
 use sanlab_record::{Excuse, Finding};
 use sanlab_stack::{Present, Stack, Volume};
 use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
@@ -199,9 +199,10 @@ impl RunContext {
 
     /// Lets these nodes' kernels say everything on their consoles but debugging; they boot quiet.
     pub(crate) async fn show_kernel_log(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        let script = format!("dmesg -n {}", guest::CONSOLE_LEVEL);
         let loud = nodes
             .iter()
-            .map(|node| self.backend.exec(node, "dmesg -n 7", SMALL));
+            .map(|node| self.backend.exec(node, &script, SMALL));
         try_join_all(loud).await?;
         Ok(())
     }
@@ -249,6 +250,21 @@ impl RunContext {
 
     /// A kernel writes a line, without its time. `true`: it complains, and nothing excuses it.
     pub(crate) fn kernel_says(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        self.judges(Judge::hear, node, at, text)
+    }
+
+    /// The same of a line that came among those that the kernel was made to print.
+    pub(crate) fn kernel_says_in_dump(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        self.judges(Judge::hear_in_dump, node, at, text)
+    }
+
+    fn judges(
+        &self,
+        hear: impl Fn(&mut Judge, &Plan, &Faults, Seen<'_>) -> bool,
+        node: &NodeName,
+        at: Instant,
+        text: &str,
+    ) -> bool {
         let (at, phase) = (self.event_log.seconds_at(at), self.event_log.current());
         let seen = Seen {
             node,
@@ -257,7 +273,7 @@ impl RunContext {
             text,
         };
         let mut judge = self.judge();
-        judge.hear(&self.plan, &self.past().faults, seen)
+        hear(&mut judge, &self.plan, &self.past().faults, seen)
     }
 
     /// A layer, the one at that place of the plan, is not as it must be at the end.

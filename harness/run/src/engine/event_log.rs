@@ -1,6 +1,6 @@
 //! What happened, with times: sent to the listener at once and kept for the record.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::checkpoint::Done;
-use crate::evidence::output;
+use crate::evidence::output::{self, OutputFolder};
 
 /// The run's memory. Clones share it.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ struct Inner {
     listener: UnboundedSender<Event>,
     logged: Mutex<Logged>,
     /// Where what guests print is kept, if anywhere.
-    folder: OnceLock<PathBuf>,
+    folder: OnceLock<Arc<OutputFolder>>,
 }
 
 /// Everything that an event log holds.
@@ -50,7 +50,9 @@ impl EventLog {
 
     /// From now on what guests print is kept below `folder`. Only the first one counts.
     pub(crate) fn keep_output_in(&self, folder: &Path) {
-        self.0.folder.get_or_init(|| folder.to_owned());
+        self.0
+            .folder
+            .get_or_init(|| OutputFolder::new(folder.to_owned()));
     }
 
     /// Begins a phase in the foreground.
@@ -216,7 +218,7 @@ impl Scope {
         let file = output::file(&self.name, node.as_str());
         let at = self.event_log.seconds_at(Instant::now());
         let section = output::section(at, command, status, printed);
-        if let Err(error) = output::append(folder, &file, &section).await {
+        if let Err(error) = folder.append(&file, section).await {
             self.progress(Some(node), format!("{file} not kept: {error}"));
             return None;
         }

@@ -33,9 +33,6 @@ const GRACE: Duration = Duration::from_secs(3);
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
 
-/// How many lines of each console a record keeps of a run that did not pass.
-const CONSOLE_LINES: usize = 40;
-
 /// A plan that was carried out.
 pub(crate) struct Finished {
     pub(crate) outcome: Outcome,
@@ -111,7 +108,7 @@ pub(crate) async fn run_plan(
     let outcome = known::outcome(&context, outcome);
     let console_tail = match outcome {
         Outcome::Passed => BTreeMap::new(),
-        _ => console_tail(&context),
+        _ => backend.console_tails(),
     };
     Finished {
         outcome,
@@ -120,18 +117,6 @@ pub(crate) async fn run_plan(
         findings: context.findings(),
         console_tail,
     }
-}
-
-/// The last lines of every node's console.
-fn console_tail(context: &RunContext) -> BTreeMap<String, Vec<String>> {
-    let consoles = context.backend.consoles().into_iter();
-    let words = consoles.map(|(node, log)| {
-        let lines: Vec<&str> = log.lines().collect();
-        let last = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
-        let last = last.iter().map(|line| (*line).to_owned()).collect();
-        (node.to_string(), last)
-    });
-    words.collect()
 }
 
 /// Drives the plan in a task of its own, so that neither a panic there nor an end from outside can reach past it.
@@ -226,11 +211,12 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             }
             None
         }
-        Notice::Dump { node, line } => {
-            // A mark may come among them.
+        Notice::Dump { node, at, line } => {
             let name = NodeName::parse(&node).ok()?;
-            context.marks.take(&name, kernel_log::without_time(&line));
-            None
+            let line = kernel_log::without_time(&line);
+            let is_mark = context.marks.take(&name, line);
+            let counts = !is_mark && context.kernel_says_in_dump(&name, at, line);
+            counts.then(|| Cause::Evidence(context.counting()).into())
         }
     }
 }

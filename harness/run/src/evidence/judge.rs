@@ -110,6 +110,14 @@ impl Judge {
         self.note(complaint.kind, about, Source::KernelLog, line, excuse)
     }
 
+    /// Judges a line that came among those that a kernel was made to print: call traces were asked for, and a panic may be the
+    /// lab's doing. The machine tells of one that is not.
+    pub(crate) fn hear_in_dump(&mut self, plan: &Plan, faults: &Faults, line: Seen<'_>) -> bool {
+        let asked_for = [FindingKind::CallTrace, FindingKind::Panic];
+        let complaint = classify(line.text).filter(|it| !asked_for.contains(&it.kind));
+        complaint.is_some() && self.hear(plan, faults, line)
+    }
+
     /// Why it does not count that the layer at that place of the plan is not as it must be on a node at that time: a fault that
     /// goes on.
     pub(crate) fn layer_excuse(

@@ -43,6 +43,11 @@ impl Agent {
         }
     }
 
+    /// How often it has answered. As long as this does not grow it is silent.
+    pub(crate) fn answers(&self) -> u64 {
+        self.wire.answers()
+    }
+
     /// Asks the agent to begin anew and waits for its answer to this very request: whatever was under way is heard
     /// and forgotten. Sent before the guest has the port open, it is answered once it has.
     pub(crate) async fn sync(&self) -> Result<(), WireError> {

@@ -1,7 +1,6 @@
 //! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's `SysRq` keys.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::Instant;
 
+use crate::channels::dump::{Capture, Dumps, Origin};
 use crate::channels::kernel_log::{Trouble, trouble};
 
 /// Lines kept in memory for tails and messages; the log on disk has all of them.
@@ -29,9 +29,9 @@ pub struct ConsoleLine {
     pub at: Instant,
     /// The line without its end; what is not UTF-8 is replaced.
     pub text: String,
-    /// What kernel trouble it reports, if any.
+    /// What kernel trouble it reports, if any. A dump has none of its own: what comes among its lines is the kernel's.
     pub trouble: Option<Trouble>,
-    /// It came while the kernel was made to print its state: no kernel said it by itself.
+    /// It came among what the kernel was made to print, backtraces above all.
     pub dump: bool,
 }
 
@@ -55,9 +55,9 @@ struct Kept {
     /// Lines that came before there was a receiver.
     waiting: Vec<ConsoleLine>,
     receiver: Option<Receiver>,
-    /// What has come of the dump that is being made.
-    dump: Option<Vec<String>>,
-    dumps_in_log: Vec<Range<u64>>,
+    dumps: Dumps,
+    /// What has come since the guest is being examined.
+    capture: Option<Capture>,
 }
 
 /// Takes lines as they come; it must not wait.
@@ -147,25 +147,19 @@ impl Console {
         self.shared.keys.lock().await.write_all(&[key]).await
     }
 
-    /// What comes from now on, until the dump is dropped, is [`dump`](ConsoleLine::dump): neither the guest's last words nor
-    /// its trouble.
+    /// The kernel is about to be made to print its state. All that comes from now on is kept for the result, as long as that
+    /// lives. Which lines are [`dump`](ConsoleLine::dump) and so not the guest's last words, the kernel's answers to the keys
+    /// say, if need be later.
     pub(crate) fn begin_dump(&self) -> Dump<'_> {
-        let from = self.log_length();
         let mut kept = self.shared.kept();
-        kept.dump = Some(Vec::new());
-        // Its end is not known yet.
-        kept.dumps_in_log.push(from..u64::MAX);
+        kept.dumps.begins();
+        kept.capture = Some(Capture::default());
         Dump(self)
     }
 
-    /// Which bytes of the log the kernel wrote when it was made to print its state, in order.
-    pub fn dumps_in_log(&self) -> Vec<Range<u64>> {
-        self.shared.kept().dumps_in_log.clone()
-    }
-
-    fn log_length(&self) -> u64 {
-        // QEMU has made it by the time of the guest's first byte.
-        fs_err::metadata(&self.log_path).map_or(0, |log| log.len())
+    /// The guest is about to get an NMI of which its kernel panics; or it did not get it, after all.
+    pub(crate) fn nmi_is_sent(&self, sent: bool) {
+        self.shared.kept().dumps.nmi_is_sent(sent);
     }
 
     /// Returns when the kernel has announced its panic here; never if it does not.
@@ -203,18 +197,22 @@ impl Console {
     }
 }
 
-/// What a kernel prints that is made to print its state.
+/// What comes while a kernel is made to print its state.
 pub(crate) struct Dump<'a>(&'a Console);
 
 impl Dump<'_> {
     /// What has come so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.shared.kept().dump.clone().unwrap_or_default()
+        let kept = self.0.shared.kept();
+        kept.capture.as_ref().map(Capture::all).unwrap_or_default()
     }
 
     /// How many lines have come so far.
     pub(crate) fn length(&self) -> usize {
-        self.0.shared.kept().dump.as_ref().map_or(0, Vec::len)
+        let kept = self.0.shared.kept();
+        kept.capture
+            .as_ref()
+            .map_or(0, |so_far| so_far.lines().len())
     }
 
     /// Returns when such a line has come after the first `from`; never if none does.
@@ -224,7 +222,7 @@ impl Dump<'_> {
         loop {
             {
                 let kept = self.0.shared.kept();
-                let lines = kept.dump.as_deref().unwrap_or_default();
+                let lines = kept.capture.as_ref().map_or(&[][..], Capture::lines);
                 if lines.iter().skip(from).any(|line| wanted(line)) {
                     return;
                 }
@@ -239,12 +237,7 @@ impl Dump<'_> {
 
 impl Drop for Dump<'_> {
     fn drop(&mut self) {
-        let to = self.0.log_length();
-        let mut kept = self.0.shared.kept();
-        kept.dump = None;
-        if let Some(range) = kept.dumps_in_log.last_mut() {
-            range.end = to;
-        }
+        self.0.shared.kept().capture = None;
     }
 }
 
@@ -257,16 +250,17 @@ impl Shared {
         let text = line.trim_end_matches(['\n', '\r']).to_owned();
         let panic = {
             let mut kept = self.kept();
-            let dump = kept.dump.is_some();
+            let origin = kept.dumps.origin(&text);
             let line = ConsoleLine {
                 at: Instant::now(),
-                trouble: trouble(&text).filter(|_| !dump),
+                trouble: trouble(&text).filter(|_| origin != Origin::Nmi),
                 text,
-                dump,
+                dump: origin != Origin::Guest,
             };
-            if let Some(lines) = &mut kept.dump {
-                lines.push(line.text.clone());
-            } else {
+            if let Some(capture) = &mut kept.capture {
+                capture.push(&line.text);
+            }
+            if !line.dump || line.trouble.is_some() {
                 if kept.latest.len() == KEPT {
                     kept.latest.pop_front();
                 }

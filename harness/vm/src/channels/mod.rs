@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod command;
 pub(crate) mod console;
+pub(crate) mod dump;
 pub(crate) mod event_port;
 pub(crate) mod exec;
 pub(crate) mod kernel_log;

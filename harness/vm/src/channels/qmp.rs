@@ -55,6 +55,11 @@ impl Qmp {
         self.wire.call(name, arguments).await
     }
 
+    /// Whether QEMU has closed the channel.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.wire.has_ended()
+    }
+
     /// Returns when QEMU has closed the channel.
     pub(crate) async fn ended(&self) {
         self.wire.ended().await;

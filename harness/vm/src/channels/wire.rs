@@ -36,6 +36,7 @@ pub(crate) struct Wire {
     outgoing: mpsc::UnboundedSender<Vec<u8>>,
     pending: Pending,
     next_id: AtomicU64,
+    answers: Arc<AtomicU64>,
     ended: watch::Receiver<bool>,
 }
 
@@ -53,17 +54,22 @@ impl Wire {
                 }
             }
         });
-        let answers = Arc::clone(&pending);
+        let answers = Arc::<AtomicU64>::default();
+        let mut book = Book {
+            pending: Arc::clone(&pending),
+            answers: Arc::clone(&answers),
+        };
         tokio::spawn(async move {
             // The end of the channel is the end of its reader, for whatever reason.
-            let _ = read(reader, &answers, &mut other).await;
+            let _ = book.read(reader, &mut other).await;
             ended_sender.send_replace(true);
-            locked(&answers).clear();
+            locked(&book.pending).clear();
         });
         Self {
             outgoing,
             pending,
             next_id: AtomicU64::new(1),
+            answers,
             ended,
         }
     }
@@ -89,6 +95,16 @@ impl Wire {
     /// Forgets all requests: the other side has.
     pub(crate) fn forget(&self) {
         locked(&self.pending).clear();
+    }
+
+    /// How often the other side has answered, whether anybody still waited for it or not.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
+    }
+
+    /// Whether the other side has closed the channel.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// Returns when the other side has closed the channel and everything it had said has been heard.
@@ -118,7 +134,7 @@ impl Wire {
             id,
             pending: &self.pending,
         };
-        if *self.ended.borrow() || self.outgoing.send(line).is_err() {
+        if self.has_ended() || self.outgoing.send(line).is_err() {
             return Err(WireError::Closed);
         }
         answer.await.unwrap_or(Err(WireError::Closed))
@@ -150,48 +166,59 @@ struct Refusal {
     desc: String,
 }
 
-async fn read(
-    reader: impl tokio::io::AsyncRead + Unpin,
-    pending: &Pending,
-    other: &mut (dyn FnMut(Value) + Send),
-) -> io::Result<()> {
-    let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await? > 0 {
-        line.retain(|byte| *byte != DELIMITER);
-        match serde_json::from_slice::<Value>(&line) {
-            Ok(message) if message.get("return").is_some() || message.get("error").is_some() => {
-                settle(message, pending);
-            }
-            Ok(message) => other(message),
-            Err(error) => {
-                tracing::debug!(%error, line = %String::from_utf8_lossy(&line), "not JSON");
-            }
-        }
-        line.clear();
-    }
-    Ok(())
+/// Gives replies to who waits for them.
+struct Book {
+    pending: Pending,
+    answers: Arc<AtomicU64>,
 }
 
-/// Gives a reply to who waits for it.
-fn settle(message: Value, pending: &Pending) {
-    let reply: Reply = match serde_json::from_value(message) {
-        Ok(reply) => reply,
-        Err(error) => return tracing::debug!(%error, "a reply of unknown shape"),
-    };
-    let waiting = reply
-        .id
-        .as_ref()
-        .and_then(Value::as_u64)
-        .and_then(|id| locked(pending).remove(&id));
-    let answer = match reply.error {
-        Some(refusal) => Err(WireError::Refused(refusal.desc)),
-        None => Ok(reply.value.unwrap_or_default()),
-    };
-    // Its caller may have given up, or give up this very moment.
-    let forgotten = waiting.map_or(Some(answer.clone()), |waiting| waiting.send(answer).err());
-    if let Some(answer) = forgotten {
-        tracing::debug!(id = ?reply.id, ?answer, "a reply that nobody waits for");
+impl Book {
+    async fn read(
+        &mut self,
+        reader: impl tokio::io::AsyncRead + Unpin,
+        other: &mut (dyn FnMut(Value) + Send),
+    ) -> io::Result<()> {
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).await? > 0 {
+            line.retain(|byte| *byte != DELIMITER);
+            match serde_json::from_slice::<Value>(&line) {
+                Ok(message)
+                    if message.get("return").is_some() || message.get("error").is_some() =>
+                {
+                    self.settle(message);
+                }
+                Ok(message) => other(message),
+                Err(error) => {
+                    tracing::debug!(%error, line = %String::from_utf8_lossy(&line), "not JSON");
+                }
+            }
+            line.clear();
+        }
+        Ok(())
+    }
+
+    fn settle(&self, message: Value) {
+        let reply: Reply = match serde_json::from_value(message) {
+            Ok(reply) => reply,
+            Err(error) => return tracing::debug!(%error, "a reply of unknown shape"),
+        };
+        // Before its caller hears of it.
+        self.answers.fetch_add(1, Ordering::SeqCst);
+        let waiting = reply
+            .id
+            .as_ref()
+            .and_then(Value::as_u64)
+            .and_then(|id| locked(&self.pending).remove(&id));
+        let answer = match reply.error {
+            Some(refusal) => Err(WireError::Refused(refusal.desc)),
+            None => Ok(reply.value.unwrap_or_default()),
+        };
+        // Its caller may have given up, or give up this very moment.
+        let forgotten = waiting.map_or(Some(answer.clone()), |waiting| waiting.send(answer).err());
+        if let Some(answer) = forgotten {
+            tracing::debug!(id = ?reply.id, ?answer, "a reply that nobody waits for");
+        }
     }
 }
 

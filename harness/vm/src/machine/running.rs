@@ -25,7 +25,7 @@ use crate::command_line::argv::{
 };
 use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
-use crate::machine::examination::Examination;
+use crate::machine::examination::Examined;
 use crate::process::cost::{Cost, CpuMeter};
 use crate::process::space;
 use crate::process::status::{Status, tail};
@@ -92,8 +92,8 @@ pub(crate) struct Running {
     cpu: CpuMeter,
     instructions: Option<CounterFile>,
     /// What was found when the agent did not answer.
-    pub(crate) examined: AsyncMutex<Option<Examination>>,
-    /// An NMI was sent: that the kernel panics of it is no news.
+    pub(crate) examined: AsyncMutex<Option<Examined>>,
+    /// An NMI was sent: that the kernel panics of it is no news. The machine is sealed then.
     pub(crate) nmi: AtomicBool,
     pub(crate) terminal: watch::Sender<TerminalState>,
     pub(crate) events: broadcast::Sender<MachineEvent>,
@@ -285,19 +285,21 @@ impl Running {
                 reason: format!("it answered something unknown: {words}"),
             },
             WireError::Closed => {
-                let never = std::future::pending::<()>();
                 let reason = format!("it has closed its port; {}", self.last_console_line());
                 let alive = ExecError::AgentDead {
                     node,
                     command,
                     reason,
                 };
-                self.unless_ended(what, GRACE, never)
-                    .await
-                    .err()
-                    .unwrap_or(alive)
+                self.end(what).await.unwrap_or(alive)
             }
         }
+    }
+
+    /// The machine's end, if a closed channel was a sign of it.
+    pub(crate) async fn end(&self, what: &str) -> Option<ExecError> {
+        let never = std::future::pending::<()>();
+        self.unless_ended(what, GRACE, never).await.err()
     }
 
     async fn hear_events(self: Arc<Self>, mut events: mpsc::UnboundedReceiver<QmpEvent>) {

@@ -310,9 +310,9 @@ async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
         (node == "vix1" && asked).then_some(Act::Stuck)
     };
     let dump = |notify: UnboundedSender<Notice>, _| {
-        let line = "[ 60.0] kernel BUG at fs/x.c:1!".to_owned();
-        let node = "vix1".to_owned();
-        notify.send(Notice::Dump { node, line }).unwrap();
+        for line in ["[ 60.0] Call Trace:", "[ 60.1] Kernel panic - not syncing: NMI"] {
+            notify.send(among_a_dump(line)).unwrap();
+        }
     };
     let found = |backend: FakeFleet| backend.examined("vix1", "all tasks");
     let steps = vec![step("flush", run("vix1", "sync"))];
@@ -324,6 +324,25 @@ async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
     let of_vix1 = collected.iter().filter(|file| file.contains("vix1"));
     assert_eq!(of_vix1.collect::<Vec<_>>(), [&"hang-vix1.txt"]);
     assert!(collected.contains(&"vix0/dmesg.txt"));
+}
+
+fn among_a_dump(line: &str) -> Notice {
+    Notice::Dump {
+        node: "vix1".to_owned(),
+        at: Instant::now(),
+        line: line.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_kernel_says_by_itself_is_heard_among_a_dump() {
+    let dump = |notify: UnboundedSender<Notice>, _| {
+        notify.send(among_a_dump("[ 60.0] kernel BUG at fs/x.c:1!")).unwrap();
+    };
+    let steps = vec![step("flush", run("vix1", "sync"))];
+    let played = play_with(steps, |backend| backend, |_, _| None, dump).await;
+    assert_eq!(played.failure().0, "failed");
+    assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix1")));
 }
 
 #[tokio::test(start_paused = true)]
