@@ -217,6 +217,11 @@ pub enum EventKind {
         /// The whole message.
         message: String,
     },
+    /// The run failed in the way that its scenario names as known.
+    KnownFailure {
+        /// The whole message.
+        message: String,
+    },
     /// A file was kept for the post-mortem.
     Collected {
         /// Path relative to the record's folder.
@@ -386,6 +391,7 @@ impl fmt::Display for EventKind {
                 write!(f, "`{command}` {status} and printed {bytes} bytes: {file}")
             }
             Self::Failed { message } => write!(f, "FAILED: {message}"),
+            Self::KnownFailure { message } => write!(f, "KNOWN FAILURE: {message}"),
             Self::Collected { file } => write!(f, "collected {file}"),
         }
     }
@@ -447,6 +453,12 @@ mod tests {
                 stdout_bytes: 7,
                 stderr_bytes: 0,
             },
+            EventKind::Failed {
+                message: text("exited with 1"),
+            },
+            EventKind::KnownFailure {
+                message: text("exited with 1"),
+            },
         ];
         let told = kinds.map(|kind| kind.about(Some("vix0"))).join("\n");
         insta::assert_snapshot!(told, @r"
@@ -462,6 +474,8 @@ mod tests {
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt
+        vix0: FAILED: exited with 1
+        vix0: KNOWN FAILURE: exited with 1
         ");
     }
 }

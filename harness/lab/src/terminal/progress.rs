@@ -7,6 +7,10 @@ use sanlab_record::{Event, EventKind};
 pub(crate) enum Said {
     /// A result: always shown.
     Result(String),
+    /// The run fails: always shown.
+    Failure(String),
+    /// It fails in the way that its scenario names as known: always shown.
+    KnownFailure(String),
     /// A detail: shown where there is no status line to carry it.
     Detail(String),
     /// Nothing.
@@ -65,8 +69,9 @@ impl Progress {
             | EventKind::Forked { .. }
             | EventKind::Kept { .. }
             | EventKind::NotKept { .. }
-            | EventKind::Discarded { .. }
-            | EventKind::Failed { .. } => Said::Result(text()),
+            | EventKind::Discarded { .. } => Said::Result(text()),
+            EventKind::Failed { .. } => Said::Failure(text()),
+            EventKind::KnownFailure { .. } => Said::KnownFailure(text()),
             EventKind::KernelSaid { .. } => Said::Detail(text()),
             // Every command has one: they are for whoever looks for its output.
             EventKind::Printed { .. } => Said::Nothing,
@@ -148,6 +153,7 @@ mod tests {
                 Said::Result(text) => text,
                 Said::Detail(text) => format!("{text} (detail)"),
                 Said::Nothing => "(nothing)".to_owned(),
+                other => panic!("{other:?}"),
             };
             story.push(said);
             story.push(format!("    {}", progress.status(event.at + 1.0)));
@@ -230,6 +236,23 @@ mod tests {
         assert_eq!(
             said(EventKind::Fenced { by }),
             "[   2.0] step crash: storage0a: fenced by client0"
+        );
+    }
+
+    #[test]
+    fn a_failure_that_is_known_is_not_said_to_be_another() {
+        let mut progress = Progress::new("md_raid");
+        let mut said = |kind| progress.apply(&event(2.0, "step check", None, kind));
+        let message = "exited with 1".to_owned();
+        let known = EventKind::KnownFailure { message };
+        assert_eq!(
+            said(known),
+            Said::KnownFailure("[   2.0] step check: KNOWN FAILURE: exited with 1".to_owned())
+        );
+        let message = "exited with 1".to_owned();
+        assert_eq!(
+            said(EventKind::Failed { message }),
+            Said::Failure("[   2.0] step check: FAILED: exited with 1".to_owned())
         );
     }
 

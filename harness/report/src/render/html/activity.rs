@@ -221,6 +221,7 @@ fn is_grave(kind: &EventKind) -> bool {
             | EventKind::QemuExited { .. }
             | EventKind::DiskFailed { .. }
             | EventKind::Failed { .. }
+            | EventKind::KnownFailure { .. }
     )
 }
 

@@ -3,7 +3,6 @@
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::Instant;
 
 use super::*;
 use crate::Extent;
@@ -33,10 +32,13 @@ mod checkpoints;
 mod daemons;
 mod evidence;
 mod faults;
+mod known;
 mod layers;
 mod measures;
 mod outputs;
 mod pairs;
+mod panics;
+mod several;
 mod stopped;
 
 struct Played {
