@@ -53,16 +53,6 @@ pub enum FleetError {
         /// The largest length.
         limit: usize,
     },
-    /// Processes of a dead run do not end.
-    #[error("end processes {pids:?} of the dead run {run}: still alive {} s after SIGKILL", .waited.as_secs())]
-    Unkillable {
-        /// The run's folder.
-        run: PathBuf,
-        /// The processes.
-        pids: Vec<u32>,
-        /// How long they had.
-        waited: Duration,
-    },
     /// Waiting would be in vain.
     #[error("start a fleet that needs {need}: this machine has {capacity} to give")]
     TooLarge {

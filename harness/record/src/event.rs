@@ -50,6 +50,13 @@ pub enum EventKind {
         /// Processes of it that still ran, and were killed.
         killed: Vec<u32>,
     },
+    /// A dead run could not be cleared away, or not wholly; later runs try it again.
+    NotSwept {
+        /// Its folder.
+        run: String,
+        /// Why.
+        reason: String,
+    },
     /// The data disks may grow to more than there is room for.
     LittleSpace {
         /// Where they lie.
@@ -267,6 +274,9 @@ impl fmt::Display for EventKind {
                     write!(f, " and its processes {killed:?}")
                 }
             }
+            Self::NotSwept { run, reason } => {
+                write!(f, "the dead run {run} was not cleared away: {reason}")
+            }
             Self::LittleSpace {
                 folder,
                 free_mib,
@@ -412,6 +422,10 @@ mod tests {
                 run: text("/tmp/sanlab-0/r1"),
                 killed: vec![7, 9],
             },
+            EventKind::NotSwept {
+                run: text("/tmp/sanlab-0/r2"),
+                reason: text("SIGKILL does not end its processes: 7"),
+            },
             EventKind::TemplateMade {
                 about: text("x86"),
                 seconds: 9.26,
@@ -451,6 +465,7 @@ mod tests {
         let told = kinds.map(|kind| kind.about(Some("vix0"))).join("\n");
         insta::assert_snapshot!(told, @r"
         vix0: cleared away the dead run /tmp/sanlab-0/r1 and its processes [7, 9]
+        vix0: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
         vix0: the template of x86 was made in 9.3 s and takes 90 MiB
         vix0: boots
         vix0: answered after 0.39 s

@@ -12,10 +12,11 @@ use std::time::Duration;
 use sanlab_lock::{FileLock, LockError, holder};
 
 use crate::error::FleetError;
-use crate::host::locked::{LOCK, Locked, Swept};
+use crate::host::locked::{LOCK, Locked};
 use crate::host::run_dir::RunDir;
+use crate::host::sweep::{Swept, sweep};
 
-/// Held for milliseconds, or by a sweep that ends processes.
+/// Held for milliseconds.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The folder of runs: `$SANLAB_RUNTIME`, else `${TMPDIR:-/tmp}/sanlab-UID`.
@@ -25,7 +26,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens the user's registry and sweeps it; says what it swept.
+    /// Opens the user's registry and sweeps it; says what it swept. It may wait for a lock and for processes, and delete
+    /// gigabytes: it belongs off an async runtime's threads.
     pub fn open() -> Result<(Self, Vec<Swept>), FleetError> {
         Self::at(Self::of_user()?)
     }
@@ -48,9 +50,9 @@ impl Registry {
     pub fn at(base: impl Into<PathBuf>) -> Result<(Self, Vec<Swept>), FleetError> {
         let registry = Self { base: base.into() };
         registry.make_private()?;
-        let locked = registry.lock()?;
-        let swept = locked.sweep()?;
-        drop(locked);
+        // The registry is locked no longer than that: what follows may take its time.
+        let dead = registry.lock()?.dead()?;
+        let swept = sweep(dead);
         Ok((registry, swept))
     }
 
@@ -128,8 +130,6 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -159,43 +159,6 @@ mod tests {
         let path = living.path().to_owned();
         drop(living);
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn processes_of_a_dead_run_are_killed() {
-        let (_dir, base) = base();
-        let (registry, _) = Registry::at(&base).unwrap();
-        let living = registry.create_run().unwrap();
-        let dead = base.join("dead00");
-        fs_err::create_dir(&dead).unwrap();
-        let sleeper = |folder: &Path| {
-            let script = "echo up; read never_comes";
-            let mut command = std::process::Command::new("/bin/sh");
-            command
-                .args(["-c", script, "sleeper"])
-                .arg(folder.join("qmp.sock"))
-                .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            // Amid its exec it has no command line yet.
-            let mut up = [0; 3];
-            child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
-            child
-        };
-        let (mut bystander, mut orphan) = (sleeper(living.path()), sleeper(&dead));
-
-        let (_, swept) = Registry::at(&base).unwrap();
-        assert_eq!(
-            swept,
-            [Swept {
-                run: dead,
-                killed: vec![orphan.id()]
-            }]
-        );
-        assert!(!orphan.wait().unwrap().success());
-        assert_eq!(bystander.try_wait().unwrap(), None);
-        bystander.kill().unwrap();
-        bystander.wait().unwrap();
     }
 
     #[test]

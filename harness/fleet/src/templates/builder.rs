@@ -208,7 +208,7 @@ impl TemplateBuilder<'_> {
         } = bench;
         drop(switch);
         let closed = process_group::close(&group).await;
-        let removed = run_dir.remove();
+        let removed = run_dir.remove().await;
         drop(permit);
         let made = made?;
         closed?;
