@@ -162,8 +162,11 @@ pub enum FleetError {
         /// How it differs.
         reason: String,
     },
-    /// It was not started with a folder in which its members' RAM and disks stay, or one of them has crashed since.
-    #[error("save the fleet: not all of its members keep RAM and disks")]
+    /// It was not started with a folder in which its members' RAM and disks stay, or one of them has crashed since, or was
+    /// booted for want of a template.
+    #[error(
+        "save the fleet: not all of its members keep RAM and disks, or one was booted for want of a template"
+    )]
     NotKept,
     /// It was shut down.
     #[error("start a node: the fleet has ended")]

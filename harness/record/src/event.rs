@@ -87,6 +87,13 @@ pub enum EventKind {
         /// What it takes on disk.
         bytes: u64,
     },
+    /// A template could not be had: its nodes boot instead of being cloned, and are not kept as a checkpoint.
+    TemplateFailed {
+        /// What it is a template of.
+        about: String,
+        /// Why.
+        reason: String,
+    },
     /// A node's QEMU is about to be started.
     Booting,
     /// A node is about to be cloned from its template.
@@ -301,6 +308,10 @@ impl fmt::Display for EventKind {
                 quantity::seconds(*seconds),
                 bytes >> 20
             ),
+            Self::TemplateFailed { about, reason } => write!(
+                f,
+                "without a template of {about} its nodes boot: failed to {reason}"
+            ),
             Self::Booting => f.write_str("boots"),
             Self::Cloning => f.write_str("is cloned"),
             Self::Forking => f.write_str("is forked"),
@@ -431,6 +442,10 @@ mod tests {
                 seconds: 9.26,
                 bytes: 90 << 20,
             },
+            EventKind::TemplateFailed {
+                about: text("x86"),
+                reason: text("boot template of x86: the agent is silent"),
+            },
             EventKind::Booting,
             EventKind::Answered { seconds: 0.391 },
             EventKind::Panicked {
@@ -467,6 +482,7 @@ mod tests {
         vix0: cleared away the dead run /tmp/sanlab-0/r1 and its processes [7, 9]
         vix0: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
         vix0: the template of x86 was made in 9.3 s and takes 90 MiB
+        vix0: without a template of x86 its nodes boot: failed to boot template of x86: the agent is silent
         vix0: boots
         vix0: answered after 0.39 s
         vix0: the kernel panicked: Kernel panic - not syncing
