@@ -16,7 +16,7 @@ use sanlab_vm::recorded_processes;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A file in the folder of a dead run whose processes were awaited once and did not end: nobody waits for them again.
-const UNKILLABLE: &str = "unkillable";
+const UNKILLABLE: &str = "unkillable.txt";
 
 /// A dead run that was found, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +179,7 @@ mod tests {
 
     /// Adds a process to the record of a run, as one that started so many clock ticks later than it did.
     fn record(run: &Path, pid: u32, later: u64) {
-        let path = run.join("processes");
+        let path = run.join("processes.stat");
         let process = Process::new(pid.try_into().unwrap()).unwrap();
         let start = process.stat().unwrap().starttime;
         let line = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap();

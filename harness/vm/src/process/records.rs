@@ -18,9 +18,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::process::usage::process;
 
-/// The file's name in the run's folder. Its first line is [`BOOT`]'s; then comes a line of `/proc/PID/stat` (proc(5)) for
-/// each process.
-const FILE: &str = "processes";
+/// The file's name in the run's folder, which no node can have. Its first line is [`BOOT`]'s; then comes a line of
+/// `/proc/PID/stat` (proc(5)) for each process.
+const FILE: &str = "processes.stat";
 /// What is another after each boot of the host.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// Longer than any line of `/proc/PID/stat`: 52 numbers of 20 digits at most.
