@@ -57,6 +57,6 @@ pub use templates::TemplateUse;
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
-    EVENT_PORT_PATH, ExecError, GuestEvent, Machine, Output, OutputLine, OutputStream, Printed,
-    SavedState, Status, Trouble, Usage, VmError, trouble,
+    EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, Machine, Output, OutputLine, OutputStream,
+    Printed, SavedState, Status, Trouble, Usage, VmError, trouble,
 };

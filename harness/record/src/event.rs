@@ -129,7 +129,7 @@ pub enum EventKind {
         /// Why, in QEMU's own word, such as `guest-reset`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
-        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
+        /// It was killed by SIGBUS because this file system has no space left; what it is, and how to get some.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         full: Option<String>,
         /// The last line of its standard error, if there is any.
@@ -339,7 +339,7 @@ impl fmt::Display for EventKind {
                     write!(f, " ({cause})")?;
                 }
                 if let Some(full) = full {
-                    write!(f, ": there is no space left in the file system of {full}")?;
+                    write!(f, ": there is no space left on {full}")?;
                 }
                 if stderr.is_empty() {
                     Ok(())
@@ -452,7 +452,12 @@ mod tests {
                 console_tail: text("one\nKernel panic - not syncing"),
             },
             exited("exited with 0", Some("guest-reset"), None, ""),
-            exited("was ended by SIGBUS", None, Some("/dev/shm/vix0.ram"), ""),
+            exited(
+                "was ended by SIGBUS",
+                None,
+                Some("the tmpfs at /dev/shm"),
+                "",
+            ),
             exited("exited with 1", None, None, "out of patience"),
             EventKind::Crashed {
                 how: CrashKind::Power,
@@ -487,7 +492,7 @@ mod tests {
         vix0: answered after 0.39 s
         vix0: the kernel panicked: Kernel panic - not syncing
         vix0: QEMU exited with 0 (guest-reset)
-        vix0: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm/vix0.ram
+        vix0: QEMU was ended by SIGBUS: there is no space left on the tmpfs at /dev/shm
         vix0: QEMU exited with 1: out of patience
         vix0: crashed (power) after 1.2 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago

@@ -473,7 +473,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
             (
                 "broken",
                 "step flush",
-                "vix1: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm",
+                "vix1: QEMU was ended by SIGBUS: there is no space left on /dev/shm",
             ),
             FailureKind::OutOfSpace,
         ),
