@@ -66,6 +66,13 @@ pub enum EventKind {
         /// MiB that they have together when full.
         disks_mib: u64,
     },
+    /// Disks of the fleet lie in memory, or RAM that is kept: the fleet needs as much more of the machine's.
+    FilesInMemory {
+        /// Where they lie.
+        folder: String,
+        /// MiB that they may take.
+        mib: u64,
+    },
     /// Instructions were to be counted and cannot be. Emitted once for each reason, at the start.
     NotCounted {
         /// Whose.
@@ -291,6 +298,11 @@ impl fmt::Display for EventKind {
             } => write!(
                 f,
                 "{folder} has {free_mib} MiB free, the data disks may take {disks_mib} MiB"
+            ),
+            Self::FilesInMemory { folder, mib } => write!(
+                f,
+                "{folder} lies in memory: what the fleet writes there counts as {mib} MiB more; SANLAB_RUNTIME (running \
+                 fleets) and SANLAB_CACHE (the store) choose other folders"
             ),
             Self::NotCounted { nodes, reason } => write!(
                 f,

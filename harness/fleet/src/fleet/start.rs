@@ -132,7 +132,8 @@ impl Fleet {
         let run_dir = spawn_blocking(move || registry.create_run());
         let run_dir = run_dir.await.map_err(std::io::Error::from)??;
         boot::check_folder(&spec, &run_dir, tell)?;
-        let need = spec.need(capacity::cpus());
+        let mut need = spec.need(capacity::cpus());
+        need.memory_mib += boot::files_in_memory_mib(&spec, run_dir.path(), keep, tell)?;
         let waiting = |waiting: &WaitingFor| {
             let what = waiting.to_string();
             tell(EventKind::Waiting { what });

@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod capacity;
+pub(crate) mod in_memory;
 pub(crate) mod locked;
 pub(crate) mod need;
 pub(crate) mod process_group;

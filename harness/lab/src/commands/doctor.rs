@@ -56,9 +56,14 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
     let (registry, swept, capacity) =
         looked.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
     say("budget", &format!("{capacity} for all fleets together"))?;
+    let memory = if registry.is_in_memory()? {
+        ", and lies in memory: disks of guests count in the budget"
+    } else {
+        ""
+    };
     say(
         "runtime",
-        &format!("{} holds what runs", registry.path().display()),
+        &format!("{} holds what runs{memory}", registry.path().display()),
     )?;
     for Swept { run, killed, left } in swept {
         let run = run.display();
