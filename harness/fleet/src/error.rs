@@ -58,10 +58,10 @@ pub enum FleetError {
     TooLarge {
         /// What the fleet needs.
         need: Need,
-        /// What there is when nobody else runs one.
+        /// What there is when nothing else runs.
         capacity: Need,
     },
-    /// Other runs did not end in time.
+    /// Other runs did not end in time, or other programs kept the memory.
     #[error("get a place for the fleet within {} s: waiting for {waiting}", .waited.as_secs())]
     NoRoom {
         /// What was awaited last, and who held it.
