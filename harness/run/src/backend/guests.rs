@@ -385,7 +385,7 @@ impl FleetBackend for Guests {
             };
             let bytes = bytes_on_disk(folder)?;
             fleet.refork(saved, folder, keep.as_deref()).await?;
-            session.tidy()?;
+            session.tidy().await?;
             Ok(Keeping::Kept {
                 key,
                 seconds,
