@@ -66,5 +66,7 @@ pub use machine::running::{ExitReport, MachineEvent};
 pub use machine::snapshot::SavedState;
 pub use process::ProcessGroup;
 pub use process::cost::Cost;
+pub use process::records::{RecordedProcess, recorded_processes};
+pub use process::space::FileSystem;
 pub use process::status::Status;
 pub use process::usage::Usage;

@@ -1,6 +1,8 @@
 //! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
 
-use sanlab_fleet::{Budget, Registry};
+use std::panic::resume_unwind;
+
+use sanlab_fleet::{Budget, FleetError, Registry, Swept};
 use sanlab_image::Store;
 use sanlab_plan::Arch;
 use sanlab_vm::AcceleratorWish;
@@ -45,22 +47,34 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
         say(arch.as_str(), &format!("QEMU {version} on {accelerator}"))?;
     }
 
-    let (registry, swept) = Registry::open()?;
-    let capacity = Budget::new(&registry).capacity()?;
+    let look = || {
+        let (registry, swept) = Registry::open()?;
+        let capacity = Budget::new(&registry).capacity()?;
+        Ok::<_, FleetError>((registry, swept, capacity))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let (registry, swept, capacity) =
+        looked.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
     say("budget", &format!("{capacity} for all fleets together"))?;
+    let memory = if registry.is_in_memory()? {
+        ", and lies in memory: disks of guests count in the budget"
+    } else {
+        ""
+    };
     say(
         "runtime",
-        &format!("{} holds what runs", registry.path().display()),
+        &format!("{} holds what runs{memory}", registry.path().display()),
     )?;
-    for dead in swept {
-        say(
-            "",
-            &format!(
-                "swept {}: {} processes of a dead run ended",
-                dead.run.display(),
-                dead.killed.len()
+    for Swept { run, killed, left } in swept {
+        let run = run.display();
+        let text = match left {
+            None => format!(
+                "swept {run}: {} processes of a dead run ended",
+                killed.len()
             ),
-        )?;
+            Some(left) => format!("could not sweep the dead run {run}: {left}"),
+        };
+        say("", &text)?;
     }
 
     let store = Store::open_default()?;

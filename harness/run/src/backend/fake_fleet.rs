@@ -19,8 +19,8 @@ pub(crate) use self::plays::*;
 use crate::Failure;
 use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
-    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
-    Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance,
+    StartPoint, Started, Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 

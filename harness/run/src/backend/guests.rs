@@ -16,7 +16,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::backend::{
-    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started, Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started,
+    Teardown,
 };
 use crate::checkpoint::session::CheckpointSession;
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
@@ -373,7 +374,7 @@ impl FleetBackend for Guests {
             };
             let bytes = bytes_on_disk(folder)?;
             fleet.refork(saved, folder, keep.as_deref()).await?;
-            session.tidy()?;
+            session.tidy().await?;
             Ok(Keeping::Kept {
                 key,
                 seconds,

@@ -34,7 +34,8 @@ pub(crate) struct Request {
 
 /// What a notice asks for, if it comes from a node of the plan and asks for anything.
 pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
-    let (Notice::Console { node: by, line, .. } | Notice::Dump { node: by, line, .. }) = notice else {
+    let (Notice::Console { node: by, line, .. } | Notice::Dump { node: by, line, .. }) = notice
+    else {
         return None;
     };
     let mut words = line.split_once(REQUEST)?.1.split_whitespace();

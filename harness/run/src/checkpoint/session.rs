@@ -7,6 +7,7 @@ use sanlab_fleet::{Claim, Held, Kind, SavedFleet, Store, Workspace};
 use sanlab_record::EventKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::Failure;
@@ -220,10 +221,11 @@ impl CheckpointSession {
         Ok(self.keys[index].clone())
     }
 
-    /// Keeps the store within its limit. What a running fleet uses stays.
-    pub(crate) fn tidy(&self) -> Result<(), Failure> {
-        let limit = Store::limit()?;
-        self.store.collect(limit)?;
+    /// Keeps the store within its limit. What a running fleet uses stays. Gigabytes may be deleted, while guests run.
+    pub(crate) async fn tidy(&self) -> Result<(), Failure> {
+        let store = self.store.clone();
+        let collected = spawn_blocking(move || store.collect(Store::limit()?)).await;
+        collected.map_err(|error| Failure::host("shrink the store")(error.into()))??;
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use sanlab_fleet::{FleetError, Status, VmError};
 
+use sanlab_fleet::FileSystem;
+
 use super::*;
 
 fn died(node: &str, status: Status, cause: Option<&str>) -> Failure {
@@ -39,7 +41,13 @@ fn a_full_disk_is_told_by_its_kind() {
     let source = Box::new(VmError::DiedAtStart {
         node: "vix0".to_owned(),
         status: Status::Signalled(7),
-        full: Some("/dev/shm".into()),
+        full: Some(Box::new(FileSystem {
+            place: "/dev/shm/vix0".into(),
+            mount_point: "/dev/shm".into(),
+            kind: "tmpfs".to_owned(),
+            bytes: 1 << 30,
+            free_bytes: 0,
+        })),
         stderr_tail: String::new(),
     });
     let start = FleetError::Machine {
@@ -50,7 +58,9 @@ fn a_full_disk_is_told_by_its_kind() {
     let start = Failure::from(start);
     assert_eq!(
         start.to_string(),
-        "start node vix0: start vix0: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm"
+        "start node vix0: start vix0: QEMU was ended by SIGBUS: there is no space left on the tmpfs at /dev/shm (0 of 1024 MiB \
+         free), where /dev/shm/vix0 lies; make room there, or choose other folders by SANLAB_CACHE (the store) and \
+         SANLAB_RUNTIME (running fleets)"
     );
     assert_eq!(kind(start), no_space);
     let ended = FleetError::Ended;

@@ -312,7 +312,10 @@ async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
         (node == "vix1" && asked).then_some(Act::Stuck)
     };
     let dump = |notify: UnboundedSender<Notice>, _| {
-        for line in ["[ 60.0] Call Trace:", "[ 60.1] Kernel panic - not syncing: NMI"] {
+        for line in [
+            "[ 60.0] Call Trace:",
+            "[ 60.1] Kernel panic - not syncing: NMI",
+        ] {
             notify.send(among_a_dump(line)).unwrap();
         }
     };
@@ -339,7 +342,9 @@ fn among_a_dump(line: &str) -> Notice {
 #[tokio::test(start_paused = true)]
 async fn what_a_kernel_says_by_itself_is_heard_among_a_dump() {
     let dump = |notify: UnboundedSender<Notice>, _| {
-        notify.send(among_a_dump("[ 60.0] kernel BUG at fs/x.c:1!")).unwrap();
+        notify
+            .send(among_a_dump("[ 60.0] kernel BUG at fs/x.c:1!"))
+            .unwrap();
     };
     let steps = vec![step("flush", run("vix1", "sync"))];
     let played = play_with(steps, |backend| backend, |_, _| None, dump).await;
@@ -494,7 +499,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
             (
                 "broken",
                 "step flush",
-                "vix1: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm",
+                "vix1: QEMU was ended by SIGBUS: there is no space left on /dev/shm",
             ),
             FailureKind::OutOfSpace,
         ),
