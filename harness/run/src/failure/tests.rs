@@ -1,8 +1,6 @@
 //! Whose fault a failure is, what kind it is, and what is said of it.
 
-use sanlab_fleet::{FleetError, Status, VmError};
-
-use sanlab_fleet::FileSystem;
+use sanlab_fleet::{FileSystem, FleetError, Status, VmError};
 
 use super::*;
 
