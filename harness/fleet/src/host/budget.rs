@@ -208,8 +208,14 @@ impl Budget {
                 }
             }
             let in_vain = |since: Instant| since.elapsed() >= self.other_programs;
-            if began.elapsed() >= deadline || since.is_some_and(in_vain) {
-                let waited = began.elapsed();
+            let waited = if began.elapsed() >= deadline {
+                Some(deadline)
+            } else {
+                since
+                    .filter(|since| in_vain(*since))
+                    .map(|_| self.other_programs)
+            };
+            if let Some(waited) = waited {
                 return Err(match said {
                     Some(waiting) => FleetError::NoRoom { waiting, waited },
                     None => self.registry.locked_by(waited),

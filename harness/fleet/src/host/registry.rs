@@ -47,15 +47,13 @@ impl Registry {
     }
 
     fn of_user() -> Result<PathBuf, FleetError> {
-        Ok(match env::var_os("SANLAB_RUNTIME") {
-            Some(folder) => std::path::absolute(folder)?,
-            None => {
-                let temporary = env::var_os("TMPDIR").filter(|folder| !folder.is_empty());
-                let temporary =
-                    temporary.map_or_else(|| first_that(is_on_a_disk, TEMPORARY), PathBuf::from);
-                temporary.join(format!("sanlab-{}", rustix::process::getuid().as_raw()))
-            }
-        })
+        if let Some(folder) = env::var_os("SANLAB_RUNTIME") {
+            return Ok(std::path::absolute(folder)?);
+        }
+        let temporary = env::var_os("TMPDIR").filter(|folder| !folder.is_empty());
+        let temporary =
+            temporary.map_or_else(|| first_that(is_on_a_disk, TEMPORARY), PathBuf::from);
+        Ok(temporary.join(format!("sanlab-{}", rustix::process::getuid().as_raw())))
     }
 
     /// Opens the registry in a folder of the caller's choice, and sweeps it.

@@ -69,7 +69,10 @@ impl Progress {
             | EventKind::Forked { .. }
             | EventKind::Kept { .. }
             | EventKind::NotKept { .. }
-            | EventKind::Discarded { .. } => Said::Result(text()),
+            | EventKind::Discarded { .. }
+            | EventKind::TemplateFailed { .. }
+            | EventKind::NotSwept { .. }
+            | EventKind::FilesInMemory { .. } => Said::Result(text()),
             EventKind::Failed { .. } => Said::Failure(text()),
             EventKind::KnownFailure { .. } => Said::KnownFailure(text()),
             EventKind::KernelSaid { .. } => Said::Detail(text()),
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_gave_and_took_is_said() {
+    fn what_the_store_and_the_host_gave_and_took_is_said() {
         let mut progress = Progress::new("mount");
         let key = "3f2a91c04d5e".repeat(6);
         let events = [
@@ -199,6 +202,18 @@ mod tests {
                 checkpoint: "read".to_owned(),
                 reason: "the store is full".to_owned(),
             },
+            EventKind::TemplateFailed {
+                about: "x86".to_owned(),
+                reason: "boot it".to_owned(),
+            },
+            EventKind::NotSwept {
+                run: "/tmp/sanlab-0/r2".to_owned(),
+                reason: "SIGKILL does not end its processes: 7".to_owned(),
+            },
+            EventKind::FilesInMemory {
+                folder: "/dev/shm/r3".to_owned(),
+                mib: 400,
+            },
         ];
         let said = events.map(
             |kind| match progress.apply(&event(1.0, "fork", None, kind)) {
@@ -211,6 +226,9 @@ mod tests {
         [   1.0] fork: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         [   1.0] fork: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         [   1.0] fork: `read` was not kept: the store is full
+        [   1.0] fork: without a template of x86 its nodes boot: failed to boot it
+        [   1.0] fork: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
+        [   1.0] fork: /dev/shm/r3 lies in memory: what the fleet writes there counts as 400 MiB more; SANLAB_RUNTIME (running fleets) and SANLAB_CACHE (the store) choose other folders
         ");
     }
 

@@ -75,9 +75,9 @@ pub(crate) fn on_a_full_tmpfs(arguments: &[String]) -> ExitCode {
         assert_eq!(dies().await, None, "there is space");
         // What the machine's own files need stays.
         let mut filler = fs_err::File::create(folder.join("filler")).expect("a file");
-        for _ in 0..60 {
-            filler.write_all(&[1; 1 << 20]).expect("there is space");
-        }
+        filler
+            .write_all(&vec![1; 60 << 20])
+            .expect("there is space");
         let full = dies().await.expect("it is named");
         assert_eq!(
             (full.kind.as_str(), full.mount_point.as_path()),
