@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::PhaseName;
 use crate::quantity::{self, short};
 
 /// One thing that happened in a run.
@@ -13,7 +14,7 @@ pub struct Event {
     pub at: f64,
     /// The phase it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
+    pub phase: Option<PhaseName>,
     /// The node it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,

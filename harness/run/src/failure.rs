@@ -10,7 +10,7 @@ use std::time::Duration;
 use regex::Regex;
 use sanlab_fleet::{ExecError, Printed};
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, FailureKind, Finding, FindingKind, Outcome};
+use sanlab_record::{EventKind, FailureKind, Finding, FindingKind, Outcome, PhaseName};
 
 pub(crate) use self::cause::Cause;
 use self::cause::{evidence_kind, gravest, lines};
@@ -280,7 +280,7 @@ impl fmt::Display for Failure {
 /// A failure and the phase it happened in.
 #[derive(Debug)]
 pub(crate) struct PhaseFailure {
-    pub(crate) phase: String,
+    pub(crate) phase: PhaseName,
     pub(crate) failure: Failure,
 }
 

@@ -1,6 +1,6 @@
 //! A run's events as a person follows them: lines that stay and a status line. A pure fold; `terminal` shows it.
 
-use sanlab_record::{Event, EventKind};
+use sanlab_record::{Event, EventKind, PhaseName};
 
 /// What an event adds to the lines that stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Said {
 /// A phase that has not ended yet.
 #[derive(Debug, Clone)]
 struct Open {
-    name: String,
+    name: Option<PhaseName>,
     since: f64,
 }
 
@@ -44,19 +44,19 @@ impl Progress {
 
     /// Takes an event in.
     pub(crate) fn apply(&mut self, event: &Event) -> Said {
-        let phase = event.phase.as_deref().unwrap_or("run");
-        let text = || format!("[{:6.1}] {phase}: {event}", event.at);
+        let phase = event.phase.as_ref();
+        let text = || format!("[{:6.1}] {}: {event}", event.at, words(phase));
         match &event.kind {
             EventKind::PhaseStarted => {
                 self.open.push(Open {
-                    name: phase.to_owned(),
+                    name: phase.cloned(),
                     since: event.at,
                 });
                 self.note.clear();
                 Said::Nothing
             }
             EventKind::PhaseEnded { .. } => {
-                self.open.retain(|open| open.name != phase);
+                self.open.retain(|open| open.name.as_ref() != phase);
                 self.note.clear();
                 Said::Result(text())
             }
@@ -90,7 +90,10 @@ impl Progress {
         let open: Vec<String> = self
             .open
             .iter()
-            .map(|open| format!("{} {:.0} s", open.name, (elapsed - open.since).max(0.0)))
+            .map(|open| {
+                let (name, seconds) = (words(open.name.as_ref()), elapsed - open.since);
+                format!("{name} {:.0} s", seconds.max(0.0))
+            })
             .collect();
         let mut parts = vec![format!("{} {}", self.scenario, clock(elapsed))];
         parts.push(open.join(" + "));
@@ -98,6 +101,11 @@ impl Progress {
         parts.retain(|part| !part.is_empty());
         parts.join(" | ")
     }
+}
+
+/// What happens in no phase is the run's.
+fn words(phase: Option<&PhaseName>) -> String {
+    phase.map_or_else(|| "run".to_owned(), ToString::to_string)
 }
 
 /// `1:05` for 65 seconds.
@@ -114,7 +122,7 @@ mod tests {
     fn event(at: f64, phase: &str, node: Option<&str>, kind: EventKind) -> Event {
         Event {
             at,
-            phase: Some(phase.to_owned()),
+            phase: Some(phase.into()),
             node: node.map(str::to_owned),
             kind,
         }

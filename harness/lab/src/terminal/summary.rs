@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Event, EventKind, Failure, KnownBy, Origin, Outcome, RunRecord, Sample};
+use sanlab_record::{
+    Event, EventKind, Failure, KnownBy, Origin, Outcome, PhaseName, RunRecord, Sample,
+};
 use sanlab_report::findings;
 use sanlab_report::report::Outcomes;
 use sanlab_report::statistics::median;
@@ -35,7 +37,7 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     let mut phases = Table::new(&["phase", ">from (s)", ">took (s)", "origin"]);
     for phase in &record.phases {
         phases.row([
-            phase.name.clone(),
+            phase.name.to_string(),
             format!("{:.1}", phase.at),
             format!("{:.2}", phase.seconds),
             match &phase.origin {
@@ -260,10 +262,10 @@ fn starts(records: &[RunRecord]) -> String {
         let (runs, starts) = scenarios.entry(&record.scenario).or_default();
         *runs += 1;
         for phase in &record.phases {
-            let start = match (phase.name.as_str(), &phase.origin) {
-                ("boot", Origin::Built) => "boot",
-                ("boot", Origin::Cloned { .. }) => "clone",
-                ("fork", _) => "fork",
+            let start = match (&phase.name, &phase.origin) {
+                (PhaseName::Boot, Origin::Built) => "boot",
+                (PhaseName::Boot, Origin::Cloned { .. }) => "clone",
+                (PhaseName::Fork, _) => "fork",
                 _ => continue,
             };
             starts.entry(start).or_default().push(phase.seconds);

@@ -269,7 +269,7 @@ impl RunContext {
         let seen = Seen {
             node,
             at,
-            phase: phase.as_deref(),
+            phase: phase.as_ref(),
             text,
         };
         let mut judge = self.judge();
@@ -313,7 +313,7 @@ impl RunContext {
         let seen = Seen {
             node,
             at: self.now(),
-            phase: phase.as_deref(),
+            phase: phase.as_ref(),
             text,
         };
         self.judge().sees(kind, seen, excuse);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sanlab_fleet::FleetEvent;
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, Finding, Outcome, Timeline};
+use sanlab_record::{EventKind, Finding, Outcome, PhaseName, Timeline};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -90,7 +90,7 @@ pub(crate) async fn run_plan(
     if let Some(ending) = &ending {
         let phase = ending.failed.phase.clone();
         event_log.tell(Some(phase), None, ending.event());
-        let scope = event_log.phase("collect");
+        let scope = event_log.phase(PhaseName::Collect);
         let deadline = if interrupted {
             COLLECT_INTERRUPTED
         } else {
@@ -100,7 +100,7 @@ pub(crate) async fn run_plan(
         scope.end();
     }
     let timeline = sampling.end();
-    let scope = event_log.phase("teardown");
+    let scope = event_log.phase(PhaseName::Teardown);
     let mut teardown = tokio::time::timeout(END, backend.end())
         .await
         .unwrap_or_else(|_| Teardown {
@@ -115,7 +115,7 @@ pub(crate) async fn run_plan(
         scope.end();
     } else {
         let failure = teardown.errors.remove(0);
-        let phase = scope.name().to_owned();
+        let phase = scope.name().clone();
         ending = ending.or_else(|| Some(PhaseFailure { phase, failure }.into()));
     }
     let outcome = ending.map_or(Outcome::Passed, Ending::outcome);
@@ -271,7 +271,7 @@ fn with_findings(
 /// In the phase in the foreground.
 fn now(event_log: &EventLog, failure: Failure) -> PhaseFailure {
     PhaseFailure {
-        phase: event_log.current().unwrap_or_else(|| "start".to_owned()),
+        phase: event_log.current().unwrap_or(PhaseName::Start),
         failure,
     }
 }

@@ -1,7 +1,7 @@
 //! Failures that a scenario names as known.
 
 use regex::Regex;
-use sanlab_record::{EventKind, FailureKind, KnownBy, Outcome};
+use sanlab_record::{EventKind, FailureKind, KnownBy, Outcome, PhaseName};
 
 use crate::engine::context::RunContext;
 use crate::failure::{Blame, Cause, PhaseFailure};
@@ -20,7 +20,7 @@ pub(crate) fn ending(context: &RunContext, failed: Option<PhaseFailure>) -> Opti
         Some(Ending { failed, known })
     };
     let at_end = |failure: Failure| PhaseFailure {
-        phase: "end check".to_owned(),
+        phase: PhaseName::EndCheck,
         failure,
     };
     let Some(known) = &context.plan.known else {

@@ -43,7 +43,7 @@ pub(super) struct Writer {
 /// Makes what is to be written, and a dd on each node that waits at its fifo.
 pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Failure> {
     let at = &doing.context.volume()?.at;
-    let (id, folder) = (doing.file_name(), doing.folder());
+    let (id, folder) = (doing.step.label.to_string(), doing.folder());
     together::all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
         let (folder, id) = (folder.clone(), id.clone());

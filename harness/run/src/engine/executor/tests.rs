@@ -47,6 +47,9 @@ struct Played {
     findings: Vec<Finding>,
     console_tail: BTreeMap<String, Vec<String>>,
     logged: Logged,
+    /// The names of its phases, and of the one that failed.
+    names: Vec<String>,
+    phase: String,
     /// The files where what nodes printed was kept.
     printed: BTreeMap<String, String>,
     asked: Vec<(String, String)>,
@@ -54,16 +57,12 @@ struct Played {
 
 impl Played {
     fn phases(&self) -> Vec<&str> {
-        self.logged
-            .phases
-            .iter()
-            .map(|phase| phase.name.as_str())
-            .collect()
+        self.names.iter().map(String::as_str).collect()
     }
 
     fn failure(&self) -> (&'static str, &str, &str) {
         let failure = self.recorded();
-        (self.outcome.as_str(), &failure.phase, &failure.message)
+        (self.outcome.as_str(), &self.phase, &failure.message)
     }
 
     /// What kind it was, and where.
@@ -161,7 +160,11 @@ async fn play_all(
             assert!(folder.path().join(file).exists(), "{file}");
         }
     }
+    let names = logged.phases.iter().map(|phase| phase.name.to_string());
+    let phase = outcome.failure().map(|failure| failure.phase.to_string());
     Played {
+        names: names.collect(),
+        phase: phase.unwrap_or_default(),
         outcome,
         timeline,
         findings,

@@ -3,7 +3,7 @@
 use sanlab_plan::{
     Action, CrashKind, Expectation, LayerKind, Signal, Start, StepFailure, StopProcess,
 };
-use sanlab_record::{Excuse, FindingKind};
+use sanlab_record::{Excuse, FindingKind, PhaseName};
 
 use super::*;
 use crate::backend::fake_fleet::{LAYERS, crash, mount, node, planned, restart, wait};
@@ -74,7 +74,7 @@ async fn what_follows_from_a_fault_is_excused_and_told() {
     };
     assert_eq!(finding.kind, FindingKind::DeviceError);
     assert_eq!(finding.about.as_deref(), Some("nbd1"));
-    assert_eq!(finding.phase.as_deref(), Some("step after"));
+    assert_eq!(finding.phase, Some(PhaseName::step("after")));
     let excuse = Excuse::Fault {
         step: "crash".to_owned(),
         node: "vix1".to_owned(),
