@@ -5,6 +5,7 @@
 //! there whenever they are; and a harness to be killed.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
@@ -20,6 +21,9 @@ mod leaks;
 mod states;
 mod streams;
 mod traps;
+
+/// A boot under TCG on a busy host.
+const BOOTED: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         suite.add(trial);
     }
     clones::add_to(&mut suite);
+    costs::add_to(&mut suite);
     suite.run()
 }
 
@@ -56,10 +61,13 @@ fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) 
 }
 
 fn run<F: Future<Output = ()>>(test: fn() -> F) -> Result<(), Failed> {
+    in_runtime(test())
+}
+
+fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(test());
-    Ok(())
+    Ok(runtime.block_on(work))
 }
