@@ -179,8 +179,9 @@ pub(crate) fn count(
     emulators: &BTreeMap<Arch, Emulator>,
 ) {
     let emulator = emulators.get(&member.hardware.arch);
+    let counter = emulator.and_then(|emulator| emulator.counter_for(member));
     // Why not, was told at the start.
-    let plugin = emulator.and_then(|emulator| emulator.counter_for(member).ok());
+    let plugin = counter.and_then(Result::ok);
     machine.counter = plugin.map(|plugin| Counter {
         plugin,
         file: machine.dir.join(COUNTER),

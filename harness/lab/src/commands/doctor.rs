@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use sanlab_fleet::{Budget, FleetError, Registry, Swept};
 use sanlab_image::Store;
 use sanlab_plan::Arch;
-use sanlab_vm::AcceleratorWish;
+use sanlab_vm::{AcceleratorWish, CounterPlugin, NotCounted};
 
 use crate::lab::host;
 use crate::terminal::print;
@@ -39,12 +39,18 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
                 continue;
             }
         };
-        let accelerator =
-            match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await {
-                Ok(choice) => choice.to_string(),
-                Err(error) => format!("failed to {error}"),
-            };
-        say(arch.as_str(), &format!("QEMU {version} on {accelerator}"))?;
+        let choice = sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
+        match choice {
+            Ok(choice) => {
+                say(arch.as_str(), &format!("QEMU {version} on {choice}"))?;
+                let plugin = sanlab_vm::counter_plugin(choice.accelerator, &program, arch).await;
+                say("", &counted(&plugin))?;
+            }
+            Err(error) => say(
+                arch.as_str(),
+                &format!("QEMU {version} on failed to {error}"),
+            )?,
+        }
     }
 
     let look = || {
@@ -102,6 +108,15 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
         host::install_command(&missing)
     ))?;
     Ok(Exit::Broken)
+}
+
+/// Whether guests' instructions are counted.
+fn counted(plugin: &Result<CounterPlugin, NotCounted>) -> String {
+    match plugin {
+        Ok(plugin) if plugin.api.counts_several() => "instructions are counted".to_owned(),
+        Ok(_) => "instructions of guests with one CPU are counted".to_owned(),
+        Err(reason) => format!("instructions are not counted: {reason}"),
+    }
 }
 
 fn say(word: &str, text: &str) -> Result<(), LabError> {

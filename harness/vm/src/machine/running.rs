@@ -134,7 +134,7 @@ impl Running {
 
         let instructions = spec
             .counted()
-            .map(|counter| CounterFile::create(&counter.file));
+            .map(|counter| CounterFile::create(&counter.file, spec.hardware.cpus));
         let instructions = instructions.transpose().map_err(host)?;
 
         let mut command = HostCommand::new(&spec.qemu);
@@ -407,7 +407,7 @@ impl Running {
 
     /// The file stays open, so that only a broken host cannot read it: then nobody counts.
     pub(crate) fn instructions(&self) -> Option<u64> {
-        self.instructions.as_ref()?.read().ok()
+        self.instructions.as_ref()?.read().ok().flatten()
     }
 
     /// The same with its memory.

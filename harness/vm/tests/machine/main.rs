@@ -5,6 +5,7 @@
 //! there whenever they are; a harness to be killed; and one whose tmpfs is full.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
@@ -21,6 +22,9 @@ mod space;
 mod states;
 mod streams;
 mod traps;
+
+/// A boot under TCG on a busy host.
+const BOOTED: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         suite.add(trial);
     }
     clones::add_to(&mut suite);
+    costs::add_to(&mut suite);
     suite.run()
 }
 
@@ -61,10 +66,13 @@ fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) 
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> Result<(), Failed> {
+    in_runtime(test())
+}
+
+fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(test());
-    Ok(())
+    Ok(runtime.block_on(work))
 }
