@@ -1,5 +1,7 @@
 //! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
 
+use std::path::Path;
+
 use sanlab_fleet::{Budget, Registry};
 use sanlab_image::Store;
 use sanlab_plan::Arch;
@@ -27,6 +29,15 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             "programs",
             "everything that images and guests need is installed",
         )?;
+    }
+    let mut way_out = None;
+    if missing.is_empty() {
+        let has_profile = Path::new(host::APPARMOR_PROFILE).exists();
+        let namespace = sanlab_image::user_namespace()?;
+        if let Some((line, remedy)) = host::about_namespace(&namespace, has_profile) {
+            say("images", &line)?;
+            way_out = remedy;
+        }
     }
     for arch in Arch::ALL {
         let program = sanlab_vm::qemu_binary(arch);
@@ -80,6 +91,10 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
         ),
     )?;
 
+    if let Some(remedy) = way_out {
+        print(&format!("\n{remedy}\n"))?;
+        return Ok(Exit::Broken);
+    }
     if missing.is_empty() {
         return Ok(Exit::Success);
     }
