@@ -87,6 +87,9 @@ enum Command {
 enum ImageCommand {
     /// Build the images that the store lacks
     Build {
+        /// Manifests under `images/`, without `.toml` [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
         /// Build for this architecture only
         #[arg(long, value_parser = parse_arch)]
         arch: Option<Arch>,
@@ -135,9 +138,11 @@ impl Cli {
     pub async fn execute(self) -> Result<Exit, LabError> {
         match self.command {
             Command::Doctor => commands::doctor::execute().await,
-            Command::Image(ImageCommand::Build { arch, update_lock }) => {
-                commands::image::build(arch, update_lock).await
-            }
+            Command::Image(ImageCommand::Build {
+                names,
+                arch,
+                update_lock,
+            }) => commands::image::build(&names, arch, update_lock).await,
             Command::Cache(CacheCommand::Ls) => commands::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => commands::cache::collect(max_size),
             Command::Check { files } => commands::check::execute(&files),

@@ -1,6 +1,7 @@
 //! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
 
 use std::panic::resume_unwind;
+use std::path::Path;
 
 use sanlab_fleet::{Budget, FleetError, Registry, Swept};
 use sanlab_image::Store;
@@ -29,6 +30,15 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             "programs",
             "everything that images and guests need is installed",
         )?;
+    }
+    let mut way_out = None;
+    if missing.is_empty() {
+        let has_profile = Path::new(host::APPARMOR_PROFILE).exists();
+        let namespace = sanlab_image::user_namespace()?;
+        if let Some((line, remedy)) = host::about_namespace(&namespace, has_profile) {
+            say("images", &line)?;
+            way_out = remedy;
+        }
     }
     for arch in Arch::ALL {
         let program = sanlab_vm::qemu_binary(arch);
@@ -100,6 +110,10 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
         ),
     )?;
 
+    if let Some(remedy) = way_out {
+        print(&format!("\n{remedy}\n"))?;
+        return Ok(Exit::Broken);
+    }
     if missing.is_empty() {
         return Ok(Exit::Success);
     }
