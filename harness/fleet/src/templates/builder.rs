@@ -414,7 +414,7 @@ mod tests {
             program: "/bin/false".into(),
             version: String::new(),
             identity: String::new(),
-            counter: Err(String::new()),
+            counter: None,
         };
         let (events, mut heard) = unbounded_channel();
         let template_builder = TemplateBuilder {
