@@ -105,7 +105,9 @@ impl Fleet {
             let machine = match loaded.map_err(|error| saved::load_error(name, error)) {
                 Err(error @ FleetError::Damaged { .. }) => {
                     // It was looked at before. The next fleet makes another.
-                    template.discard()?;
+                    let template = Arc::clone(template);
+                    let discarded = spawn_blocking(move || template.discard());
+                    discarded.await.map_err(std::io::Error::from)??;
                     return Err(error);
                 }
                 other => other?,

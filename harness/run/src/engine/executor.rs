@@ -30,6 +30,8 @@ const COLLECT: Duration = Duration::from_secs(45);
 const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
 /// From the loss of a guest to the error of the command that ran there.
 const GRACE: Duration = Duration::from_secs(3);
+/// How many requests of guests are answered at a time.
+const ANSWERS: usize = 64;
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
 
@@ -70,6 +72,8 @@ pub(crate) async fn run_plan(
             failed = failed.or_else(|| Some(now(event_log, failure)));
         }
     }
+    // Nobody listens any more: what consoles say does not wait for it.
+    drop(notices);
     let findings = context.close_evidence();
     let mut failed = with_findings(failed, findings, event_log);
     collect::ack_logs(&context, out_dir).await;
@@ -162,7 +166,8 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     return failure;
                 }
             }
-            Some(notice) = notices.recv() => {
+            // A guest that asks without end waits for its answers.
+            Some(notice) = notices.recv(), if answers.len() < ANSWERS => {
                 if let Some(node) = fencing::expected(context, &notice) {
                     if let Notice::Event(FleetEvent { node, kind }) = notice {
                         context.event_log.note(node.as_deref(), kind);
@@ -196,7 +201,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             event_log.note(node.as_deref(), kind);
             failure
         }
-        Notice::Console { node, at, line } => {
+        Notice::Console { node, at, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
             let line = kernel_log::without_time(&line);
             if context.marks.take(&name, line) {
@@ -205,13 +210,14 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             if context.kernel_says(&name, at, line) {
                 return Some(Cause::Evidence(context.counting()).into());
             }
-            if kernel_log::is_news(line) {
-                let line = line.to_owned();
-                event_log.note(Some(&node), EventKind::KernelSaid { line });
+            if kernel_log::is_news(line)
+                && let Some(kind) = context.news(&name, line)
+            {
+                event_log.note(Some(&node), kind);
             }
             None
         }
-        Notice::Dump { node, at, line } => {
+        Notice::Dump { node, at, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
             let line = kernel_log::without_time(&line);
             let is_mark = context.marks.take(&name, line);

@@ -100,7 +100,10 @@ impl OutputFolder {
     pub(crate) async fn append(self: &Arc<Self>, file: &str, text: Vec<u8>) -> io::Result<()> {
         let (folder, path) = (Arc::clone(self), self.path.join(file));
         let appended = spawn_blocking(move || {
-            let _alone = folder.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = folder
+                .writing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(folder) = path.parent() {
                 fs_err::create_dir_all(folder)?;
             }

@@ -1,5 +1,6 @@
 //! The engine on a fake fleet: whose fault what is, and that the fleet is ended whatever happens.
 
+use sanlab_fleet::Room;
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -179,6 +180,7 @@ fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, Can
                 node: "vix0".to_owned(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             });
             // The guests' side stays open to the end.
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -195,7 +197,14 @@ fn happens(notices: Vec<(u64, Notice)>) -> impl FnOnce(UnboundedSender<Notice>, 
                 tokio::time::sleep_until(begin + Duration::from_secs(second)).await;
                 let at = Instant::now();
                 let _ = notify.send(match notice {
-                    Notice::Console { node, line, .. } => Notice::Console { node, at, line },
+                    Notice::Console {
+                        node, line, room, ..
+                    } => Notice::Console {
+                        node,
+                        at,
+                        line,
+                        room,
+                    },
                     other => other,
                 });
             }
@@ -310,7 +319,10 @@ async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
         (node == "vix1" && asked).then_some(Act::Stuck)
     };
     let dump = |notify: UnboundedSender<Notice>, _| {
-        for line in ["[ 60.0] Call Trace:", "[ 60.1] Kernel panic - not syncing: NMI"] {
+        for line in [
+            "[ 60.0] Call Trace:",
+            "[ 60.1] Kernel panic - not syncing: NMI",
+        ] {
             notify.send(among_a_dump(line)).unwrap();
         }
     };
@@ -331,13 +343,16 @@ fn among_a_dump(line: &str) -> Notice {
         node: "vix1".to_owned(),
         at: Instant::now(),
         line: line.to_owned(),
+        room: Room::default(),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_kernel_says_by_itself_is_heard_among_a_dump() {
     let dump = |notify: UnboundedSender<Notice>, _| {
-        notify.send(among_a_dump("[ 60.0] kernel BUG at fs/x.c:1!")).unwrap();
+        notify
+            .send(among_a_dump("[ 60.0] kernel BUG at fs/x.c:1!"))
+            .unwrap();
     };
     let steps = vec![step("flush", run("vix1", "sync"))];
     let played = play_with(steps, |backend| backend, |_, _| None, dump).await;
@@ -501,6 +516,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
                 node: "vix1".to_owned(),
                 at: Instant::now(),
                 line: "[ 5.0] kernel BUG at fs/x.c:1!\r".to_owned(),
+                room: Room::default(),
             },
             (
                 "failed",

@@ -393,7 +393,9 @@ fn among_a_dump_counts_what_nobody_asked_for() {
     assert!(!hears("Kernel panic - not syncing: NMI: Not continuing"));
     assert!(!hears("task:dd              state:D stack:0     pid:412"));
     assert!(hears("I/O error, dev nbd1, sector 8 op 0x1:(WRITE)"));
-    assert!(hears("INFO: task dd:412 blocked for more than 120 seconds."));
+    assert!(hears(
+        "INFO: task dd:412 blocked for more than 120 seconds."
+    ));
     let kinds = case.judge.findings().iter().map(|it| it.kind);
     let wanted = [FindingKind::DeviceError, FindingKind::HungTask];
     assert_eq!(kinds.collect::<Vec<_>>(), wanted);

@@ -33,6 +33,7 @@ fn says(name: &str, line: &str) -> Notice {
         node: name.to_owned(),
         at: Instant::now(),
         line: line.to_owned(),
+        room: Room::default(),
     }
 }
 
