@@ -58,5 +58,5 @@ pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
     EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, Machine, Output, OutputLine, OutputStream,
-    Printed, SavedState, Status, Trouble, Usage, VmError, trouble,
+    Printed, Room, SavedState, Status, Trouble, Usage, VmError, trouble,
 };

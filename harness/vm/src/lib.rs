@@ -49,6 +49,7 @@ pub use channels::command::{Command, Output, OutputLine, OutputStream, Printed};
 pub use channels::console::{Console, ConsoleLine};
 pub use channels::event_port::{EVENT_PORT_PATH, GuestEvent};
 pub use channels::kernel_log::{Trouble, trouble};
+pub use channels::room::Room;
 pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerator};
 pub use command_line::argv::argv;
 pub use command_line::clock::GuestClock;

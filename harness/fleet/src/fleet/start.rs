@@ -84,14 +84,20 @@ impl Fleet {
         keep: Option<&Path>,
         listener: Listener,
     ) -> Result<Self, FleetError> {
-        let mut images = Vec::new();
         for member in &spec.members {
             spec.image(member)?;
         }
-        for image in spec.images.values() {
-            images.extend(image.hold()?);
-        }
-        fs_err::create_dir_all(&spec.logs)?;
+        let (used, logs) = (spec.images.clone(), spec.logs.clone());
+        // It waits where somebody removes one.
+        let images = spawn_blocking(move || {
+            fs_err::create_dir_all(logs)?;
+            let mut images = Vec::new();
+            for image in used.values() {
+                images.extend(image.hold()?);
+            }
+            Ok::<_, FleetError>(images)
+        });
+        let images = images.await.map_err(std::io::Error::from)??;
         // It may wait for a lock, and for the ends of a dead run's processes: off the runtime's threads.
         let (registry, swept) = spawn_blocking(Registry::open)
             .await
@@ -180,6 +186,8 @@ impl Fleet {
 
 /// The switch's end of the fleet's events: only what is out of order is passed on.
 fn network_events(events: UnboundedSender<FleetEvent>) -> UnboundedSender<SwitchEvent> {
+    // Not bounded: a port tells once that it was connected, and once that it ended, whatever guests send; and they are taken
+    // out at once.
     let (sender, mut receiver) = unbounded_channel();
     tokio::spawn(async move {
         while let Some(event) = receiver.recv().await {

@@ -21,6 +21,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     cancel: &CancellationToken,
     work: impl FnOnce(&(dyn Fn(&str) + Sync)) -> Result<T, LabError> + Send + 'static,
 ) -> Result<T, LabError> {
+    // A step is a line of a build's progress: some dozens.
     let (sender, mut steps) = mpsc::unbounded_channel::<String>();
     let report = move |step: &str| {
         // Nobody listens after a cancellation.

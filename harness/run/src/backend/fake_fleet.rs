@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, Printed, Status};
+use sanlab_fleet::{ExecError, FleetError, Printed, Room, Status};
 use sanlab_plan::{CrashKind, NodeName, Plan};
 use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ pub(crate) use self::plays::*;
 use crate::Failure;
 use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
-    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, Provenance,
     StartPoint, Started, Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
@@ -63,7 +63,7 @@ pub(crate) struct FakeFleet {
     /// Who hears the consoles.
     heard_by: Option<UnboundedSender<Notice>>,
     /// Every events's end in a guest.
-    event_senders: Mutex<BTreeMap<NodeName, UnboundedSender<Line>>>,
+    event_senders: Mutex<BTreeMap<NodeName, Sender<Line>>>,
     /// How often each node was crashed: what runs there then ends.
     crashes: watch::Sender<BTreeMap<NodeName, u32>>,
     down: Mutex<BTreeSet<NodeName>>,
@@ -160,6 +160,7 @@ impl FakeFleet {
                 node: node.to_string(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             };
             if let Some(heard_by) = &self.heard_by {
                 let _ = heard_by.send(notice);
@@ -197,9 +198,9 @@ impl FakeFleet {
         for (pause, text) in lines {
             tokio::time::sleep(pause).await;
             let at = Instant::now();
-            let event_senders = self.event_senders.lock().unwrap();
-            let events = event_senders.get(node).expect("somebody follows");
-            let _ = events.send(Line { at, text });
+            let events = self.event_senders.lock().unwrap().get(node).cloned();
+            let events = events.expect("somebody follows");
+            let _ = events.send(Line { at, text }).await;
         }
     }
 
@@ -245,7 +246,7 @@ impl FakeFleet {
                     for (pause, text) in lines {
                         tokio::time::sleep(pause).await;
                         let at = Instant::now();
-                        let _ = events.send(Line { at, text });
+                        let _ = events.send(Line { at, text }).await;
                     }
                 });
                 said(0, String::new(), String::new())
@@ -373,8 +374,8 @@ impl FleetBackend for FakeFleet {
         })
     }
 
-    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
-        let (sender, receiver) = unbounded_channel();
+    fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
+        let (sender, receiver) = channel(LINES);
         self.event_senders
             .lock()
             .unwrap()

@@ -12,12 +12,12 @@ use sanlab_fleet::{
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
 use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::backend::{
-    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started,
-    Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, StartPoint,
+    Started, Teardown,
 };
 use crate::checkpoint::session::CheckpointSession;
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
@@ -163,6 +163,7 @@ impl Guests {
 
     /// Passes on the events of the fleet and the lines of its consoles.
     fn listener(&self) -> Listener {
+        // They are passed on at once.
         let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
         let notices = self.notices.clone();
         tokio::spawn(async move {
@@ -180,12 +181,28 @@ impl Guests {
                 }
                 tail.push_back(line.text.clone());
             }
-            let ConsoleLine { at, dump, text, .. } = line;
-            let (node, line) = (node.to_owned(), text);
+            let ConsoleLine {
+                at,
+                dump,
+                text: line,
+                room,
+                ..
+            } = line;
+            let node = node.to_owned();
             let notice = if dump {
-                Notice::Dump { node, at, line }
+                Notice::Dump {
+                    node,
+                    at,
+                    line,
+                    room,
+                }
             } else {
-                Notice::Console { node, at, line }
+                Notice::Console {
+                    node,
+                    at,
+                    line,
+                    room,
+                }
             };
             // The engine may have ended.
             let _ = notices.send(notice);
@@ -323,7 +340,7 @@ impl FleetBackend for Guests {
                 Ok(fleet) => fleet,
                 Err(error @ FleetError::Damaged { .. }) if base.is_some() => {
                     let key = match &mut *session {
-                        Some(session) => session.discard()?,
+                        Some(session) => session.discard().await?,
                         None => String::new(),
                     };
                     let reason = error.to_string();
@@ -359,7 +376,7 @@ impl FleetBackend for Guests {
                 Err(error) => return not_kept(error.to_string()),
             };
             let seconds = began.elapsed().as_secs_f64();
-            let key = match session.publish(saved, meta.clone()) {
+            let key = match session.publish(saved, meta.clone()).await {
                 Ok(key) => key,
                 Err(failure) => {
                     fleet.keep_no_longer()?;
@@ -372,7 +389,7 @@ impl FleetBackend for Guests {
                 let text = format!("the checkpoint {key} is not there");
                 return Err(Failure::internal(text));
             };
-            let bytes = bytes_on_disk(folder)?;
+            let bytes = bytes_on_disk(folder).await?;
             fleet.refork(saved, folder, keep.as_deref()).await?;
             session.tidy().await?;
             Ok(Keeping::Kept {
@@ -408,15 +425,15 @@ impl FleetBackend for Guests {
         })
     }
 
-    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
+    fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
         let node = self.running()?.node(node.as_str());
         let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;
         let mut lines = node.machine().guest_events();
-        let (sender, receiver) = unbounded_channel();
+        let (sender, receiver) = channel(LINES);
         tokio::spawn(async move {
-            while let Some(GuestEvent { at, text }) = lines.recv().await {
+            while let Some(GuestEvent { at, text, .. }) = lines.recv().await {
                 let at = at.into();
-                if sender.send(Line { at, text }).is_err() {
+                if sender.send(Line { at, text }).await.is_err() {
                     return;
                 }
             }
@@ -474,10 +491,15 @@ impl FleetBackend for Guests {
 
     fn end(&self) -> Pending<'_, Teardown> {
         Box::pin(async {
-            let Some(fleet) = self.fleet.get() else {
-                return Teardown::default();
+            let left = match self.fleet.get() {
+                Some(fleet) => fleet.shutdown().await,
+                None => sanlab_fleet::Teardown::default(),
             };
-            let left = fleet.shutdown().await;
+            let session = self.session.lock().await.take();
+            let ended = match session {
+                Some(session) => session.end().await.err(),
+                None => None,
+            };
             let nodes = left.usage.iter().filter_map(|(name, usage)| {
                 let port = left.ports.get(name).map(|port| PortUse {
                     sent_frames: port.sent_frames,
@@ -493,18 +515,24 @@ impl FleetBackend for Guests {
             });
             Teardown {
                 nodes: nodes.collect(),
-                errors: left.errors.into_iter().map(Failure::from).collect(),
+                errors: left
+                    .errors
+                    .into_iter()
+                    .map(Failure::from)
+                    .chain(ended)
+                    .collect(),
             }
         })
     }
 }
 
 /// What a folder's files take.
-fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
+async fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
     let failed = || Failure::host("measure what was kept");
     let mut bytes = 0;
-    for entry in fs_err::read_dir(folder).map_err(failed())? {
-        let found = entry.and_then(|entry| entry.metadata()).map_err(failed())?;
+    let mut entries = fs_err::tokio::read_dir(folder).await.map_err(failed())?;
+    while let Some(entry) = entries.next_entry().await.map_err(failed())? {
+        let found = entry.metadata().await.map_err(failed())?;
         bytes += found.blocks() * 512;
     }
     Ok(bytes)

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_fleet::{FleetEvent, Printed, Status};
+use sanlab_fleet::{FleetEvent, Printed, Room, Status};
 use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use crate::Failure;
@@ -29,6 +29,9 @@ pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How many lines of each console a record keeps of a run that did not pass.
 pub(crate) const CONSOLE_LINES: usize = 40;
+
+/// How many lines of a guest's journal may wait for the step that reads them.
+pub(crate) const LINES: usize = 1024;
 
 /// What nodes have cost, by name.
 pub(crate) type Costs = BTreeMap<String, Cost>;
@@ -64,8 +67,8 @@ pub(crate) trait FleetBackend: Send + Sync {
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
 
     /// What programs on the node report to the host: what no one has read so far, and what comes. It ends with
-    /// the node.
-    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure>;
+    /// the node. While it is full the programs wait.
+    fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure>;
 
     /// Runs a script in a guest's shell with `-e`. A code other than 0 is an answer, not an error.
     fn exec<'a>(
@@ -167,6 +170,8 @@ pub(crate) enum Notice {
         /// When the host read it.
         at: Instant,
         line: String,
+        /// Bounds how many of them wait: a console is not read while all of its room is taken.
+        room: Room,
     },
     /// The same of a line that came among those that a kernel was made to print: backtraces, which are no evidence of anything.
     /// It may also be what the kernel says by itself meanwhile, or a guest's request.
@@ -174,6 +179,7 @@ pub(crate) enum Notice {
         node: String,
         at: Instant,
         line: String,
+        room: Room,
     },
 }
 

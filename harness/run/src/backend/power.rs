@@ -123,6 +123,7 @@ fn missed(plan: &Plan) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use sanlab_fleet::Room;
     use tokio::sync::mpsc::unbounded_channel;
     use tokio::time::{Instant, advance};
 
@@ -180,6 +181,7 @@ mod tests {
                 node: by.to_owned(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             };
             request(&plan, &notice)
         };
@@ -195,6 +197,7 @@ mod tests {
             node: "vix0".to_owned(),
             at: Instant::now(),
             line: "[   99.123456] sanlab power off vix1 812-4".to_owned(),
+            room: Room::default(),
         };
         assert!(request(&plan, &asked_meanwhile).is_some());
         for (by, line) in [

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
-use sanlab_record::{Excuse, Finding};
+use sanlab_record::{EventKind, Excuse, Finding};
 use sanlab_stack::{Present, Stack, Volume};
 use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ use crate::{Extent, Failure};
 
 /// How long a script may take that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
+/// How many news of each kernel a record has; a guest could write them without end.
+const NEWS: u32 = 10_000;
 
 /// One run's world.
 pub(crate) struct RunContext {
@@ -66,6 +68,8 @@ struct Past {
     faults: Faults,
     /// When nodes that were off got their power back.
     powered: BTreeMap<NodeName, Instant>,
+    /// How many news of each kernel there were.
+    news: BTreeMap<NodeName, u32>,
 }
 
 impl RunContext {
@@ -274,6 +278,25 @@ impl RunContext {
         };
         let mut judge = self.judge();
         hear(&mut judge, &self.plan, &self.past().faults, seen)
+    }
+
+    /// A kernel's news as an event. A record has no more than so many of a node.
+    pub(crate) fn news(&self, node: &NodeName, line: &str) -> Option<EventKind> {
+        let mut past = self.past();
+        let news = past.news.entry(node.clone()).or_default();
+        *news = news.saturating_add(1);
+        match news.checked_sub(NEWS) {
+            None | Some(0) => Some(EventKind::KernelSaid {
+                line: line.to_owned(),
+            }),
+            Some(1) => {
+                let text = format!(
+                    "its kernel has more than {NEWS} news: the rest is in its console's log"
+                );
+                Some(EventKind::Progress { text })
+            }
+            Some(_) => None,
+        }
     }
 
     /// A layer, the one at that place of the plan, is not as it must be at the end.

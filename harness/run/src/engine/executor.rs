@@ -34,6 +34,8 @@ const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(3);
 /// From a failure to the end of a guest that it may follow from.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How many requests of guests are answered at a time.
+const ANSWERS: usize = 64;
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
 
@@ -83,6 +85,8 @@ pub(crate) async fn run_plan(
             });
         }
     }
+    // Nobody listens any more: what consoles say does not wait for it.
+    drop(notices);
     let findings = context.close_evidence();
     let failed = with_findings(failed, findings, event_log);
     let mut ending = known::ending(&context, failed);
@@ -183,7 +187,8 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     return failure;
                 }
             }
-            Some(notice) = notices.recv() => {
+            // A guest that asks without end waits for its answers.
+            Some(notice) = notices.recv(), if answers.len() < ANSWERS => {
                 if let Some(node) = fencing::expected(context, &notice) {
                     if let Notice::Event(FleetEvent { node, kind }) = notice {
                         context.event_log.note(node.as_deref(), kind);
@@ -217,7 +222,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             event_log.note(node.as_deref(), kind);
             failure
         }
-        Notice::Console { node, at, line } => {
+        Notice::Console { node, at, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
             let line = kernel_log::without_time(&line);
             if context.marks.take(&name, line) {
@@ -226,13 +231,14 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             if context.kernel_says(&name, at, line) {
                 return Some(Cause::Evidence(context.counting()).into());
             }
-            if kernel_log::is_news(line) {
-                let line = line.to_owned();
-                event_log.note(Some(&node), EventKind::KernelSaid { line });
+            if kernel_log::is_news(line)
+                && let Some(kind) = context.news(&name, line)
+            {
+                event_log.note(Some(&node), kind);
             }
             None
         }
-        Notice::Dump { node, at, line } => {
+        Notice::Dump { node, at, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
             let line = kernel_log::without_time(&line);
             let is_mark = context.marks.take(&name, line);

@@ -7,7 +7,7 @@ use sanlab_fleet::EVENT_PORT_PATH;
 use sanlab_plan::guest::WITNESS;
 use sanlab_plan::{NodeName, Write, quote};
 use sanlab_record::{Sample, Work};
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::{Doing, gate};
@@ -29,7 +29,7 @@ pub(super) struct Writer {
     path: String,
     /// In the guest: the fifos, and what it says.
     folder: String,
-    lines: UnboundedReceiver<Line>,
+    lines: Receiver<Line>,
     /// Kept until it writes.
     ahead: Option<Sender<()>>,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -13,6 +13,13 @@ use tokio::time::Instant;
 
 use crate::channels::dump::{Capture, Dumps, Origin};
 use crate::channels::kernel_log::{Trouble, trouble};
+use crate::channels::lines::LineReader;
+use crate::channels::room::{Room, Rooms};
+
+/// What is kept of a line, in bytes. The kernel's have at most 1 KiB.
+const LONGEST: usize = 8 << 10;
+/// How much may wait for the receiver, in bytes: seconds of what a guest can write.
+const WAITING: usize = 16 << 20;
 
 /// Lines kept in memory for tails and messages; the log on disk has all of them.
 const KEPT: usize = 1000;
@@ -27,12 +34,16 @@ const LATE: usize = 200;
 pub struct ConsoleLine {
     /// When the host read its end.
     pub at: Instant,
-    /// The line without its end; what is not UTF-8 is replaced.
+    /// The line without its end; what is not UTF-8 is replaced. Of one longer than 8 KiB the middle is left out, and it says
+    /// how many bytes that were.
     pub text: String,
     /// What kernel trouble it reports, if any. A dump has none of its own: what comes among its lines is the kernel's.
     pub trouble: Option<Trouble>,
     /// It came among what the kernel was made to print, backtraces above all.
     pub dump: bool,
+    /// Its share of the 16 MiB that may wait for the receiver: while all of them are taken the console is not read. Who keeps
+    /// lines for long keeps their text.
+    pub room: Room,
 }
 
 /// What the guest has written to its console; clones look at the same one.
@@ -46,13 +57,14 @@ struct Shared {
     keys: AsyncMutex<OwnedWriteHalf>,
     kept: Mutex<Kept>,
     seen: watch::Sender<Seen>,
+    rooms: Rooms,
 }
 
 #[derive(Default)]
 struct Kept {
     latest: VecDeque<String>,
     troubles: Vec<ConsoleLine>,
-    /// Lines that came before there was a receiver.
+    /// Lines that came before there was a receiver; the console's room bounds them.
     waiting: Vec<ConsoleLine>,
     receiver: Option<Receiver>,
     dumps: Dumps,
@@ -77,19 +89,15 @@ impl Console {
             keys: AsyncMutex::new(keys),
             kept: Mutex::default(),
             seen: watch::Sender::new(Seen::default()),
+            rooms: Rooms::new(WAITING),
         });
         let watched = Arc::clone(&shared);
         tokio::spawn(async move {
-            let mut reader = BufReader::new(stream);
-            let mut line = Vec::new();
-            // An error is as good as the end: the console is heard as far as it goes.
-            while reader
-                .read_until(b'\n', &mut line)
-                .await
-                .is_ok_and(|length| length > 0)
-            {
-                watched.take(&String::from_utf8_lossy(&line));
-                line.clear();
+            let mut reader = LineReader::new(stream, LONGEST);
+            while let Some(line) = reader.next().await {
+                let (at, text) = (Instant::now(), line.text());
+                let room = watched.rooms.take(&text).await;
+                watched.take(at, text, room);
             }
             watched.seen.send_modify(|seen| seen.ended = true);
         });
@@ -100,7 +108,7 @@ impl Console {
     }
 
     /// Hands every line to the receiver, in order: at once those that came before it, then each as it is read. None is lost,
-    /// and all have been handed over when the machine's end is known. A later receiver takes the place of an earlier one and
+    /// and all have been handed over when the machine's end is known, if the receiver keeps no line. A later receiver takes the place of an earlier one and
     /// gets what comes from then on.
     pub fn deliver(&self, mut receiver: impl FnMut(ConsoleLine) + Send + 'static) {
         let mut kept = self.shared.kept();
@@ -246,16 +254,16 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, line: &str) {
-        let text = line.trim_end_matches(['\n', '\r']).to_owned();
+    fn take(&self, at: Instant, text: String, room: Room) {
         let panic = {
             let mut kept = self.kept();
             let origin = kept.dumps.origin(&text);
             let line = ConsoleLine {
-                at: Instant::now(),
+                at,
                 trouble: trouble(&text).filter(|_| origin != Origin::Nmi),
                 text,
                 dump: origin != Origin::Guest,
+                room,
             };
             if let Some(capture) = &mut kept.capture {
                 capture.push(&line.text);
@@ -267,7 +275,10 @@ impl Shared {
                 kept.latest.push_back(line.text.clone());
             }
             if line.trouble.is_some() && kept.troubles.len() < KEPT {
-                kept.troubles.push(line.clone());
+                kept.troubles.push(ConsoleLine {
+                    room: Room::default(),
+                    ..line.clone()
+                });
             }
             let panic = line.trouble == Some(Trouble::Panic);
             // Under the lock: a receiver that comes now gets lines in order.
@@ -286,12 +297,14 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-    fn listen(console: &Console) -> UnboundedReceiver<ConsoleLine> {
+    fn listen(console: &Console) -> UnboundedReceiver<(Instant, String)> {
         let (sender, receiver) = unbounded_channel();
-        console.deliver(move |line| drop(sender.send(line)));
+        console.deliver(move |line| drop(sender.send((line.at, line.text))));
         receiver
     }
 
@@ -317,9 +330,9 @@ mod tests {
         // Whoever listens only now hears it all.
         let mut lines = listen(&console);
         for text in wanted {
-            let line = lines.try_recv().expect("a line");
-            assert_eq!(line.text, text);
-            assert!(line.at >= before && line.at <= Instant::now());
+            let (at, line) = lines.try_recv().expect("a line");
+            assert_eq!(line, text);
+            assert!(at >= before && at <= Instant::now());
         }
         console.quiet().await;
     }
@@ -341,9 +354,68 @@ mod tests {
         drop(theirs);
         console.ended().await;
         for n in 0..LINES {
-            let line = lines.try_recv().expect("a line");
-            assert_eq!(line.text, format!("line {n}"));
+            let (_, line) = lines.try_recv().expect("a line");
+            assert_eq!(line, format!("line {n}"));
         }
         assert!(lines.try_recv().is_err());
+    }
+
+    /// 64 MiB in lines of 1 KiB. They are not read before somebody listens, and none is lost then.
+    #[tokio::test]
+    async fn a_flood_that_nobody_hears_waits_in_the_guest() {
+        const LINES: usize = 64 << 10;
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let console = Console::open(ours, "console.log".into());
+        let written = Arc::new(AtomicUsize::new(0));
+        let so_far = Arc::clone(&written);
+        let flood = tokio::spawn(async move {
+            for n in 0..LINES {
+                let line = format!("{n:01023}\n");
+                theirs.write_all(line.as_bytes()).await.expect("writes");
+                so_far.fetch_add(line.len(), Ordering::SeqCst);
+            }
+        });
+        let so_far = || written.load(Ordering::SeqCst);
+        while so_far() < WAITING / 2 {
+            tokio::task::yield_now().await;
+        }
+        // It comes to a stop.
+        let mut before = 0;
+        while before != so_far() {
+            before = so_far();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(before < 2 * WAITING, "{before} bytes were read");
+        // Whoever keeps the lines keeps no more of them.
+        let (sender, mut lines) = unbounded_channel();
+        console.deliver(move |line| drop(sender.send(line)));
+        for n in 0..LINES {
+            let line = lines.recv().await.expect("a line");
+            assert_eq!(line.text, format!("{n:01023}"));
+            assert!(lines.len() <= WAITING >> 10);
+        }
+        flood.await.expect("it ends");
+        console.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_cut_and_the_next_is_heard() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let console = Console::open(ours, "console.log".into());
+        let mut lines = listen(&console);
+        let mebibyte = vec![b'x'; 1 << 20];
+        for _ in 0..64 {
+            theirs.write_all(&mebibyte).await.expect("writes");
+        }
+        let panic = "Kernel panic - not syncing: x";
+        let rest = format!(" {panic}\nthe next line\n");
+        theirs.write_all(rest.as_bytes()).await.expect("writes");
+        drop(theirs);
+        console.ended().await;
+        let (_, line) = lines.try_recv().expect("a line");
+        assert!(line.contains(" bytes are left out ... "), "it says so");
+        assert!(line.len() < 2 * LONGEST && line.ends_with(panic));
+        assert_eq!(lines.try_recv().expect("a line").1, "the next line");
+        assert_eq!(console.troubles()[0].trouble, Some(Trouble::Panic));
     }
 }

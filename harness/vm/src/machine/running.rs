@@ -1,6 +1,6 @@
 //! A running QEMU and everything that is heard from it.
 
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command as HostCommand, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,14 @@ use rustix::process::Signal;
 use sanlab_counter::CounterFile;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex as AsyncMutex, broadcast, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::channels::agent::{Agent, PORT_ID};
 use crate::channels::console::Console;
 use crate::channels::event_port::GuestEventPort;
 use crate::channels::kernel_log::Trouble;
-use crate::channels::qmp::{Qmp, QmpEvent};
+use crate::channels::qmp::{Qmp, QmpEvent, QmpEvents};
 use crate::channels::wire::WireError;
 use crate::command_line::argv::{
     AGENT_SOCKET, CONSOLE_SOCKET, EVENT_PORT_SOCKET, QMP_SOCKET, Way, command_line,
@@ -165,7 +165,7 @@ impl Running {
             () = sleep(START_DEADLINE) => return Err(start_timed_out(&spec, "QEMU to connect to its sockets")),
         };
 
-        let (qmp, qmp_events) = Qmp::open(qmp);
+        let (qmp, mut qmp_events) = Qmp::open(qmp);
         let (events, first_listener) = broadcast::channel(EVENTS_KEPT);
         let running = Arc::new(Self {
             name: spec.name.clone(),
@@ -184,7 +184,7 @@ impl Running {
             events,
             first_listener: Mutex::new(Some(first_listener)),
         });
-        match timeout(START_DEADLINE, running.qmp.negotiate()).await {
+        match timeout(START_DEADLINE, running.qmp.negotiate(&mut qmp_events)).await {
             Ok(Ok(())) => {}
             Ok(Err(WireError::Closed)) => {
                 let status = timeout(GRACE, running.process.exited()).await;
@@ -302,8 +302,8 @@ impl Running {
         self.unless_ended(what, GRACE, never).await.err()
     }
 
-    async fn hear_events(self: Arc<Self>, mut events: mpsc::UnboundedReceiver<QmpEvent>) {
-        while let Some(QmpEvent { name, data }) = events.recv().await {
+    async fn hear_events(self: Arc<Self>, mut events: QmpEvents) {
+        while let Some(QmpEvent { name, data }) = events.next().await {
             match name.as_str() {
                 "GUEST_PANICKED" | "GUEST_CRASHLOADED" => self.panicked().await,
                 "VSERPORT_CHANGE" if data["id"] == PORT_ID => {
@@ -457,9 +457,17 @@ impl Drop for Listener {
 }
 
 fn stderr_tail(path: &Path) -> String {
-    tail(&String::from_utf8_lossy(
-        &fs_err::read(path).unwrap_or_default(),
-    ))
+    // No more of it is shown.
+    const END: u64 = 64 << 10;
+    let mut end = Vec::new();
+    let read = fs_err::File::open(path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+        file.take(END).read_to_end(&mut end)
+    });
+    // What was read is as good.
+    let _ = read;
+    tail(&String::from_utf8_lossy(&end))
 }
 
 /// Where there is no space left, if it died of that.

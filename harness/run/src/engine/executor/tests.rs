@@ -1,5 +1,6 @@
 //! The engine on a fake fleet: whose fault what is, and that the fleet is ended whatever happens.
 
+use sanlab_fleet::Room;
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -29,6 +30,7 @@ fn well(_node: &str, script: &str) -> Option<Act> {
 }
 
 mod checkpoints;
+mod consoles;
 mod daemons;
 mod evidence;
 mod faults;
@@ -184,6 +186,7 @@ fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, Can
                 node: "vix0".to_owned(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             });
             // The guests' side stays open to the end.
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -200,7 +203,14 @@ fn happens(notices: Vec<(u64, Notice)>) -> impl FnOnce(UnboundedSender<Notice>, 
                 tokio::time::sleep_until(begin + Duration::from_secs(second)).await;
                 let at = Instant::now();
                 let _ = notify.send(match notice {
-                    Notice::Console { node, line, .. } => Notice::Console { node, at, line },
+                    Notice::Console {
+                        node, line, room, ..
+                    } => Notice::Console {
+                        node,
+                        at,
+                        line,
+                        room,
+                    },
                     other => other,
                 });
             }
@@ -306,53 +316,6 @@ async fn a_dead_agent_is_the_labs_fault() {
         )
     );
     assert_eq!(played.kind(), (FailureKind::AgentDead, Some("vix1")));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
-    let stuck = |node: &str, script: &str| {
-        let asked = script == "sync" || script.starts_with("set +e");
-        (node == "vix1" && asked).then_some(Act::Stuck)
-    };
-    let dump = |notify: UnboundedSender<Notice>, _| {
-        for line in [
-            "[ 60.0] Call Trace:",
-            "[ 60.1] Kernel panic - not syncing: NMI",
-        ] {
-            notify.send(among_a_dump(line)).unwrap();
-        }
-    };
-    let found = |backend: FakeFleet| backend.examined("vix1", "all tasks");
-    let steps = vec![step("flush", run("vix1", "sync"))];
-    let played = play_with(steps, found, stuck, dump).await;
-    let told = "run `it` on vix1: the guest hangs: qemu-ga is blocked";
-    assert_eq!(played.failure(), ("failed", "step flush", told));
-    assert_eq!(played.kind(), (FailureKind::GuestHangs, Some("vix1")));
-    let collected = played.collected();
-    let of_vix1 = collected.iter().filter(|file| file.contains("vix1"));
-    assert_eq!(of_vix1.collect::<Vec<_>>(), [&"hang-vix1.txt"]);
-    assert!(collected.contains(&"vix0/dmesg.txt"));
-}
-
-fn among_a_dump(line: &str) -> Notice {
-    Notice::Dump {
-        node: "vix1".to_owned(),
-        at: Instant::now(),
-        line: line.to_owned(),
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_kernel_says_by_itself_is_heard_among_a_dump() {
-    let dump = |notify: UnboundedSender<Notice>, _| {
-        notify
-            .send(among_a_dump("[ 60.0] kernel BUG at fs/x.c:1!"))
-            .unwrap();
-    };
-    let steps = vec![step("flush", run("vix1", "sync"))];
-    let played = play_with(steps, |backend| backend, |_, _| None, dump).await;
-    assert_eq!(played.failure().0, "failed");
-    assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix1")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -511,6 +474,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
                 node: "vix1".to_owned(),
                 at: Instant::now(),
                 line: "[ 5.0] kernel BUG at fs/x.c:1!\r".to_owned(),
+                room: Room::default(),
             },
             (
                 "failed",

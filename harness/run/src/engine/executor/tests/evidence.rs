@@ -23,6 +23,7 @@ pub(super) fn says(name: &str, line: &str) -> Notice {
         node: name.to_owned(),
         at: Instant::now(),
         line: line.to_owned(),
+        room: Room::default(),
     }
 }
 
