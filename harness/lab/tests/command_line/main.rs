@@ -8,6 +8,7 @@ use sanlab_image::{Kind, Store};
 use serde_json::json;
 
 mod comparing;
+mod kvm;
 mod reports;
 
 fn project() -> PathBuf {
