@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 /// Why translated guests' instructions are not counted here, if that is no fault of the lab's: without them four runs of each
 /// side are not enough. What KVM executes is never counted.
 fn not_counted() -> Option<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().expect("a runtime");
     runtime.block_on(async {
         for arch in Arch::ALL {

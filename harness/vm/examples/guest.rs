@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sanlab_vm::{
     AcceleratorWish, Access, Arch, ByteSize, Command, Cost, Counter, Drive, Hardware, Machine,
-    MachineSpec, ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_version,
+    MachineSpec, ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_major, qemu_version,
 };
 
 #[tokio::main]
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs_f64(std::env::var("DEADLINE").map_or(Ok(60.0), |text| text.parse())?);
 
     let choice = choose_accelerator(AcceleratorWish::Auto, arch, &qemu_binary(arch)).await?;
-    println!("QEMU {}, {choice}", qemu_version(&qemu_binary(arch)).await?);
+    let version = qemu_version(&qemu_binary(arch)).await?;
+    println!("QEMU {version}, {choice}");
     let dir = tempfile::tempdir()?;
     let counter = match std::env::var_os("COUNT") {
         None => None,
@@ -44,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         name: "guest".into(),
         hardware: Hardware::new(arch, ByteSize::from_mib(384)),
         qemu: qemu_binary(arch),
+        qemu_major: qemu_major(&version),
         accelerator: choice.accelerator,
         ram: Ram::Own,
         kernel: folder.join("vmlinux"),

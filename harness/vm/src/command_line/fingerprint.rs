@@ -86,6 +86,7 @@ mod tests {
             name: name.into(),
             hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(384)),
             qemu: "qemu-system-x86_64".into(),
+            qemu_major: Some(7),
             accelerator: Accelerator::Tcg,
             ram,
             kernel: path("vmlinux"),

@@ -64,6 +64,11 @@ pub async fn qemu_version(program: &Path) -> Result<String, VmError> {
     known.get_or_try_init(ask).await.cloned()
 }
 
+/// The first number of such a version.
+pub fn qemu_major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
+}
+
 /// The hex SHA-256 of a QEMU program, which tells it from another build of the same version. `program` is a path, not a
 /// name for the `PATH`. Computed once a process and program, in a tenth of a second.
 pub async fn qemu_digest(program: &Path) -> Result<String, VmError> {
@@ -149,6 +154,13 @@ mod tests {
             let _ = fs_err::remove_file(&bash);
             let _ = fs_err::remove_file(&echo);
         }
+    }
+
+    #[test]
+    fn the_major_number_is_the_first() {
+        assert_eq!(qemu_major("7.2.22 (Debian 1:7.2+dfsg-7)"), Some(7));
+        assert_eq!(qemu_major("10.0.13"), Some(10));
+        assert_eq!(qemu_major("of my own"), None);
     }
 
     #[tokio::test]

@@ -100,6 +100,9 @@ pub struct MachineSpec {
     pub hardware: Hardware,
     /// The QEMU program; [`qemu_binary`](crate::qemu_binary) finds the host's.
     pub qemu: PathBuf,
+    /// The major number of its version ([`qemu_major`](crate::qemu_major)): how its faults are worked around. `None`: not known, as
+    /// the oldest.
+    pub qemu_major: Option<u32>,
     /// What executes it; [`choose_accelerator`](crate::choose_accelerator) finds what works.
     pub accelerator: Accelerator,
     /// Where its RAM lives.

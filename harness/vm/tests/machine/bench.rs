@@ -68,6 +68,7 @@ pub(crate) fn spec(dir: &Path, transcript: &Path) -> MachineSpec {
         name: "vix0".into(),
         hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(384)),
         qemu: std::env::current_exe().expect("this program"),
+        qemu_major: None,
         accelerator: Accelerator::Tcg,
         ram: Ram::Own,
         kernel: transcript.to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use guest_trials::{Suite, Tier};
 use sanlab_vm::{
     AcceleratorWish, Access, Arch, ByteSize, Command, Drive, Hardware, MacAddress, Machine,
-    MachineSpec, Nic, NicModel, Ram, choose_accelerator, qemu_binary,
+    MachineSpec, Nic, NicModel, Ram, choose_accelerator, qemu_binary, qemu_major, qemu_version,
 };
 
 use crate::bench::{Bench, SOON};
@@ -71,6 +71,7 @@ pub(crate) async fn guest(
 ) -> MachineSpec {
     let image = image(arch).expect("the trial runs only where there is one");
     let choice = choose_accelerator(AcceleratorWish::Auto, arch, &qemu_binary(arch)).await;
+    let version = qemu_version(&qemu_binary(arch)).await;
     let dir = bench.dir.path().join(name);
     fs_err::create_dir(&dir).expect("a folder");
     let models = [NicModel::VirtioNet, NicModel::E1000];
@@ -87,6 +88,7 @@ pub(crate) async fn guest(
         name: name.into(),
         hardware: Hardware::new(arch, MEMORY),
         qemu: qemu_binary(arch),
+        qemu_major: qemu_major(&version.expect("it tells")),
         accelerator: choice.expect("TCG at least").accelerator,
         ram,
         kernel: image.join("vmlinux"),
