@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use sanlab_vm::{
     AcceleratorWish, Access, Arch, ByteSize, Command, Cost, Counter, Drive, Hardware, Machine,
-    MachineSpec, ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_major, qemu_version,
+    MachineSpec, ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_major,
+    qemu_version,
 };
 
 #[tokio::main]

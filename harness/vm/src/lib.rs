@@ -54,9 +54,7 @@ pub use command_line::argv::argv;
 pub use command_line::clock::GuestClock;
 pub use command_line::counting::{CounterPlugin, NotCounted, counter_plugin};
 pub use command_line::fingerprint::fingerprint;
-pub use command_line::program::{
-    qemu_binary, qemu_digest, qemu_major, qemu_of, qemu_version,
-};
+pub use command_line::program::{qemu_binary, qemu_digest, qemu_major, qemu_of, qemu_version};
 pub use command_line::spec::{
     Accelerator, Access, Arch, ByteSize, Counter, Drive, Hardware, MacAddress, MachineSpec, Nic,
     NicModel, Ram,

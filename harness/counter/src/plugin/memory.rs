@@ -58,7 +58,14 @@ impl Pages {
     /// The only virtual processor's counter, anywhere in memory.
     pub(super) fn counter(&self) -> io::Result<*mut c_void> {
         // SAFETY: a new mapping, of a page that the file has.
-        unsafe { map(&self.file, std::ptr::null_mut(), MapFlags::empty(), place(0)) }
+        unsafe {
+            map(
+                &self.file,
+                std::ptr::null_mut(),
+                MapFlags::empty(),
+                place(0),
+            )
+        }
     }
 
     /// Lays the page of a virtual processor over the one that is whole in its element of a scoreboard, and says how many bytes

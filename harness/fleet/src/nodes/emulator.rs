@@ -29,7 +29,10 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     /// The plugin that counts the member's instructions, or why they are not counted; `None`: nobody asked.
-    pub(crate) fn counter_for(&self, member: &NodeSpec) -> Option<Result<CounterPlugin, NotCounted>> {
+    pub(crate) fn counter_for(
+        &self,
+        member: &NodeSpec,
+    ) -> Option<Result<CounterPlugin, NotCounted>> {
         let counter = self.counter.clone()?;
         Some(counter.and_then(|plugin| plugin.for_cpus(member.hardware.cpus)))
     }

@@ -130,7 +130,11 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
 /// Whose instructions were to be counted and were not, and why, a line for each reason.
 pub(crate) fn not_counted(record: &RunRecord) -> impl Iterator<Item = String> {
     let told = |event: &&Event| matches!(event.kind, EventKind::NotCounted { .. });
-    record.events.iter().filter(told).map(|event| event.kind.to_string())
+    record
+        .events
+        .iter()
+        .filter(told)
+        .map(|event| event.kind.to_string())
 }
 
 /// Whether anything in it was left to chance.

@@ -79,7 +79,10 @@ async fn two_processors() {
     };
     assert_eq!(say(&machine, "grep -c ^processor /proc/cpuinfo").await, "2");
     let on = |cpu: u8| {
-        format!("taskset {} sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done'", cpu + 1)
+        format!(
+            "taskset {} sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done'",
+            cpu + 1
+        )
     };
     let one = counted(on(0)).await;
     let other = counted(on(1)).await;
@@ -87,7 +90,10 @@ async fn two_processors() {
     assert!(one > 50_000_000, "{one}");
     for (name, count, expected) in [("other", other, one), ("both", both, one + other)] {
         let ratio = count as f64 / expected as f64;
-        assert!((0.8..1.25).contains(&ratio), "{name}: {count} of {expected}");
+        assert!(
+            (0.8..1.25).contains(&ratio),
+            "{name}: {count} of {expected}"
+        );
     }
     machine.shutdown(SOON).await.expect("it ends");
     bench.group.close().await.expect("nothing is left");
