@@ -74,7 +74,7 @@ impl TemplateBuilder<'_> {
         let mut keys = BTreeMap::new();
         let mut wanted = BTreeMap::new();
         for member in members {
-            let key = self.key(member).await?;
+            let key = self.key(member)?;
             keys.insert(member.name.clone(), key.clone());
             wanted.entry(key).or_insert_with(|| (*member).clone());
         }
@@ -103,13 +103,13 @@ impl TemplateBuilder<'_> {
         Ok(each.collect())
     }
 
-    async fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
+    fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
         let machine = boot::base_spec(member, self.spec, self.emulators)?;
         let qemu = self
             .emulators
             .get(&member.hardware.arch)
             .map_or("", |emulator| emulator.identity.as_str());
-        let machine = sanlab_vm::fingerprint(&machine).await;
+        let machine = sanlab_vm::fingerprint(&machine);
         templates::key(member, self.spec, qemu, &machine)
     }
 

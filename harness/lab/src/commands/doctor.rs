@@ -1,5 +1,6 @@
 //! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sanlab_fleet::{Budget, Registry};
@@ -39,21 +40,19 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             way_out = remedy;
         }
     }
-    for arch in Arch::ALL {
-        let program = sanlab_vm::qemu_binary(arch);
-        let version = match sanlab_vm::qemu_version(&program).await {
-            Ok(version) => version,
-            Err(error) => {
-                say(arch.as_str(), &format!("failed to {error}"))?;
-                continue;
+    let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
+    match sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await {
+        Ok(chosen) => {
+            for (arch, choice) in chosen {
+                let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
+                let line = match sanlab_vm::qemu_version(&program).await {
+                    Ok(version) => format!("QEMU {version} on {choice}"),
+                    Err(error) => format!("failed to {error}"),
+                };
+                say(arch.as_str(), &line)?;
             }
-        };
-        let accelerator =
-            match sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await {
-                Ok(choice) => choice.to_string(),
-                Err(error) => format!("failed to {error}"),
-            };
-        say(arch.as_str(), &format!("QEMU {version} on {accelerator}"))?;
+        }
+        Err(error) => say("guests", &format!("failed to {error}"))?,
     }
 
     let (registry, swept) = Registry::open()?;

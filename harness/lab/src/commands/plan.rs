@@ -1,13 +1,13 @@
 //! `sanlab plan`: what a scenario would do, before anything runs.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use sanlab_fleet::DEFAULT_MTU;
 use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
 use sanlab_report::table::Table;
-use sanlab_vm::AcceleratorWish;
+use sanlab_vm::{AcceleratorWish, ProbeGuest};
 
 use crate::lab::scenario;
 use crate::terminal::print;
@@ -17,16 +17,22 @@ use crate::{Exit, LabError};
 pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
     let plan = scenario::load(file)?;
     print(&describe(&plan))?;
-    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
-    for arch in archs {
-        let program = sanlab_vm::qemu_binary(arch);
-        let line = match sanlab_vm::choose_accelerator(accelerator, arch, &program).await {
-            Ok(choice) => format!("  {arch} guests on {choice}\n"),
-            Err(error) => format!("  {arch} guests: failed to {error}\n"),
-        };
-        print(&line)?;
+    let guests = kernels(&plan);
+    match sanlab_fleet::accelerators(accelerator, None, &guests).await {
+        Ok(chosen) => {
+            for (arch, choice) in chosen {
+                print(&format!("  {arch} guests on {choice}\n"))?;
+            }
+        }
+        Err(error) => print(&format!("  guests: failed to {error}\n"))?,
     }
     Ok(Exit::Success)
+}
+
+/// The usual kernels of a plan's guests: nothing has been built that would tell which they are.
+fn kernels(plan: &Plan) -> BTreeMap<Arch, ProbeGuest> {
+    let archs = plan.nodes.iter().map(|node| node.hardware.arch);
+    archs.map(|arch| (arch, arch.into())).collect()
 }
 
 fn describe(plan: &Plan) -> String {
