@@ -135,7 +135,6 @@ fn a_host_that_has_everything_is_left_alone() {
     let host = Host::new("ID=arch\n", "0");
     for program in [
         "qemu-system-x86_64",
-        "qemu-system-i386",
         "mmdebstrap",
         "apt-get",
         "mkfs.erofs",
