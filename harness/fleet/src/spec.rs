@@ -34,8 +34,8 @@ pub struct FleetSpec {
     pub accelerator: AcceleratorWish,
     /// A folder with QEMU's programs (`qemu-system-x86_64`, `qemu-system-i386`), instead of those of the host.
     pub qemu: Option<PathBuf>,
-    /// Whether the guests' instructions shall be counted, where that is possible: under TCG, of members with one virtual
-    /// CPU. It makes them a little slower, and changes nothing that a guest sees. Where it is not possible,
+    /// Whether the guests' instructions shall be counted, where that is possible: under TCG, and before QEMU 9.0 of members
+    /// with one virtual CPU. It makes them a little slower, and changes nothing that a guest sees. Where it is not possible,
     /// [`EventKind::NotCounted`](sanlab_record::EventKind::NotCounted) says why.
     pub count_instructions: bool,
     /// A folder that outlives the fleet, for `NODE.console.log` and `NODE.pcap`.

@@ -27,6 +27,7 @@ mod store;
 pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
 pub use build::sparse::copy_sparse;
+pub use build::user_namespace::{UserNamespace, user_namespace};
 pub use error::{ImageError, Product};
 pub use manifest::lock_diff::{LockDiff, LockedPackage};
 pub use manifest::{KernelSource, Manifest};

@@ -57,7 +57,8 @@ pub struct Work {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Instructions that the guest executed, kernel and idle loop included: counted by QEMU's translator. Absent where
-    /// nothing counts: under KVM, with more than one virtual CPU, or when it was not asked for.
+    /// nothing counts: under KVM, where QEMU does not load the plugin, with more than one virtual CPU before QEMU 9.0, or when
+    /// it was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
     /// CPU seconds that its QEMU used on the host.

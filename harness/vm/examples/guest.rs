@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let counter = match std::env::var_os("COUNT") {
         None => None,
         Some(_) => Some(Counter {
-            plugin: counter_plugin(&qemu_binary(arch), arch).await?,
+            plugin: counter_plugin(choice.accelerator, &qemu_binary(arch), arch).await?,
             file: dir.path().join("instructions"),
         }),
     };

@@ -53,7 +53,7 @@ pub use channels::room::Room;
 pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerator};
 pub use command_line::argv::argv;
 pub use command_line::clock::GuestClock;
-pub use command_line::counting::counter_plugin;
+pub use command_line::counting::{CounterPlugin, NotCounted, counter_plugin};
 pub use command_line::fingerprint::fingerprint;
 pub use command_line::program::{qemu_binary, qemu_digest, qemu_of, qemu_version};
 pub use command_line::spec::{
@@ -67,5 +67,8 @@ pub use machine::running::{ExitReport, MachineEvent};
 pub use machine::snapshot::SavedState;
 pub use process::ProcessGroup;
 pub use process::cost::Cost;
+pub use process::records::{RecordedProcess, recorded_processes};
+pub use process::space::FileSystem;
 pub use process::status::Status;
 pub use process::usage::Usage;
+pub use sanlab_counter::Api as PluginApi;

@@ -10,7 +10,7 @@ use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output};
 use tokio::task::spawn_blocking;
 
 use crate::checkpoints::saved;
-use crate::checkpoints::start_mode::{SavedFleet, SavedNode};
+use crate::checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::fleet::Fleet;
@@ -106,8 +106,8 @@ impl Fleet {
                 Err(error @ FleetError::Damaged { .. }) => {
                     // It was looked at before. The next fleet makes another.
                     let template = Arc::clone(template);
-                    let discarded = spawn_blocking(move || template.discard());
-                    discarded.await.map_err(std::io::Error::from)??;
+                    let discarded = spawn_blocking(move || template.discard()).await;
+                    discarded.map_err(std::io::Error::from)??;
                     return Err(error);
                 }
                 other => other?,
@@ -116,6 +116,10 @@ impl Fleet {
             node.go_on().await?;
             node
         } else {
+            if matches!(self.spec.start_mode, StartMode::Clone(_)) {
+                // Its template could not be had. A checkpoint's key says that members were cloned.
+                self.keep_no_longer()?;
+            }
             self.tell_of(name, EventKind::Booting);
             let machine = self
                 .attach_storage(member, InitialState { ram: None, disk })

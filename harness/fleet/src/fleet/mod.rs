@@ -14,7 +14,6 @@ use std::sync::Arc;
 use sanlab_plan::Arch;
 use sanlab_record::EventKind;
 use sanlab_vm::{AcceleratorChoice, Usage};
-use tokio::task::spawn_blocking;
 
 use crate::error::FleetError;
 use crate::event::{FleetEvent, Listener};
@@ -126,12 +125,8 @@ impl Fleet {
         if let Err(error) = process_group::close(self.members.group()).await {
             teardown.errors.push(error);
         }
-        // Gigabytes may lie there.
-        let removed = spawn_blocking(move || run_dir.remove());
-        match removed.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => teardown.errors.push(error),
-            Err(error) => teardown.errors.push(std::io::Error::from(error).into()),
+        if let Err(error) = run_dir.remove().await {
+            teardown.errors.push(error);
         }
         teardown
     }

@@ -13,10 +13,11 @@ use crate::event::{FleetEvent, Listener};
 use crate::fleet::Fleet;
 use crate::fleet::members::{FleetResources, Members};
 use crate::host::budget::Budget;
-use crate::host::locked::Swept;
+use crate::host::capacity;
 use crate::host::need::WaitingFor;
 use crate::host::process_group;
 use crate::host::registry::Registry;
+use crate::host::sweep::Swept;
 use crate::network::{Switch, SwitchEvent};
 use crate::nodes::boot;
 use crate::nodes::emulator;
@@ -104,9 +105,15 @@ impl Fleet {
         let events = &listener.events;
         // Nobody need listen to events, here as below.
         let tell = |kind: EventKind| drop(events.send(kind.into()));
-        for Swept { run, killed } in swept {
+        for Swept { run, killed, left } in swept {
             let run = run.display().to_string();
-            tell(EventKind::Swept { run, killed });
+            tell(match left {
+                None => EventKind::Swept { run, killed },
+                Some(left) => EventKind::NotSwept {
+                    run,
+                    reason: left.to_string(),
+                },
+            });
         }
         let emulators = emulator::find(&spec).await?;
         for (reason, nodes) in emulator::not_counted(&spec, &emulators) {
@@ -131,7 +138,8 @@ impl Fleet {
         let run_dir = spawn_blocking(move || registry.create_run());
         let run_dir = run_dir.await.map_err(std::io::Error::from)??;
         boot::check_folder(&spec, &run_dir, tell)?;
-        let need = spec.need(budget.capacity()?.cpus);
+        let mut need = spec.need(capacity::cpus());
+        need.memory_mib += boot::files_in_memory_mib(&spec, run_dir.path(), keep, tell)?;
         let waiting = |waiting: &WaitingFor| {
             let what = waiting.to_string();
             tell(EventKind::Waiting { what });

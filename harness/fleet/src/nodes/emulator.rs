@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use futures_util::future::{try_join, try_join_all};
 use sanlab_plan::Arch;
 use sanlab_vm::{
-    Accelerator, AcceleratorChoice, GuestClock, choose_accelerator, counter_plugin, qemu_digest,
-    qemu_of, qemu_version,
+    AcceleratorChoice, CounterPlugin, GuestClock, NotCounted, choose_accelerator, counter_plugin,
+    qemu_digest, qemu_of, qemu_version,
 };
 
 use crate::error::FleetError;
@@ -22,19 +22,19 @@ pub(crate) struct Emulator {
     pub(crate) version: String,
     /// What tells this QEMU from another: the version, and of a user's own one what the program is.
     pub(crate) identity: String,
-    /// The plugin that counts instructions, or why there is none. It changes nothing for the guests, and is in no key.
-    pub(crate) counter: Result<PathBuf, String>,
+    /// The plugin that counts instructions, or why they are not counted; `None`: nobody asked. It changes nothing for the
+    /// guests, and is in no key.
+    pub(crate) counter: Option<Result<CounterPlugin, NotCounted>>,
 }
 
 impl Emulator {
-    /// The plugin that counts the member's instructions, or why they cannot be counted.
-    pub(crate) fn counter_for(&self, member: &NodeSpec) -> Result<PathBuf, String> {
-        match member.hardware.cpus {
-            1 => self.counter.clone(),
-            cpus => Err(format!(
-                "of {cpus} virtual CPUs side by side some would be lost"
-            )),
-        }
+    /// The plugin that counts the member's instructions, or why they are not counted; `None`: nobody asked.
+    pub(crate) fn counter_for(
+        &self,
+        member: &NodeSpec,
+    ) -> Option<Result<CounterPlugin, NotCounted>> {
+        let counter = self.counter.clone()?;
+        Some(counter.and_then(|plugin| plugin.for_cpus(member.hardware.cpus)))
     }
 }
 
@@ -63,10 +63,10 @@ pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, F
         };
         // It takes its time once a process: now, while others wait as well.
         GuestClock::for_host(accelerator.accelerator).await;
-        let counter = match accelerator.accelerator {
-            _ if !spec.count_instructions => Err("nobody asked".to_owned()),
-            Accelerator::Kvm => Err("the host's processor executes them (KVM)".to_owned()),
-            Accelerator::Tcg => counter_plugin(&program, arch).await,
+        let counter = if spec.count_instructions {
+            Some(counter_plugin(accelerator.accelerator, &program, arch).await)
+        } else {
+            None
         };
         let emulator = Emulator {
             accelerator,
@@ -87,13 +87,11 @@ pub(crate) fn not_counted(
     emulators: &BTreeMap<Arch, Emulator>,
 ) -> BTreeMap<String, Vec<String>> {
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    if !spec.count_instructions {
-        return reasons;
-    }
     for member in &spec.members {
         let emulator = emulators.get(&member.hardware.arch);
-        if let Some(Err(reason)) = emulator.map(|emulator| emulator.counter_for(member)) {
-            reasons.entry(reason).or_default().push(member.name.clone());
+        if let Some(Err(reason)) = emulator.and_then(|emulator| emulator.counter_for(member)) {
+            let names = reasons.entry(reason.to_string()).or_default();
+            names.push(member.name.clone());
         }
     }
     reasons
@@ -102,11 +100,12 @@ pub(crate) fn not_counted(
 #[cfg(test)]
 mod tests {
     use sanlab_record::EventKind;
+    use sanlab_vm::{Accelerator, PluginApi};
 
     use super::*;
     use crate::nodes::identity::tests::fleet;
 
-    fn emulators(counter: Result<PathBuf, String>) -> BTreeMap<Arch, Emulator> {
+    fn emulators(counter: Option<Result<CounterPlugin, NotCounted>>) -> BTreeMap<Arch, Emulator> {
         let emulator = Emulator {
             accelerator: AcceleratorChoice {
                 accelerator: Accelerator::Tcg,
@@ -124,11 +123,16 @@ mod tests {
     fn who_is_not_counted_is_told_with_the_reason() {
         let mut spec = fleet();
         spec.members[1].hardware.cpus = 2;
-        let without = emulators(Err("no plugin".to_owned()));
-        assert!(not_counted(&spec, &without).is_empty(), "nobody asked");
-        spec.count_instructions = true;
-        let with = emulators(Ok("plugin.so".into()));
-        let told = [with, without].map(|emulators| {
+        assert!(not_counted(&spec, &emulators(None)).is_empty());
+        let plugin = |api| {
+            let file = "plugin.so".into();
+            Ok(CounterPlugin { file, api })
+        };
+        let several = emulators(Some(plugin(PluginApi::V2)));
+        assert!(not_counted(&spec, &several).is_empty());
+        let one = emulators(Some(plugin(PluginApi::V1)));
+        let none = emulators(Some(Err(NotCounted::Refused("no plugins".to_owned()))));
+        let told = [one, none].map(|emulators| {
             let reasons = not_counted(&spec, &emulators);
             let reasons = reasons
                 .into_iter()

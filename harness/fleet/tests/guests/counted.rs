@@ -4,9 +4,10 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use sanlab_fleet::{Fleet, FleetSpec, Held, Kind, NodeCost, fingerprint};
-use sanlab_plan::CrashKind;
+use sanlab_fleet::{AcceleratorWish, Fleet, FleetSpec, Held, Kind, NodeCost, fingerprint};
+use sanlab_plan::{Arch, CrashKind};
 use sanlab_record::EventKind;
+use sanlab_vm::{choose_accelerator, counter_plugin, qemu_binary};
 
 use crate::fixture::{
     FOUR, Label, checkpoint, den, end, expect_as_saved, listener, node_says, publish, spec, store,
@@ -14,6 +15,20 @@ use crate::fixture::{
 
 /// Some hundred thousand turns of the shell: some hundred million instructions.
 const WORK: &str = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done";
+
+/// Why this host counts no instructions, if that is no fault of the lab's.
+pub(crate) async fn not_counted() -> Option<String> {
+    for arch in Arch::ALL {
+        let program = qemu_binary(arch);
+        let choice = choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
+        let accelerator = choice.unwrap().accelerator;
+        let reason = counter_plugin(accelerator, &program, arch).await.err();
+        if let Some(reason) = reason.filter(|reason| !reason.is_a_fault()) {
+            return Some(reason.to_string());
+        }
+    }
+    None
+}
 
 /// A fork of a fleet that was not counted, saved again; its own forks need not be counted either.
 pub(crate) async fn both_ways() {

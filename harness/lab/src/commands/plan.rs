@@ -1,13 +1,14 @@
 //! `sanlab plan`: what a scenario would do, before anything runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
 use sanlab_fleet::DEFAULT_MTU;
 use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
+use sanlab_record::EventKind;
 use sanlab_report::table::Table;
-use sanlab_vm::AcceleratorWish;
+use sanlab_vm::{Accelerator, AcceleratorWish};
 
 use crate::lab::scenario;
 use crate::terminal::print;
@@ -18,15 +19,45 @@ pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result
     let plan = scenario::load(file)?;
     print(&describe(&plan))?;
     let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
+    let mut accelerators = Vec::new();
     for arch in archs {
         let program = sanlab_vm::qemu_binary(arch);
         let line = match sanlab_vm::choose_accelerator(accelerator, arch, &program).await {
-            Ok(choice) => format!("  {arch} guests on {choice}\n"),
+            Ok(choice) => {
+                accelerators.push((arch, choice.accelerator));
+                format!("  {arch} guests on {choice}\n")
+            }
             Err(error) => format!("  {arch} guests: failed to {error}\n"),
         };
         print(&line)?;
     }
+    if sanlab_run::measures(&plan) {
+        for line in not_counted(&plan, &accelerators).await {
+            print(&format!("  {line}\n"))?;
+        }
+    }
     Ok(Exit::Success)
+}
+
+/// Whose instructions are not counted, and why, a line for each reason.
+async fn not_counted(plan: &Plan, accelerators: &[(Arch, Accelerator)]) -> Vec<String> {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (arch, accelerator) in accelerators {
+        let program = sanlab_vm::qemu_binary(*arch);
+        let plugin = sanlab_vm::counter_plugin(*accelerator, &program, *arch).await;
+        for node in plan.booted().filter(|node| node.hardware.arch == *arch) {
+            let counter = plugin.clone();
+            let counter = counter.and_then(|plugin| plugin.for_cpus(node.hardware.cpus));
+            if let Err(reason) = counter {
+                let names = reasons.entry(reason.to_string()).or_default();
+                names.push(node.name.to_string());
+            }
+        }
+    }
+    let told = reasons
+        .into_iter()
+        .map(|(reason, nodes)| EventKind::NotCounted { nodes, reason }.to_string());
+    told.collect()
 }
 
 fn describe(plan: &Plan) -> String {

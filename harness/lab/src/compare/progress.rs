@@ -11,6 +11,7 @@ use sanlab_report::verdict::{Judgement, Verdict};
 
 use super::course::{Letter, News, Turn};
 use crate::terminal::quantity::{count, took};
+use crate::terminal::summary::not_counted;
 
 /// The line that stays.
 pub(crate) fn line(news: &News<'_>) -> String {
@@ -41,6 +42,10 @@ fn ran(turn: Turn, record: &RunRecord) -> String {
             // Writing to a String cannot fail.
             let _ = write!(text, "; {} {}", figures.series.step, parts.join(", "));
         }
+    }
+    // Once a side: it is the same in all its runs.
+    for line in not_counted(record).filter(|_| pair == 0) {
+        let _ = write!(text, "; {line}");
     }
     text
 }

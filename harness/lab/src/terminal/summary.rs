@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Event, EventKind, Failure, KnownBy, Origin, Outcome, RunRecord, Sample};
+use sanlab_record::{
+    Event, EventKind, Failure, KnownBy, Origin, Outcome, PhaseName, RunRecord, Sample,
+};
 use sanlab_report::findings;
 use sanlab_report::report::Outcomes;
 use sanlab_report::statistics::median;
@@ -29,13 +31,16 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
         let reason = beginning(&accelerator.reason);
         let _ = writeln!(text, "  {arch} guests on {} ({reason})", accelerator.name);
     }
+    for line in not_counted(record) {
+        let _ = writeln!(text, "  {}", plain(&line));
+    }
     if is_random(record) {
         let _ = writeln!(text, "  random moments drawn from seed {}", record.seed);
     }
     let mut phases = Table::new(&["phase", ">from (s)", ">took (s)", "origin"]);
     for phase in &record.phases {
         phases.row([
-            phase.name.clone(),
+            phase.name.to_string(),
             format!("{:.1}", phase.at),
             format!("{:.2}", phase.seconds),
             match &phase.origin {
@@ -122,6 +127,16 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     }
     let _ = writeln!(text, "\n  record: {}", kept.display());
     text
+}
+
+/// Whose instructions were to be counted and were not, and why, a line for each reason.
+pub(crate) fn not_counted(record: &RunRecord) -> impl Iterator<Item = String> {
+    let told = |event: &&Event| matches!(event.kind, EventKind::NotCounted { .. });
+    record
+        .events
+        .iter()
+        .filter(told)
+        .map(|event| event.kind.to_string())
 }
 
 /// Whether anything in it was left to chance.
@@ -260,10 +275,10 @@ fn starts(records: &[RunRecord]) -> String {
         let (runs, starts) = scenarios.entry(&record.scenario).or_default();
         *runs += 1;
         for phase in &record.phases {
-            let start = match (phase.name.as_str(), &phase.origin) {
-                ("boot", Origin::Built) => "boot",
-                ("boot", Origin::Cloned { .. }) => "clone",
-                ("fork", _) => "fork",
+            let start = match (&phase.name, &phase.origin) {
+                (PhaseName::Boot, Origin::Built) => "boot",
+                (PhaseName::Boot, Origin::Cloned { .. }) => "clone",
+                (PhaseName::Fork, _) => "fork",
                 _ => continue,
             };
             starts.entry(start).or_default().push(phase.seconds);
@@ -382,8 +397,8 @@ fn beginning(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{scenario_table, summary_table};
-    use sanlab_record::{Failure, FailureKind, KnownBy, Outcome, RunRecord};
+    use super::{not_counted, scenario_table, summary_table};
+    use sanlab_record::{EventKind, Failure, FailureKind, KnownBy, Outcome, RunRecord};
     use std::path::Path;
 
     fn kept_record() -> RunRecord {
@@ -412,6 +427,19 @@ mod tests {
             },
         };
         record
+    }
+
+    #[test]
+    fn what_was_not_counted_is_told_with_the_reason() {
+        let mut record = kept_record();
+        assert_eq!(not_counted(&record).count(), 0);
+        record.events[0].kind = EventKind::NotCounted {
+            nodes: vec!["vix0".to_owned(), "vc".to_owned()],
+            reason: "QEMU has no plugins".to_owned(),
+        };
+        let table = scenario_table(&record, Path::new("record.json"));
+        let line = "\n  the instructions of vix0, vc are not counted: QEMU has no plugins\n";
+        assert!(table.contains(line), "{table}");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::LabError;
-use crate::terminal::Terminal;
 use crate::terminal::progress::{Progress, Said};
+use crate::terminal::{Colour, Terminal};
 
 /// How often the elapsed time is redrawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -110,6 +110,8 @@ pub(crate) async fn quietly<T>(
 fn show(terminal: &mut Terminal, said: Said) {
     match said {
         Said::Result(text) => terminal.line(&text),
+        Said::Failure(text) => terminal.line_in(Colour::Red, &text),
+        Said::KnownFailure(text) => terminal.line_in(Colour::Cyan, &text),
         Said::Detail(text) if !terminal.is_live() => terminal.line(&text),
         Said::Detail(_) | Said::Nothing => {}
     }

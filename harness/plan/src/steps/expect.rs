@@ -62,6 +62,13 @@ impl Walk<'_> {
         self.signs().any(|sign| matches!(sign, Sign::Fails(_)))
     }
 
+    /// The word of the present step, if a failure leaves its node in no state that is known.
+    fn half_done_by(&self) -> Option<&'static str> {
+        let action = self.entries[self.now].action.as_deref()?;
+        let brings_up = matches!(action, Written::AddNode(_) | Written::Restart(_));
+        brings_up.then(|| action.word())
+    }
+
     fn signs(&self) -> impl Iterator<Item = &Sign> {
         let list = self.entries[self.now].expect.iter();
         let signs = list.flat_map(|list| list.0.iter().filter_map(|one| one.sign.as_ref()));
@@ -328,6 +335,13 @@ impl Walk<'_> {
                         "give this expectation to the step `{}`",
                         label.value
                     )),
+            );
+        }
+        if let Some(word) = self.half_done_by() {
+            self.mistakes.note(
+                Diagnostic::at(span, format!("a failure expected of `{word}`"))
+                    .label("its node would be half up, and no step after this could rely on it")
+                    .help("let the node come up, and expect the failure of a step after this, such as a `mount` or a `run`"),
             );
         }
         if let Some(first) = first {

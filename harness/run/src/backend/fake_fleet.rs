@@ -38,12 +38,16 @@ pub(crate) enum Act {
     WriteLater(Vec<(Duration, String)>),
     /// It takes its time, and exits with 0.
     Sleep(Duration),
+    /// It takes its time, and does this then.
+    After(Duration, Box<Act>),
     /// The harness itself is at fault.
     Panic,
     /// The guest does not answer.
     Dead,
     /// The guest hangs.
     Stuck,
+    /// The guest's kernel panics.
+    Panicked,
 }
 
 type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
@@ -219,7 +223,13 @@ impl FakeFleet {
             self.say(node, &format!("[   99.0] {mark}"));
         }
         let usual = || Act::Say(0, self.expected(node, script), String::new());
-        match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
+        let mut act = (self.actor)(node.as_str(), script).unwrap_or_else(usual);
+        while let Act::After(time, then) = act {
+            tokio::time::sleep(time).await;
+            act = *then;
+        }
+        match act {
+            Act::After(..) => unreachable!("it has come to what comes then"),
             Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
             Act::Write(lines, code) => {
                 self.write_down(node, lines).await;
@@ -268,6 +278,11 @@ impl FakeFleet {
                 node: node.to_string(),
                 command: "it".to_owned(),
                 reason: "qemu-ga is blocked".to_owned(),
+            })),
+            Act::Panicked => Err(Failure::from(ExecError::GuestPanicked {
+                node: node.to_string(),
+                command: "it".to_owned(),
+                console_tail: "Kernel panic - not syncing: Fatal exception".to_owned(),
             })),
         }
     }

@@ -280,8 +280,8 @@ fn absent(plan: &Plan) -> Vec<String> {
     absent.map(|node| node.name.to_string()).collect()
 }
 
-/// Whether a step's figures are what the plan is for.
-fn measures(plan: &Plan) -> bool {
+/// Whether a step's figures are what the plan is for: then guests' instructions are counted unless somebody decides otherwise.
+pub fn measures(plan: &Plan) -> bool {
     let measures = |action: &Action| matches!(action, Action::Throughput(_));
     plan.steps.iter().any(|step| measures(&step.action))
 }

@@ -22,7 +22,7 @@ use crate::Failure;
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress};
 use crate::engine::event_log::Scope;
 use crate::evidence::output;
-use crate::failure::Cause;
+use crate::failure::{Cause, Said};
 
 /// A future that can be kept behind `dyn FleetBackend`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -229,18 +229,24 @@ impl Ended {
 
     /// All of standard output if it exited with 0; otherwise a failure with what it said.
     pub(crate) fn success(self) -> Result<String, Failure> {
-        let failure = match self.status {
+        match self.status {
             Status::Exited(0) if self.printed.cut => {
-                let text = format!("it printed more than can be read: {}", self.said());
-                Failure::not_understood(text)
+                let text = "it printed more than can be read".to_owned();
+                Err(self.failed(Cause::NotUnderstood(text)))
             }
-            Status::Exited(0) => return Ok(self.stdout),
-            status => {
-                let said = self.said();
-                Cause::CommandFailed { status, said }.into()
-            }
-        };
-        Err(failure.on(&self.node).printed_in(self.kept))
+            Status::Exited(0) => Ok(self.stdout),
+            status => Err(self.failed(Cause::CommandFailed(status))),
+        }
+    }
+
+    /// A failure with what it printed, of which standard error says why.
+    pub(crate) fn failed(self, cause: Cause) -> Failure {
+        let shown = self.said();
+        let failure = Failure::from(cause).saying(Said {
+            shown,
+            reason: self.stderr,
+        });
+        failure.on(&self.node).printed_in(self.kept)
     }
 
     /// What it printed, for a message: the first and the last lines of both outputs.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sanlab_plan::{Action, ByteSize, CheckpointName, NodeName, Plan};
+use sanlab_record::PhaseName;
 use sanlab_stack::{Present, Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -51,7 +52,7 @@ pub(crate) struct CheckpointMeta {
 /// A phase that ended well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Done {
-    pub(crate) name: String,
+    pub(crate) name: PhaseName,
     /// What it took.
     pub(crate) seconds: f64,
 }

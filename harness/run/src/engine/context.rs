@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
 use sanlab_record::{EventKind, Excuse, Finding};
 use sanlab_stack::{Present, Stack, Volume};
@@ -19,6 +18,7 @@ use crate::engine::event_log::EventLog;
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::engine::marks::Marks;
 use crate::engine::state::{Acknowledged, EngineState};
+use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::judge::{Judge, Seen};
 use crate::{Extent, Failure};
@@ -207,7 +207,7 @@ impl RunContext {
         let loud = nodes
             .iter()
             .map(|node| self.backend.exec(node, &script, SMALL));
-        try_join_all(loud).await?;
+        together::all(loud).await?;
         Ok(())
     }
 
@@ -273,7 +273,7 @@ impl RunContext {
         let seen = Seen {
             node,
             at,
-            phase: phase.as_deref(),
+            phase: phase.as_ref(),
             text,
         };
         let mut judge = self.judge();
@@ -336,7 +336,7 @@ impl RunContext {
         let seen = Seen {
             node,
             at: self.now(),
-            phase: phase.as_deref(),
+            phase: phase.as_ref(),
             text,
         };
         self.judge().sees(kind, seen, excuse);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 use sanlab_plan::{Expectation, LayerKind, NodeName, Plan};
-use sanlab_record::{Excuse, Finding, FindingKind, Source};
+use sanlab_record::{Excuse, Finding, FindingKind, PhaseName, Source};
 
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::evidence::complaint::{About, Complaint, announces_traces, classify};
@@ -44,7 +44,7 @@ pub(crate) struct Seen<'a> {
     /// Seconds since the run began.
     pub(crate) at: f64,
     /// The phase in the foreground.
-    pub(crate) phase: Option<&'a str>,
+    pub(crate) phase: Option<&'a PhaseName>,
     /// A line of a kernel log without its time, or how a layer differs from what it must be.
     pub(crate) text: &'a str,
 }
@@ -318,7 +318,7 @@ impl Judge {
                 until: seen.at,
                 count: 1,
                 node: seen.node.to_string(),
-                phase: seen.phase.map(str::to_owned),
+                phase: seen.phase.cloned(),
                 kind,
                 about,
                 source,

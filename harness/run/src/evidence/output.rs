@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sanlab_fleet::Printed;
 use sanlab_plan::file_name;
+use sanlab_record::PhaseName;
 use tokio::task::spawn_blocking;
 
 /// What is kept of each of a command's two outputs, in bytes: the first half and the end.
@@ -21,8 +22,8 @@ const LAST: usize = 6;
 const LONGEST: usize = 300;
 
 /// The file for what a node prints in a phase, relative to the record's folder.
-pub(crate) fn file(phase: &str, node: &str) -> String {
-    format!("output/{}/{node}.txt", file_name(phase))
+pub(crate) fn file(phase: &PhaseName, node: &str) -> String {
+    format!("output/{}/{node}.txt", file_name(&phase.to_string()))
 }
 
 /// What one command leaves in such a file: when it ended and how, its text, and what it printed.
@@ -238,10 +239,15 @@ mod tests {
             "layer nbd",
             "step ..",
         ];
-        let files: std::collections::BTreeSet<String> =
-            phases.iter().map(|phase| file(phase, "vix0")).collect();
+        let files: std::collections::BTreeSet<String> = phases
+            .iter()
+            .map(|phase| file(&(*phase).into(), "vix0"))
+            .collect();
         assert_eq!(files.len(), phases.len(), "{files:?}");
-        assert_eq!(file("step a b", "vix0"), "output/step-a-b/vix0.txt");
+        assert_eq!(
+            file(&PhaseName::step("a b"), "vix0"),
+            "output/step-a-b/vix0.txt"
+        );
     }
 
     /// More than one write takes: the sections of commands that end at once.

@@ -244,8 +244,11 @@ fn network_card(line: &mut Line, number: usize, nic: &Nic) {
 
 /// What counts instructions, and where.
 pub(crate) fn plugin_value(counter: &Counter) -> OsString {
-    let words = [value(&counter.plugin), value(&counter.file)];
-    OsString::from_vec(words.join(&b",out="[..]))
+    let Counter { plugin, file } = counter;
+    let mut words = [value(&plugin.file), value(file)].join(&b",out="[..]);
+    // Last, where the plugin looks for it before it gets its arguments.
+    words.extend(format!(",api={}", plugin.api.number()).bytes());
+    OsString::from_vec(words)
 }
 
 /// A value inside an option: QEMU wants its commas doubled.
@@ -297,7 +300,10 @@ pub(crate) fn program_name(arch: Arch) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use sanlab_counter::Api;
+
     use super::*;
+    use crate::command_line::counting::CounterPlugin;
     use crate::command_line::spec::{ByteSize, Hardware, MacAddress};
 
     pub(crate) fn spec(arch: Arch, accelerator: Accelerator, model: NicModel) -> MachineSpec {
@@ -390,9 +396,12 @@ mod tests {
     #[test]
     fn a_counter() {
         let plain = spec(Arch::X86, Accelerator::Tcg, NicModel::VirtioNet);
-        let with = |accelerator, cpus| {
+        let with = |accelerator, api, cpus| {
             let counter = Some(Counter {
-                plugin: "/lab/a,b/libsanlab_counter.so".into(),
+                plugin: CounterPlugin {
+                    file: "/lab/a,b/libsanlab_counter.so".into(),
+                    api,
+                },
                 file: "/run/vix1/instructions".into(),
             });
             let mut spec = MachineSpec {
@@ -404,10 +413,15 @@ mod tests {
             lines(&spec, Way::Load)
         };
         let without = lines(&plain, Way::Load);
-        let counted = with(Accelerator::Tcg, 1);
+        let counted = with(Accelerator::Tcg, Api::V1, 1);
         let more = counted.strip_prefix(&without).expect("it begins alike");
-        insta::assert_snapshot!(more.trim_start(), @"-plugin /lab/a,,b/libsanlab_counter.so,out=/run/vix1/instructions");
-        for other in [with(Accelerator::Tcg, 2), with(Accelerator::Kvm, 1)] {
+        insta::assert_snapshot!(more.trim_start(), @"-plugin /lab/a,,b/libsanlab_counter.so,out=/run/vix1/instructions,api=1");
+        let two = with(Accelerator::Tcg, Api::V7, 2);
+        assert!(two.trim_end().ends_with(",api=7"), "{two}");
+        for other in [
+            with(Accelerator::Tcg, Api::V1, 2),
+            with(Accelerator::Kvm, Api::V7, 1),
+        ] {
             assert!(!other.contains("-plugin"), "{other}");
         }
     }

@@ -74,8 +74,10 @@ fn processor(cpuinfo: &CpuInfo) -> String {
 #[cfg(test)]
 mod tests {
     use procfs::FromRead as _;
+    use sanlab_counter::Api;
 
     use super::*;
+    use crate::command_line::counting::CounterPlugin;
     use crate::command_line::spec::{Arch, ByteSize, Drive, Hardware, Nic, NicModel};
 
     fn spec(name: &str, ram: Ram, access: Access) -> MachineSpec {
@@ -122,7 +124,10 @@ mod tests {
         assert_eq!(text, blanked(&clone, CLOCK));
         let counted = MachineSpec {
             counter: Some(crate::command_line::spec::Counter {
-                plugin: "/lab/libsanlab_counter.so".into(),
+                plugin: CounterPlugin {
+                    file: "/lab/libsanlab_counter.so".into(),
+                    api: Api::V7,
+                },
                 file: "/run/instructions".into(),
             }),
             ..clone

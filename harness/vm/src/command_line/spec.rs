@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::command_line::counting::CounterPlugin;
+
 pub use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 
 /// What executes the guest's instructions.
@@ -83,8 +85,8 @@ pub struct Nic {
 /// What counts the instructions that a machine executes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Counter {
-    /// The plugin of QEMU's translator; [`counter_plugin`](crate::counter_plugin) finds it.
-    pub plugin: PathBuf,
+    /// The plugin of QEMU's translator.
+    pub plugin: CounterPlugin,
     /// Where it counts. The file is made when the machine starts, anew if it is there.
     pub file: PathBuf,
 }
@@ -117,15 +119,19 @@ pub struct MachineSpec {
     pub dir: PathBuf,
     /// Where the serial console is logged, after what is there already; it should outlive `dir`.
     pub console_log: PathBuf,
-    /// What counts its instructions. Without effect under KVM and with more than one virtual processor: counting is not
-    /// atomic. It is no part of what the guest sees: a machine may be counted that goes on from one that was not.
+    /// What counts its instructions. Without effect under KVM, and where the plugin does not count so many virtual processors.
+    /// It is no part of what the guest sees: a machine may be counted that goes on from one that was not.
     pub counter: Option<Counter>,
 }
 
 impl MachineSpec {
     /// What counts its instructions, if it can be counted.
     pub(crate) fn counted(&self) -> Option<&Counter> {
-        let countable = self.accelerator == Accelerator::Tcg && self.hardware.cpus == 1;
-        self.counter.as_ref().filter(|_| countable)
+        let translated = self.accelerator == Accelerator::Tcg;
+        let counts = |counter: &Counter| {
+            let plugin = counter.plugin.clone();
+            translated && plugin.for_cpus(self.hardware.cpus).is_ok()
+        };
+        self.counter.as_ref().filter(|counter| counts(counter))
     }
 }

@@ -27,7 +27,7 @@ use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
 use crate::machine::examination::Examined;
 use crate::process::cost::{Cost, CpuMeter};
-use crate::process::space;
+use crate::process::space::{self, FileSystem};
 use crate::process::status::{Status, tail};
 use crate::process::usage::Usage;
 use crate::process::{Process, ProcessGroup};
@@ -71,8 +71,8 @@ pub struct ExitReport {
     pub status: Status,
     /// Why QEMU ended in its own word, such as `host-qmp-quit`, `guest-shutdown` or `guest-reset`.
     pub cause: Option<String>,
-    /// It was killed by SIGBUS because the file system of this file or folder has no space left.
-    pub full: Option<PathBuf>,
+    /// It was killed by SIGBUS because this file system has no space left.
+    pub full: Option<FileSystem>,
     /// What it has cost.
     pub usage: Usage,
     /// The end of its standard error.
@@ -134,7 +134,7 @@ impl Running {
 
         let instructions = spec
             .counted()
-            .map(|counter| CounterFile::create(&counter.file));
+            .map(|counter| CounterFile::create(&counter.file, spec.hardware.cpus));
         let instructions = instructions.transpose().map_err(host)?;
 
         let mut command = HostCommand::new(&spec.qemu);
@@ -249,7 +249,7 @@ impl Running {
                     command,
                     status,
                     cause: cause.map(String::into_boxed_str),
-                    full: full.map(PathBuf::into_boxed_path),
+                    full: full.map(Box::new),
                     stderr_tail,
                 }
             }
@@ -407,7 +407,7 @@ impl Running {
 
     /// The file stays open, so that only a broken host cannot read it: then nobody counts.
     pub(crate) fn instructions(&self) -> Option<u64> {
-        self.instructions.as_ref()?.read().ok()
+        self.instructions.as_ref()?.read().ok().flatten()
     }
 
     /// The same with its memory.
@@ -469,21 +469,21 @@ fn stderr_tail(path: &Path) -> String {
 }
 
 /// Where there is no space left, if it died of that.
-fn full(status: Status, ram: &Ram, dir: &Path) -> Option<PathBuf> {
+fn full(status: Status, ram: &Ram, dir: &Path) -> Option<FileSystem> {
     let ram = match ram {
         Ram::Kept(file) => Some(file.as_path()),
         // Memory of its own, or private to it.
         Ram::Own | Ram::Forked(_) => None,
     };
     let places: Vec<&Path> = ram.into_iter().chain([dir]).collect();
-    space::full(status, &places, space::free_bytes)
+    space::full(status, &places, FileSystem::of)
 }
 
 fn died_at_start(spec: &MachineSpec, status: Status, stderr_path: &Path) -> VmError {
     VmError::DiedAtStart {
         node: spec.name.clone(),
         status,
-        full: full(status, &spec.ram, &spec.dir),
+        full: full(status, &spec.ram, &spec.dir).map(Box::new),
         stderr_tail: stderr_tail(stderr_path),
     }
 }

@@ -8,6 +8,7 @@ use guest_trials::Suite;
 use sanlab_vm::{Access, Arch, Machine, MachineSpec, Ram, SavedState, VmError, fingerprint};
 use sha2::{Digest as _, Sha256};
 
+use crate::BOOTED;
 use crate::bench::{Bench, SOON};
 use crate::guests::{MARK, MEMORY, files, guest, guest_trial, say};
 
@@ -20,8 +21,6 @@ pub(crate) fn add_to(suite: &mut Suite) {
     });
 }
 
-/// A boot under TCG on a busy host.
-const BOOTED: Duration = Duration::from_secs(120);
 const CLONES: [&str; 3] = ["one", "two", "three"];
 const RESEEDED: &str = "dmesg | grep -c 'crng reseeded due to virtual machine fork' || true";
 

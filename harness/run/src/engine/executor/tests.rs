@@ -4,7 +4,6 @@ use sanlab_fleet::Room;
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::Instant;
 
 use super::*;
 use crate::Extent;
@@ -35,10 +34,13 @@ mod consoles;
 mod daemons;
 mod evidence;
 mod faults;
+mod known;
 mod layers;
 mod measures;
 mod outputs;
 mod pairs;
+mod panics;
+mod several;
 mod stopped;
 
 struct Played {
@@ -47,6 +49,9 @@ struct Played {
     findings: Vec<Finding>,
     console_tail: BTreeMap<String, Vec<String>>,
     logged: Logged,
+    /// The names of its phases, and of the one that failed.
+    names: Vec<String>,
+    phase: String,
     /// The files where what nodes printed was kept.
     printed: BTreeMap<String, String>,
     asked: Vec<(String, String)>,
@@ -54,16 +59,12 @@ struct Played {
 
 impl Played {
     fn phases(&self) -> Vec<&str> {
-        self.logged
-            .phases
-            .iter()
-            .map(|phase| phase.name.as_str())
-            .collect()
+        self.names.iter().map(String::as_str).collect()
     }
 
     fn failure(&self) -> (&'static str, &str, &str) {
         let failure = self.recorded();
-        (self.outcome.as_str(), &failure.phase, &failure.message)
+        (self.outcome.as_str(), &self.phase, &failure.message)
     }
 
     /// What kind it was, and where.
@@ -161,7 +162,11 @@ async fn play_all(
             assert!(folder.path().join(file).exists(), "{file}");
         }
     }
+    let names = logged.phases.iter().map(|phase| phase.name.to_string());
+    let phase = outcome.failure().map(|failure| failure.phase.to_string());
     Played {
+        names: names.collect(),
+        phase: phase.unwrap_or_default(),
         outcome,
         timeline,
         findings,
@@ -460,7 +465,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
             (
                 "broken",
                 "step flush",
-                "vix1: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm",
+                "vix1: QEMU was ended by SIGBUS: there is no space left on /dev/shm",
             ),
             FailureKind::OutOfSpace,
         ),
