@@ -191,7 +191,10 @@ pub enum FleetError {
         /// What failed.
         source: Box<VmError>,
     },
-    /// The accelerator or QEMU itself.
+    /// No accelerator is there for the guests, as is wanted.
+    #[error(transparent)]
+    NoAccelerator(Box<VmError>),
+    /// QEMU itself.
     #[error("find out how to run {arch} guests: {source}")]
     Accelerator {
         /// The guests' architecture.

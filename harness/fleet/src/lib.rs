@@ -49,6 +49,7 @@ pub use host::run_dir::RunDir;
 pub use host::sweep::{Remains, Swept};
 pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
 pub use nodes::cost::NodeCost;
+pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
@@ -58,5 +59,5 @@ pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
     EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, Machine, Output, OutputLine, OutputStream,
-    Printed, Room, SavedState, Status, Trouble, Usage, VmError, trouble,
+    Printed, ProbeGuest, Room, SavedState, Status, Trouble, Usage, VmError, trouble,
 };

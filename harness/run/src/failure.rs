@@ -227,9 +227,9 @@ impl Failure {
 
     /// What was being done, and what went wrong, in the lab's words.
     fn sentence(&self) -> String {
-        let during = self.0.during.iter().rev();
-        let during: String = during.map(|what| format!("{what}: ")).collect();
-        format!("{during}{}", self.0.cause.sentence())
+        let during = self.0.during.iter().rev().cloned();
+        let words: Vec<String> = during.chain([self.0.cause.sentence()]).collect();
+        words.join(": ")
     }
 
     /// Whether a pattern describes all that failed: of each failure its sentence, or the reason that its command printed; and

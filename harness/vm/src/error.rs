@@ -128,11 +128,13 @@ pub enum VmError {
         awaited: String,
     },
     /// KVM was asked for and does not work.
-    #[error("use KVM for {arch} guests: {reason}")]
+    #[error(
+        "use KVM for {arch} guests: {reason}; without `--accel kvm` and SANLAB_REQUIRE_KVM they run on TCG, several times slower"
+    )]
     NoKvm {
         /// The guests' instruction set.
         arch: Arch,
-        /// What the probe saw.
+        /// What the probe saw, and what mends it.
         reason: String,
     },
     /// QEMU refused a QMP command.

@@ -182,7 +182,10 @@ impl Counting {
             self.pages.lay_over(cpu, element)
         };
         // The same in all, since an element is a number of pages.
-        if offset.ok().map(|it| *self.offset.get_or_init(|| it) == it) != Some(true) {
+        if offset
+            .ok()
+            .is_none_or(|it| *self.offset.get_or_init(|| it) != it)
+        {
             self.pages.lose();
         }
     }

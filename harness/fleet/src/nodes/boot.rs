@@ -7,7 +7,7 @@ use fs_err::OpenOptions;
 use sanlab_image::copy_sparse;
 use sanlab_plan::Arch;
 use sanlab_record::EventKind;
-use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, Ram};
+use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, QemuVersion, Ram};
 
 use crate::error::FleetError;
 use crate::host::in_memory::bytes_in_memory;
@@ -155,6 +155,7 @@ pub(crate) fn base_spec(
         name: member.name.clone(),
         hardware: member.hardware,
         qemu: emulator.program.clone(),
+        qemu_version: QemuVersion::parse(&emulator.version),
         accelerator: emulator.accelerator.accelerator,
         ram: Ram::Own,
         kernel: image.kernel.clone(),
@@ -286,6 +287,7 @@ mod tests {
             name: "vix0".to_owned(),
             hardware: Hardware::new(Arch::X86, ByteSize::from_mib(1)),
             qemu: "qemu".into(),
+            qemu_version: QemuVersion::default(),
             accelerator: sanlab_vm::Accelerator::Tcg,
             ram: Ram::Own,
             kernel: "vmlinux".into(),

@@ -75,7 +75,7 @@ impl TemplateBuilder<'_> {
         let mut keys = BTreeMap::new();
         let mut wanted = BTreeMap::new();
         for member in members {
-            let key = self.key(member).await?;
+            let key = self.key(member)?;
             keys.insert(member.name.clone(), key.clone());
             wanted.entry(key).or_insert_with(|| (*member).clone());
         }
@@ -116,13 +116,13 @@ impl TemplateBuilder<'_> {
         let _ = self.events.send(failed.into());
     }
 
-    async fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
+    fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
         let machine = boot::base_spec(member, self.spec, self.emulators)?;
         let qemu = self
             .emulators
             .get(&member.hardware.arch)
             .map_or("", |emulator| emulator.identity.as_str());
-        let machine = sanlab_vm::fingerprint(&machine).await;
+        let machine = sanlab_vm::fingerprint(&machine);
         templates::key(member, self.spec, qemu, &machine)
     }
 
@@ -414,7 +414,7 @@ mod tests {
             program: "/bin/false".into(),
             version: String::new(),
             identity: String::new(),
-            counter: Err(String::new()),
+            counter: None,
         };
         let (events, mut heard) = unbounded_channel();
         let template_builder = TemplateBuilder {

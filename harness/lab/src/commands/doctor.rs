@@ -1,5 +1,6 @@
 //! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::Path;
 
@@ -40,27 +41,24 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             way_out = remedy;
         }
     }
-    for arch in Arch::ALL {
-        let program = sanlab_vm::qemu_binary(arch);
-        let version = match sanlab_vm::qemu_version(&program).await {
-            Ok(version) => version,
-            Err(error) => {
-                say(arch.as_str(), &format!("failed to {error}"))?;
-                continue;
-            }
-        };
-        let choice = sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
-        match choice {
-            Ok(choice) => {
+    let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
+    match sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await {
+        Ok(chosen) => {
+            for (arch, choice) in chosen {
+                let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
+                let version = match sanlab_vm::qemu_version(&program).await {
+                    Ok(version) => version,
+                    Err(error) => {
+                        say(arch.as_str(), &format!("failed to {error}"))?;
+                        continue;
+                    }
+                };
                 say(arch.as_str(), &format!("QEMU {version} on {choice}"))?;
                 let plugin = sanlab_vm::counter_plugin(choice.accelerator, &program, arch).await;
                 say("", &counted(&plugin))?;
             }
-            Err(error) => say(
-                arch.as_str(),
-                &format!("QEMU {version} on failed to {error}"),
-            )?,
         }
+        Err(error) => say("guests", &format!("failed to {error}"))?,
     }
 
     let look = || {

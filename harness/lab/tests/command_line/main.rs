@@ -9,6 +9,7 @@ use serde_json::json;
 
 mod ci_scripts;
 mod comparing;
+mod kvm;
 mod reports;
 
 fn project() -> PathBuf {

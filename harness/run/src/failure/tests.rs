@@ -57,7 +57,7 @@ fn a_full_disk_is_told_by_its_kind() {
     assert_eq!(
         start.to_string(),
         "start node vix0: start vix0: QEMU was ended by SIGBUS: there is no space left on the tmpfs at /dev/shm (0 of 1024 MiB \
-         free), where /dev/shm/vix0 lies; make room there, or choose other folders by SANLAB_CACHE (the store) and \
+         free by now), where /dev/shm/vix0 lies; make room there, or choose other folders by SANLAB_CACHE (the store) and \
          SANLAB_RUNTIME (running fleets)"
     );
     assert_eq!(kind(start), no_space);

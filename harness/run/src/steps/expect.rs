@@ -27,13 +27,11 @@ pub(super) async fn end(doing: Doing<'_>, done: Result<(), Failure>) -> Result<(
         }
     }
     failures.retain(|failure| !fenced.iter().any(|node| is_end_of(failure, node)));
-    match Failure::together(failures) {
-        Some(failure) => Err(failure),
-        None => {
-            let fenced = fenced.into_iter().map(|node| fences_itself(doing, node));
-            together::all(fenced).await.map(drop)
-        }
+    if let Some(failure) = Failure::together(failures) {
+        return Err(failure);
     }
+    let fenced = fenced.into_iter().map(|node| fences_itself(doing, node));
+    together::all(fenced).await.map(drop)
 }
 
 /// Failures of that kind are what was wanted; the others are left.

@@ -370,6 +370,8 @@ impl Running {
             .exited()
             .await
             .unwrap_or(Status::Signalled(Signal::KILL.as_raw()));
+        // At once: others give space back when they die, too.
+        let full = full(status, &self.ram, &self.dir);
         let channels = async {
             self.qmp.ended().await;
             let _ = events.await;
@@ -388,7 +390,7 @@ impl Running {
         let report = ExitReport {
             status,
             cause,
-            full: full(status, &self.ram, &self.dir),
+            full,
             usage,
             stderr_tail: stderr_tail(&stderr_path),
         };
@@ -471,11 +473,14 @@ fn stderr_tail(path: &Path) -> String {
 /// Where there is no space left, if it died of that.
 fn full(status: Status, ram: &Ram, dir: &Path) -> Option<FileSystem> {
     let ram = match ram {
-        Ram::Kept(file) => Some(file.as_path()),
+        Ram::Kept(file) => {
+            let bytes = fs_err::metadata(file).map_or(0, |found| found.len());
+            Some((file.as_path(), bytes))
+        }
         // Memory of its own, or private to it.
         Ram::Own | Ram::Forked(_) => None,
     };
-    let places: Vec<&Path> = ram.into_iter().chain([dir]).collect();
+    let places: Vec<_> = ram.into_iter().chain([(dir, 0)]).collect();
     space::full(status, &places, FileSystem::of)
 }
 

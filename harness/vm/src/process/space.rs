@@ -9,8 +9,7 @@ use rustix::process::Signal;
 
 use crate::process::status::Status;
 
-/// So little counts as nothing, bytes: others may have given something back since, and some file systems keep a few MiB for
-/// themselves.
+/// So little counts as nothing, bytes: some file systems keep a few MiB for themselves.
 const NOTHING: u64 = 16 << 20;
 
 /// A file system.
@@ -55,7 +54,7 @@ impl fmt::Display for FileSystem {
         } = self;
         write!(
             f,
-            "the {kind} at {} ({} of {} MiB free), where {} lies; make room there, or choose other folders by SANLAB_CACHE \
+            "the {kind} at {} ({} of {} MiB free by now), where {} lies; make room there, or choose other folders by SANLAB_CACHE \
              (the store) and SANLAB_RUNTIME (running fleets)",
             mount_point.display(),
             free_bytes >> 20,
@@ -66,18 +65,22 @@ impl fmt::Display for FileSystem {
 }
 
 /// The first of the file systems of these files and folders that is full, of a QEMU that was killed by SIGBUS: so ends who
-/// writes to a mapped file, such as a guest's memory, for which there is no space.
+/// writes to a mapped file, such as a guest's memory, for which there is no space. With each stands how many bytes QEMU could
+/// have written there: what others have given back since may be less than that.
 pub(crate) fn full(
     status: Status,
-    places: &[&Path],
+    places: &[(&Path, u64)],
     file_system: impl Fn(&Path) -> io::Result<FileSystem>,
 ) -> Option<FileSystem> {
     if status != Status::Signalled(Signal::BUS.as_raw()) {
         return None;
     }
-    // What cannot be looked at is not known to be full.
-    let mut found = places.iter().filter_map(|place| file_system(place).ok());
-    found.find(|found| found.free_bytes < NOTHING)
+    let mut full = places.iter().filter_map(|(place, wanted)| {
+        // What cannot be looked at is not known to be full.
+        let found = file_system(place).ok()?;
+        (found.free_bytes < NOTHING.max(*wanted)).then_some(found)
+    });
+    full.next()
 }
 
 /// The mount that a path is below: of those with the longest path, the one mounted last.
@@ -99,11 +102,14 @@ mod tests {
 
     #[test]
     fn sigbus_on_a_full_file_system_is_no_space() {
-        let places = [Path::new("/run/vix0"), Path::new("/cache/vix0.ram")];
+        let places = [
+            (Path::new("/run/vix0"), 0),
+            (Path::new("/cache/vix0.ram"), 256 << 20),
+        ];
         let found = |place: &Path| {
             let (mount_point, kind, free_bytes) = match place.to_str() {
                 Some("/run/vix0") => ("/run", "tmpfs", 1 << 30),
-                Some("/cache/vix0.ram") => ("/cache", "ext4", 4096),
+                Some("/cache/vix0.ram") => ("/cache", "ext4", 60 << 20),
                 _ => return Err(io::ErrorKind::NotFound.into()),
             };
             Ok(FileSystem {
@@ -116,9 +122,9 @@ mod tests {
         };
         let bus = Status::Signalled(Signal::BUS.as_raw());
         let told = full(bus, &places, found).map(|full| full.to_string());
-        insta::assert_snapshot!(told.unwrap(), @"the ext4 at /cache (0 of 8192 MiB free), where /cache/vix0.ram lies; make room there, or choose other folders by SANLAB_CACHE (the store) and SANLAB_RUNTIME (running fleets)");
+        insta::assert_snapshot!(told.unwrap(), @"the ext4 at /cache (60 of 8192 MiB free by now), where /cache/vix0.ram lies; make room there, or choose other folders by SANLAB_CACHE (the store) and SANLAB_RUNTIME (running fleets)");
         assert_eq!(full(bus, &places[..1], found), None, "there is space");
-        assert_eq!(full(bus, &[Path::new("/gone")], found), None);
+        assert_eq!(full(bus, &[(Path::new("/gone"), 0)], found), None);
         let killed = Status::Signalled(Signal::KILL.as_raw());
         assert_eq!(full(killed, &places, found), None);
         assert_eq!(bus.to_string(), "was ended by SIGBUS");

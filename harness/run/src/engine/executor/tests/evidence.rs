@@ -120,26 +120,29 @@ async fn a_signal_that_changes_nothing_is_no_fault() {
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
 }
 
-/// Signals of that kind find no process.
-fn finds_none(signal: &'static str) -> impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static {
-    move |name: &str, script: &str| {
-        script
-            .contains(&format!("kill -{signal} $pids"))
-            .then(|| Act::Say(1, String::new(), "no nbdkit runs\n".to_owned()))
-            .or(sleeps(name, script))
-    }
+/// vix0's kernel misses the disk of vix1 at that second.
+async fn hears_as(
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+    steps: Vec<Step>,
+    second: u64,
+) -> Played {
+    let lost = happens(vec![(second, says("vix0", LOST))]);
+    play_with(steps, |backend| backend, actor, lost).await
+}
+
+/// What is to be killed does not run.
+fn finds_none(name: &str, script: &str) -> Option<Act> {
+    script
+        .contains("kill -KILL $pids")
+        .then(|| Act::Say(1, String::new(), "no nbdkit runs\n".to_owned()))
+        .or(sleeps(name, script))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_that_fails_as_expected_is_no_fault() {
-    let heard =
-        async |steps, second, actor: Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>| {
-            let lost = happens(vec![(second, says("vix0", LOST))]);
-            play_with(steps, |backend| backend, actor, lost).await
-        };
     let try_it = |kind| expecting(signal("kill", Signal::Kill), fails(kind));
     let steps = vec![try_it(StepFailure::CommandFailed), lasting("then", 9)];
-    let played = heard(steps, 5, Box::new(finds_none("KILL"))).await;
+    let played = hears_as(finds_none, steps, 5).await;
     assert_eq!(played.failure().1, "step then");
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
     // What an earlier step has stopped stays so.
@@ -148,7 +151,7 @@ async fn a_stop_that_fails_as_expected_is_no_fault() {
         try_it(StepFailure::CommandFailed),
         lasting("then", 9),
     ];
-    let played = heard(steps, 5, Box::new(finds_none("KILL"))).await;
+    let played = hears_as(finds_none, steps, 5).await;
     assert_eq!(played.outcome, Outcome::Passed, "{:?}", played.findings);
     let pause = "pause".to_owned();
     let node = "vix1".to_owned();
@@ -162,7 +165,7 @@ async fn a_stop_that_fails_as_expected_is_no_fault() {
             .or(sleeps(name, script))
     };
     let steps = vec![try_it(StepFailure::ConditionNotMet), lasting("then", 9)];
-    let played = heard(steps, 35, Box::new(lingers)).await;
+    let played = hears_as(lingers, steps, 35).await;
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
 }
 

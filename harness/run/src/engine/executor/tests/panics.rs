@@ -17,11 +17,14 @@ const ORDERS: [[usize; 3]; 6] = [
     [2, 1, 0],
 ];
 
+/// What a command does when it ends.
+type Ends = fn() -> Act;
+
 /// vix1 panics: its console says so, its QEMU says so, each at its moment or not at all; and a command fails.
 async fn panics(
     console: Option<u64>,
     qemu: Option<u64>,
-    failure: (&'static str, u64, fn() -> Act),
+    failure: (&'static str, u64, Ends),
 ) -> Played {
     let both = Action::Run(Run {
         on: vec![node("vix0"), node("vix1")],
@@ -61,7 +64,7 @@ async fn panics(
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_the_failure_whatever_is_known_first() {
-    let failures: [(&str, fn() -> Act, &str); 4] = [
+    let failures: [(&str, Ends, &str); 4] = [
         ("vix1", || Act::Panicked, "panicked"),
         ("vix1", || Act::Dead, "the guest agent is dead"),
         ("vix1", || Act::Stuck, "the guest hangs"),
