@@ -35,8 +35,9 @@ impl Rooms {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         // It is never closed.
         let taken = Arc::clone(&self.free).acquire_many_owned(bytes).await;
-        let _taken = taken.ok().map(Arc::new);
-        Room { _taken }
+        Room {
+            _taken: taken.ok().map(Arc::new),
+        }
     }
 }
 
