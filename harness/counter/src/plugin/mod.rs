@@ -182,10 +182,8 @@ impl Counting {
             self.pages.lay_over(cpu, element)
         };
         // The same in all, since an element is a number of pages.
-        if offset
-            .ok()
-            .is_none_or(|it| *self.offset.get_or_init(|| it) != it)
-        {
+        let differs = |it: usize| *self.offset.get_or_init(|| it) != it;
+        if offset.ok().is_none_or(differs) {
             self.pages.lose();
         }
     }

@@ -245,8 +245,8 @@ fn callbacks_by_both_conventions_reach_the_plugin() {
         on_cpu(api, lookup, 1, (started, started_7)).unwrap();
         on_block(api, lookup, 1, (translated, translated_7)).unwrap();
     }
-    let old = [started as usize, translated as usize];
-    let new = [started_7 as usize, translated_7 as usize];
+    let old = [started as *const (), translated as *const ()].map(<*const ()>::addr);
+    let new = [started_7 as *const (), translated_7 as *const ()].map(<*const ()>::addr);
     let all = [new, old, old, old].concat();
     assert_eq!(REGISTERED.take(), all);
 }
