@@ -37,7 +37,7 @@ struct Label {
 
 /// One run's dealings with the store. What may wait for a lock or delete gigabytes is done off the runtime's threads.
 pub(crate) struct CheckpointSession {
-    shelf: Arc<Shelf>,
+    keyed: Arc<KeyedStore>,
     scenario: String,
     checkpoints: Vec<Checkpoint>,
     /// Where the fleet begins.
@@ -46,7 +46,7 @@ pub(crate) struct CheckpointSession {
 }
 
 /// A plan's checkpoints in the store.
-struct Shelf {
+struct KeyedStore {
     store: Store,
     /// By checkpoint, in the plan's order.
     keys: Vec<String>,
@@ -92,13 +92,13 @@ impl CheckpointSession {
                 .finalize();
             hex::encode(digest)
         };
-        let shelf = Shelf {
+        let keyed = KeyedStore {
             store,
             keys: checkpoints.iter().map(key).collect(),
             ram_bytes,
         };
         Self {
-            shelf: Arc::new(shelf),
+            keyed: Arc::new(keyed),
             scenario: scenario.to_owned(),
             checkpoints: checkpoints.to_vec(),
             base: None,
@@ -112,8 +112,8 @@ impl CheckpointSession {
         let end = Instant::now() + MAKING_DEADLINE;
         let mut told = false;
         loop {
-            let shelf = Arc::clone(&self.shelf);
-            let (found, events) = apart(move || shelf.latest()).await?;
+            let keyed = Arc::clone(&self.keyed);
+            let (found, events) = apart(move || keyed.latest()).await?;
             events.into_iter().for_each(&tell);
             let next = self.next(found.as_ref().map(|base| base.index));
             self.base = found;
@@ -121,8 +121,8 @@ impl CheckpointSession {
                 self.making = Making::Nothing;
                 break;
             };
-            let shelf = Arc::clone(&self.shelf);
-            let (making, event) = apart(move || shelf.take_on(next)).await?;
+            let keyed = Arc::clone(&self.keyed);
+            let (making, event) = apart(move || keyed.take_on(next)).await?;
             event.into_iter().for_each(&tell);
             match making {
                 Some(making) => {
@@ -130,7 +130,7 @@ impl CheckpointSession {
                     break;
                 }
                 None if Instant::now() >= end => {
-                    let key = &self.shelf.keys[next];
+                    let key = &self.keyed.keys[next];
                     let failed = Cause::CheckpointAwaited {
                         key: key.clone(),
                         waited: MAKING_DEADLINE,
@@ -154,7 +154,7 @@ impl CheckpointSession {
                 done: self.checkpoints[base.index].done,
                 from: Provenance {
                     checkpoint: self.checkpoints[base.index].name.clone(),
-                    key: self.shelf.keys[base.index].clone(),
+                    key: self.keyed.keys[base.index].clone(),
                     age_seconds: (now() - base.label.made).max(0.0),
                 },
                 meta: Box::new(base.label.meta.clone()),
@@ -186,7 +186,7 @@ impl CheckpointSession {
             Ok(base.map(|base| base.held.discard()).transpose()?)
         })
         .await?;
-        Ok(index.map_or_else(String::new, |index| self.shelf.keys[index].clone()))
+        Ok(index.map_or_else(String::new, |index| self.keyed.keys[index].clone()))
     }
 
     /// Whether the checkpoint can be kept; if not, why.
@@ -228,11 +228,11 @@ impl CheckpointSession {
         .await?;
         self.base = Some(Base { index, held, label });
         let Some(next) = self.next(Some(index)) else {
-            return Ok(self.shelf.keys[index].clone());
+            return Ok(self.keyed.keys[index].clone());
         };
         // No error from here on: on one the machines would go on, and write to what is kept now.
-        let shelf = Arc::clone(&self.shelf);
-        self.making = match apart(move || shelf.take_on(next)).await {
+        let keyed = Arc::clone(&self.keyed);
+        self.making = match apart(move || keyed.take_on(next)).await {
             Ok((Some(making), _)) => making,
             Ok((None, _)) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
@@ -241,14 +241,14 @@ impl CheckpointSession {
                 reason: failure.to_string(),
             },
         };
-        Ok(self.shelf.keys[index].clone())
+        Ok(self.keyed.keys[index].clone())
     }
 
     /// Keeps the store within its limit. What a running fleet uses stays.
     pub(crate) async fn tidy(&self) -> Result<(), Failure> {
         let limit = Store::limit()?;
-        let shelf = Arc::clone(&self.shelf);
-        apart(move || Ok(shelf.store.collect(limit)?)).await?;
+        let keyed = Arc::clone(&self.keyed);
+        apart(move || Ok(keyed.store.collect(limit)?)).await?;
         Ok(())
     }
 
@@ -268,7 +268,7 @@ impl CheckpointSession {
     }
 }
 
-impl Shelf {
+impl KeyedStore {
     /// The last checkpoint that is there. One whose label cannot be read is as good as none.
     /// Besides, what is to be told.
     fn latest(&self) -> Result<(Option<Base>, Vec<EventKind>), Failure> {
