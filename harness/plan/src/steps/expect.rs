@@ -352,7 +352,10 @@ impl Walk<'_> {
             );
         }
         if let Some((why, remedy)) = self.half_done(action) {
-            let word = self.entries[self.now].action.as_ref().map_or("", |it| it.word());
+            let word = self.entries[self.now]
+                .action
+                .as_ref()
+                .map_or("", |it| it.word());
             let diagnostic = Diagnostic::at(span, format!("a failure expected of `{word}`"));
             self.mistakes.note(diagnostic.label(why).help(remedy));
         }
