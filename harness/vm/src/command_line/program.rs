@@ -54,8 +54,8 @@ pub fn qemu_binary(arch: Arch, accelerator: Accelerator) -> PathBuf {
 /// The QEMU program of a folder under its usual name (`qemu-system-x86_64`, `qemu-system-i386`); without a folder, the
 /// host's.
 ///
-/// The program for 64 bits runs guests of 32 bits too. KVM does not care, and newer QEMUs have no KVM for hosts of 32 bits; the
-/// translator makes more code of addresses of 64 bits, so that it is taken there only in the absence of the other.
+/// The program for 64 bits runs guests of 32 bits too, and under KVM always: QEMU gives hosts of 32 bits up. Its translator is
+/// taken for them only where there is no program for 32 bits.
 pub fn qemu_of(folder: Option<&Path>, arch: Arch, accelerator: Accelerator) -> PathBuf {
     let set = std::env::var_os("SANLAB_QEMU").filter(|_| folder.is_none());
     if let Some(set) = set {
