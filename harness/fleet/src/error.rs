@@ -53,25 +53,15 @@ pub enum FleetError {
         /// The largest length.
         limit: usize,
     },
-    /// Processes of a dead run do not end.
-    #[error("end processes {pids:?} of the dead run {run}: still alive {} s after SIGKILL", .waited.as_secs())]
-    Unkillable {
-        /// The run's folder.
-        run: PathBuf,
-        /// The processes.
-        pids: Vec<u32>,
-        /// How long they had.
-        waited: Duration,
-    },
     /// Waiting would be in vain.
     #[error("start a fleet that needs {need}: this machine has {capacity} to give")]
     TooLarge {
         /// What the fleet needs.
         need: Need,
-        /// What there is when nobody else runs one.
+        /// What there is when nothing else runs.
         capacity: Need,
     },
-    /// Other runs did not end in time.
+    /// Other runs did not end in time, or other programs kept the memory.
     #[error("get a place for the fleet within {} s: waiting for {waiting}", .waited.as_secs())]
     NoRoom {
         /// What was awaited last, and who held it.
@@ -172,8 +162,11 @@ pub enum FleetError {
         /// How it differs.
         reason: String,
     },
-    /// It was not started with a folder in which its members' RAM and disks stay, or one of them has crashed since.
-    #[error("save the fleet: not all of its members keep RAM and disks")]
+    /// It was not started with a folder in which its members' RAM and disks stay, or one of them has crashed since, or was
+    /// booted for want of a template.
+    #[error(
+        "save the fleet: not all of its members keep RAM and disks, or one was booted for want of a template"
+    )]
     NotKept,
     /// It was shut down.
     #[error("start a node: the fleet has ended")]
@@ -198,7 +191,10 @@ pub enum FleetError {
         /// What failed.
         source: Box<VmError>,
     },
-    /// The accelerator or QEMU itself.
+    /// No accelerator is there for the guests, as is wanted.
+    #[error(transparent)]
+    NoAccelerator(Box<VmError>),
+    /// QEMU itself.
     #[error("find out how to run {arch} guests: {source}")]
     Accelerator {
         /// The guests' architecture.

@@ -40,14 +40,15 @@ impl fmt::Display for FleetEvent {
     }
 }
 
-/// Who hears of a fleet. Nobody need listen.
+/// Who hears of a fleet. Nobody need listen. Events are few: each tells of a step in a machine's life, or of its failure.
 #[derive(Clone)]
 pub struct Listener {
     pub(crate) events: UnboundedSender<FleetEvent>,
     pub(crate) consoles: Consoles,
 }
 
-/// Takes a line of a node's console; it must not wait.
+/// Takes a line of a node's console; it must not wait. While lines are kept that take all of a console's
+/// [`room`](ConsoleLine::room), it is not read.
 type Consoles = Arc<dyn Fn(&str, ConsoleLine) + Send + Sync>;
 
 impl Listener {

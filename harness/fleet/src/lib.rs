@@ -43,12 +43,13 @@ pub use error::FleetError;
 pub use event::{FleetEvent, Listener};
 pub use fleet::{Fleet, Teardown};
 pub use host::budget::{Budget, Permit};
-pub use host::locked::Swept;
 pub use host::need::{Claimant, Need, WaitingFor};
 pub use host::registry::Registry;
 pub use host::run_dir::RunDir;
+pub use host::sweep::{Remains, Swept};
 pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
 pub use nodes::cost::NodeCost;
+pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
@@ -57,6 +58,6 @@ pub use templates::TemplateUse;
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
-    EVENT_PORT_PATH, ExecError, GuestEvent, Machine, Output, OutputLine, OutputStream, Printed,
-    SavedState, Status, Trouble, Usage, VmError, trouble,
+    EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, Machine, Output, OutputLine, OutputStream,
+    Printed, ProbeGuest, Room, SavedState, Status, Trouble, Usage, VmError, trouble,
 };

@@ -23,6 +23,7 @@ mod build;
 mod error;
 mod manifest;
 mod store;
+mod user_namespace;
 
 pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
@@ -36,3 +37,4 @@ pub use store::ensure::ensure;
 pub use store::held::Held;
 pub use store::image::{Image, Sizes};
 pub use store::{Kind, Store};
+pub use user_namespace::{UserNamespace, user_namespace};

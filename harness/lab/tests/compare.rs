@@ -2,6 +2,7 @@
 //!
 //! `cargo test --test compare`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -13,9 +14,7 @@ use sanlab_report::comparison::Comparison;
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::verdict::{Judgement, Verdict};
-use sanlab_vm::{
-    AcceleratorWish, Arch, NotCounted, choose_accelerator, counter_plugin, qemu_binary,
-};
+use sanlab_vm::{AcceleratorWish, Arch, NotCounted, counter_plugin, qemu_binary};
 
 #[path = "support/child.rs"]
 mod child;
@@ -45,10 +44,11 @@ fn not_counted() -> Option<String> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        for arch in Arch::ALL {
-            let program = qemu_binary(arch);
-            let choice = choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
-            let accelerator = choice.expect("TCG at least").accelerator;
+        let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
+        let chosen = sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests);
+        for (arch, choice) in chosen.await.expect("TCG at least") {
+            let accelerator = choice.accelerator;
+            let program = qemu_binary(arch, accelerator);
             let reason = counter_plugin(accelerator, &program, arch).await.err();
             let excuses = |reason: &NotCounted| !reason.is_a_fault() && *reason != NotCounted::Kvm;
             if let Some(reason) = reason.filter(excuses) {

@@ -15,7 +15,10 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("sanlab-record", &[]),
     // What QEMU loads into itself.
     ("sanlab-counter", &[]),
-    ("sanlab-vm", &["sanlab-plan", "sanlab-counter"]),
+    (
+        "sanlab-vm",
+        &["sanlab-lock", "sanlab-plan", "sanlab-counter"],
+    ),
     ("sanlab-image", &["sanlab-lock", "sanlab-plan"]),
     (
         "sanlab-fleet",

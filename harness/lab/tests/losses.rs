@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use guest_trials::{Failed, Suite, Tier};
 use sanlab::{Lab, Order};
-use sanlab_record::{BlockRange, EventKind, FailureKind, Outcome, RunRecord};
+use sanlab_record::{BlockRange, EventKind, FailureKind, Outcome, PhaseName, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 
@@ -185,7 +185,7 @@ async fn a_planted_loss_is_found(fixture: &Fixture) -> Result<(), Failed> {
     let [loss] = &failure.lost_blocks[..] else {
         return Err(format!("one loss was planted: {failure:?}").into());
     };
-    let told = failure.phase == "step find it"
+    let told = failure.phase == PhaseName::step("find it")
         && failure.kind == FailureKind::BlocksLost
         && loss.node == "right"
         && loss.device.as_deref() == Some("/dev/vdb")

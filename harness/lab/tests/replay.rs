@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 /// What one trial may take; the slowest waits for a silent agent, and then for a collection that it does not answer.
 const QUICK: Duration = Duration::from_secs(75);
 
+/// The name of a machine that is to become a template: its QEMU ends at once.
+const NO_TEMPLATE: &str = "template0";
+
 /// Scripts that a collection runs on a node when there are no layers.
 const LOOKS: usize = 5;
 
@@ -30,6 +33,9 @@ fn main() -> ExitCode {
         .iter()
         .any(|argument| argument == "-nodefaults" || argument == "--version")
     {
+        if arguments.iter().any(|argument| argument == NO_TEMPLATE) {
+            return ExitCode::FAILURE;
+        }
         return fake_qemu::run(&arguments);
     }
     let Ok(program) = std::env::current_exe() else {
@@ -90,6 +96,10 @@ fn main() -> ExitCode {
             "cannot set up guest memory",
             Part::stillborn(),
         ),
+        Trial::test(
+            "a_template_that_cannot_be_made_falls_back_to_booting",
+            without_a_template,
+        ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -97,7 +107,7 @@ fn main() -> ExitCode {
 fn trial(name: &str, outcome: &'static str, words: &'static str, part: Part) -> Trial {
     Trial::test(name, move || {
         let begin = Instant::now();
-        let record = perform(&part)?;
+        let record = perform(&part, true)?;
         let failure = record.outcome.failure();
         let message = failure.map_or("", |failure| &failure.message);
         if record.outcome.as_str() != outcome || !message.contains(words) {
@@ -121,8 +131,24 @@ fn trial(name: &str, outcome: &'static str, words: &'static str, part: Part) -> 
     })
 }
 
+/// The guest boots, and the run goes on as if it had been cloned.
+fn without_a_template() -> Result<(), Failed> {
+    let record = perform(&Part::answered(0).heard(), false)?;
+    let happened = |wanted: fn(&EventKind) -> bool| {
+        let mut kinds = record.events.iter().map(|event| &event.kind);
+        kinds.any(wanted)
+    };
+    let told = happened(|kind| matches!(kind, EventKind::TemplateFailed { .. }));
+    let booted = happened(|kind| matches!(kind, EventKind::Booting));
+    if told && booted && record.outcome == Outcome::Passed {
+        return Ok(());
+    }
+    let events = serde_json::to_string_pretty(&record.events)?;
+    Err(format!("{:?}\n{events}", record.outcome).into())
+}
+
 /// Runs the scenario against the part, and reads the record back from its file.
-fn perform(part: &Part) -> Result<RunRecord, Failed> {
+fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
     let folder = tempfile::tempdir()?;
     let transcript = folder.path().join("transcript.jsonl");
     let lines: Vec<String> = part.0.iter().map(Value::to_string).collect();
@@ -152,7 +178,7 @@ fn perform(part: &Part) -> Result<RunRecord, Failed> {
     let order = Order {
         accelerator: AcceleratorWish::Tcg,
         // A part is a boot; nobody plays a guest that is made into a template.
-        fresh: true,
+        fresh,
         ..Order::new(&run)
     };
     let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();

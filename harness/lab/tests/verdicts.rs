@@ -2,21 +2,27 @@
 //!
 //! `# outcome: passed`, `# outcome: failed kernel_complaint`, `# outcome: known failure`: the outcome and, of a failure, its kind in
 //! the record's word. The lines that follow say what it shows.
+//!
+//! The tier `test` has one or two of each kind. What differs from these only in what the engine makes of it, which its own tests
+//! prove with fake guests, and what takes long, is of the nightly tier.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
-use sanlab::{Lab, LabError, Order, RunFolder, scenario};
+use sanlab::{Lab, Order, scenario};
 use sanlab_plan::Plan;
 use sanlab_record::{FailureKind, Outcome, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
 
+#[path = "support/run_folder.rs"]
+mod run_folder;
 #[path = "support/watched.rs"]
 mod watched;
 
+use run_folder::SharedRun;
 use watched::watched;
 
 /// What stands before the outcome.
@@ -30,7 +36,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new(|| lab.require_host());
     let runner = Arc::new(Runner {
         lab,
-        run: Mutex::default(),
+        run: SharedRun::default(),
         nocapture: suite.arguments.nocapture,
     });
     for file in files {
@@ -42,23 +48,14 @@ fn main() -> ExitCode {
 /// What the trials of a process share.
 struct Runner {
     lab: Lab,
-    run: Mutex<Option<RunFolder>>,
+    run: SharedRun,
     nocapture: bool,
 }
 
 impl Runner {
-    /// The folder of this process's runs; made when the first trial needs it, so that a listing makes none.
-    fn folder(&self) -> Result<RunFolder, LabError> {
-        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*run {
-            Some(run) => Ok(run.clone()),
-            None => Ok(run.insert(self.lab.new_run()?).clone()),
-        }
-    }
-
     /// Runs a plan, which must end so.
     async fn run(&self, plan: &Plan, expected: &str) -> Result<(), Failed> {
-        let order = Order::new(&self.folder()?);
+        let order = Order::new(&self.run.folder(&self.lab)?);
         let (sender, events) = unbounded_channel();
         let work = self.lab.run(plan, order, sender);
         let (record, path) = watched(self.nocapture, &plan.id, events, work).await?;

@@ -64,6 +64,10 @@ pub const FIO: &str = "/usr/bin/fio";
 /// The guest agent, by the name that the kernel lists it under.
 pub const AGENT: &str = "qemu-ga";
 
+/// The level of a kernel's console that the lab wants: everything but debugging is shown (`console_loglevel` in the kernel's
+/// admin-guide, sysctl/kernel.rst).
+pub const CONSOLE_LEVEL: u8 = 7;
+
 /// How a program begins that is a script.
 pub const SHEBANG: &str = "#!/bin/sh\n";
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::PhaseName;
 use crate::quantity::{self, short};
 
 /// One thing that happened in a run.
@@ -13,7 +14,7 @@ pub struct Event {
     pub at: f64,
     /// The phase it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
+    pub phase: Option<PhaseName>,
     /// The node it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -50,6 +51,13 @@ pub enum EventKind {
         /// Processes of it that still ran, and were killed.
         killed: Vec<u32>,
     },
+    /// A dead run could not be cleared away, or not wholly; later runs try it again.
+    NotSwept {
+        /// Its folder.
+        run: String,
+        /// Why.
+        reason: String,
+    },
     /// The data disks may grow to more than there is room for.
     LittleSpace {
         /// Where they lie.
@@ -58,6 +66,13 @@ pub enum EventKind {
         free_mib: u64,
         /// MiB that they have together when full.
         disks_mib: u64,
+    },
+    /// Disks of the fleet lie in memory, or RAM that is kept: the fleet needs as much more of the machine's.
+    FilesInMemory {
+        /// Where they lie.
+        folder: String,
+        /// MiB that they may take.
+        mib: u64,
     },
     /// Instructions were to be counted and cannot be. Emitted once for each reason, at the start.
     NotCounted {
@@ -79,6 +94,13 @@ pub enum EventKind {
         seconds: f64,
         /// What it takes on disk.
         bytes: u64,
+    },
+    /// A template could not be had: its nodes boot instead of being cloned, and are not kept as a checkpoint.
+    TemplateFailed {
+        /// What it is a template of.
+        about: String,
+        /// Why.
+        reason: String,
     },
     /// A node's QEMU is about to be started.
     Booting,
@@ -115,7 +137,7 @@ pub enum EventKind {
         /// Why, in QEMU's own word, such as `guest-reset`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
-        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
+        /// It was killed by SIGBUS because this file system has no space left; what it is, and how to get some.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         full: Option<String>,
         /// The last line of its standard error, if there is any.
@@ -217,6 +239,11 @@ pub enum EventKind {
         /// The whole message.
         message: String,
     },
+    /// The run failed in the way that its scenario names as known.
+    KnownFailure {
+        /// The whole message.
+        message: String,
+    },
     /// A file was kept for the post-mortem.
     Collected {
         /// Path relative to the record's folder.
@@ -267,6 +294,9 @@ impl fmt::Display for EventKind {
                     write!(f, " and its processes {killed:?}")
                 }
             }
+            Self::NotSwept { run, reason } => {
+                write!(f, "the dead run {run} was not cleared away: {reason}")
+            }
             Self::LittleSpace {
                 folder,
                 free_mib,
@@ -274,6 +304,11 @@ impl fmt::Display for EventKind {
             } => write!(
                 f,
                 "{folder} has {free_mib} MiB free, the data disks may take {disks_mib} MiB"
+            ),
+            Self::FilesInMemory { folder, mib } => write!(
+                f,
+                "{folder} lies in memory: what the fleet writes there counts as {mib} MiB more; SANLAB_RUNTIME (running \
+                 fleets) and SANLAB_CACHE (the store) choose other folders"
             ),
             Self::NotCounted { nodes, reason } => write!(
                 f,
@@ -290,6 +325,10 @@ impl fmt::Display for EventKind {
                 "the template of {about} was made in {} and takes {} MiB",
                 quantity::seconds(*seconds),
                 bytes >> 20
+            ),
+            Self::TemplateFailed { about, reason } => write!(
+                f,
+                "without a template of {about} its nodes boot: failed to {reason}"
             ),
             Self::Booting => f.write_str("boots"),
             Self::Cloning => f.write_str("is cloned"),
@@ -318,7 +357,7 @@ impl fmt::Display for EventKind {
                     write!(f, " ({cause})")?;
                 }
                 if let Some(full) = full {
-                    write!(f, ": there is no space left in the file system of {full}")?;
+                    write!(f, ": there is no space left on {full}")?;
                 }
                 if stderr.is_empty() {
                     Ok(())
@@ -386,6 +425,7 @@ impl fmt::Display for EventKind {
                 write!(f, "`{command}` {status} and printed {bytes} bytes: {file}")
             }
             Self::Failed { message } => write!(f, "FAILED: {message}"),
+            Self::KnownFailure { message } => write!(f, "KNOWN FAILURE: {message}"),
             Self::Collected { file } => write!(f, "collected {file}"),
         }
     }
@@ -412,10 +452,18 @@ mod tests {
                 run: text("/tmp/sanlab-0/r1"),
                 killed: vec![7, 9],
             },
+            EventKind::NotSwept {
+                run: text("/tmp/sanlab-0/r2"),
+                reason: text("SIGKILL does not end its processes: 7"),
+            },
             EventKind::TemplateMade {
                 about: text("x86"),
                 seconds: 9.26,
                 bytes: 90 << 20,
+            },
+            EventKind::TemplateFailed {
+                about: text("x86"),
+                reason: text("boot template of x86: the agent is silent"),
             },
             EventKind::Booting,
             EventKind::Answered { seconds: 0.391 },
@@ -423,7 +471,12 @@ mod tests {
                 console_tail: text("one\nKernel panic - not syncing"),
             },
             exited("exited with 0", Some("guest-reset"), None, ""),
-            exited("was ended by SIGBUS", None, Some("/dev/shm/vix0.ram"), ""),
+            exited(
+                "was ended by SIGBUS",
+                None,
+                Some("the tmpfs at /dev/shm"),
+                "",
+            ),
             exited("exited with 1", None, None, "out of patience"),
             EventKind::Crashed {
                 how: CrashKind::Power,
@@ -447,21 +500,31 @@ mod tests {
                 stdout_bytes: 7,
                 stderr_bytes: 0,
             },
+            EventKind::Failed {
+                message: text("exited with 1"),
+            },
+            EventKind::KnownFailure {
+                message: text("exited with 1"),
+            },
         ];
         let told = kinds.map(|kind| kind.about(Some("vix0"))).join("\n");
         insta::assert_snapshot!(told, @r"
         vix0: cleared away the dead run /tmp/sanlab-0/r1 and its processes [7, 9]
+        vix0: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
         vix0: the template of x86 was made in 9.3 s and takes 90 MiB
+        vix0: without a template of x86 its nodes boot: failed to boot template of x86: the agent is silent
         vix0: boots
         vix0: answered after 0.39 s
         vix0: the kernel panicked: Kernel panic - not syncing
         vix0: QEMU exited with 0 (guest-reset)
-        vix0: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm/vix0.ram
+        vix0: QEMU was ended by SIGBUS: there is no space left on the tmpfs at /dev/shm
         vix0: QEMU exited with 1: out of patience
         vix0: crashed (power) after 1.2 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt
+        vix0: FAILED: exited with 1
+        vix0: KNOWN FAILURE: exited with 1
         ");
     }
 }

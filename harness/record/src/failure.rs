@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::PhaseName;
+
 /// How many separate ranges of blocks a message names; the record has them all.
 const NAMED: usize = 8;
 
@@ -11,7 +13,7 @@ const NAMED: usize = 8;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// The phase it happened in.
-    pub phase: String,
+    pub phase: PhaseName,
     /// What kind of failure.
     pub kind: FailureKind,
     /// The node it happened on, where it was one.
@@ -26,7 +28,7 @@ pub struct Failure {
 
 impl Failure {
     /// Without a node.
-    pub fn new(phase: impl Into<String>, kind: FailureKind, message: impl Into<String>) -> Self {
+    pub fn new(phase: impl Into<PhaseName>, kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             phase: phase.into(),
             kind,

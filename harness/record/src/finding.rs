@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::PhaseName;
+
 /// Something that a healthy stack does not show. One of them stands for all of one kind, node, device and excuse.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -17,7 +19,7 @@ pub struct Finding {
     pub node: String,
     /// The phase in the foreground when it was seen first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
+    pub phase: Option<PhaseName>,
     /// What kind.
     pub kind: FindingKind,
     /// The device, as the kernel names it, or the node that it is about.
@@ -199,7 +201,7 @@ mod tests {
             until: 14.0,
             count: 14,
             node: "vix1".to_owned(),
-            phase: Some("step load".to_owned()),
+            phase: Some(PhaseName::step("load")),
             kind: FindingKind::DeviceError,
             about: Some("nbd0".to_owned()),
             source: Source::KernelLog,

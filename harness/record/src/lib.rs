@@ -8,6 +8,7 @@ mod event;
 mod failure;
 mod finding;
 mod measure;
+mod phase;
 pub mod quantity;
 mod record;
 
@@ -15,6 +16,7 @@ pub use event::{CrashKind, Event, EventKind};
 pub use failure::{BlockRange, Failure, FailureKind, Found, LostBlocks};
 pub use finding::{Excuse, Finding, FindingKind, Source};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
+pub use phase::PhaseName;
 pub use record::{
     AcceleratorUse, Acknowledged, Dip, FORMAT, HostUse, ImageUse, KnownBy, Latency, LayerUse,
     NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,

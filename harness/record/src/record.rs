@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Measurement, Rate, Timeline};
-use crate::{Event, Failure, Finding};
+use crate::{Event, Failure, Finding, PhaseName};
 
 /// Version of the record's shape, its field `format`.
 pub const FORMAT: u32 = 1;
@@ -210,8 +210,8 @@ impl Outcome {
 /// A stretch of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `boot`, `layer nbd`, `step dd`, `fork`, ...
-    pub name: String,
+    /// What it is about.
+    pub name: PhaseName,
     /// When it began; of a phase that was forked, when the fork did.
     pub at: f64,
     /// How long it took in this run: 0 when it was forked.

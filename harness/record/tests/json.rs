@@ -15,7 +15,7 @@ const KEPT: &str = include_str!("../../../fixtures/records/format-1.json");
 fn event(at: f64, phase: &str, node: Option<&str>, kind: EventKind) -> Event {
     Event {
         at,
-        phase: Some(phase.to_owned()),
+        phase: Some(phase.into()),
         node: node.map(str::to_owned),
         kind,
     }
@@ -28,7 +28,7 @@ fn findings() -> Vec<Finding> {
         until: 16.25,
         count: 1,
         node: "vc".to_owned(),
-        phase: Some("step load".to_owned()),
+        phase: Some("step load".into()),
         kind: FindingKind::FileSystemError,
         about: Some("dm-0".to_owned()),
         source: Source::KernelLog,
@@ -41,7 +41,7 @@ fn findings() -> Vec<Finding> {
             at: 16.75,
             until: 18.5,
             count: 14,
-            phase: Some("step crash".to_owned()),
+            phase: Some("step crash".into()),
             kind: FindingKind::DeviceError,
             about: Some("nbd0".to_owned()),
             text: "I/O error, dev nbd0, sector 8 op 0x1:(WRITE)".to_owned(),
@@ -54,7 +54,7 @@ fn findings() -> Vec<Finding> {
         Finding {
             at: 17.0,
             until: 17.0,
-            phase: Some("step crash".to_owned()),
+            phase: Some("step crash".into()),
             kind: FindingKind::Eviction,
             about: Some("storage0b".to_owned()),
             text: "o2dlm: Node 1 leaves domain".to_owned(),
@@ -139,7 +139,7 @@ fn record() -> RunRecord {
         settings: BTreeMap::from([("layer.striped.chunk".to_owned(), "64KiB".to_owned())]),
         phases: vec![
             Phase {
-                name: "boot".to_owned(),
+                name: "boot".into(),
                 at: 0.25,
                 seconds: 9.5,
                 origin: Origin::Cloned {
@@ -148,13 +148,13 @@ fn record() -> RunRecord {
                 },
             },
             Phase {
-                name: "fork".to_owned(),
+                name: "fork".into(),
                 at: 0.25,
                 seconds: 0.5,
                 origin: Origin::Built,
             },
             Phase {
-                name: "layer nbd".to_owned(),
+                name: "layer nbd".into(),
                 at: 0.25,
                 seconds: 0.0,
                 origin: Origin::Forked {
@@ -164,7 +164,7 @@ fn record() -> RunRecord {
                 },
             },
             Phase {
-                name: step.to_owned(),
+                name: step.into(),
                 at: 9.75,
                 seconds: 6.75,
                 origin: Origin::Built,

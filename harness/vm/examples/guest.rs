@@ -6,13 +6,14 @@
 //! `COUNT=1` instructions are counted; what the boot and each script cost is said in any case.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sanlab_vm::{
     AcceleratorWish, Access, Arch, ByteSize, Command, Cost, Counter, Drive, Hardware, Machine,
-    MachineSpec, ProcessGroup, Ram, choose_accelerator, counter_plugin, qemu_binary, qemu_major,
+    MachineSpec, ProcessGroup, QemuVersion, Ram, choose_accelerators, counter_plugin, qemu_binary,
     qemu_version,
 };
 
@@ -29,14 +30,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let deadline =
         Duration::from_secs_f64(std::env::var("DEADLINE").map_or(Ok(60.0), |text| text.parse())?);
 
-    let choice = choose_accelerator(AcceleratorWish::Auto, arch, &qemu_binary(arch)).await?;
-    let version = qemu_version(&qemu_binary(arch)).await?;
-    println!("QEMU {version}, {choice}");
+    let wanted = BTreeMap::from([(arch, arch.into())]);
+    let chosen = choose_accelerators(AcceleratorWish::Auto, None, &wanted, None).await?;
+    let choice = &chosen[&arch];
+    let qemu = qemu_binary(arch, choice.accelerator);
+    let version = qemu_version(&qemu).await?;
+    println!("{}, QEMU {version}, {choice}", qemu.display());
     let dir = tempfile::tempdir()?;
     let counter = match std::env::var_os("COUNT") {
         None => None,
         Some(_) => Some(Counter {
-            plugin: counter_plugin(choice.accelerator, &qemu_binary(arch), arch).await?,
+            plugin: counter_plugin(choice.accelerator, &qemu, arch).await?,
             file: dir.path().join("instructions"),
         }),
     };
@@ -45,8 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let spec = MachineSpec {
         name: "guest".into(),
         hardware: Hardware::new(arch, ByteSize::from_mib(384)),
-        qemu: qemu_binary(arch),
-        qemu_major: qemu_major(&version),
+        qemu,
+        qemu_version: QemuVersion::parse(&version),
         accelerator: choice.accelerator,
         ram: Ram::Own,
         kernel: folder.join("vmlinux"),

@@ -1,11 +1,12 @@
 //! What can go wrong with a machine. Messages finish the words "failed to".
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::channels::command::Printed;
 use crate::command_line::spec::Arch;
+use crate::process::space::FileSystem;
 use crate::process::status::Status;
 
 /// Why a command in a guest gave no good answer: six kinds, because each has another cause and another remedy.
@@ -68,8 +69,8 @@ pub enum ExecError {
         status: Status,
         /// Why it ended, in QEMU's own word, such as `guest-reset`.
         cause: Option<Box<str>>,
-        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
-        full: Option<Box<Path>>,
+        /// It was killed by SIGBUS because this file system has no space left.
+        full: Option<Box<FileSystem>>,
         /// The end of what QEMU wrote to its standard error.
         stderr_tail: String,
     },
@@ -111,8 +112,8 @@ pub enum VmError {
         node: String,
         /// How QEMU ended.
         status: Status,
-        /// It was killed by SIGBUS because the file system of this file or folder has no space left.
-        full: Option<PathBuf>,
+        /// It was killed by SIGBUS because this file system has no space left.
+        full: Option<Box<FileSystem>>,
         /// What it said.
         stderr_tail: String,
     },
@@ -127,11 +128,13 @@ pub enum VmError {
         awaited: String,
     },
     /// KVM was asked for and does not work.
-    #[error("use KVM for {arch} guests: {reason}")]
+    #[error(
+        "use KVM for {arch} guests: {reason}; without `--accel kvm` and SANLAB_REQUIRE_KVM they run on TCG, several times slower"
+    )]
     NoKvm {
         /// The guests' instruction set.
         arch: Arch,
-        /// What the probe saw.
+        /// What the probe saw, and what mends it.
         reason: String,
     },
     /// QEMU refused a QMP command.
@@ -204,14 +207,9 @@ fn why(cause: Option<&str>) -> String {
     cause.map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
 
-pub(crate) fn space(full: Option<&Path>) -> String {
-    full.map(|full| {
-        format!(
-            ": there is no space left in the file system of {}",
-            full.display()
-        )
-    })
-    .unwrap_or_default()
+pub(crate) fn space(full: Option<&FileSystem>) -> String {
+    full.map(|full| format!(": there is no space left on {full}"))
+        .unwrap_or_default()
 }
 
 fn tail(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! One QEMU process and its channels.
 //!
 //! In the pipeline this crate stands before `fleet`, which makes many machines out of it; of the lab it uses
-//! only `plan`, for architectures, and `counter`.
+//! only `plan`, for architectures, `counter`, and `lock`.
 //! [`MachineSpec`] says what a machine is, [`argv`] writes it as a command line, [`Machine::start`] runs it, and
 //! [`Machine::exec`] runs a command in the guest:
 //!
@@ -49,12 +49,16 @@ pub use channels::command::{Command, Output, OutputLine, OutputStream, Printed};
 pub use channels::console::{Console, ConsoleLine};
 pub use channels::event_port::{EVENT_PORT_PATH, GuestEvent};
 pub use channels::kernel_log::{Trouble, trouble};
-pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerator};
+pub use channels::room::Room;
+pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerators};
 pub use command_line::argv::argv;
 pub use command_line::clock::GuestClock;
 pub use command_line::counting::{CounterPlugin, NotCounted, counter_plugin};
 pub use command_line::fingerprint::fingerprint;
-pub use command_line::program::{qemu_binary, qemu_digest, qemu_major, qemu_of, qemu_version};
+pub use command_line::probe_guest::ProbeGuest;
+pub use command_line::program::{
+    QemuVersion, installed, qemu_binary, qemu_digest, qemu_of, qemu_stamp, qemu_version,
+};
 pub use command_line::spec::{
     Accelerator, Access, Arch, ByteSize, Counter, Drive, Hardware, MacAddress, MachineSpec, Nic,
     NicModel, Ram,
@@ -66,6 +70,8 @@ pub use machine::running::{ExitReport, MachineEvent};
 pub use machine::snapshot::SavedState;
 pub use process::ProcessGroup;
 pub use process::cost::Cost;
+pub use process::records::{RecordedProcess, recorded_processes};
+pub use process::space::FileSystem;
 pub use process::status::Status;
 pub use process::usage::Usage;
 pub use sanlab_counter::Api as PluginApi;

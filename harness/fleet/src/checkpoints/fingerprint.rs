@@ -9,18 +9,18 @@ use crate::nodes::emulator;
 use crate::nodes::identity;
 use crate::spec::{FleetSpec, NodeSpec};
 
-/// To be counted up whenever the fleet does anything differently with guests that neither a command line nor a script
-/// tells.
-const PROVISIONING: u32 = 1;
+/// What the fleet does with guests that neither a command line nor a script tells: a digest of this crate's sources and those of
+/// `vm`, made by this crate's build script.
+pub(crate) const SOURCES: &str = env!("SOURCE_DIGEST");
 
-/// All that could change what a fleet of this spec becomes, as text of many lines: QEMU's version (of a user's own QEMU what
-/// the program is, too), accelerators, the
+/// All that could change what a fleet of this spec becomes, as text of many lines: the lab's sources, QEMU's version and which
+/// program it is, accelerators, the
 /// digests of images, every member's command line, numbers, names, addresses, identity scripts, and what templates run
 /// before they are saved. How members come to life (boot or clone) is in it too; that instructions are
 /// counted is not, since no guest sees it.
 pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
     let emulators = emulator::find(spec).await?;
-    let mut text = format!("provisioning {PROVISIONING}\nmtu {}\n", spec.mtu);
+    let mut text = format!("sources {SOURCES}\nmtu {}\n", spec.mtu);
     let start_mode = match spec.start_mode {
         StartMode::Boot => "boot",
         StartMode::Clone(_) => "clone",
@@ -45,7 +45,7 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
         add(&mut text, "mac", member.mac());
         add(&mut text, "disk", member.disk_bytes);
         let machine = boot::base_spec(member, spec, &emulators)?;
-        add(&mut text, "machine", sanlab_vm::fingerprint(&machine).await);
+        add(&mut text, "machine", sanlab_vm::fingerprint(&machine));
         add(&mut text, "identity", identity::script(member, spec, None));
     }
     Ok(text)

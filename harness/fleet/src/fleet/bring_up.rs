@@ -10,7 +10,7 @@ use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output};
 use tokio::task::spawn_blocking;
 
 use crate::checkpoints::saved;
-use crate::checkpoints::start_mode::{SavedFleet, SavedNode};
+use crate::checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::fleet::Fleet;
@@ -105,7 +105,9 @@ impl Fleet {
             let machine = match loaded.map_err(|error| saved::load_error(name, error)) {
                 Err(error @ FleetError::Damaged { .. }) => {
                     // It was looked at before. The next fleet makes another.
-                    template.discard()?;
+                    let template = Arc::clone(template);
+                    let discarded = spawn_blocking(move || template.discard()).await;
+                    discarded.map_err(std::io::Error::from)??;
                     return Err(error);
                 }
                 other => other?,
@@ -114,6 +116,10 @@ impl Fleet {
             node.go_on().await?;
             node
         } else {
+            if matches!(self.spec.start_mode, StartMode::Clone(_)) {
+                // Its template could not be had. A checkpoint's key says that members were cloned.
+                self.keep_no_longer()?;
+            }
             self.tell_of(name, EventKind::Booting);
             let machine = self
                 .attach_storage(member, InitialState { ram: None, disk })

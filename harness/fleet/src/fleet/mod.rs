@@ -125,7 +125,7 @@ impl Fleet {
         if let Err(error) = process_group::close(self.members.group()).await {
             teardown.errors.push(error);
         }
-        if let Err(error) = run_dir.remove() {
+        if let Err(error) = run_dir.remove().await {
             teardown.errors.push(error);
         }
         teardown

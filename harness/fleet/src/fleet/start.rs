@@ -13,10 +13,11 @@ use crate::event::{FleetEvent, Listener};
 use crate::fleet::Fleet;
 use crate::fleet::members::{FleetResources, Members};
 use crate::host::budget::Budget;
-use crate::host::locked::Swept;
+use crate::host::capacity;
 use crate::host::need::WaitingFor;
 use crate::host::process_group;
 use crate::host::registry::Registry;
+use crate::host::sweep::Swept;
 use crate::network::{Switch, SwitchEvent};
 use crate::nodes::boot;
 use crate::nodes::emulator;
@@ -83,14 +84,20 @@ impl Fleet {
         keep: Option<&Path>,
         listener: Listener,
     ) -> Result<Self, FleetError> {
-        let mut images = Vec::new();
         for member in &spec.members {
             spec.image(member)?;
         }
-        for image in spec.images.values() {
-            images.extend(image.hold()?);
-        }
-        fs_err::create_dir_all(&spec.logs)?;
+        let (used, logs) = (spec.images.clone(), spec.logs.clone());
+        // It waits where somebody removes one.
+        let images = spawn_blocking(move || {
+            fs_err::create_dir_all(logs)?;
+            let mut images = Vec::new();
+            for image in used.values() {
+                images.extend(image.hold()?);
+            }
+            Ok::<_, FleetError>(images)
+        });
+        let images = images.await.map_err(std::io::Error::from)??;
         // It may wait for a lock, and for the ends of a dead run's processes: off the runtime's threads.
         let (registry, swept) = spawn_blocking(Registry::open)
             .await
@@ -98,9 +105,15 @@ impl Fleet {
         let events = &listener.events;
         // Nobody need listen to events, here as below.
         let tell = |kind: EventKind| drop(events.send(kind.into()));
-        for Swept { run, killed } in swept {
+        for Swept { run, killed, left } in swept {
             let run = run.display().to_string();
-            tell(EventKind::Swept { run, killed });
+            tell(match left {
+                None => EventKind::Swept { run, killed },
+                Some(left) => EventKind::NotSwept {
+                    run,
+                    reason: left.to_string(),
+                },
+            });
         }
         let emulators = emulator::find(&spec).await?;
         for (reason, nodes) in emulator::not_counted(&spec, &emulators) {
@@ -125,7 +138,8 @@ impl Fleet {
         let run_dir = spawn_blocking(move || registry.create_run());
         let run_dir = run_dir.await.map_err(std::io::Error::from)??;
         boot::check_folder(&spec, &run_dir, tell)?;
-        let need = spec.need(budget.capacity()?.cpus);
+        let mut need = spec.need(capacity::cpus());
+        need.memory_mib += boot::files_in_memory_mib(&spec, run_dir.path(), keep, tell)?;
         let waiting = |waiting: &WaitingFor| {
             let what = waiting.to_string();
             tell(EventKind::Waiting { what });
@@ -172,6 +186,8 @@ impl Fleet {
 
 /// The switch's end of the fleet's events: only what is out of order is passed on.
 fn network_events(events: UnboundedSender<FleetEvent>) -> UnboundedSender<SwitchEvent> {
+    // Not bounded: a port tells once that it was connected, and once that it ended, whatever guests send; and they are taken
+    // out at once.
     let (sender, mut receiver) = unbounded_channel();
     tokio::spawn(async move {
         while let Some(event) = receiver.recv().await {

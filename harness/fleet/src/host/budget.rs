@@ -4,14 +4,16 @@
 //! while the run's lock is held. Claims are read and granted under the registry's lock, oldest first: a small fleet
 //! does not overtake a large one, which would wait for ever behind many small ones.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::error::FleetError;
-use crate::host::capacity;
+use crate::host::capacity::Capacity;
 use crate::host::locked::Locked;
 use crate::host::need::{Claimant, Need, WaitingFor};
 use crate::host::registry::Registry;
@@ -26,12 +28,21 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 /// The claim's name in a run's folder.
 const CLAIM: &str = "claim.json";
 
+/// How long memory is awaited that other programs have, and no fleet: a compiler gives it back soon, a browser never.
+const OTHER_PROGRAMS: Duration = Duration::from_secs(300);
+
 /// The budget of the registry's runs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Budget {
     registry: Registry,
-    /// Instead of the machine's.
-    fixed: Option<Need>,
+    look: Arc<dyn Fn() -> Result<Capacity, FleetError> + Send + Sync>,
+    other_programs: Duration,
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Budget").field(&self.registry).finish()
+    }
 }
 
 /// A granted claim, until it is dropped.
@@ -116,25 +127,35 @@ impl Claims {
 impl Budget {
     /// The machine's memory and CPUs, shared among the registry's runs.
     pub fn new(registry: &Registry) -> Self {
-        Self {
-            registry: registry.clone(),
-            fixed: None,
-        }
+        Self::looking(registry, Capacity::of_machine)
     }
 
     /// The same with figures of the caller's choice; all who share a registry should choose the same.
     pub fn with_capacity(registry: &Registry, capacity: Need) -> Self {
+        let capacity = Capacity {
+            most: capacity,
+            available: capacity,
+        };
+        Self::looking(registry, move || Ok(capacity))
+    }
+
+    fn looking(
+        registry: &Registry,
+        look: impl Fn() -> Result<Capacity, FleetError> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             registry: registry.clone(),
-            fixed: Some(capacity),
+            look: Arc::new(look),
+            other_programs: OTHER_PROGRAMS,
         }
     }
 
-    /// What there is to share: nine tenths of the memory that was available when no fleet ran, and all CPUs.
+    /// What there is to share: nine tenths of the memory that is available when no fleet runs, and all CPUs. It may wait for
+    /// a lock.
     pub fn capacity(&self) -> Result<Need, FleetError> {
         let registry = self.registry.lock()?;
         let claims = Claims::read(&registry)?;
-        self.capacity_under(&registry, &claims)
+        (self.look)()?.when_idle(&registry, claims.granted.is_empty())
     }
 
     /// What running fleets hold now.
@@ -142,8 +163,10 @@ impl Budget {
         Ok(Claims::read(&self.registry.lock()?)?.granted)
     }
 
-    /// Claims `need` for `run`, and waits for its turn. `on_wait` hears why whenever that changes. Dropping the future
+    /// Claims `need` for `run`, and waits for its turn. `on_wait` hears for whom whenever that changes. Dropping the future
     /// gives the place in the queue up. A run has one claim at a time.
+    ///
+    /// Memory that other programs have, and no fleet, is awaited for a few minutes; only what could never be had fails at once.
     pub async fn acquire(
         &self,
         run: &RunDir,
@@ -152,12 +175,14 @@ impl Budget {
         on_wait: impl Fn(&WaitingFor),
     ) -> Result<Permit, FleetError> {
         let claim = run.path().join(CLAIM);
-        let end = Instant::now() + deadline;
+        let began = Instant::now();
+        // Since when nothing but other programs is in the way.
+        let mut since = None;
         // From here on it is removed whenever this function is left.
         let permit = Permit {
             claim: claim.clone(),
         };
-        let mut said = None;
+        let mut said: Option<WaitingFor> = None;
         let mut ticket = None;
         loop {
             // In place, not on a blocking thread: a cancelled wait must not write its claim after it was removed.
@@ -169,20 +194,31 @@ impl Budget {
                         waiting,
                     } => {
                         ticket = Some(ours);
-                        if said.as_ref() != Some(&waiting) {
+                        // What is free changes all the time.
+                        if said.is_none_or(|said| !said.is_for_the_same(&waiting)) {
                             on_wait(&waiting);
-                            said = Some(waiting);
                         }
+                        since = if waiting.is_for_others() {
+                            None
+                        } else {
+                            since.or_else(|| Some(Instant::now()))
+                        };
+                        said = Some(waiting);
                     }
                 }
             }
-            if Instant::now() >= end {
+            let in_vain = |since: Instant| since.elapsed() >= self.other_programs;
+            let waited = if began.elapsed() >= deadline {
+                Some(deadline)
+            } else {
+                since
+                    .filter(|since| in_vain(*since))
+                    .map(|_| self.other_programs)
+            };
+            if let Some(waited) = waited {
                 return Err(match said {
-                    Some(waiting) => FleetError::NoRoom {
-                        waiting,
-                        waited: deadline,
-                    },
-                    None => self.registry.locked_by(deadline),
+                    Some(waiting) => FleetError::NoRoom { waiting, waited },
+                    None => self.registry.locked_by(waited),
                 });
             }
             sleep(if ticket.is_some() {
@@ -203,13 +239,12 @@ impl Budget {
         ticket: Option<u64>,
     ) -> Result<Answer, FleetError> {
         let mut claims = Claims::read(registry)?;
-        let capacity = self.capacity_under(registry, &claims)?;
-        // With others running, what was measured before them decides only for them: it may be more once they are gone.
-        if !need.fits(capacity)
-            && (claims.granted.is_empty() || !need.fits(self.fixed.unwrap_or(capacity::total()?)))
-        {
+        let capacity = (self.look)()?;
+        if !need.fits(capacity.most) {
+            let capacity = capacity.most;
             return Err(FleetError::TooLarge { need, capacity });
         }
+        let capacity = capacity.when_idle(registry, claims.granted.is_empty())?;
         let ticket =
             ticket.unwrap_or_else(|| claims.waiting.last().map_or(0, |(last, _)| last + 1));
         claims.waiting.retain(|(other, _)| *other < ticket);
@@ -240,13 +275,6 @@ impl Budget {
             },
         })
     }
-
-    fn capacity_under(&self, registry: &Locked, claims: &Claims) -> Result<Need, FleetError> {
-        match self.fixed {
-            Some(capacity) => Ok(capacity),
-            None => capacity::measured(registry, claims.granted.is_empty()),
-        }
-    }
 }
 
 enum Answer {
@@ -258,6 +286,7 @@ enum Answer {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     const SECOND: Duration = Duration::from_secs(1);
     const LONG: Duration = Duration::from_secs(20);
@@ -346,6 +375,66 @@ mod tests {
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @"start a fleet that needs 1001 MiB and 1 CPU: this machine has 1000 MiB and 2 CPUs to give");
+    }
+
+    /// A machine whose other programs leave what is in the cell.
+    fn beside_others(registry: &Registry, memory_mib: Arc<AtomicU64>) -> Budget {
+        let look = move || {
+            Ok(Capacity {
+                most: need(1000, 2),
+                available: need(memory_mib.load(Ordering::SeqCst), 2),
+            })
+        };
+        Budget::looking(registry, look)
+    }
+
+    #[tokio::test]
+    async fn memory_that_other_programs_have_is_awaited() {
+        let (_dir, registry, _) = budget(2);
+        let run = registry.create_run().unwrap();
+        let free = Arc::new(AtomicU64::new(300));
+        let budget = beside_others(&registry, Arc::clone(&free));
+        let heard = Mutex::new(Vec::new());
+        // A little more is given back each time that is looked, and nobody is told of that.
+        let given_back = {
+            let (free, look) = (Arc::clone(&free), Arc::clone(&budget.look));
+            move || {
+                free.fetch_add(100, Ordering::SeqCst);
+                look()
+            }
+        };
+        let budget = Budget {
+            look: Arc::new(given_back),
+            ..budget
+        };
+        let on_wait = |waiting: &WaitingFor| heard.lock().unwrap().push(waiting.to_string());
+        budget
+            .acquire(&run, need(600, 1), LONG, on_wait)
+            .await
+            .unwrap();
+        let heard = heard.into_inner().unwrap();
+        assert_eq!(
+            heard,
+            ["600 MiB and 1 CPU; free: 400 MiB and 2 CPUs; other programs use the rest"]
+        );
+        assert_eq!(free.load(Ordering::SeqCst), 600);
+    }
+
+    #[tokio::test]
+    async fn memory_that_other_programs_keep_is_not_awaited_for_ever() {
+        let (_dir, registry, _) = budget(2);
+        let run = registry.create_run().unwrap();
+        let budget = Budget {
+            other_programs: SECOND / 4,
+            ..beside_others(&registry, Arc::new(AtomicU64::new(300)))
+        };
+        let asked = budget.acquire(&run, need(600, 1), LONG, |_| ()).await;
+        assert!(matches!(asked, Err(FleetError::NoRoom { .. })), "{asked:?}");
+        let asked = budget.acquire(&run, need(1001, 1), LONG, |_| ()).await;
+        assert!(
+            matches!(asked, Err(FleetError::TooLarge { .. })),
+            "{asked:?}"
+        );
     }
 
     #[tokio::test]

@@ -12,46 +12,51 @@ use crate::host::need::Need;
 /// The share of available memory that fleets may take, in tenths: the rest is for the host's page cache and the tests.
 const SHARE: u64 = 9;
 
-/// Memory and CPUs for all fleets together. Memory is measured while no fleet runs, and remembered while one does:
-/// what running guests have touched by now would otherwise count twice, as used and as claimed.
-pub(crate) fn measured(registry: &Locked, idle: bool) -> Result<Need, FleetError> {
-    let memo = registry.path().join("capacity.json");
-    if !idle
-        && let Ok(text) = fs_err::read(&memo)
-        && let Ok(capacity) = serde_json::from_slice(&text)
-    {
-        return Ok(capacity);
-    }
-    let capacity = Need {
-        memory_mib: memory_mib(|memory| memory.mem_available)? * SHARE / 10,
-        cpus: cpus(),
-    };
-    fs_err::write(
-        &memo,
-        serde_json::to_vec(&capacity).map_err(std::io::Error::from)?,
-    )?;
-    Ok(capacity)
+/// What fleets may have together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    /// At best, when no other program has any memory.
+    pub(crate) most: Need,
+    /// Now, beside what other programs have.
+    pub(crate) available: Need,
 }
 
-/// The whole machine.
-pub(crate) fn total() -> Result<Need, FleetError> {
-    Ok(Need {
-        memory_mib: memory_mib(|memory| Some(memory.mem_total))?,
-        cpus: cpus(),
-    })
+impl Capacity {
+    pub(crate) fn of_machine() -> Result<Self, FleetError> {
+        let memory = Meminfo::current().map_err(std::io::Error::other)?;
+        let limit = cgroup_limit().unwrap_or(u64::MAX);
+        let share = |bytes: u64| Need {
+            memory_mib: (bytes.min(limit) >> 20) * SHARE / 10,
+            cpus: cpus(),
+        };
+        let available = memory
+            .mem_available
+            .ok_or_else(|| std::io::Error::other("/proc/meminfo does not tell the memory"))?;
+        Ok(Self {
+            most: share(memory.mem_total),
+            available: share(available),
+        })
+    }
+
+    /// What is available when no fleet runs, as it is now or, while fleets run, was before the first: what running guests
+    /// have touched by now would otherwise count twice, as used and as claimed.
+    pub(crate) fn when_idle(self, registry: &Locked, idle: bool) -> Result<Need, FleetError> {
+        let memo = registry.path().join("capacity.json");
+        if !idle
+            && let Ok(text) = fs_err::read(&memo)
+            && let Ok(capacity) = serde_json::from_slice(&text)
+        {
+            return Ok(capacity);
+        }
+        let text = serde_json::to_vec(&self.available).map_err(std::io::Error::from)?;
+        fs_err::write(&memo, text)?;
+        Ok(self.available)
+    }
 }
 
 /// CPUs that this process may use: affinity and the cgroup's quota count.
 pub(crate) fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64)
-}
-
-/// A figure of /proc/meminfo, or the limit of a cgroup that this process is in where that is less.
-fn memory_mib(figure: impl Fn(&Meminfo) -> Option<u64>) -> Result<u64, FleetError> {
-    let memory = Meminfo::current().map_err(std::io::Error::other)?;
-    let machine = figure(&memory)
-        .ok_or_else(|| std::io::Error::other("/proc/meminfo does not tell the memory"))?;
-    Ok(cgroup_limit().map_or(machine, |limit| machine.min(limit)) >> 20)
 }
 
 /// The least `memory.max` from our cgroup (version 2) upwards, in bytes.
@@ -79,7 +84,8 @@ mod tests {
 
     #[test]
     fn this_machine_has_something() {
-        let total = total().unwrap();
-        assert!(total.memory_mib > 0 && total.cpus > 0, "{total}");
+        let Capacity { most, available } = Capacity::of_machine().unwrap();
+        assert!(available.memory_mib > 0 && available.cpus > 0);
+        assert!(available.fits(most), "{available}, {most}");
     }
 }

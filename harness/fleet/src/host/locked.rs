@@ -5,19 +5,9 @@ use std::path::{Path, PathBuf};
 use sanlab_lock::{FileLock, is_locked};
 
 use crate::error::FleetError;
-use crate::host::orphans;
 
 /// The name of both kinds of lock file: the registry's, and each run's.
 pub(crate) const LOCK: &str = "lock";
-
-/// A dead run that was cleared away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Swept {
-    /// Its folder, now gone.
-    pub run: PathBuf,
-    /// Processes of it that still ran, and were killed.
-    pub killed: Vec<u32>,
-}
 
 /// The registry while nobody else makes, sweeps or counts runs.
 pub(crate) struct Locked {
@@ -51,34 +41,22 @@ impl Locked {
 
     /// The folders of runs whose process lives.
     pub(crate) fn living(&self) -> Result<Vec<PathBuf>, FleetError> {
-        let mut living = Vec::new();
-        for run in self.runs()? {
-            if is_locked(&run.join(LOCK))? {
-                living.push(run);
-            }
-        }
-        Ok(living)
+        self.runs_that(true)
     }
 
-    /// Ends and removes what dead runs left.
-    pub(crate) fn sweep(&self) -> Result<Vec<Swept>, FleetError> {
-        let mut swept = Vec::new();
+    /// The folders of runs whose process is gone. They stay dead: nobody locks an old folder.
+    pub(crate) fn dead(&self) -> Result<Vec<PathBuf>, FleetError> {
+        self.runs_that(false)
+    }
+
+    fn runs_that(&self, live: bool) -> Result<Vec<PathBuf>, FleetError> {
+        let mut found = Vec::new();
         for run in self.runs()? {
             // One without a lock file was cut off while it was made or removed.
-            if !is_locked(&run.join(LOCK))? {
-                let killed = orphans::kill(&run)?;
-                remove_folder(&run)?;
-                swept.push(Swept { run, killed });
+            if is_locked(&run.join(LOCK))? == live {
+                found.push(run);
             }
         }
-        Ok(swept)
-    }
-}
-
-/// The run's own janitor may be removing it at the same time.
-fn remove_folder(run: &Path) -> Result<(), FleetError> {
-    match fs_err::remove_dir_all(run) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+        Ok(found)
     }
 }

@@ -2,9 +2,10 @@
 
 pub(crate) mod budget;
 pub(crate) mod capacity;
+pub(crate) mod in_memory;
 pub(crate) mod locked;
 pub(crate) mod need;
-pub(crate) mod orphans;
 pub(crate) mod process_group;
 pub(crate) mod registry;
 pub(crate) mod run_dir;
+pub(crate) mod sweep;

@@ -62,12 +62,24 @@ impl fmt::Display for Claimant {
 pub struct WaitingFor {
     /// What it needs.
     pub need: Need,
-    /// What nobody holds.
+    /// What neither a fleet nor another program holds.
     pub free: Need,
     /// Who holds the rest.
     pub holders: Vec<Claimant>,
     /// Who waits longer and comes first.
     pub ahead: Vec<Claimant>,
+}
+
+impl WaitingFor {
+    /// Whether another fleet is in the way, and not only other programs.
+    pub(crate) fn is_for_others(&self) -> bool {
+        !(self.holders.is_empty() && self.ahead.is_empty())
+    }
+
+    /// Whether the same fleets are in the way.
+    pub(crate) fn is_for_the_same(&self, other: &Self) -> bool {
+        (&self.holders, &self.ahead) == (&other.holders, &other.ahead)
+    }
 }
 
 impl fmt::Display for WaitingFor {
@@ -85,6 +97,9 @@ impl fmt::Display for WaitingFor {
         }
         if !self.ahead.is_empty() {
             write!(f, "; first comes {}", list(&self.ahead))?;
+        }
+        if !self.is_for_others() {
+            f.write_str("; other programs use the rest")?;
         }
         Ok(())
     }

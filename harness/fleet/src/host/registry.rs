@@ -9,23 +9,32 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Access;
 use sanlab_lock::{FileLock, LockError, holder};
 
 use crate::error::FleetError;
-use crate::host::locked::{LOCK, Locked, Swept};
+use crate::host::in_memory::is_in_memory;
+use crate::host::locked::{LOCK, Locked};
 use crate::host::run_dir::RunDir;
+use crate::host::sweep::{Swept, sweep};
 
-/// Held for milliseconds, or by a sweep that ends processes.
+/// Held for milliseconds.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The folder of runs: `$SANLAB_RUNTIME`, else `${TMPDIR:-/tmp}/sanlab-UID`.
+/// Where the folder of runs is made when nobody says another place: in the first that is on a disk. The names are short
+/// because socket paths are.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// The folder of runs: `$SANLAB_RUNTIME`, else `$TMPDIR/sanlab-UID`, else `/tmp/sanlab-UID`, or `/var/tmp/sanlab-UID` where
+/// `/tmp` lies in memory.
 #[derive(Debug, Clone)]
 pub struct Registry {
     base: PathBuf,
 }
 
 impl Registry {
-    /// Opens the user's registry and sweeps it; says what it swept.
+    /// Opens the user's registry and sweeps it; says what it swept. It may wait for a lock and for processes, and delete
+    /// gigabytes: it belongs off an async runtime's threads.
     pub fn open() -> Result<(Self, Vec<Swept>), FleetError> {
         Self::at(Self::of_user()?)
     }
@@ -38,25 +47,33 @@ impl Registry {
     }
 
     fn of_user() -> Result<PathBuf, FleetError> {
-        Ok(match env::var_os("SANLAB_RUNTIME") {
-            Some(folder) => std::path::absolute(folder)?,
-            None => env::temp_dir().join(format!("sanlab-{}", rustix::process::getuid().as_raw())),
-        })
+        if let Some(folder) = env::var_os("SANLAB_RUNTIME") {
+            return Ok(std::path::absolute(folder)?);
+        }
+        let temporary = env::var_os("TMPDIR").filter(|folder| !folder.is_empty());
+        let temporary =
+            temporary.map_or_else(|| first_that(is_on_a_disk, TEMPORARY), PathBuf::from);
+        Ok(temporary.join(format!("sanlab-{}", rustix::process::getuid().as_raw())))
     }
 
     /// Opens the registry in a folder of the caller's choice, and sweeps it.
     pub fn at(base: impl Into<PathBuf>) -> Result<(Self, Vec<Swept>), FleetError> {
         let registry = Self { base: base.into() };
         registry.make_private()?;
-        let locked = registry.lock()?;
-        let swept = locked.sweep()?;
-        drop(locked);
+        // The registry is locked no longer than that: what follows may take its time.
+        let dead = registry.lock()?.dead()?;
+        let swept = sweep(dead);
         Ok((registry, swept))
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.base
+    }
+
+    /// Whether what lies there takes memory.
+    pub fn is_in_memory(&self) -> Result<bool, FleetError> {
+        Ok(is_in_memory(&self.base)?)
     }
 
     /// Makes the folder of a new run.
@@ -126,10 +143,21 @@ impl Registry {
     }
 }
 
+/// The first of these folders that fits; without such a one the first.
+fn first_that(fits: impl Fn(&Path) -> bool, folders: [&str; 2]) -> PathBuf {
+    let folders = folders.map(Path::new);
+    let found = folders.into_iter().find(|folder| fits(folder));
+    found.unwrap_or(folders[0]).to_owned()
+}
+
+/// Whether we may write to a folder, and it does not lie in memory. What cannot be asked does not.
+fn is_on_a_disk(folder: &Path) -> bool {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(folder, access).is_ok() && is_in_memory(folder).is_ok_and(|it| !it)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -162,43 +190,6 @@ mod tests {
     }
 
     #[test]
-    fn processes_of_a_dead_run_are_killed() {
-        let (_dir, base) = base();
-        let (registry, _) = Registry::at(&base).unwrap();
-        let living = registry.create_run().unwrap();
-        let dead = base.join("dead00");
-        fs_err::create_dir(&dead).unwrap();
-        let sleeper = |folder: &Path| {
-            let script = "echo up; read never_comes";
-            let mut command = std::process::Command::new("/bin/sh");
-            command
-                .args(["-c", script, "sleeper"])
-                .arg(folder.join("qmp.sock"))
-                .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            // Amid its exec it has no command line yet.
-            let mut up = [0; 3];
-            child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
-            child
-        };
-        let (mut bystander, mut orphan) = (sleeper(living.path()), sleeper(&dead));
-
-        let (_, swept) = Registry::at(&base).unwrap();
-        assert_eq!(
-            swept,
-            [Swept {
-                run: dead,
-                killed: vec![orphan.id()]
-            }]
-        );
-        assert!(!orphan.wait().unwrap().success());
-        assert_eq!(bystander.try_wait().unwrap(), None);
-        bystander.kill().unwrap();
-        bystander.wait().unwrap();
-    }
-
-    #[test]
     fn runs_made_while_others_sweep_are_never_swept() {
         let (_dir, base) = base();
         let (registry, _) = Registry::at(&base).unwrap();
@@ -220,6 +211,18 @@ mod tests {
             }
             assert_eq!(sweeper.join().unwrap(), 0);
         });
+    }
+
+    #[test]
+    fn runs_are_not_in_memory_where_that_can_be_avoided() {
+        let chosen = |on_disk: &[&str]| {
+            let fits = |folder: &Path| on_disk.iter().any(|name| folder == Path::new(name));
+            first_that(fits, TEMPORARY)
+        };
+        assert_eq!(chosen(&TEMPORARY), Path::new("/tmp"));
+        assert_eq!(chosen(&["/var/tmp"]), Path::new("/var/tmp"));
+        assert_eq!(chosen(&[]), Path::new("/tmp"));
+        assert!(!is_on_a_disk(Path::new("/dev/shm")) && !is_on_a_disk(Path::new("/nowhere")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sanlab_lock::FileLock;
+use tokio::task::spawn_blocking;
 
 use crate::error::FleetError;
 use crate::host::locked::{LOCK, Locked};
@@ -61,13 +62,14 @@ impl RunDir {
         Ok(path)
     }
 
-    /// Removes the folder; unlike dropping it, says so when that fails.
-    pub fn remove(self) -> Result<(), FleetError> {
-        match self.dir.close() {
+    /// Removes the folder, which may hold gigabytes; unlike dropping it, says so when that fails.
+    pub async fn remove(self) -> Result<(), FleetError> {
+        let removed = spawn_blocking(move || match self.dir.close() {
             // A sweeper that saw it half removed finished the work.
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
-        }
+        });
+        Ok(removed.await.map_err(std::io::Error::from)??)
     }
 }
 

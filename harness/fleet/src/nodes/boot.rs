@@ -7,9 +7,10 @@ use fs_err::OpenOptions;
 use sanlab_image::copy_sparse;
 use sanlab_plan::Arch;
 use sanlab_record::EventKind;
-use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, Ram, qemu_major};
+use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, QemuVersion, Ram};
 
 use crate::error::FleetError;
+use crate::host::in_memory::bytes_in_memory;
 use crate::host::run_dir::RunDir;
 use crate::nodes::emulator::Emulator;
 use crate::spec::{FleetSpec, NodeSpec};
@@ -102,6 +103,30 @@ pub(crate) fn check_folder(
     Ok(())
 }
 
+/// MiB of memory that files of the members may take beside what guests have: data disks where these lie on a tmpfs, and also
+/// RAM where that is kept on one, since it stays there when forks run with RAM of their own.
+pub(crate) fn files_in_memory_mib(
+    spec: &FleetSpec,
+    run_dir: &Path,
+    keep: Option<&Path>,
+    tell: impl Fn(EventKind),
+) -> Result<u64, FleetError> {
+    let disks: u64 = spec.expected().map(|member| member.disk_bytes).sum();
+    let ram = |member: &NodeSpec| member.hardware.memory.bytes();
+    let ram: u64 = spec.expected().map(ram).sum();
+    let mut sum = 0;
+    for (folder, bytes) in [(Some(run_dir), disks), (keep, disks + ram)] {
+        let Some(folder) = folder else { continue };
+        let mib = bytes_in_memory(folder, bytes)? >> 20;
+        if mib > 0 {
+            let folder = folder.display().to_string();
+            tell(EventKind::FilesInMemory { folder, mib });
+        }
+        sum += mib;
+    }
+    Ok(sum)
+}
+
 /// What a member's QEMU is started with, but for the places of things: memory, data disk and folder.
 pub(crate) fn base_spec(
     member: &NodeSpec,
@@ -130,7 +155,7 @@ pub(crate) fn base_spec(
         name: member.name.clone(),
         hardware: member.hardware,
         qemu: emulator.program.clone(),
-        qemu_major: qemu_major(&emulator.version),
+        qemu_version: QemuVersion::parse(&emulator.version),
         accelerator: emulator.accelerator.accelerator,
         ram: Ram::Own,
         kernel: image.kernel.clone(),
@@ -262,7 +287,7 @@ mod tests {
             name: "vix0".to_owned(),
             hardware: Hardware::new(Arch::X86, ByteSize::from_mib(1)),
             qemu: "qemu".into(),
-            qemu_major: None,
+            qemu_version: QemuVersion::default(),
             accelerator: sanlab_vm::Accelerator::Tcg,
             ram: Ram::Own,
             kernel: "vmlinux".into(),
@@ -309,6 +334,31 @@ mod tests {
             fs_err::read_to_string(&data.file).unwrap(),
         );
         text.replace(&path.display().to_string(), "")
+    }
+
+    #[test]
+    fn files_on_a_tmpfs_take_memory() {
+        // No memory, and nothing is written there.
+        let (disk, memory) = (Path::new("/proc"), Path::new("/dev/shm"));
+        let mut spec = crate::nodes::identity::tests::fleet();
+        for member in &mut spec.members {
+            member.disk_bytes = 1 << 20;
+            member.hardware.memory = ByteSize::from_mib(2);
+        }
+        // Two are left.
+        spec.absent = vec!["vc".to_owned()];
+        let told = std::cell::RefCell::new(Vec::new());
+        let mib = |run_dir, keep| {
+            let tell = |kind: EventKind| told.borrow_mut().push(kind.to_string());
+            files_in_memory_mib(&spec, run_dir, keep, tell).unwrap()
+        };
+        assert_eq!(mib(disk, None), 0);
+        assert_eq!(mib(disk, Some(disk)), 0);
+        assert!(told.borrow().is_empty());
+        assert_eq!(mib(memory, None), 2);
+        assert_eq!(mib(disk, Some(memory)), 6);
+        assert_eq!(mib(memory, Some(memory)), 8);
+        insta::assert_snapshot!(told.into_inner().join("\n"));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! What runs a fleet's guests: QEMU, the accelerators, and what counts their instructions.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::try_join_all;
+use sanlab_image::Store;
 use sanlab_plan::Arch;
 use sanlab_vm::{
-    AcceleratorChoice, CounterPlugin, GuestClock, NotCounted, choose_accelerator, counter_plugin,
-    qemu_digest, qemu_of, qemu_version,
+    AcceleratorChoice, AcceleratorWish, CounterPlugin, GuestClock, NotCounted, ProbeGuest,
+    choose_accelerators, counter_plugin, qemu_digest, qemu_of, qemu_stamp, qemu_version,
 };
+use tokio::task::spawn_blocking;
 
 use crate::error::FleetError;
 use crate::spec::{FleetSpec, NodeSpec};
@@ -20,7 +22,7 @@ pub(crate) struct Emulator {
     pub(crate) program: PathBuf,
     /// As QEMU prints it.
     pub(crate) version: String,
-    /// What tells this QEMU from another: the version, and of a user's own one what the program is.
+    /// What tells this QEMU from another: the version, and which program it is.
     pub(crate) identity: String,
     /// The plugin that counts instructions, or why they are not counted; `None`: nobody asked. It changes nothing for the
     /// guests, and is in no key.
@@ -38,29 +40,52 @@ impl Emulator {
     }
 }
 
+/// Where processes share what they found out about KVM, in the user's store. Without a store each finds out for itself.
+fn answers() -> Option<PathBuf> {
+    let store = Store::open_default().ok()?;
+    Some(store.root().join("accelerators"))
+}
+
+/// What would run guests here, the same for all of them: those of several architectures, with the kernels that the probe guests
+/// stand for. `qemu` is a folder with QEMU's programs, instead of the host's.
+pub async fn accelerators(
+    wish: AcceleratorWish,
+    qemu: Option<&Path>,
+    guests: &BTreeMap<Arch, ProbeGuest>,
+) -> Result<BTreeMap<Arch, AcceleratorChoice>, FleetError> {
+    let answers = spawn_blocking(answers)
+        .await
+        .map_err(std::io::Error::from)?;
+    let chosen = choose_accelerators(wish, qemu, guests, answers.as_deref()).await;
+    chosen.map_err(|source| FleetError::NoAccelerator(Box::new(source)))
+}
+
 /// Those of all architectures that a fleet has.
 pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, FleetError> {
-    let archs: BTreeSet<Arch> = spec
-        .members
-        .iter()
-        .map(|member| member.hardware.arch)
-        .collect();
-    let found = try_join_all(archs.into_iter().map(|arch| async move {
+    let guests = spec.members.iter().map(|member| {
+        let arch = member.hardware.arch;
+        let release = spec.images.get(&arch).map(|image| &*image.kernel_release);
+        (
+            arch,
+            ProbeGuest::for_kernel(arch, release.unwrap_or_default()),
+        )
+    });
+    let guests: BTreeMap<Arch, ProbeGuest> = guests.collect();
+    let chosen = accelerators(spec.accelerator, spec.qemu.as_deref(), &guests).await?;
+    let found = try_join_all(chosen.into_iter().map(|(arch, accelerator)| async move {
         let failed = |source| FleetError::Accelerator {
             arch,
             source: Box::new(source),
         };
-        let program = qemu_of(spec.qemu.as_deref(), arch);
-        let accelerator = choose_accelerator(spec.accelerator, arch, &program);
-        let known = try_join(accelerator, qemu_version(&program)).await;
-        let (accelerator, version) = known.map_err(failed)?;
-        let identity = if spec.qemu.is_some() {
-            let digest = qemu_digest(&program).await.map_err(failed)?;
-            format!("{version}, {digest}")
+        let program = qemu_of(spec.qemu.as_deref(), arch, accelerator.accelerator);
+        let version = qemu_version(&program).await.map_err(failed)?;
+        let file = if spec.qemu.is_some() {
+            // It may be a copy.
+            qemu_digest(&program).await
         } else {
-            // The host's is changed by new versions only.
-            version.clone()
+            qemu_stamp(&program)
         };
+        let identity = format!("{version}, {}", file.map_err(failed)?);
         // It takes its time once a process: now, while others wait as well.
         GuestClock::for_host(accelerator.accelerator).await;
         let counter = if spec.count_instructions {

@@ -239,7 +239,7 @@ fn exited(report: ExitReport) -> EventKind {
     EventKind::QemuExited {
         status: report.status.to_string(),
         cause: report.cause,
-        full: report.full.map(|full| full.display().to_string()),
+        full: report.full.map(|full| full.to_string()),
         stderr: stderr.to_owned(),
     }
 }

@@ -1,4 +1,5 @@
-//! Finds the templates that a fleet needs, and makes those that the store lacks.
+//! Finds the templates that a fleet needs, and makes those that the store lacks. Without one that cannot be had, members
+//! boot.
 //!
 //! The locks have an order, so that nobody waits in a circle: whoever calls may hold the claim of a checkpoint; then come
 //! the claims of templates, by their keys; then a permit of the budget. Whoever has a permit waits for no lock of the
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use sanlab_image::{Claim, Kind, Store};
 use sanlab_plan::Arch;
 use sanlab_record::EventKind;
@@ -69,28 +70,30 @@ struct Bench {
 }
 
 impl TemplateBuilder<'_> {
-    /// The templates of these members.
+    /// The templates of these members, but for those that could not be had, which is told.
     pub(crate) async fn provide(&self, members: &[&NodeSpec]) -> Result<Templates, FleetError> {
         let mut keys = BTreeMap::new();
         let mut wanted = BTreeMap::new();
         for member in members {
-            let key = self.key(member).await?;
+            let key = self.key(member)?;
             keys.insert(member.name.clone(), key.clone());
             wanted.entry(key).or_insert_with(|| (*member).clone());
         }
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
         for (key, member) in wanted {
-            match self.find(&key).await? {
-                Some(template) => drop(found.insert(key, Arc::new(template))),
-                None => missing.push((key, member)),
+            match self.find(&key).await {
+                Ok(Some(template)) => drop(found.insert(key, Arc::new(template))),
+                Ok(None) => missing.push((key, member)),
+                Err(error) => self.do_without(&member, &error),
             }
         }
         let mut orders = Vec::new();
         for (key, member) in missing {
-            match self.claim(&key, &member).await? {
-                Ok(template) => drop(found.insert(key, Arc::new(template))),
-                Err(claim) => orders.push(Order { key, member, claim }),
+            match self.claim(&key, &member).await {
+                Ok(Ok(template)) => drop(found.insert(key, Arc::new(template))),
+                Ok(Err(claim)) => orders.push(Order { key, member, claim }),
+                Err(error) => self.do_without(&member, &error),
             }
         }
         for (key, template) in self.make_all(orders).await? {
@@ -103,13 +106,23 @@ impl TemplateBuilder<'_> {
         Ok(each.collect())
     }
 
-    async fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
+    /// A guest that does not become a template may still run as a member; what is wrong with one that does not shows when
+    /// it boots as that.
+    fn do_without(&self, member: &NodeSpec, error: &FleetError) {
+        let failed = EventKind::TemplateFailed {
+            about: templates::about(member),
+            reason: error.to_string(),
+        };
+        let _ = self.events.send(failed.into());
+    }
+
+    fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
         let machine = boot::base_spec(member, self.spec, self.emulators)?;
         let qemu = self
             .emulators
             .get(&member.hardware.arch)
             .map_or("", |emulator| emulator.identity.as_str());
-        let machine = sanlab_vm::fingerprint(&machine).await;
+        let machine = sanlab_vm::fingerprint(&machine);
         templates::key(member, self.spec, qemu, &machine)
     }
 
@@ -157,7 +170,7 @@ impl TemplateBuilder<'_> {
         claim.await.map_err(std::io::Error::from)?
     }
 
-    /// Makes templates, as many side by side as there are CPUs.
+    /// Makes templates, as many side by side as there are CPUs. An error is about what they stand on.
     async fn make_all(&self, orders: Vec<Order>) -> Result<Vec<(String, Template)>, FleetError> {
         let cpus = capacity::cpus();
         let width = usize::try_from(cpus).unwrap_or(1).max(1);
@@ -194,7 +207,7 @@ impl TemplateBuilder<'_> {
             switch,
             group,
         };
-        let made = try_join_all(
+        let made = join_all(
             batch
                 .iter()
                 .enumerate()
@@ -208,12 +221,25 @@ impl TemplateBuilder<'_> {
         } = bench;
         drop(switch);
         let closed = process_group::close(&group).await;
-        let removed = run_dir.remove();
+        let removed = run_dir.remove().await;
         drop(permit);
-        let made = made?;
-        closed?;
+        let mut templates = Vec::new();
+        let mut all_made = true;
+        for (order, made) in batch.iter().zip(made) {
+            match made {
+                Ok(made) => templates.push(made),
+                Err(error) => {
+                    all_made = false;
+                    self.do_without(&order.member, &error);
+                }
+            }
+        }
+        // A machine that was not ended in order is a survivor that the group has ended.
+        if all_made {
+            closed?;
+        }
         removed?;
-        Ok(made)
+        Ok(templates)
     }
 
     /// Boots, prepares and saves one.
@@ -320,6 +346,9 @@ fn find(
 
 #[cfg(test)]
 mod tests {
+    use sanlab_image::{Image, Sizes};
+    use sanlab_vm::{Accelerator, AcceleratorChoice};
+
     use super::*;
     use crate::nodes::identity::tests::fleet;
 
@@ -357,6 +386,59 @@ mod tests {
 
     const AWAITED: &str = "waits for a template of x86, 256 MiB, virtio-net, disk of 1024 MiB, \
         which another run makes";
+
+    #[tokio::test]
+    async fn a_template_that_cannot_be_made_is_told_and_done_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let store = Store::at(&path.join("store")).unwrap();
+        let (registry, _) = Registry::at(path.join("runs")).unwrap();
+        let mut spec = fleet();
+        spec.logs = path.to_owned();
+        let image = Image {
+            arch: Arch::X86,
+            digest: "00".to_owned(),
+            kernel: path.join("kernel"),
+            initramfs: path.join("initramfs"),
+            root: path.join("root"),
+            kernel_release: String::new(),
+            packages: Vec::new(),
+            sizes: Sizes::default(),
+        };
+        spec.images.insert(Arch::X86, image);
+        let emulator = Emulator {
+            accelerator: AcceleratorChoice {
+                accelerator: Accelerator::Tcg,
+                reason: String::new(),
+            },
+            program: "/bin/false".into(),
+            version: String::new(),
+            identity: String::new(),
+            counter: None,
+        };
+        let (events, mut heard) = unbounded_channel();
+        let template_builder = TemplateBuilder {
+            spec: &spec,
+            emulators: &BTreeMap::from([(Arch::X86, emulator)]),
+            store: &store,
+            registry: &registry,
+            events: &events,
+            patience: PATIENCE,
+        };
+        // Two alike, and another.
+        let members: Vec<_> = spec.members.iter().collect();
+        let found = template_builder.provide(&members).await.unwrap();
+        assert!(found.is_empty());
+        assert_eq!(store.entries().unwrap().len(), 0);
+        let mut told = Vec::new();
+        while let Ok(event) = heard.try_recv() {
+            if matches!(event.kind, EventKind::TemplateFailed { .. }) {
+                told.push(event.to_string());
+            }
+        }
+        told.sort();
+        insta::assert_snapshot!(told.join("\n"));
+    }
 
     #[tokio::test]
     async fn a_template_that_is_never_made_is_not_awaited_for_ever() {

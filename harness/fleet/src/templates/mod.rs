@@ -15,13 +15,11 @@ use sanlab_vm::SavedState;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::checkpoints::fingerprint::SOURCES;
 use crate::checkpoints::saved;
 use crate::error::FleetError;
 use crate::nodes::identity;
 use crate::spec::{FleetSpec, NodeSpec};
-
-/// To be counted up whenever templates are made differently in a way that neither a command line nor a script tells.
-const MAKING: u32 = 1;
 
 /// The name of a template's files.
 pub(crate) const NAME: &str = "template";
@@ -154,7 +152,7 @@ pub(crate) fn key(
     let prepare = prepare(member, spec);
     let mut digest = Sha256::new();
     for part in [
-        &MAKING.to_string(),
+        SOURCES,
         member.hardware.arch.as_str(),
         &spec.image(member)?.digest,
         qemu,

@@ -1,13 +1,14 @@
 //! Members whose instructions are counted, beside others that are not and look the same to their guests; and a user's own
 //! QEMU.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use sanlab_fleet::{AcceleratorWish, Fleet, FleetSpec, Held, Kind, NodeCost, fingerprint};
 use sanlab_plan::{Arch, CrashKind};
 use sanlab_record::EventKind;
-use sanlab_vm::{choose_accelerator, counter_plugin, qemu_binary};
+use sanlab_vm::{counter_plugin, qemu_binary};
 
 use crate::fixture::{
     FOUR, Label, checkpoint, den, end, expect_as_saved, listener, node_says, publish, spec, store,
@@ -18,10 +19,11 @@ const WORK: &str = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done";
 
 /// Why this host counts no instructions, if that is no fault of the lab's.
 pub(crate) async fn not_counted() -> Option<String> {
-    for arch in Arch::ALL {
-        let program = qemu_binary(arch);
-        let choice = choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
-        let accelerator = choice.unwrap().accelerator;
+    let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
+    let chosen = sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests);
+    for (arch, choice) in chosen.await.unwrap() {
+        let accelerator = choice.accelerator;
+        let program = qemu_binary(arch, accelerator);
         let reason = counter_plugin(accelerator, &program, arch).await.err();
         if let Some(reason) = reason.filter(|reason| !reason.is_a_fault()) {
             return Some(reason.to_string());

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sanlab_fleet::{
-    AcceleratorWish, Command, Fleet, FleetEvent, FleetSpec, Held, Image, Kind, Node, NodeSpec,
-    SavedFleet, StartMode, Store,
+    Accelerator, AcceleratorWish, Command, Fleet, FleetEvent, FleetSpec, Held, Image, Kind, Node,
+    NodeSpec, SavedFleet, StartMode, Store,
 };
 use sanlab_image::{Manifest, ensure, missing_host_tools};
 use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
@@ -26,20 +26,13 @@ pub(crate) fn lacking() -> Option<String> {
         .iter()
         .map(|tool| format!("{tool:?}"))
         .collect();
-    let qemu = [sanlab_vm::Arch::X86, sanlab_vm::Arch::X86_64]
-        .map(sanlab_vm::qemu_binary)
-        .into_iter()
-        .filter(|program| !is_in_path(program));
+    let qemu = sanlab_vm::qemu_binary(Arch::X86_64, Accelerator::Tcg);
+    let qemu = Some(qemu).filter(|program| sanlab_vm::installed(program).is_none());
     let lacking: Vec<String> = lacking
         .into_iter()
         .chain(qemu.map(|program| program.display().to_string()))
         .collect();
     (!lacking.is_empty()).then(|| format!("this host lacks {}", lacking.join(", ")))
-}
-
-fn is_in_path(program: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
 }
 
 pub(crate) fn images() -> &'static BTreeMap<Arch, Image> {

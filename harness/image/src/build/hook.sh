@@ -95,11 +95,16 @@ cp -a overlay/. "$root"
 # What packages needed to be set up, and no guest does: the shell expands the patterns, in the guest's root.
 (cd "$root" && rm -rf -- $remove)
 
-# busybox stands in for programs that no package brings, and for no others.
-chroot "$root" sh -c 'PATH=/usr/sbin:/usr/bin:/sbin:/bin
-for applet in $(busybox --list); do
-    command -v "$applet" > /dev/null || ln -s /bin/busybox "/usr/bin/$applet"
-done'
+# busybox stands in for programs that no package brings, and for no others. A file decides that: a shell's builtin of that name
+# is no program for others.
+applets=$(chroot "$root" /bin/busybox --list)
+for applet in $applets; do
+    there=
+    for folder in usr/sbin usr/bin sbin bin; do
+        if [ -e "$root/$folder/$applet" ] || [ -L "$root/$folder/$applet" ]; then there=1; fi
+    done
+    [ -n "$there" ] || ln -s /bin/busybox "$root/usr/bin/$applet"
+done
 
 # What only the build used, and what would differ from one build to the next.
 rm -rf "$root"/var/cache/* "$root"/var/lib/apt/lists "$root"/var/log/* "$root"/tmp/* "$root"/run/* "$root"/boot

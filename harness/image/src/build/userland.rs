@@ -121,6 +121,40 @@ mod tests {
         format!("{}\n\n{settings}", words.join("\n"))
     }
 
+    /// The part of the hook that links applets, in a root with `kill` as a file, `ls` as a link into the root, and no more.
+    fn link_applets(busybox: &str) -> (bool, tempfile::TempDir) {
+        let hook = include_str!("hook.sh");
+        let from = hook.find("applets=$(").unwrap();
+        let to = hook.find("# What only the build used").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["usr/sbin", "usr/bin", "sbin", "bin"] {
+            fs_err::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        fs_err::write(root.path().join("sbin/kill"), "").unwrap();
+        fs_err::os::unix::fs::symlink("/nowhere/ls", root.path().join("bin/ls")).unwrap();
+        let script = format!(
+            "set -eu\nroot=$1\nchroot() {{ {busybox}; }}\n{}",
+            &hook[from..to]
+        );
+        let mut shell = std::process::Command::new("sh");
+        let status = shell.args(["-c", &script, "sh"]).arg(root.path()).status();
+        (status.unwrap().success(), root)
+    }
+
+    #[test]
+    fn applets_stand_in_for_missing_files_and_not_for_builtins() {
+        let (done, root) = link_applets("printf 'kill\\nls\\ntrue\\n[\\n'");
+        assert!(done);
+        let mut linked: Vec<_> = fs_err::read_dir(root.path().join("usr/bin"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        linked.sort();
+        assert_eq!(linked, ["[", "true"]);
+        let (done, _root) = link_applets("return 1");
+        assert!(!done, "a list that cannot be had ends the build");
+    }
+
     #[test]
     fn command_line_as_root() {
         insta::assert_snapshot!(lines(Arch::X86, Isolation::Namespaces, None));

@@ -111,20 +111,62 @@ struct KernelDocument {
     modules: Option<PathBuf>,
 }
 
+/// A manifest that is like another but for what it says of some architectures.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariantDocument {
+    base: PathBuf,
+    arch: BTreeMap<toml::Spanned<String>, ArchDocument>,
+}
+
 type Complaint = (std::ops::Range<usize>, String);
 
 impl Manifest {
     /// Reads and checks the file; its lock is the file beside it with the ending `.lock`.
+    ///
+    /// A file that names a `base` is like that other manifest, with kernels of its own and packages besides.
     pub fn load(path: &Path) -> Result<Self, ImageError> {
         let text = fs_err::read_to_string(path)?;
-        Self::parse(&text, path).map_err(|(span, message)| {
-            let (line, column) = position(&text, span.start);
+        let located = |text: &str, path: &Path, (span, message): Complaint| {
+            let (line, column) = position(text, span.start);
             ImageError::Manifest {
                 path: path.to_owned(),
                 line,
                 column,
                 message,
             }
+        };
+        let is_variant =
+            toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("base"));
+        if !is_variant {
+            return Self::parse(&text, path).map_err(|wrong| located(&text, path, wrong));
+        }
+        let document: VariantDocument =
+            from_toml(&text).map_err(|wrong| located(&text, path, wrong))?;
+        let base = path.parent().unwrap_or(Path::new("")).join(&document.base);
+        let base_text = fs_err::read_to_string(&base)?;
+        let manifest =
+            Self::parse(&base_text, &base).map_err(|wrong| located(&base_text, &base, wrong))?;
+        manifest
+            .varied(document, path)
+            .map_err(|wrong| located(&text, path, wrong))
+    }
+
+    fn varied(self, document: VariantDocument, path: &Path) -> Result<Self, Complaint> {
+        let path = std::path::absolute(path).map_err(|error| (0..0, error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut arches = self.arches;
+        for (word, section) in document.arch {
+            let Some(arch) = arches.get_mut(&known_arch(&word)?) else {
+                let message = format!("the base has no section `[arch.{}]`", word.get_ref());
+                return Err((word.span(), message));
+            };
+            *arch = arch_manifest(section, &arch.packages, folder)?;
+        }
+        Ok(Self {
+            path,
+            arches,
+            ..self
         })
     }
 
@@ -147,12 +189,7 @@ impl Manifest {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Complaint> {
-        let document: Document = toml::from_str(text).map_err(|error| {
-            (
-                error.span().unwrap_or(0..0),
-                error.message().trim_end().to_owned(),
-            )
-        })?;
+        let document: Document = from_toml(text)?;
         let path = std::path::absolute(path).map_err(|error| (0..0, error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         let module = |name: &str| {
@@ -163,30 +200,7 @@ impl Manifest {
         let shared = words(&document.packages, PACKAGE_RULE, is_package)?;
         let mut arches = BTreeMap::new();
         for (word, section) in document.arch {
-            let arch = Arch::ALL
-                .into_iter()
-                .find(|arch| arch.as_str() == word.get_ref())
-                .ok_or_else(|| {
-                    let known = Arch::ALL.map(|arch| format!("`{arch}`")).join(", ");
-                    (
-                        word.span(),
-                        format!(
-                            "unknown architecture `{}`, expected one of {known}",
-                            word.get_ref()
-                        ),
-                    )
-                })?;
-            let own = words(&section.packages, PACKAGE_RULE, is_package)?;
-            let mut packages: Vec<String> = shared.iter().cloned().chain(own).collect();
-            packages.sort_unstable();
-            packages.dedup();
-            arches.insert(
-                arch,
-                ArchManifest {
-                    packages,
-                    kernel: kernel(section.kernel, folder)?,
-                },
-            );
+            arches.insert(known_arch(&word)?, arch_manifest(section, &shared, folder)?);
         }
         Ok(Self {
             path: path.clone(),
@@ -221,6 +235,46 @@ const PATTERN_RULE: &str = "a pattern starts with `/` and has no spaces";
 
 const MODULE_RULE: &str =
     "a module is a name, or (in `modules`) a folder of the kernel's tree with `/` at the end";
+
+fn from_toml<'a, D: Deserialize<'a>>(text: &'a str) -> Result<D, Complaint> {
+    toml::from_str(text).map_err(|error| {
+        (
+            error.span().unwrap_or(0..0),
+            error.message().trim_end().to_owned(),
+        )
+    })
+}
+
+fn known_arch(word: &toml::Spanned<String>) -> Result<Arch, Complaint> {
+    Arch::ALL
+        .into_iter()
+        .find(|arch| arch.as_str() == word.get_ref())
+        .ok_or_else(|| {
+            let known = Arch::ALL.map(|arch| format!("`{arch}`")).join(", ");
+            (
+                word.span(),
+                format!(
+                    "unknown architecture `{}`, expected one of {known}",
+                    word.get_ref()
+                ),
+            )
+        })
+}
+
+fn arch_manifest(
+    section: ArchDocument,
+    shared: &[String],
+    folder: &Path,
+) -> Result<ArchManifest, Complaint> {
+    let own = words(&section.packages, PACKAGE_RULE, is_package)?;
+    let mut packages: Vec<String> = shared.iter().cloned().chain(own).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    Ok(ArchManifest {
+        packages,
+        kernel: kernel(section.kernel, folder)?,
+    })
+}
 
 fn is_package(name: &str) -> bool {
     name.chars()
@@ -376,6 +430,49 @@ kernel = { vmlinux = "../linux/vmlinux", modules = "/lib/modules/6.9.0" }
                 modules: Some("/lib/modules/6.9.0".into()),
             }
         );
+    }
+
+    #[test]
+    fn a_variant_is_its_base_with_another_kernel() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs_err::write(&path, text).unwrap();
+            path
+        };
+        let base = Manifest::load(&write("guest.toml", GOOD)).unwrap();
+        let variant = "base = \"guest.toml\"\n[arch.x86]\npackages = [\"fio\"]\nkernel = { package = \"linux-image-686\" }\n";
+        let path = write("guest-686.toml", variant);
+        let mut expected = base.clone();
+        expected.path.clone_from(&path);
+        let x86 = expected.arches.get_mut(&Arch::X86).unwrap();
+        x86.packages = ["busybox-static", "fio", "kmod"]
+            .map(str::to_owned)
+            .to_vec();
+        x86.kernel = KernelSource::Package("linux-image-686".to_owned());
+        assert_eq!(Manifest::load(&path).unwrap(), expected);
+
+        let complaint = |text: &str| {
+            let message = Manifest::load(&write("guest-686.toml", text)).unwrap_err();
+            let message = message.to_string();
+            message.replace(folder.path().to_str().unwrap(), "images")
+        };
+        let unknown_to_the_base = variant.replace("arch.x86]", "arch.x86_64]");
+        let without_x86_64 = GOOD.split("[arch.x86_64]").next().unwrap();
+        let mut wrong = vec![
+            complaint(&variant.replace("base =", "suite = \"sid\"\nbase =")),
+            complaint(&variant.replace("[\"fio\"]", "[\"fio;\"]")),
+        ];
+        write("guest.toml", without_x86_64);
+        wrong.push(complaint(&unknown_to_the_base));
+        write("guest.toml", &GOOD.replace("suite =", "suit ="));
+        wrong.push(complaint(variant));
+        insta::assert_snapshot!(wrong.join("\n"), @r"
+        read the image manifest: images/guest-686.toml:1:1: unknown field `suite`, expected `base` or `arch`
+        read the image manifest: images/guest-686.toml:3:13: `fio;` is not possible here: a package name consists of letters, digits, `+`, `-` and `.`
+        read the image manifest: images/guest-686.toml:2:7: the base has no section `[arch.x86_64]`
+        read the image manifest: images/guest.toml:2:1: unknown field `suit`, expected one of `suite`, `components`, `mirror`, `overlay`, `initramfs`, `packages`, `exclude`, `remove`, `modules`, `boot_modules`, `files`, `programs`, `arch`
+        ");
     }
 
     #[test]

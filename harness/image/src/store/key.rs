@@ -7,18 +7,17 @@ use std::path::Path;
 use sanlab_plan::Arch;
 use sha2::{Digest as _, Sha256};
 
-use crate::build::compiler::HOOK;
 use crate::error::ImageError;
 use crate::manifest::guest_files::{Kind, read_tree};
 use crate::manifest::lock_diff::LockedPackage;
 use crate::manifest::sources::Sources;
 use crate::manifest::{KernelSource, Manifest, Programs};
 
-/// Counts changes of how an image is built from the same inputs.
-const BUILDER: &str = "2";
+/// How an image is built from the same inputs: a digest of the sources that do it, made by this crate's build script.
+const BUILDER: &str = env!("IMAGE_BUILDER");
 
 /// The same of programs.
-const PROGRAMS_BUILDER: &str = "1";
+const PROGRAMS_BUILDER: &str = env!("PROGRAMS_BUILDER");
 
 /// Fields with their lengths, so that no two lists of fields look alike.
 struct Fields(Sha256);
@@ -64,7 +63,7 @@ pub(crate) fn programs_key(
     sources: &Sources,
 ) -> String {
     let mut fields = Fields(Sha256::new());
-    fields.add_all("builder", [PROGRAMS_BUILDER, HOOK]);
+    fields.add_all("builder", [PROGRAMS_BUILDER]);
     fields.add_all("suite", [&manifest.suite]);
     fields.add_all("components", &manifest.components);
     fields.add_all("packages", &programs.compiler);
@@ -85,10 +84,7 @@ pub(crate) fn key(
     programs: Option<&str>,
 ) -> Result<String, ImageError> {
     let mut fields = Fields(Sha256::new());
-    fields.add_all(
-        "builder",
-        [BUILDER, include_str!("../build/hook.sh"), arch.as_str()],
-    );
+    fields.add_all("builder", [BUILDER, arch.as_str()]);
     fields.add_all("suite", [&manifest.suite]);
     fields.add_all("components", &manifest.components);
     fields.add_all("exclude", &manifest.exclude);

@@ -27,8 +27,8 @@ Exit codes: 0 everything passed or failed as is known, and nothing regressed, 1 
 
 Environment: SANLAB_CACHE store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
 SANLAB_CACHE_LIMIT its maximum size (default 16GiB), SANLAB_RUNTIME folder of running fleets \
-(default $TMPDIR/sanlab-UID), SANLAB_RUNS folder of records (default target/sanlab/runs), SANLAB_HISTORY history file \
-(default target/sanlab/history.sqlite), SANLAB_SEED seed of random moments, SANLAB_LOG tracing filter such as `sanlab_vm=debug`.";
+(default $TMPDIR/sanlab-UID, without TMPDIR in /tmp, or in /var/tmp where /tmp lies in memory), SANLAB_RUNS folder of records (default target/sanlab/runs), SANLAB_HISTORY history file \
+(default target/sanlab/history.sqlite), SANLAB_SEED seed of random moments, SANLAB_REQUIRE_KVM=1 an error where guests would not run on KVM, SANLAB_LOG tracing filter such as `sanlab_vm=debug`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -87,6 +87,9 @@ enum Command {
 enum ImageCommand {
     /// Build the images that the store lacks
     Build {
+        /// Manifests under `images/`, without `.toml` [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
         /// Build for this architecture only
         #[arg(long, value_parser = parse_arch)]
         arch: Option<Arch>,
@@ -135,9 +138,11 @@ impl Cli {
     pub async fn execute(self) -> Result<Exit, LabError> {
         match self.command {
             Command::Doctor => commands::doctor::execute().await,
-            Command::Image(ImageCommand::Build { arch, update_lock }) => {
-                commands::image::build(arch, update_lock).await
-            }
+            Command::Image(ImageCommand::Build {
+                names,
+                arch,
+                update_lock,
+            }) => commands::image::build(&names, arch, update_lock).await,
             Command::Cache(CacheCommand::Ls) => commands::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => commands::cache::collect(max_size),
             Command::Check { files } => commands::check::execute(&files),

@@ -1,6 +1,10 @@
 //! `sanlab doctor`: what the host has and lacks, before anything fails for want of it.
 
-use sanlab_fleet::{Budget, Registry};
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::path::Path;
+
+use sanlab_fleet::{Budget, FleetError, Registry, Swept};
 use sanlab_image::Store;
 use sanlab_plan::Arch;
 use sanlab_vm::{AcceleratorWish, CounterPlugin, NotCounted};
@@ -28,45 +32,63 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             "everything that images and guests need is installed",
         )?;
     }
-    for arch in Arch::ALL {
-        let program = sanlab_vm::qemu_binary(arch);
-        let version = match sanlab_vm::qemu_version(&program).await {
-            Ok(version) => version,
-            Err(error) => {
-                say(arch.as_str(), &format!("failed to {error}"))?;
-                continue;
-            }
-        };
-        let choice = sanlab_vm::choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
-        match choice {
-            Ok(choice) => {
+    let mut way_out = None;
+    if missing.is_empty() {
+        let has_profile = Path::new(host::APPARMOR_PROFILE).exists();
+        let namespace = sanlab_image::user_namespace()?;
+        if let Some((line, remedy)) = host::about_namespace(&namespace, has_profile) {
+            say("images", &line)?;
+            way_out = remedy;
+        }
+    }
+    let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
+    match sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await {
+        Ok(chosen) => {
+            for (arch, choice) in chosen {
+                let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
+                let version = match sanlab_vm::qemu_version(&program).await {
+                    Ok(version) => version,
+                    Err(error) => {
+                        say(arch.as_str(), &format!("failed to {error}"))?;
+                        continue;
+                    }
+                };
                 say(arch.as_str(), &format!("QEMU {version} on {choice}"))?;
                 let plugin = sanlab_vm::counter_plugin(choice.accelerator, &program, arch).await;
                 say("", &counted(&plugin))?;
             }
-            Err(error) => say(
-                arch.as_str(),
-                &format!("QEMU {version} on failed to {error}"),
-            )?,
         }
+        Err(error) => say("guests", &format!("failed to {error}"))?,
     }
 
-    let (registry, swept) = Registry::open()?;
-    let capacity = Budget::new(&registry).capacity()?;
+    let look = || {
+        let (registry, swept) = Registry::open()?;
+        let capacity = Budget::new(&registry).capacity()?;
+        Ok::<_, FleetError>((registry, swept, capacity))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let (registry, swept, capacity) =
+        looked.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
     say("budget", &format!("{capacity} for all fleets together"))?;
+    let memory = if registry.is_in_memory()? {
+        ", and lies in memory: disks of guests count in the budget"
+    } else {
+        ""
+    };
     say(
         "runtime",
-        &format!("{} holds what runs", registry.path().display()),
+        &format!("{} holds what runs{memory}", registry.path().display()),
     )?;
-    for dead in swept {
-        say(
-            "",
-            &format!(
-                "swept {}: {} processes of a dead run ended",
-                dead.run.display(),
-                dead.killed.len()
+    for Swept { run, killed, left } in swept {
+        let run = run.display();
+        let text = match left {
+            None => format!(
+                "swept {run}: {} processes of a dead run ended",
+                killed.len()
             ),
-        )?;
+            Some(left) => format!("could not sweep the dead run {run}: {left}"),
+        };
+        say("", &text)?;
     }
 
     let store = Store::open_default()?;
@@ -86,6 +108,10 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
         ),
     )?;
 
+    if let Some(remedy) = way_out {
+        print(&format!("\n{remedy}\n"))?;
+        return Ok(Exit::Broken);
+    }
     if missing.is_empty() {
         return Ok(Exit::Success);
     }

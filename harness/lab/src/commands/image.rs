@@ -11,8 +11,12 @@ use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
 use crate::{Exit, Lab, LabError};
 
-/// Builds the images of every manifest that the store does not have yet.
-pub(crate) async fn build(arch: Option<Arch>, update_lock: bool) -> Result<Exit, LabError> {
+/// Builds the images that the store does not have yet: of the manifests with these names, or of all.
+pub(crate) async fn build(
+    names: &[String],
+    arch: Option<Arch>,
+    update_lock: bool,
+) -> Result<Exit, LabError> {
     let lab = Lab::find(&std::env::current_dir()?)?;
     host::require_everything()?;
     let cancel = interrupt::cancel_on_signal()?;
@@ -27,7 +31,7 @@ pub(crate) async fn build(arch: Option<Arch>, update_lock: bool) -> Result<Exit,
         ">seconds",
         "digest",
     ]);
-    for manifest in manifests(&lab)? {
+    for manifest in manifests(&lab, names)? {
         let name = manifest
             .file_stem()
             .unwrap_or_default()
@@ -56,10 +60,15 @@ pub(crate) async fn build(arch: Option<Arch>, update_lock: bool) -> Result<Exit,
     Ok(Exit::Success)
 }
 
-/// Every `images/*.toml`, sorted, but for the one of the guests' programs.
-fn manifests(lab: &Lab) -> Result<Vec<PathBuf>, LabError> {
+/// Those that are named, or every `images/*.toml`, sorted, but for the one of the guests' programs.
+fn manifests(lab: &Lab, names: &[String]) -> Result<Vec<PathBuf>, LabError> {
+    let folder = lab.project().join("images");
+    if !names.is_empty() {
+        let path = |name: &String| folder.join(format!("{name}.toml"));
+        return Ok(names.iter().map(path).collect());
+    }
     let mut found = Vec::new();
-    for entry in fs_err::read_dir(lab.project().join("images"))? {
+    for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         let is_toml = path
             .extension()

@@ -1,6 +1,6 @@
 //! `sanlab plan`: what a scenario would do, before anything runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use sanlab_fleet::DEFAULT_MTU;
 use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
 use sanlab_record::EventKind;
 use sanlab_report::table::Table;
-use sanlab_vm::{Accelerator, AcceleratorWish};
+use sanlab_vm::{Accelerator, AcceleratorWish, ProbeGuest};
 
 use crate::lab::scenario;
 use crate::terminal::print;
@@ -18,18 +18,16 @@ use crate::{Exit, LabError};
 pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
     let plan = scenario::load(file)?;
     print(&describe(&plan))?;
-    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
+    let guests = kernels(&plan);
     let mut accelerators = Vec::new();
-    for arch in archs {
-        let program = sanlab_vm::qemu_binary(arch);
-        let line = match sanlab_vm::choose_accelerator(accelerator, arch, &program).await {
-            Ok(choice) => {
+    match sanlab_fleet::accelerators(accelerator, None, &guests).await {
+        Ok(chosen) => {
+            for (arch, choice) in chosen {
                 accelerators.push((arch, choice.accelerator));
-                format!("  {arch} guests on {choice}\n")
+                print(&format!("  {arch} guests on {choice}\n"))?;
             }
-            Err(error) => format!("  {arch} guests: failed to {error}\n"),
-        };
-        print(&line)?;
+        }
+        Err(error) => print(&format!("  guests: failed to {error}\n"))?,
     }
     if sanlab_run::measures(&plan) {
         for line in not_counted(&plan, &accelerators).await {
@@ -43,7 +41,7 @@ pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result
 async fn not_counted(plan: &Plan, accelerators: &[(Arch, Accelerator)]) -> Vec<String> {
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (arch, accelerator) in accelerators {
-        let program = sanlab_vm::qemu_binary(*arch);
+        let program = sanlab_vm::qemu_binary(*arch, *accelerator);
         let plugin = sanlab_vm::counter_plugin(*accelerator, &program, *arch).await;
         for node in plan.booted().filter(|node| node.hardware.arch == *arch) {
             let counter = plugin.clone();
@@ -58,6 +56,12 @@ async fn not_counted(plan: &Plan, accelerators: &[(Arch, Accelerator)]) -> Vec<S
         .into_iter()
         .map(|(reason, nodes)| EventKind::NotCounted { nodes, reason }.to_string());
     told.collect()
+}
+
+/// The usual kernels of a plan's guests: nothing has been built that would tell which they are.
+fn kernels(plan: &Plan) -> BTreeMap<Arch, ProbeGuest> {
+    let archs = plan.nodes.iter().map(|node| node.hardware.arch);
+    archs.map(|arch| (arch, arch.into())).collect()
 }
 
 fn describe(plan: &Plan) -> String {

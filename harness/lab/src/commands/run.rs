@@ -7,6 +7,7 @@ use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, Plan};
 use sanlab_record::{Outcome, RunRecord};
 use sanlab_run::KeepPolicy;
+use sanlab_vm::{AcceleratorWish, ProbeGuest};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +70,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         .or_else(|error| files.first().map_or(Err(error), |file| Lab::find(file)))?;
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
+    require_kvm(arguments.accel.into(), &plans, &given).await?;
     let cancel = interrupt::cancel_on_signal()?;
     let keep = KeepPolicy::of(&plans);
     let mut wanted = Vec::new();
@@ -123,6 +125,23 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     }
     print(&summary_table(&records))?;
     Ok(exit)
+}
+
+/// Fails where guests must run on KVM and cannot, before images are built. Which kernels they have is not known by then: that the
+/// least demanding ones run is necessary.
+async fn require_kvm(wish: AcceleratorWish, plans: &[Plan], given: &Given) -> Result<(), LabError> {
+    if !wish.requires_kvm() {
+        return Ok(());
+    }
+    let least = |arch| match arch {
+        Arch::X86 => ProbeGuest::X86,
+        Arch::X86_64 => ProbeGuest::X86_64,
+    };
+    let nodes = plans.iter().flat_map(|plan| &plan.nodes);
+    let archs = nodes.map(|node| node.hardware.arch);
+    let guests = archs.map(|arch| (arch, least(arch))).collect();
+    sanlab_fleet::accelerators(wish, given.qemu.as_deref(), &guests).await?;
+    Ok(())
 }
 
 /// Reads all files before anything runs; `None` when a mistake was shown.

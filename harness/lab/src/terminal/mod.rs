@@ -24,6 +24,24 @@ pub fn complain(error: &LabError) {
     terminal.line(text.trim_end());
 }
 
+/// What tells lines apart at a glance; their words do too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red,
+    Cyan,
+}
+
+impl Colour {
+    /// The text in it: ECMA-48, "select graphic rendition".
+    fn of(self, text: &str) -> String {
+        let number = match self {
+            Self::Red => 31,
+            Self::Cyan => 36,
+        };
+        format!("\x1b[{number}m{text}\x1b[0m")
+    }
+}
+
 /// Standard error as a person sees it: lines that stay, and below them one status line that is redrawn.
 #[derive(Debug)]
 pub struct Terminal {
@@ -63,6 +81,15 @@ impl Terminal {
     pub fn line(&mut self, text: &str) {
         let clear = self.take_clear();
         write(&format!("{clear}{text}\n"));
+    }
+
+    /// The same in a colour, where that is welcome.
+    pub(crate) fn line_in(&mut self, colour: Colour, text: &str) {
+        if self.is_coloured() {
+            self.line(&colour.of(text));
+        } else {
+            self.line(text);
+        }
     }
 
     /// Shows this as the status line, cut to the terminal's width; nothing where there is no terminal.

@@ -1,12 +1,16 @@
 //! A run's events as a person follows them: lines that stay and a status line. A pure fold; `terminal` shows it.
 
-use sanlab_record::{Event, EventKind};
+use sanlab_record::{Event, EventKind, PhaseName};
 
 /// What an event adds to the lines that stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// A result: always shown.
     Result(String),
+    /// The run fails: always shown.
+    Failure(String),
+    /// It fails in the way that its scenario names as known: always shown.
+    KnownFailure(String),
     /// A detail: shown where there is no status line to carry it.
     Detail(String),
     /// Nothing.
@@ -16,7 +20,7 @@ pub(crate) enum Said {
 /// A phase that has not ended yet.
 #[derive(Debug, Clone)]
 struct Open {
-    name: String,
+    name: Option<PhaseName>,
     since: f64,
 }
 
@@ -40,19 +44,19 @@ impl Progress {
 
     /// Takes an event in.
     pub(crate) fn apply(&mut self, event: &Event) -> Said {
-        let phase = event.phase.as_deref().unwrap_or("run");
-        let text = || format!("[{:6.1}] {phase}: {event}", event.at);
+        let phase = event.phase.as_ref();
+        let text = || format!("[{:6.1}] {}: {event}", event.at, words(phase));
         match &event.kind {
             EventKind::PhaseStarted => {
                 self.open.push(Open {
-                    name: phase.to_owned(),
+                    name: phase.cloned(),
                     since: event.at,
                 });
                 self.note.clear();
                 Said::Nothing
             }
             EventKind::PhaseEnded { .. } => {
-                self.open.retain(|open| open.name != phase);
+                self.open.retain(|open| open.name.as_ref() != phase);
                 self.note.clear();
                 Said::Result(text())
             }
@@ -66,7 +70,11 @@ impl Progress {
             | EventKind::Kept { .. }
             | EventKind::NotKept { .. }
             | EventKind::Discarded { .. }
-            | EventKind::Failed { .. } => Said::Result(text()),
+            | EventKind::TemplateFailed { .. }
+            | EventKind::NotSwept { .. }
+            | EventKind::FilesInMemory { .. } => Said::Result(text()),
+            EventKind::Failed { .. } => Said::Failure(text()),
+            EventKind::KnownFailure { .. } => Said::KnownFailure(text()),
             EventKind::KernelSaid { .. } => Said::Detail(text()),
             // Every command has one: they are for whoever looks for its output.
             EventKind::Printed { .. } => Said::Nothing,
@@ -82,7 +90,10 @@ impl Progress {
         let open: Vec<String> = self
             .open
             .iter()
-            .map(|open| format!("{} {:.0} s", open.name, (elapsed - open.since).max(0.0)))
+            .map(|open| {
+                let (name, seconds) = (words(open.name.as_ref()), elapsed - open.since);
+                format!("{name} {:.0} s", seconds.max(0.0))
+            })
             .collect();
         let mut parts = vec![format!("{} {}", self.scenario, clock(elapsed))];
         parts.push(open.join(" + "));
@@ -90,6 +101,11 @@ impl Progress {
         parts.retain(|part| !part.is_empty());
         parts.join(" | ")
     }
+}
+
+/// What happens in no phase is the run's.
+fn words(phase: Option<&PhaseName>) -> String {
+    phase.map_or_else(|| "run".to_owned(), ToString::to_string)
 }
 
 /// `1:05` for 65 seconds.
@@ -106,7 +122,7 @@ mod tests {
     fn event(at: f64, phase: &str, node: Option<&str>, kind: EventKind) -> Event {
         Event {
             at,
-            phase: Some(phase.to_owned()),
+            phase: Some(phase.into()),
             node: node.map(str::to_owned),
             kind,
         }
@@ -148,6 +164,7 @@ mod tests {
                 Said::Result(text) => text,
                 Said::Detail(text) => format!("{text} (detail)"),
                 Said::Nothing => "(nothing)".to_owned(),
+                other => panic!("{other:?}"),
             };
             story.push(said);
             story.push(format!("    {}", progress.status(event.at + 1.0)));
@@ -169,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_gave_and_took_is_said() {
+    fn what_the_store_and_the_host_gave_and_took_is_said() {
         let mut progress = Progress::new("mount");
         let key = "3f2a91c04d5e".repeat(6);
         let events = [
@@ -193,6 +210,18 @@ mod tests {
                 checkpoint: "read".to_owned(),
                 reason: "the store is full".to_owned(),
             },
+            EventKind::TemplateFailed {
+                about: "x86".to_owned(),
+                reason: "boot it".to_owned(),
+            },
+            EventKind::NotSwept {
+                run: "/tmp/sanlab-0/r2".to_owned(),
+                reason: "SIGKILL does not end its processes: 7".to_owned(),
+            },
+            EventKind::FilesInMemory {
+                folder: "/dev/shm/r3".to_owned(),
+                mib: 400,
+            },
         ];
         let said = events.map(
             |kind| match progress.apply(&event(1.0, "fork", None, kind)) {
@@ -205,6 +234,9 @@ mod tests {
         [   1.0] fork: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         [   1.0] fork: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         [   1.0] fork: `read` was not kept: the store is full
+        [   1.0] fork: without a template of x86 its nodes boot: failed to boot it
+        [   1.0] fork: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
+        [   1.0] fork: /dev/shm/r3 lies in memory: what the fleet writes there counts as 400 MiB more; SANLAB_RUNTIME (running fleets) and SANLAB_CACHE (the store) choose other folders
         ");
     }
 
@@ -230,6 +262,23 @@ mod tests {
         assert_eq!(
             said(EventKind::Fenced { by }),
             "[   2.0] step crash: storage0a: fenced by client0"
+        );
+    }
+
+    #[test]
+    fn a_failure_that_is_known_is_not_said_to_be_another() {
+        let mut progress = Progress::new("md_raid");
+        let mut said = |kind| progress.apply(&event(2.0, "step check", None, kind));
+        let message = "exited with 1".to_owned();
+        let known = EventKind::KnownFailure { message };
+        assert_eq!(
+            said(known),
+            Said::KnownFailure("[   2.0] step check: KNOWN FAILURE: exited with 1".to_owned())
+        );
+        let message = "exited with 1".to_owned();
+        assert_eq!(
+            said(EventKind::Failed { message }),
+            Said::Failure("[   2.0] step check: FAILED: exited with 1".to_owned())
         );
     }
 

@@ -2,11 +2,14 @@
 
 mod measured;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use sanlab_record::{Event, EventKind, Failure, KnownBy, Origin, Outcome, RunRecord, Sample};
+use sanlab_record::{
+    AcceleratorUse, Event, EventKind, Failure, KnownBy, Origin, Outcome, PhaseName, RunRecord,
+    Sample,
+};
 use sanlab_report::findings;
 use sanlab_report::report::Outcomes;
 use sanlab_report::statistics::median;
@@ -38,7 +41,7 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     let mut phases = Table::new(&["phase", ">from (s)", ">took (s)", "origin"]);
     for phase in &record.phases {
         phases.row([
-            phase.name.clone(),
+            phase.name.to_string(),
             format!("{:.1}", phase.at),
             format!("{:.2}", phase.seconds),
             match &phase.origin {
@@ -174,6 +177,7 @@ pub fn summary_table(records: &[RunRecord]) -> String {
         ">samples",
         ">median MiB/s",
         ">best MiB/s",
+        "accelerator",
         "origin",
     ]);
     let mut reasons = String::new();
@@ -200,6 +204,7 @@ pub fn summary_table(records: &[RunRecord]) -> String {
             rates.len().to_string(),
             figure(median(&rates)),
             figure(rates.last().copied()),
+            accelerator(record),
             beginning_of(record),
         ]);
         // A single run's reason stands right above, in its own table.
@@ -208,13 +213,47 @@ pub fn summary_table(records: &[RunRecord]) -> String {
         }
     }
     format!(
-        "\n{}{}{}{}{reasons}\n{}\n",
+        "\n{}{}{}{}{}{reasons}\n{}\n",
         table.render(0),
+        accelerators(records),
         repeated(records),
         starts(records),
         gaps(records),
         Outcomes::of(records)
     )
+}
+
+/// What executed a run's guests.
+fn accelerator(record: &RunRecord) -> String {
+    let names: BTreeSet<&str> = record
+        .accelerator
+        .values()
+        .map(|used| used.name.as_str())
+        .collect();
+    if names.is_empty() {
+        return "-".to_owned();
+    }
+    Vec::from_iter(names).join(", ")
+}
+
+/// A line for each accelerator and each reason for it, with the whole reason, and whose guests it executed.
+fn accelerators(records: &[RunRecord]) -> String {
+    let mut used: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for (arch, accelerator) in records.iter().flat_map(|record| &record.accelerator) {
+        let AcceleratorUse { name, reason } = accelerator;
+        let why = (name.as_str(), reason.as_str());
+        used.entry(why).or_default().insert(arch);
+    }
+    let mut text = String::new();
+    for ((name, reason), archs) in used {
+        let archs = Vec::from_iter(archs).join(" and ");
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n{archs} guests on {name}: {}", plain(reason));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    text + "\n"
 }
 
 /// One line for every scenario that was run more than once: how many passed and how many failed as is known, and what the former
@@ -273,10 +312,10 @@ fn starts(records: &[RunRecord]) -> String {
         let (runs, starts) = scenarios.entry(&record.scenario).or_default();
         *runs += 1;
         for phase in &record.phases {
-            let start = match (phase.name.as_str(), &phase.origin) {
-                ("boot", Origin::Built) => "boot",
-                ("boot", Origin::Cloned { .. }) => "clone",
-                ("fork", _) => "fork",
+            let start = match (&phase.name, &phase.origin) {
+                (PhaseName::Boot, Origin::Built) => "boot",
+                (PhaseName::Boot, Origin::Cloned { .. }) => "clone",
+                (PhaseName::Fork, _) => "fork",
                 _ => continue,
             };
             starts.entry(start).or_default().push(phase.seconds);

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::LabError;
-use crate::terminal::Terminal;
 use crate::terminal::progress::{Progress, Said};
+use crate::terminal::{Colour, Terminal};
 
 /// How often the elapsed time is redrawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -21,6 +21,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     cancel: &CancellationToken,
     work: impl FnOnce(&(dyn Fn(&str) + Sync)) -> Result<T, LabError> + Send + 'static,
 ) -> Result<T, LabError> {
+    // A step is a line of a build's progress: some dozens.
     let (sender, mut steps) = mpsc::unbounded_channel::<String>();
     let report = move |step: &str| {
         // Nobody listens after a cancellation.
@@ -109,6 +110,8 @@ pub(crate) async fn quietly<T>(
 fn show(terminal: &mut Terminal, said: Said) {
     match said {
         Said::Result(text) => terminal.line(&text),
+        Said::Failure(text) => terminal.line_in(Colour::Red, &text),
+        Said::KnownFailure(text) => terminal.line_in(Colour::Cyan, &text),
         Said::Detail(text) if !terminal.is_live() => terminal.line(&text),
         Said::Detail(_) | Said::Nothing => {}
     }

@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 use sanlab_image::{Kind, Store};
 use serde_json::json;
 
+mod ci_scripts;
 mod comparing;
+mod kvm;
 mod reports;
 
 fn project() -> PathBuf {

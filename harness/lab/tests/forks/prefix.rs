@@ -5,7 +5,7 @@ use std::path::Path;
 use libtest_mimic::Failed;
 use sanlab::{Order, RunFolder};
 use sanlab_plan::Plan;
-use sanlab_record::{EventKind, Origin, RunRecord};
+use sanlab_record::{EventKind, Origin, PhaseName, RunRecord};
 use sanlab_run::KeepPolicy;
 
 use crate::fixture::{Fixture, Place, Ran, attempt};
@@ -163,7 +163,11 @@ fn expect_store(ran: &Ran, (from, to): Expected) -> Result<(), Failed> {
 fn expect(ran: &Ran, expected: Expected) -> Result<(), Failed> {
     expect_store(ran, expected)?;
     let (from, _) = expected;
-    let mark = ran.record.phases.iter().find(|one| one.name == "step mark");
+    let mark = ran
+        .record
+        .phases
+        .iter()
+        .find(|one| one.name == PhaseName::step("mark"));
     let mark = mark.ok_or_else(|| ran.but("has no mark"))?;
     if matches!(mark.origin, Origin::Forked { .. }) == (from == Some("marked")) {
         return Ok(());

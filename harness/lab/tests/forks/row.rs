@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use libtest_mimic::Failed;
+use sanlab_record::PhaseName;
 
 use crate::fixture::{Fixture, Ran, attempt, on_cluster};
 
@@ -72,7 +73,7 @@ fn drawn(ran: &Ran) -> Result<Vec<Drawn>, Failed> {
 /// The nodes' time is the host's, and not that of the checkpoint.
 fn expect_now(ran: &Ran, time: f64) -> Result<(), Failed> {
     let mut phases = ran.record.phases.iter();
-    let draw = phases.find(|phase| phase.name == "step draw");
+    let draw = phases.find(|phase| phase.name == PhaseName::step("draw"));
     let draw = draw.ok_or_else(|| ran.but("drew no lots"))?;
     let since = time - (ran.record.started + draw.at);
     if (-CLOCKS..draw.seconds + CLOCKS).contains(&since) {

@@ -1,6 +1,6 @@
 //! What a record tells of the store.
 
-use sanlab_record::{EventKind, Origin, RunRecord};
+use sanlab_record::{EventKind, Origin, PhaseName, RunRecord};
 
 /// Something in the store that was thrown away.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn is_forked(record: &RunRecord, key: &str) -> Result<(), String> {
             forked_from(record)
         ));
     }
-    let is_groundwork = |name: &str| name == "boot" || name.starts_with("layer ");
+    let is_groundwork = |name: &PhaseName| matches!(name, PhaseName::Boot | PhaseName::Layer(_));
     let groundwork = record
         .phases
         .iter()

@@ -103,7 +103,7 @@ fn kill_within(
     } = stretch;
     let record = undisturbed(&store.sandbox()?, sanlab())?;
     let mut phases = record.phases.iter();
-    let usual = phases.find(|one| one.name == *phase);
+    let usual = phases.find(|one| one.name == (*phase).into());
     let usual = usual.ok_or_else(|| format!("a run has no phase `{phase}`"))?;
     let mut dice = Dice::new(kills)?;
     dice.tell(&format!("`{phase}` takes {:.2} s", usual.seconds));

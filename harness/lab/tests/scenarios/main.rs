@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
-use sanlab::{Lab, LabError, Order, RunFolder, scenario};
+use sanlab::{Lab, LabError, Order, scenario};
 use sanlab_fleet::{Budget, Registry};
 use sanlab_plan::Plan;
 use sanlab_record::{Failure, Outcome, RunRecord};
 use sanlab_run::KeepPolicy;
 
+#[path = "../support/run_folder.rs"]
+mod run_folder;
 mod soundness;
 #[path = "../support/watched.rs"]
 mod watched;
 
+use run_folder::SharedRun;
 use watched::watched;
 
 /// What forks are compared with fresh runs by in every test run: the smallest.
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     let taken = taken.filter(|plan| suite.takes(&plan.id, plan.tier));
     let runner = Arc::new(Runner {
         lab,
-        run: Mutex::default(),
+        run: SharedRun::default(),
         keep: KeepPolicy::of(taken),
         nocapture: suite.arguments.nocapture,
     });
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
 /// What the trials of a process share.
 struct Runner {
     lab: Lab,
-    run: Mutex<Option<RunFolder>>,
+    run: SharedRun,
     /// What the scenarios of this test run can share.
     keep: KeepPolicy,
     nocapture: bool,
@@ -68,15 +71,6 @@ struct Ran {
 }
 
 impl Runner {
-    /// The folder of this process's runs; made when the first trial needs it, so that a listing makes none.
-    fn folder(&self) -> Result<RunFolder, LabError> {
-        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*run {
-            Some(run) => Ok(run.clone()),
-            None => Ok(run.insert(self.lab.new_run()?).clone()),
-        }
-    }
-
     /// Runs a plan, which must pass.
     async fn run(&self, plan: &Plan, order: Order) -> Result<Ran, Failed> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
@@ -116,7 +110,7 @@ fn add(suite: &mut Suite, runner: &Arc<Runner>, file: &Path, plan: Result<Plan, 
                     if compares {
                         soundness::compare(&runner, &plan).await
                     } else {
-                        let order = Order::new(&runner.folder()?);
+                        let order = Order::new(&runner.run.folder(&runner.lab)?);
                         runner.run(&plan, order).await.map(drop)
                     }
                 })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use guest_trials::Failed;
 use sanlab::Order;
 use sanlab_plan::{Action, Plan};
-use sanlab_record::{EventKind, RunRecord};
+use sanlab_record::{EventKind, PhaseName, RunRecord};
 
 use crate::{Ran, Runner};
 
@@ -25,7 +25,7 @@ pub(crate) async fn compare(runner: &Runner, plan: &Plan) -> Result<(), Failed> 
         fresh: false,
         ..plan.clone()
     };
-    let folder = runner.folder()?;
+    let folder = runner.run.folder(&runner.lab)?;
     let run = async |fresh, attempt| {
         let order = Order {
             fresh,
@@ -62,10 +62,15 @@ fn has_kept(record: &RunRecord) -> bool {
 }
 
 /// What the run did, whether it did it itself or took it from a checkpoint.
-fn phases_done(record: &RunRecord) -> Vec<&str> {
-    let own = |name: &&str| !matches!(*name, "prepare" | "fork") && !name.starts_with("keep ");
-    let names = record.phases.iter().map(|phase| phase.name.as_str());
-    names.filter(own).collect()
+fn phases_done(record: &RunRecord) -> Vec<&PhaseName> {
+    let stores = |name: &&PhaseName| {
+        matches!(
+            name,
+            PhaseName::Prepare | PhaseName::Fork | PhaseName::Keep(_)
+        )
+    };
+    let names = record.phases.iter().map(|phase| &phase.name);
+    names.filter(|name| !stores(name)).collect()
 }
 
 fn expect_same(fresh: &Ran, fork: &Ran) -> Result<(), Failed> {

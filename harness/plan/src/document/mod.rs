@@ -70,7 +70,7 @@ fn default_image() -> ImageName {
 table! {
     /// A failure that is known.
     KnownEntry, "`known`", r#"{ pattern = "no free slots", because = "...", source = "https://..." }"# {
-        /// Matches the failure's message, or the finding that fails the run (a regular expression).
+        /// Found in everything that failed: the sentence of each failure or its command's output, and each finding (a regular expression).
         pattern: String, required r#""no free slots""#;
         /// Why runs fail so, in a sentence.
         because: String, required r#""the file system has fewer slots than nodes""#;

@@ -71,7 +71,7 @@ words! {
 /// A failure that is known: the run that fails so is reported as a known failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// A regular expression that the failure's message matches.
+    /// A regular expression that is found in everything that failed.
     pub pattern: String,
     /// Why it fails, in a sentence.
     pub because: String,

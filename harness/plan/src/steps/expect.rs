@@ -62,6 +62,26 @@ impl Walk<'_> {
         self.signs().any(|sign| matches!(sign, Sign::Fails(_)))
     }
 
+    /// Why a failure would leave the present step half done, which no step after it could rely on; and what to do instead.
+    fn half_done(&self, action: Option<&Action>) -> Option<(&'static str, &'static str)> {
+        let several = match action {
+            Some(Action::Mount(mount)) => mount.on.len() > 1,
+            Some(Action::Unmount(unmount)) => unmount.on.len() > 1,
+            _ => false,
+        };
+        match self.entries[self.now].action.as_deref()? {
+            Written::AddNode(_) | Written::Restart(_) => Some((
+                "its node would be half up",
+                "let the node come up, and expect the failure of a step after this, such as a `mount` or a `run`",
+            )),
+            Written::Mount(_) | Written::Unmount(_) if several => Some((
+                "it may fail on one node and be done on another",
+                "give each node a step of its own",
+            )),
+            _ => None,
+        }
+    }
+
     fn signs(&self) -> impl Iterator<Item = &Sign> {
         let list = self.entries[self.now].expect.iter();
         let signs = list.flat_map(|list| list.0.iter().filter_map(|one| one.sign.as_ref()));
@@ -125,7 +145,7 @@ impl Walk<'_> {
                 }
                 Sign::ErrorsOf(nodes) => self.errors_of(&placed(nodes, span), &present),
                 Sign::FencesItself(node) => self.fences_itself(&placed(node, span), &present),
-                Sign::Fails(kind) => self.fails(*kind, span, &mut failure),
+                Sign::Fails(kind) => self.fails(*kind, span, action, &mut failure),
             });
         }
         expectations
@@ -316,6 +336,7 @@ impl Walk<'_> {
         &mut self,
         kind: StepFailure,
         span: &'s Span,
+        action: Option<&Action>,
         first: &mut Option<&'s Span>,
     ) -> Option<Expectation> {
         if let Some(Written::Wait(wait)) = self.entries[self.now].action.as_deref() {
@@ -329,6 +350,14 @@ impl Walk<'_> {
                         label.value
                     )),
             );
+        }
+        if let Some((why, remedy)) = self.half_done(action) {
+            let word = self.entries[self.now]
+                .action
+                .as_ref()
+                .map_or("", |it| it.word());
+            let diagnostic = Diagnostic::at(span, format!("a failure expected of `{word}`"));
+            self.mistakes.note(diagnostic.label(why).help(remedy));
         }
         if let Some(first) = first {
             self.mistakes.note(

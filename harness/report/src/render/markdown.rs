@@ -201,7 +201,7 @@ fn one_failure(record: &RunRecord, failure: &Failure) -> String {
         "\n{} {}, in {}\n\n{}",
         scenario(record),
         record.outcome.as_str(),
-        escape(&failure.phase),
+        escape(&failure.phase.to_string()),
         fenced(&head(&failure.message, MESSAGE).join("\n")),
     );
     let found = findings::lines(record);
@@ -238,7 +238,7 @@ fn known(report: &Report) -> String {
             text,
             "- {} in {}: {} ({source})",
             scenario(&run.record),
-            escape(&failure.phase),
+            escape(&failure.phase.to_string()),
             escape(&known.because),
         );
     }

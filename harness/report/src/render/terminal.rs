@@ -180,7 +180,7 @@ fn runs(report: &Report) -> String {
             &format!(
                 "\n{}\n  {outcome} in {}:",
                 plain(&place),
-                plain(&failure.phase)
+                plain(&failure.phase.to_string())
             ),
         );
         let mut told = head(&failure.message, LINES);

@@ -38,7 +38,7 @@ pub(crate) fn strings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn phase(name: &str, at: f64, seconds: f64) -> Phase {
     Phase {
-        name: name.to_owned(),
+        name: name.into(),
         at,
         seconds,
         origin: Origin::Built,
@@ -59,7 +59,7 @@ fn forked(name: &str, at: f64, built_seconds: f64) -> Phase {
 fn event(at: f64, phase: &str, node: &str, kind: EventKind) -> Event {
     Event {
         at,
-        phase: Some(phase.to_owned()),
+        phase: Some(phase.into()),
         node: (!node.is_empty()).then(|| node.to_owned()),
         kind,
     }
@@ -359,7 +359,7 @@ fn finding(at: f64, node: &str, kind: FindingKind, about: &str, text: &str) -> F
         until: at,
         count: 1,
         node: node.to_owned(),
-        phase: Some("step crash".to_owned()),
+        phase: Some("step crash".into()),
         kind,
         about: (!about.is_empty()).then(|| about.to_owned()),
         source: Source::KernelLog,

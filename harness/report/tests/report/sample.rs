@@ -76,7 +76,7 @@ pub(crate) fn run(number: u32, rates: [f64; 2]) -> RunRecord {
         seed: 6,
         mtu: 65_000,
         phases: vec![Phase {
-            name: "step load".to_owned(),
+            name: "step load".into(),
             at: 2.5,
             seconds: 7.25,
             origin: sanlab_record::Origin::Built,

@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, Printed, Status};
+use sanlab_fleet::{ExecError, FleetError, Printed, Room, Status};
 use sanlab_plan::{CrashKind, NodeName, Plan};
 use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,8 +19,8 @@ pub(crate) use self::plays::*;
 use crate::Failure;
 use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
-    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, Provenance, StartPoint, Started,
-    Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, Provenance,
+    StartPoint, Started, Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 
@@ -38,12 +38,16 @@ pub(crate) enum Act {
     WriteLater(Vec<(Duration, String)>),
     /// It takes its time, and exits with 0.
     Sleep(Duration),
+    /// It takes its time, and does this then.
+    After(Duration, Box<Act>),
     /// The harness itself is at fault.
     Panic,
     /// The guest does not answer.
     Dead,
     /// The guest hangs.
     Stuck,
+    /// The guest's kernel panics.
+    Panicked,
 }
 
 type Actor = Box<dyn Fn(&str, &str) -> Option<Act> + Send + Sync>;
@@ -59,7 +63,7 @@ pub(crate) struct FakeFleet {
     /// Who hears the consoles.
     heard_by: Option<UnboundedSender<Notice>>,
     /// Every events's end in a guest.
-    event_senders: Mutex<BTreeMap<NodeName, UnboundedSender<Line>>>,
+    event_senders: Mutex<BTreeMap<NodeName, Sender<Line>>>,
     /// How often each node was crashed: what runs there then ends.
     crashes: watch::Sender<BTreeMap<NodeName, u32>>,
     down: Mutex<BTreeSet<NodeName>>,
@@ -156,6 +160,7 @@ impl FakeFleet {
                 node: node.to_string(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             };
             if let Some(heard_by) = &self.heard_by {
                 let _ = heard_by.send(notice);
@@ -193,9 +198,9 @@ impl FakeFleet {
         for (pause, text) in lines {
             tokio::time::sleep(pause).await;
             let at = Instant::now();
-            let event_senders = self.event_senders.lock().unwrap();
-            let events = event_senders.get(node).expect("somebody follows");
-            let _ = events.send(Line { at, text });
+            let events = self.event_senders.lock().unwrap().get(node).cloned();
+            let events = events.expect("somebody follows");
+            let _ = events.send(Line { at, text }).await;
         }
     }
 
@@ -218,7 +223,13 @@ impl FakeFleet {
             self.say(node, &format!("[   99.0] {mark}"));
         }
         let usual = || Act::Say(0, self.expected(node, script), String::new());
-        match (self.actor)(node.as_str(), script).unwrap_or_else(usual) {
+        let mut act = (self.actor)(node.as_str(), script).unwrap_or_else(usual);
+        while let Act::After(time, then) = act {
+            tokio::time::sleep(time).await;
+            act = *then;
+        }
+        match act {
+            Act::After(..) => unreachable!("it has come to what comes then"),
             Act::Say(code, stdout, stderr) => said(code, stdout, stderr),
             Act::Write(lines, code) => {
                 self.write_down(node, lines).await;
@@ -235,7 +246,7 @@ impl FakeFleet {
                     for (pause, text) in lines {
                         tokio::time::sleep(pause).await;
                         let at = Instant::now();
-                        let _ = events.send(Line { at, text });
+                        let _ = events.send(Line { at, text }).await;
                     }
                 });
                 said(0, String::new(), String::new())
@@ -267,6 +278,11 @@ impl FakeFleet {
                 node: node.to_string(),
                 command: "it".to_owned(),
                 reason: "qemu-ga is blocked".to_owned(),
+            })),
+            Act::Panicked => Err(Failure::from(ExecError::GuestPanicked {
+                node: node.to_string(),
+                command: "it".to_owned(),
+                console_tail: "Kernel panic - not syncing: Fatal exception".to_owned(),
             })),
         }
     }
@@ -358,8 +374,8 @@ impl FleetBackend for FakeFleet {
         })
     }
 
-    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
-        let (sender, receiver) = unbounded_channel();
+    fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
+        let (sender, receiver) = channel(LINES);
         self.event_senders
             .lock()
             .unwrap()
@@ -425,15 +441,16 @@ impl FleetBackend for FakeFleet {
         nodes.map(|node| (node.to_string(), cost)).collect()
     }
 
-    fn consoles(&self) -> Vec<(NodeName, String)> {
-        self.nodes
-            .iter()
-            .map(|node| {
-                let later = self.later.lock().unwrap();
-                let later = later.get(node).cloned().unwrap_or_default();
-                (node.clone(), format!("{}{later}", self.console))
-            })
-            .collect()
+    fn console_tails(&self) -> BTreeMap<String, Vec<String>> {
+        let later = self.later.lock().unwrap();
+        let tail = |node: &NodeName| {
+            let later = later.get(node).cloned().unwrap_or_default();
+            let log = format!("{}{later}", self.console);
+            let lines: Vec<String> = log.lines().map(str::to_owned).collect();
+            let last = lines[lines.len().saturating_sub(CONSOLE_LINES)..].to_vec();
+            (node.to_string(), last)
+        };
+        self.nodes.iter().map(tail).collect()
     }
 
     fn end(&self) -> Pending<'_, Teardown> {

@@ -1,9 +1,8 @@
 //! The real guests: what the engine asks, done by a fleet.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,16 +12,20 @@ use sanlab_fleet::{
 };
 use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
 use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::backend::{
-    Costs, Ended, FleetBackend, Keeping, Line, Notice, Pending, StartPoint, Started, Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, StartPoint,
+    Started, Teardown,
 };
 use crate::checkpoint::session::CheckpointSession;
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 use crate::failure::Cause;
 use crate::{Environment, Failure};
+
+/// The last lines of consoles, by node.
+type Tails = BTreeMap<String, VecDeque<String>>;
 
 /// The guests of one run.
 pub(crate) struct Guests {
@@ -32,11 +35,10 @@ pub(crate) struct Guests {
     scenario: String,
     session: AsyncMutex<Option<CheckpointSession>>,
     fleet: OnceCell<Fleet>,
-    booted: Arc<Mutex<BTreeSet<String>>>,
     /// Ended on purpose: that they do not answer is none of the lab's faults.
     down: Mutex<BTreeSet<NodeName>>,
-    /// Which bytes of consoles' logs kernels were made to print.
-    dumps: Mutex<BTreeMap<String, Vec<Range<u64>>>>,
+    /// The last lines of each console.
+    tails: Arc<Mutex<Tails>>,
     notices: UnboundedSender<Notice>,
 }
 
@@ -92,9 +94,8 @@ impl Guests {
             scenario: plan.id.clone(),
             session: AsyncMutex::default(),
             fleet: OnceCell::new(),
-            booted: Arc::default(),
             down: Mutex::default(),
-            dumps: Mutex::default(),
+            tails: Arc::default(),
             notices,
         }
     }
@@ -145,16 +146,6 @@ impl Guests {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which bytes of a console's log a kernel was made to print, also once its node is gone.
-    fn dumps(&self, name: &str) -> Vec<Range<u64>> {
-        let node = self.fleet.get().and_then(|fleet| fleet.node(name));
-        let mut dumps = self.dumps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = node {
-            dumps.insert(name.to_owned(), node.machine().console().dumps_in_log());
-        }
-        dumps.get(name).cloned().unwrap_or_default()
-    }
-
     fn running(&self) -> Result<&Fleet, Failure> {
         self.fleet
             .get()
@@ -172,31 +163,46 @@ impl Guests {
 
     /// Passes on the events of the fleet and the lines of its consoles.
     fn listener(&self) -> Listener {
+        // They are passed on at once.
         let (events, mut fleet_events) = unbounded_channel::<FleetEvent>();
-        let (notices, booted) = (self.notices.clone(), Arc::clone(&self.booted));
+        let notices = self.notices.clone();
         tokio::spawn(async move {
             while let Some(event) = fleet_events.recv().await {
-                let begins = matches!(
-                    event.kind,
-                    EventKind::Booting | EventKind::Cloning | EventKind::Forking
-                );
-                if let Some(node) = event.node.clone().filter(|_| begins) {
-                    booted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(node);
-                }
                 let _ = notices.send(Notice::Event(event));
             }
         });
-        let notices = self.notices.clone();
+        let (notices, tails) = (self.notices.clone(), Arc::clone(&self.tails));
         Listener::new(events, move |node, line: ConsoleLine| {
-            let ConsoleLine { at, dump, text, .. } = line;
-            let (node, line) = (node.to_owned(), text);
+            if !line.dump || line.trouble.is_some() {
+                let mut tails = tails.lock().unwrap_or_else(PoisonError::into_inner);
+                let tail = tails.entry(node.to_owned()).or_default();
+                if tail.len() == CONSOLE_LINES {
+                    tail.pop_front();
+                }
+                tail.push_back(line.text.clone());
+            }
+            let ConsoleLine {
+                at,
+                dump,
+                text: line,
+                room,
+                ..
+            } = line;
+            let node = node.to_owned();
             let notice = if dump {
-                Notice::Dump { node, line }
+                Notice::Dump {
+                    node,
+                    at,
+                    line,
+                    room,
+                }
             } else {
-                Notice::Console { node, at, line }
+                Notice::Console {
+                    node,
+                    at,
+                    line,
+                    room,
+                }
             };
             // The engine may have ended.
             let _ = notices.send(notice);
@@ -334,7 +340,7 @@ impl FleetBackend for Guests {
                 Ok(fleet) => fleet,
                 Err(error @ FleetError::Damaged { .. }) if base.is_some() => {
                     let key = match &mut *session {
-                        Some(session) => session.discard()?,
+                        Some(session) => session.discard().await?,
                         None => String::new(),
                     };
                     let reason = error.to_string();
@@ -370,7 +376,7 @@ impl FleetBackend for Guests {
                 Err(error) => return not_kept(error.to_string()),
             };
             let seconds = began.elapsed().as_secs_f64();
-            let key = match session.publish(saved, meta.clone()) {
+            let key = match session.publish(saved, meta.clone()).await {
                 Ok(key) => key,
                 Err(failure) => {
                     fleet.keep_no_longer()?;
@@ -383,9 +389,9 @@ impl FleetBackend for Guests {
                 let text = format!("the checkpoint {key} is not there");
                 return Err(Failure::internal(text));
             };
-            let bytes = bytes_on_disk(folder)?;
+            let bytes = bytes_on_disk(folder).await?;
             fleet.refork(saved, folder, keep.as_deref()).await?;
-            session.tidy()?;
+            session.tidy().await?;
             Ok(Keeping::Kept {
                 key,
                 seconds,
@@ -419,15 +425,15 @@ impl FleetBackend for Guests {
         })
     }
 
-    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure> {
+    fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
         let node = self.running()?.node(node.as_str());
         let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;
         let mut lines = node.machine().guest_events();
-        let (sender, receiver) = unbounded_channel();
+        let (sender, receiver) = channel(LINES);
         tokio::spawn(async move {
-            while let Some(GuestEvent { at, text }) = lines.recv().await {
+            while let Some(GuestEvent { at, text, .. }) = lines.recv().await {
                 let at = at.into();
-                if sender.send(Line { at, text }).is_err() {
+                if sender.send(Line { at, text }).await.is_err() {
                     return;
                 }
             }
@@ -475,34 +481,25 @@ impl FleetBackend for Guests {
         cost.collect()
     }
 
-    fn consoles(&self) -> Vec<(NodeName, String)> {
-        let booted = self
-            .booted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let log = |name: &String| {
-            // QEMU may have ended before it made the file.
-            let mut bytes = fs_err::read(console_log(&self.spec.logs, name)).ok()?;
-            for dump in self.dumps(name).into_iter().rev() {
-                let place = |at| usize::try_from(at).map_or(bytes.len(), |at| bytes.len().min(at));
-                let (from, to) = (place(dump.start), place(dump.end));
-                bytes.drain(from..to);
-            }
-            Some((
-                NodeName::parse(name).ok()?,
-                String::from_utf8_lossy(&bytes).into_owned(),
-            ))
-        };
-        booted.iter().filter_map(log).collect()
+    fn console_tails(&self) -> BTreeMap<String, Vec<String>> {
+        let tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let tails = tails.iter();
+        tails
+            .map(|(node, lines)| (node.clone(), lines.iter().cloned().collect()))
+            .collect()
     }
 
     fn end(&self) -> Pending<'_, Teardown> {
         Box::pin(async {
-            let Some(fleet) = self.fleet.get() else {
-                return Teardown::default();
+            let left = match self.fleet.get() {
+                Some(fleet) => fleet.shutdown().await,
+                None => sanlab_fleet::Teardown::default(),
             };
-            let left = fleet.shutdown().await;
+            let session = self.session.lock().await.take();
+            let ended = match session {
+                Some(session) => session.end().await.err(),
+                None => None,
+            };
             let nodes = left.usage.iter().filter_map(|(name, usage)| {
                 let port = left.ports.get(name).map(|port| PortUse {
                     sent_frames: port.sent_frames,
@@ -518,25 +515,27 @@ impl FleetBackend for Guests {
             });
             Teardown {
                 nodes: nodes.collect(),
-                errors: left.errors.into_iter().map(Failure::from).collect(),
+                errors: left
+                    .errors
+                    .into_iter()
+                    .map(Failure::from)
+                    .chain(ended)
+                    .collect(),
             }
         })
     }
 }
 
 /// What a folder's files take.
-fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
+async fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
     let failed = || Failure::host("measure what was kept");
     let mut bytes = 0;
-    for entry in fs_err::read_dir(folder).map_err(failed())? {
-        let found = entry.and_then(|entry| entry.metadata()).map_err(failed())?;
+    let mut entries = fs_err::tokio::read_dir(folder).await.map_err(failed())?;
+    while let Some(entry) = entries.next_entry().await.map_err(failed())? {
+        let found = entry.metadata().await.map_err(failed())?;
         bytes += found.blocks() * 512;
     }
     Ok(bytes)
-}
-
-fn console_log(logs: &Path, node: &str) -> PathBuf {
-    logs.join(format!("{node}.console.log"))
 }
 
 /// What a fleet's nodes were made from.

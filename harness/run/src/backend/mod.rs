@@ -12,20 +12,26 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_fleet::{FleetEvent, Printed, Status};
+use sanlab_fleet::{FleetEvent, Printed, Room, Status};
 use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use crate::Failure;
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress};
 use crate::engine::event_log::Scope;
 use crate::evidence::output;
-use crate::failure::Cause;
+use crate::failure::{Cause, Said};
 
 /// A future that can be kept behind `dyn FleetBackend`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How many lines of each console a record keeps of a run that did not pass.
+pub(crate) const CONSOLE_LINES: usize = 40;
+
+/// How many lines of a guest's journal may wait for the step that reads them.
+pub(crate) const LINES: usize = 1024;
 
 /// What nodes have cost, by name.
 pub(crate) type Costs = BTreeMap<String, Cost>;
@@ -61,8 +67,8 @@ pub(crate) trait FleetBackend: Send + Sync {
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
 
     /// What programs on the node report to the host: what no one has read so far, and what comes. It ends with
-    /// the node.
-    fn guest_events(&self, node: &NodeName) -> Result<UnboundedReceiver<Line>, Failure>;
+    /// the node. While it is full the programs wait.
+    fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure>;
 
     /// Runs a script in a guest's shell with `-e`. A code other than 0 is an answer, not an error.
     fn exec<'a>(
@@ -87,8 +93,9 @@ pub(crate) trait FleetBackend: Send + Sync {
     /// and waits for nothing.
     fn costs(&self) -> Costs;
 
-    /// Everything that was booted, with its console so far, without what a kernel was made to print. Asks no guest.
-    fn consoles(&self) -> Vec<(NodeName, String)>;
+    /// The last lines of every console that has said something, at most [`CONSOLE_LINES`], without what a kernel was made to
+    /// print. Asks no guest.
+    fn console_tails(&self) -> BTreeMap<String, Vec<String>>;
 
     /// Ends every guest, and goes on after an error.
     fn end(&self) -> Pending<'_, Teardown>;
@@ -163,10 +170,17 @@ pub(crate) enum Notice {
         /// When the host read it.
         at: Instant,
         line: String,
+        /// Bounds how many of them wait: a console is not read while all of its room is taken.
+        room: Room,
     },
-    /// The same of a line that came while a kernel was made to print its state: no evidence of anything. It may still be a
-    /// guest's request.
-    Dump { node: String, line: String },
+    /// The same of a line that came among those that a kernel was made to print: backtraces, which are no evidence of anything.
+    /// It may also be what the kernel says by itself meanwhile, or a guest's request.
+    Dump {
+        node: String,
+        at: Instant,
+        line: String,
+        room: Room,
+    },
 }
 
 /// How a script ended.
@@ -215,18 +229,24 @@ impl Ended {
 
     /// All of standard output if it exited with 0; otherwise a failure with what it said.
     pub(crate) fn success(self) -> Result<String, Failure> {
-        let failure = match self.status {
+        match self.status {
             Status::Exited(0) if self.printed.cut => {
-                let text = format!("it printed more than can be read: {}", self.said());
-                Failure::not_understood(text)
+                let text = "it printed more than can be read".to_owned();
+                Err(self.failed(Cause::NotUnderstood(text)))
             }
-            Status::Exited(0) => return Ok(self.stdout),
-            status => {
-                let said = self.said();
-                Cause::CommandFailed { status, said }.into()
-            }
-        };
-        Err(failure.on(&self.node).printed_in(self.kept))
+            Status::Exited(0) => Ok(self.stdout),
+            status => Err(self.failed(Cause::CommandFailed(status))),
+        }
+    }
+
+    /// A failure with what it printed, of which standard error says why.
+    pub(crate) fn failed(self, cause: Cause) -> Failure {
+        let shown = self.said();
+        let failure = Failure::from(cause).saying(Said {
+            shown,
+            reason: self.stderr,
+        });
+        failure.on(&self.node).printed_in(self.kept)
     }
 
     /// What it printed, for a message: the first and the last lines of both outputs.

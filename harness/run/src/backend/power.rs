@@ -34,7 +34,8 @@ pub(crate) struct Request {
 
 /// What a notice asks for, if it comes from a node of the plan and asks for anything.
 pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
-    let (Notice::Console { node: by, line, .. } | Notice::Dump { node: by, line }) = notice else {
+    let (Notice::Console { node: by, line, .. } | Notice::Dump { node: by, line, .. }) = notice
+    else {
         return None;
     };
     let mut words = line.split_once(REQUEST)?.1.split_whitespace();
@@ -122,6 +123,7 @@ fn missed(plan: &Plan) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use sanlab_fleet::Room;
     use tokio::sync::mpsc::unbounded_channel;
     use tokio::time::{Instant, advance};
 
@@ -179,6 +181,7 @@ mod tests {
                 node: by.to_owned(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             };
             request(&plan, &notice)
         };
@@ -192,7 +195,9 @@ mod tests {
         );
         let asked_meanwhile = Notice::Dump {
             node: "vix0".to_owned(),
+            at: Instant::now(),
             line: "[   99.123456] sanlab power off vix1 812-4".to_owned(),
+            room: Room::default(),
         };
         assert!(request(&plan, &asked_meanwhile).is_some());
         for (by, line) in [

@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sanlab_plan::{Action, ByteSize, CheckpointName, NodeName, Plan};
+use sanlab_record::PhaseName;
 use sanlab_stack::{Present, Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::state::EngineState;
 
-/// To be counted up whenever the engine does anything differently that is not in the texts below: how it runs a step,
-/// what it does to guests between steps.
-const PROVISIONING: u32 = 5;
+/// What the engine does that is not in the texts below, such as how it runs a step, or what it does to guests between steps: a
+/// digest of this crate's sources, made by its build script.
+const SOURCES: &str = env!("SOURCE_DIGEST");
 
 /// A moment at which the fleet can be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(crate) struct CheckpointMeta {
 /// A phase that ended well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Done {
-    pub(crate) name: String,
+    pub(crate) name: PhaseName,
     /// What it took.
     pub(crate) seconds: f64,
 }
@@ -161,7 +162,7 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> Ve
 
 /// Nodes and network. Of the layers every command counts, but no layer above: the same commands give the same fleet.
 fn groundwork(plan: &Plan) -> String {
-    let mut text = format!("provisioning {PROVISIONING}\n");
+    let mut text = format!("sources {SOURCES}\n");
     line(&mut text, format_args!("{:?}", plan.network.mtu));
     for node in &plan.nodes {
         line(&mut text, format_args!("{node:?}"));

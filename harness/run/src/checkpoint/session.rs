@@ -1,12 +1,15 @@
 //! Checkpoints in the store: which of a plan's are there, which one this run makes, and what is kept with it.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sanlab_fleet::{Claim, Held, Kind, SavedFleet, Store, Workspace};
 use sanlab_record::EventKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::Failure;
@@ -32,18 +35,23 @@ struct Label {
     meta: CheckpointMeta,
 }
 
-/// One run's dealings with the store.
+/// One run's dealings with the store. What may wait for a lock or delete gigabytes is done off the runtime's threads.
 pub(crate) struct CheckpointSession {
-    store: Store,
+    keyed: Arc<KeyedStore>,
     scenario: String,
-    /// By checkpoint, in the plan's order.
-    keys: Vec<String>,
     checkpoints: Vec<Checkpoint>,
-    /// RAM of all nodes of the start, bytes.
-    ram_bytes: u64,
     /// Where the fleet begins.
     base: Option<Base>,
     making: Making,
+}
+
+/// A plan's checkpoints in the store.
+struct KeyedStore {
+    store: Store,
+    /// By checkpoint, in the plan's order.
+    keys: Vec<String>,
+    /// RAM of all nodes of the start, bytes.
+    ram_bytes: u64,
 }
 
 /// A checkpoint that is there.
@@ -84,12 +92,15 @@ impl CheckpointSession {
                 .finalize();
             hex::encode(digest)
         };
-        Self {
+        let keyed = KeyedStore {
             store,
-            scenario: scenario.to_owned(),
             keys: checkpoints.iter().map(key).collect(),
-            checkpoints: checkpoints.to_vec(),
             ram_bytes,
+        };
+        Self {
+            keyed: Arc::new(keyed),
+            scenario: scenario.to_owned(),
+            checkpoints: checkpoints.to_vec(),
             base: None,
             making: Making::Nothing,
         }
@@ -101,20 +112,25 @@ impl CheckpointSession {
         let end = Instant::now() + MAKING_DEADLINE;
         let mut told = false;
         loop {
-            let found = self.latest(&tell)?;
+            let keyed = Arc::clone(&self.keyed);
+            let (found, events) = apart(move || keyed.latest()).await?;
+            events.into_iter().for_each(&tell);
             let next = self.next(found.as_ref().map(|base| base.index));
             self.base = found;
             let Some(next) = next else {
                 self.making = Making::Nothing;
                 break;
             };
-            match self.take_on(next, &tell)? {
+            let keyed = Arc::clone(&self.keyed);
+            let (making, event) = apart(move || keyed.take_on(next)).await?;
+            event.into_iter().for_each(&tell);
+            match making {
                 Some(making) => {
                     self.making = making;
                     break;
                 }
                 None if Instant::now() >= end => {
-                    let key = &self.keys[next];
+                    let key = &self.keyed.keys[next];
                     let failed = Cause::CheckpointAwaited {
                         key: key.clone(),
                         waited: MAKING_DEADLINE,
@@ -138,7 +154,7 @@ impl CheckpointSession {
                 done: self.checkpoints[base.index].done,
                 from: Provenance {
                     checkpoint: self.checkpoints[base.index].name.clone(),
-                    key: self.keys[base.index].clone(),
+                    key: self.keyed.keys[base.index].clone(),
                     age_seconds: (now() - base.label.made).max(0.0),
                 },
                 meta: Box::new(base.label.meta.clone()),
@@ -161,13 +177,16 @@ impl CheckpointSession {
     }
 
     /// Removes what the fleet was to be forked from.
-    pub(crate) fn discard(&mut self) -> Result<String, Failure> {
-        self.making = Making::Nothing;
-        let Some(base) = self.base.take() else {
-            return Ok(String::new());
-        };
-        base.held.discard()?;
-        Ok(self.keys[base.index].clone())
+    pub(crate) async fn discard(&mut self) -> Result<String, Failure> {
+        let making = std::mem::replace(&mut self.making, Making::Nothing);
+        let base = self.base.take();
+        let index = base.as_ref().map(|base| base.index);
+        apart(move || {
+            drop(making);
+            Ok(base.map(|base| base.held.discard()).transpose()?)
+        })
+        .await?;
+        Ok(index.map_or_else(String::new, |index| self.keyed.keys[index].clone()))
     }
 
     /// Whether the checkpoint can be kept; if not, why.
@@ -182,7 +201,7 @@ impl CheckpointSession {
     }
 
     /// Makes an entry of what lies in the folder, and takes on the next. The fleet goes on from [`CheckpointSession::base`].
-    pub(crate) fn publish(
+    pub(crate) async fn publish(
         &mut self,
         fleet: SavedFleet,
         meta: CheckpointMeta,
@@ -201,51 +220,45 @@ impl CheckpointSession {
             fleet,
             meta,
         };
-        let held = workspace.publish(&label)?;
-        drop(claim);
+        let (held, label) = apart(move || {
+            let held = workspace.publish(&label)?;
+            drop(claim);
+            Ok((held, label))
+        })
+        .await?;
         self.base = Some(Base { index, held, label });
         let Some(next) = self.next(Some(index)) else {
-            return Ok(self.keys[index].clone());
+            return Ok(self.keyed.keys[index].clone());
         };
         // No error from here on: on one the machines would go on, and write to what is kept now.
-        self.making = match self.take_on(next, |_| ()) {
-            Ok(Some(making)) => making,
-            Ok(None) => Making::Impossible {
+        let keyed = Arc::clone(&self.keyed);
+        self.making = match apart(move || keyed.take_on(next)).await {
+            Ok((Some(making), _)) => making,
+            Ok((None, _)) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
             },
             Err(failure) => Making::Impossible {
                 reason: failure.to_string(),
             },
         };
-        Ok(self.keys[index].clone())
+        Ok(self.keyed.keys[index].clone())
     }
 
     /// Keeps the store within its limit. What a running fleet uses stays.
-    pub(crate) fn tidy(&self) -> Result<(), Failure> {
+    pub(crate) async fn tidy(&self) -> Result<(), Failure> {
         let limit = Store::limit()?;
-        self.store.collect(limit)?;
+        let keyed = Arc::clone(&self.keyed);
+        apart(move || Ok(keyed.store.collect(limit)?)).await?;
         Ok(())
     }
 
-    /// The last checkpoint that is there. One whose label cannot be read is as good as none.
-    fn latest(&self, tell: impl Fn(EventKind)) -> Result<Option<Base>, Failure> {
-        for (index, key) in self.keys.iter().enumerate().rev() {
-            let Some(held) = self.store.hold(Kind::Checkpoint, key)? else {
-                continue;
-            };
-            match held.label() {
-                Ok(label) => return Ok(Some(Base { index, held, label })),
-                Err(error) => {
-                    held.discard()?;
-                    tell(EventKind::Discarded {
-                        kind: Kind::Checkpoint.to_string(),
-                        key: key.clone(),
-                        reason: error.to_string(),
-                    });
-                }
-            }
-        }
-        Ok(None)
+    /// Gives up what this run would have made, which may be gigabytes.
+    pub(crate) async fn end(self) -> Result<(), Failure> {
+        apart(move || {
+            drop(self);
+            Ok(())
+        })
+        .await
     }
 
     /// The first checkpoint after that one that this run keeps.
@@ -253,9 +266,35 @@ impl CheckpointSession {
         let first = after.map_or(0, |after| after + 1);
         (first..self.checkpoints.len()).find(|index| self.checkpoints[*index].keep)
     }
+}
+
+impl KeyedStore {
+    /// The last checkpoint that is there. One whose label cannot be read is as good as none.
+    /// Besides, what is to be told.
+    fn latest(&self) -> Result<(Option<Base>, Vec<EventKind>), Failure> {
+        let mut events = Vec::new();
+        for (index, key) in self.keys.iter().enumerate().rev() {
+            let Some(held) = self.store.hold(Kind::Checkpoint, key)? else {
+                continue;
+            };
+            match held.label() {
+                Ok(label) => return Ok((Some(Base { index, held, label }), events)),
+                Err(error) => {
+                    held.discard()?;
+                    events.push(EventKind::Discarded {
+                        kind: Kind::Checkpoint.to_string(),
+                        key: key.clone(),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        Ok((None, events))
+    }
 
     /// `None`: somebody else makes it, or has just made it.
-    fn take_on(&self, index: usize, tell: impl Fn(EventKind)) -> Result<Option<Making>, Failure> {
+    /// Besides, what is to be told.
+    fn take_on(&self, index: usize) -> Result<(Option<Making>, Option<EventKind>), Failure> {
         let key = &self.keys[index];
         let free = self.store.free_bytes()?;
         let needed = self.ram_bytes + SPARE_BYTES;
@@ -266,31 +305,38 @@ impl CheckpointSession {
                 free >> 20,
                 needed >> 20
             );
-            return Ok(Some(Making::Impossible { reason }));
+            return Ok((Some(Making::Impossible { reason }), None));
         }
         let claim = self.store.try_claim(Kind::Checkpoint, key);
         let Some(claim) = claim? else {
-            return Ok(None);
+            return Ok((None, None));
         };
         let there = self.store.hold(Kind::Checkpoint, key);
         if there?.is_some() {
-            return Ok(None);
+            return Ok((None, None));
         }
         let broken = self.store.discard(Kind::Checkpoint, key);
-        if broken? {
-            tell(EventKind::Discarded {
-                kind: Kind::Checkpoint.to_string(),
-                key: key.clone(),
-                reason: "it is not whole, or was made before the host was last booted".to_owned(),
-            });
-        }
+        let event = broken?.then(|| EventKind::Discarded {
+            kind: Kind::Checkpoint.to_string(),
+            key: key.clone(),
+            reason: "it is not whole, or was made before the host was last booted".to_owned(),
+        });
         let workspace = claim.workspace()?;
-        Ok(Some(Making::Ours {
+        let ours = Making::Ours {
             index,
             claim,
             workspace,
-        }))
+        };
+        Ok((Some(ours), event))
     }
+}
+
+/// Does what takes its time off the runtime's threads, which stamp what guests acknowledge.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = spawn_blocking(work).await.map_err(io::Error::from);
+    done.map_err(Failure::host("deal with the store"))?
 }
 
 fn now() -> f64 {

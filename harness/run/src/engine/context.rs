@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan};
-use sanlab_record::{Excuse, Finding};
+use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
+use sanlab_record::{EventKind, Excuse, Finding};
 use sanlab_stack::{Present, Stack, Volume};
 use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
 use tokio::time::Instant;
@@ -19,12 +18,15 @@ use crate::engine::event_log::EventLog;
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::engine::marks::Marks;
 use crate::engine::state::{Acknowledged, EngineState};
+use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::judge::{Judge, Seen};
 use crate::{Extent, Failure};
 
 /// How long a script may take that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
+/// How many news of each kernel a record has; a guest could write them without end.
+const NEWS: u32 = 10_000;
 
 /// One run's world.
 pub(crate) struct RunContext {
@@ -66,6 +68,8 @@ struct Past {
     faults: Faults,
     /// When nodes that were off got their power back.
     powered: BTreeMap<NodeName, Instant>,
+    /// How many news of each kernel there were.
+    news: BTreeMap<NodeName, u32>,
 }
 
 impl RunContext {
@@ -199,10 +203,11 @@ impl RunContext {
 
     /// Lets these nodes' kernels say everything on their consoles but debugging; they boot quiet.
     pub(crate) async fn show_kernel_log(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        let script = format!("dmesg -n {}", guest::CONSOLE_LEVEL);
         let loud = nodes
             .iter()
-            .map(|node| self.backend.exec(node, "dmesg -n 7", SMALL));
-        try_join_all(loud).await?;
+            .map(|node| self.backend.exec(node, &script, SMALL));
+        together::all(loud).await?;
         Ok(())
     }
 
@@ -249,15 +254,49 @@ impl RunContext {
 
     /// A kernel writes a line, without its time. `true`: it complains, and nothing excuses it.
     pub(crate) fn kernel_says(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        self.judges(Judge::hear, node, at, text)
+    }
+
+    /// The same of a line that came among those that the kernel was made to print.
+    pub(crate) fn kernel_says_in_dump(&self, node: &NodeName, at: Instant, text: &str) -> bool {
+        self.judges(Judge::hear_in_dump, node, at, text)
+    }
+
+    fn judges(
+        &self,
+        hear: impl Fn(&mut Judge, &Plan, &Faults, Seen<'_>) -> bool,
+        node: &NodeName,
+        at: Instant,
+        text: &str,
+    ) -> bool {
         let (at, phase) = (self.event_log.seconds_at(at), self.event_log.current());
         let seen = Seen {
             node,
             at,
-            phase: phase.as_deref(),
+            phase: phase.as_ref(),
             text,
         };
         let mut judge = self.judge();
-        judge.hear(&self.plan, &self.past().faults, seen)
+        hear(&mut judge, &self.plan, &self.past().faults, seen)
+    }
+
+    /// A kernel's news as an event. A record has no more than so many of a node.
+    pub(crate) fn news(&self, node: &NodeName, line: &str) -> Option<EventKind> {
+        let mut past = self.past();
+        let news = past.news.entry(node.clone()).or_default();
+        *news = news.saturating_add(1);
+        match news.checked_sub(NEWS) {
+            None | Some(0) => Some(EventKind::KernelSaid {
+                line: line.to_owned(),
+            }),
+            Some(1) => {
+                let text = format!(
+                    "its kernel has more than {NEWS} news: the rest is in its console's log"
+                );
+                Some(EventKind::Progress { text })
+            }
+            Some(_) => None,
+        }
     }
 
     /// A layer, the one at that place of the plan, is not as it must be at the end.
@@ -297,7 +336,7 @@ impl RunContext {
         let seen = Seen {
             node,
             at: self.now(),
-            phase: phase.as_deref(),
+            phase: phase.as_ref(),
             text,
         };
         self.judge().sees(kind, seen, excuse);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sanlab_plan::{Action, NodeName, Step};
-use sanlab_record::{EventKind, Origin};
+use sanlab_record::{EventKind, Origin, PhaseName};
 use sanlab_stack::Work;
 
 use crate::backend::{Keeping, Provenance, StartPoint, Started};
@@ -40,12 +40,12 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     if context.extent == Extent::Measures {
         return Ok(());
     }
-    in_phase(&context, "end check", async |scope| {
+    in_phase(&context, PhaseName::EndCheck, async |scope| {
         end_check::perform(&context, scope).await
     })
     .await?;
     if let Some(folder) = &context.state_dump {
-        in_phase(&context, "state dump", async |_| {
+        in_phase(&context, PhaseName::StateDump, async |_| {
             state_dump::write(&context, folder).await
         })
         .await?;
@@ -53,7 +53,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     if !context.plan.take_down {
         return Ok(());
     }
-    in_phase(&context, "take down", async |scope| {
+    in_phase(&context, PhaseName::TakeDown, async |scope| {
         context.takes_down();
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
@@ -87,7 +87,7 @@ async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progr
     let _incomplete = context.assembly.write().await;
     loop {
         let mut start_point = StartPoint::Nothing;
-        in_phase(context, "prepare", async |_| {
+        in_phase(context, PhaseName::Prepare, async |_| {
             start_point = context.backend.look(checkpoints).await?;
             Ok(())
         })
@@ -113,7 +113,7 @@ async fn boot(context: &RunContext) -> Result<(), PhaseFailure> {
         .at_start()
         .map(|node| node.name.clone())
         .collect();
-    in_phase(context, "boot", async |scope| {
+    in_phase(context, PhaseName::Boot, async |scope| {
         if let Started::Ready { origin } = context.backend.start().await? {
             scope.came_from(origin);
         }
@@ -125,7 +125,7 @@ async fn boot(context: &RunContext) -> Result<(), PhaseFailure> {
 
 /// Brings a layer up.
 async fn bring_up(context: &RunContext, work: &Work) -> Result<(), PhaseFailure> {
-    in_phase(context, &format!("layer {}", work.kind), async |scope| {
+    in_phase(context, PhaseName::layer(work.kind), async |scope| {
         tasks::carry_out(&*context.backend, scope, work).await?;
         if work.kind == "mount" {
             context.has_mounted(&context.mounted_from_start());
@@ -147,7 +147,7 @@ async fn fork(
         age_seconds,
     } = from;
     let mut ready = false;
-    in_phase(context, "fork", async |scope| {
+    in_phase(context, PhaseName::Fork, async |scope| {
         let kind = match context.backend.start().await? {
             Started::Ready { .. } => {
                 ready = true;
@@ -199,8 +199,8 @@ async fn keep_at(
 
 /// Keeps the fleet, if its kernels have nothing to complain of.
 async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
-    let phase = format!("keep {}", checkpoint.name);
-    in_phase(context, &phase, async |scope| {
+    let phase = PhaseName::Keep(checkpoint.name.clone());
+    in_phase(context, phase, async |scope| {
         hearing::catch_up(context, &context.there(), |_| String::new()).await?;
         let counting = context.counting();
         if !counting.is_empty() {
@@ -236,17 +236,17 @@ async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), Phase
 
 async fn in_phase(
     context: &RunContext,
-    name: &str,
+    name: PhaseName,
     work: impl AsyncFnOnce(&Scope) -> Result<(), Failure>,
 ) -> Result<(), PhaseFailure> {
-    let scope = context.event_log.phase(name);
+    let scope = context.event_log.phase(name.clone());
     match work(&scope).await {
         Ok(()) => {
             scope.end();
             Ok(())
         }
         Err(failure) => Err(PhaseFailure {
-            phase: name.to_owned(),
+            phase: name,
             failure,
         }),
     }

@@ -1,17 +1,17 @@
 //! What happened, with times: sent to the listener at once and kept for the record.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sanlab_fleet::Printed;
 use sanlab_plan::NodeName;
-use sanlab_record::{Dip, Event, EventKind, Measurement, Origin, Phase, Sample};
+use sanlab_record::{Dip, Event, EventKind, Measurement, Origin, Phase, PhaseName, Sample};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::checkpoint::Done;
-use crate::evidence::output;
+use crate::evidence::output::{self, OutputFolder};
 
 /// The run's memory. Clones share it.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ struct Inner {
     listener: UnboundedSender<Event>,
     logged: Mutex<Logged>,
     /// Where what guests print is kept, if anywhere.
-    folder: OnceLock<PathBuf>,
+    folder: OnceLock<Arc<OutputFolder>>,
 }
 
 /// Everything that an event log holds.
@@ -34,7 +34,7 @@ pub(crate) struct Logged {
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) dips: Vec<Dip>,
     /// The phase in the foreground, for what happens outside of any step's control.
-    current: Option<String>,
+    current: Option<PhaseName>,
 }
 
 impl EventLog {
@@ -50,21 +50,22 @@ impl EventLog {
 
     /// From now on what guests print is kept below `folder`. Only the first one counts.
     pub(crate) fn keep_output_in(&self, folder: &Path) {
-        self.0.folder.get_or_init(|| folder.to_owned());
+        self.0
+            .folder
+            .get_or_init(|| OutputFolder::new(folder.to_owned()));
     }
 
     /// Begins a phase in the foreground.
-    pub(crate) fn phase(&self, name: impl Into<String>) -> Scope {
-        let name = name.into();
+    pub(crate) fn phase(&self, name: PhaseName) -> Scope {
         self.logged().current = Some(name.clone());
         self.background(name)
     }
 
     /// Begins a phase that runs beside the others.
-    pub(crate) fn background(&self, name: impl Into<String>) -> Scope {
+    pub(crate) fn background(&self, name: PhaseName) -> Scope {
         let scope = Scope {
             event_log: self.clone(),
-            name: name.into(),
+            name,
             since: Instant::now(),
             origin: Mutex::default(),
             kept: false,
@@ -79,7 +80,7 @@ impl EventLog {
     }
 
     /// The phase in the foreground.
-    pub(crate) fn current(&self) -> Option<String> {
+    pub(crate) fn current(&self) -> Option<PhaseName> {
         self.logged().current.clone()
     }
 
@@ -96,9 +97,9 @@ impl EventLog {
     }
 
     /// From when to when a phase went on that has ended, seconds since the run began: the last of that name.
-    pub(crate) fn span_of(&self, phase: &str) -> Option<(f64, f64)> {
+    pub(crate) fn span_of(&self, phase: &PhaseName) -> Option<(f64, f64)> {
         let logged = self.logged();
-        let last = logged.phases.iter().rfind(|one| one.name == phase)?;
+        let last = logged.phases.iter().rfind(|one| one.name == *phase)?;
         Some((last.at, last.at + last.seconds))
     }
 
@@ -120,8 +121,10 @@ impl EventLog {
         let mut phases: Vec<&Phase> = logged.phases.iter().collect();
         phases.sort_by(|a, b| a.at.total_cmp(&b.at));
         let of_the_stack = |phase: &&Phase| {
-            let kind = phase.name.split(' ').next();
-            matches!(kind, Some("boot" | "layer" | "step"))
+            matches!(
+                phase.name,
+                PhaseName::Boot | PhaseName::Layer(_) | PhaseName::Step(_)
+            )
         };
         let done = phases.into_iter().filter(of_the_stack).map(|phase| Done {
             name: phase.name.clone(),
@@ -135,7 +138,7 @@ impl EventLog {
 
     /// Phases need not be done, because what they did was kept by another run. They stand where the one that was done
     /// last, the fork, began.
-    pub(crate) fn inherited(&self, phases: impl IntoIterator<Item = (String, Origin)>) {
+    pub(crate) fn inherited(&self, phases: impl IntoIterator<Item = (PhaseName, Origin)>) {
         let mut logged = self.logged();
         let at = logged.phases.last().map_or(0.0, |fork| fork.at);
         let inherited = phases.into_iter().map(|(name, origin)| Phase {
@@ -148,7 +151,7 @@ impl EventLog {
     }
 
     /// Notes something under a phase of the caller's choice.
-    pub(crate) fn tell(&self, phase: Option<String>, node: Option<&str>, kind: EventKind) {
+    pub(crate) fn tell(&self, phase: Option<PhaseName>, node: Option<&str>, kind: EventKind) {
         // The time is taken under the lock, so that the order of events is the order of their times.
         let mut logged = self.logged();
         let event = Event {
@@ -170,7 +173,7 @@ impl EventLog {
 /// A phase that is going on. Dropped before its end it leaves its seconds in the record, but no `PhaseEnded`.
 pub(crate) struct Scope {
     event_log: EventLog,
-    name: String,
+    name: PhaseName,
     since: Instant,
     origin: Mutex<Origin>,
     kept: bool,
@@ -178,7 +181,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// The phase's name.
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &PhaseName {
         &self.name
     }
 
@@ -216,7 +219,7 @@ impl Scope {
         let file = output::file(&self.name, node.as_str());
         let at = self.event_log.seconds_at(Instant::now());
         let section = output::section(at, command, status, printed);
-        if let Err(error) = output::append(folder, &file, &section).await {
+        if let Err(error) = folder.append(&file, section).await {
             self.progress(Some(node), format!("{file} not kept: {error}"));
             return None;
         }
@@ -303,11 +306,11 @@ mod tests {
     fn a_phase_that_does_not_end_well_still_has_its_seconds() {
         let (listener, mut heard) = mpsc::unbounded_channel();
         let event_log = EventLog::new(listener);
-        let load = event_log.background("step load");
-        let boot = event_log.phase("boot");
+        let load = event_log.background(PhaseName::step("load"));
+        let boot = event_log.phase(PhaseName::Boot);
         boot.progress(None, "4 nodes");
         boot.end();
-        let layer = event_log.phase("layer nbd");
+        let layer = event_log.phase(PhaseName::layer("nbd"));
         drop(layer);
         drop(load);
         event_log.note(
@@ -321,7 +324,7 @@ mod tests {
         let names: Vec<_> = logged
             .phases
             .iter()
-            .map(|phase| phase.name.as_str())
+            .map(|phase| phase.name.to_string())
             .collect();
         assert_eq!(
             names,
@@ -335,11 +338,8 @@ mod tests {
             .filter(|event| matches!(event.kind, EventKind::PhaseEnded { .. }));
         assert_eq!(ended.count(), 1, "only boot ended well");
         assert_eq!(
-            logged
-                .events
-                .last()
-                .and_then(|event| event.phase.as_deref()),
-            Some("layer nbd")
+            logged.events.last().and_then(|event| event.phase.clone()),
+            Some(PhaseName::layer("nbd"))
         );
         let mut logged_live = Vec::new();
         while let Ok(event) = heard.try_recv() {

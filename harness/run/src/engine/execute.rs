@@ -16,7 +16,7 @@ use crate::engine::executor::run_plan;
 use crate::engine::host::host;
 
 /// Runs a plan from boot to teardown. Every event is sent to `events` as it happens, and stands in the record too;
-/// that nobody listens does no harm.
+/// that nobody listens does no harm, and no more waits for a slow listener than the record keeps.
 ///
 /// It never panics and never gives up on the teardown: whatever happens, it ends as a record. Dropping the future
 /// ends the guests as well, though without their accounts.
@@ -30,6 +30,8 @@ pub async fn execute(
         .unwrap_or_default()
         .as_secs_f64();
     let event_log = EventLog::new(events);
+    // What is in it has a bound: console lines have a room that they share, and of events there are a few for each start, end
+    // and failure of a machine, the first of which ends the run.
     let (notify, notices) = unbounded_channel();
     let stack = sanlab_stack::compose(plan);
     let guests = Arc::new(Guests::new(plan, &environment, notify));

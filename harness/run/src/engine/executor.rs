@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use sanlab_fleet::FleetEvent;
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, Finding, Outcome, Timeline};
+use sanlab_record::{EventKind, Finding, Outcome, PhaseName, Timeline};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,7 +20,8 @@ use crate::backend::{Notice, Teardown};
 use crate::engine::context::RunContext;
 use crate::engine::drive::drive;
 use crate::engine::event_log::EventLog;
-use crate::engine::{fencing, known};
+use crate::engine::fencing;
+use crate::engine::known::{self, Ending};
 use crate::evidence::{collect, kernel_log};
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::timeline::Sampling;
@@ -30,11 +32,12 @@ const COLLECT: Duration = Duration::from_secs(45);
 const COLLECT_INTERRUPTED: Duration = Duration::from_secs(5);
 /// From the loss of a guest to the error of the command that ran there.
 const GRACE: Duration = Duration::from_secs(3);
+/// From a failure to the end of a guest that it may follow from.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How many requests of guests are answered at a time.
+const ANSWERS: usize = 64;
 /// For ending the whole fleet.
 const END: Duration = Duration::from_secs(60);
-
-/// How many lines of each console a record keeps of a run that did not pass.
-const CONSOLE_LINES: usize = 40;
 
 /// A plan that was carried out.
 pub(crate) struct Finished {
@@ -64,22 +67,34 @@ pub(crate) async fn run_plan(
             (Some(now(event_log, failure)), false)
         }
     };
-    // What the guests said last is on its way still.
-    while let Ok(notice) = notices.try_recv() {
+    // What the guests said last is on its way still; of one that failed it may be the reason.
+    let patience = match failed {
+        Some(_) if !interrupted => LAST_WORDS,
+        _ => Duration::ZERO,
+    };
+    let end = Instant::now() + patience;
+    while let Some(notice) = next(&mut notices, end).await {
         if fencing::expected(&context, &notice).is_some() {
             continue;
         }
         if let Some(failure) = handle(&context, notice) {
-            failed = failed.or_else(|| Some(now(event_log, failure)));
+            let late = now(event_log, failure);
+            failed = Some(match failed {
+                Some(failed) => failed.unless_panic(late),
+                None => late,
+            });
         }
     }
+    // Nobody listens any more: what consoles say does not wait for it.
+    drop(notices);
     let findings = context.close_evidence();
-    let mut failed = with_findings(failed, findings, event_log);
+    let failed = with_findings(failed, findings, event_log);
+    let mut ending = known::ending(&context, failed);
     collect::ack_logs(&context, out_dir).await;
-    if let Some(PhaseFailure { phase, failure }) = &failed {
-        let message = failure.to_string();
-        event_log.tell(Some(phase.clone()), None, EventKind::Failed { message });
-        let scope = event_log.phase("collect");
+    if let Some(ending) = &ending {
+        let phase = ending.failed.phase.clone();
+        event_log.tell(Some(phase), None, ending.event());
+        let scope = event_log.phase(PhaseName::Collect);
         let deadline = if interrupted {
             COLLECT_INTERRUPTED
         } else {
@@ -89,7 +104,7 @@ pub(crate) async fn run_plan(
         scope.end();
     }
     let timeline = sampling.end();
-    let scope = event_log.phase("teardown");
+    let scope = event_log.phase(PhaseName::Teardown);
     let mut teardown = tokio::time::timeout(END, backend.end())
         .await
         .unwrap_or_else(|_| Teardown {
@@ -104,14 +119,13 @@ pub(crate) async fn run_plan(
         scope.end();
     } else {
         let failure = teardown.errors.remove(0);
-        let phase = scope.name().to_owned();
-        failed = failed.or(Some(PhaseFailure { phase, failure }));
+        let phase = scope.name().clone();
+        ending = ending.or_else(|| Some(PhaseFailure { phase, failure }.into()));
     }
-    let outcome = failed.map_or(Outcome::Passed, PhaseFailure::outcome);
-    let outcome = known::outcome(&context, outcome);
+    let outcome = ending.map_or(Outcome::Passed, Ending::outcome);
     let console_tail = match outcome {
         Outcome::Passed => BTreeMap::new(),
-        _ => console_tail(&context),
+        _ => backend.console_tails(),
     };
     Finished {
         outcome,
@@ -122,16 +136,12 @@ pub(crate) async fn run_plan(
     }
 }
 
-/// The last lines of every node's console.
-fn console_tail(context: &RunContext) -> BTreeMap<String, Vec<String>> {
-    let consoles = context.backend.consoles().into_iter();
-    let words = consoles.map(|(node, log)| {
-        let lines: Vec<&str> = log.lines().collect();
-        let last = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
-        let last = last.iter().map(|line| (*line).to_owned()).collect();
-        (node.to_string(), last)
-    });
-    words.collect()
+/// What the guests said next, if it comes by then.
+async fn next(notices: &mut UnboundedReceiver<Notice>, end: Instant) -> Option<Notice> {
+    match notices.try_recv() {
+        Ok(notice) => Some(notice),
+        Err(_) => timeout_at(end, notices.recv()).await.ok().flatten(),
+    }
 }
 
 /// Drives the plan in a task of its own, so that neither a panic there nor an end from outside can reach past it.
@@ -153,7 +163,7 @@ async fn supervise(
             let failed = now(event_log, failure);
             // The error of what was being done may say more, or be the cause.
             match tokio::time::timeout(GRACE, &mut driving).await {
-                Ok(Ok(Err(told))) => return (Some(told), false),
+                Ok(Ok(Err(told))) => return (Some(told.unless_panic(failed)), false),
                 Ok(_) => return (Some(failed), false),
                 Err(_) => (failed, false),
             }
@@ -177,7 +187,8 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     return failure;
                 }
             }
-            Some(notice) = notices.recv() => {
+            // A guest that asks without end waits for its answers.
+            Some(notice) = notices.recv(), if answers.len() < ANSWERS => {
                 if let Some(node) = fencing::expected(context, &notice) {
                     if let Notice::Event(FleetEvent { node, kind }) = notice {
                         context.event_log.note(node.as_deref(), kind);
@@ -211,7 +222,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             event_log.note(node.as_deref(), kind);
             failure
         }
-        Notice::Console { node, at, line } => {
+        Notice::Console { node, at, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
             let line = kernel_log::without_time(&line);
             if context.marks.take(&name, line) {
@@ -220,17 +231,19 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             if context.kernel_says(&name, at, line) {
                 return Some(Cause::Evidence(context.counting()).into());
             }
-            if kernel_log::is_news(line) {
-                let line = line.to_owned();
-                event_log.note(Some(&node), EventKind::KernelSaid { line });
+            if kernel_log::is_news(line)
+                && let Some(kind) = context.news(&name, line)
+            {
+                event_log.note(Some(&node), kind);
             }
             None
         }
-        Notice::Dump { node, line } => {
-            // A mark may come among them.
+        Notice::Dump { node, at, line, .. } => {
             let name = NodeName::parse(&node).ok()?;
-            context.marks.take(&name, kernel_log::without_time(&line));
-            None
+            let line = kernel_log::without_time(&line);
+            let is_mark = context.marks.take(&name, line);
+            let counts = !is_mark && context.kernel_says_in_dump(&name, at, line);
+            counts.then(|| Cause::Evidence(context.counting()).into())
         }
     }
 }
@@ -264,7 +277,7 @@ fn with_findings(
 /// In the phase in the foreground.
 fn now(event_log: &EventLog, failure: Failure) -> PhaseFailure {
     PhaseFailure {
-        phase: event_log.current().unwrap_or_else(|| "start".to_owned()),
+        phase: event_log.current().unwrap_or(PhaseName::Start),
         failure,
     }
 }

@@ -107,12 +107,27 @@ impl Fault {
 }
 
 impl Faults {
-    /// Something breaks.
-    pub(crate) fn begins(&mut self, fault: Fault) {
+    /// Something breaks. Gives the fault's number.
+    pub(crate) fn begins(&mut self, fault: Fault) -> usize {
         self.0.push(fault);
+        self.0.len() - 1
     }
 
-    /// All processes of that name on `node` go on, or are stopped in another way.
+    /// What was to break did not, or not as it was to: it excuses nothing that is seen from now on.
+    pub(crate) fn withdraws(&mut self, number: usize) {
+        if let Some(fault) = self.0.get_mut(number) {
+            fault.until = Some(f64::NEG_INFINITY);
+        }
+    }
+
+    /// All processes of that name on `node` are stopped in another way, which is that fault.
+    pub(crate) fn replaced(&mut self, number: usize, node: &NodeName, process: &str, at: f64) {
+        let newest = self.0.split_off(number);
+        self.goes_on(node, process, at);
+        self.0.extend(newest);
+    }
+
+    /// All processes of that name on `node` go on.
     pub(crate) fn goes_on(&mut self, node: &NodeName, process: &str, at: f64) {
         self.end(at, |fault| {
             let is_it = matches!(&fault.what, Broken::Process { name, .. } if name == process);

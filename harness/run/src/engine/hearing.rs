@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_plan::NodeName;
 use sanlab_record::FailureKind;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Failure;
 use crate::engine::context::RunContext;
+use crate::engine::together;
 use crate::failure::Cause;
 
 /// From the mark's writing in the guest to its reading on the host, both included.
@@ -45,5 +45,5 @@ pub(crate) async fn catch_up(
             })
         }
     });
-    try_join_all(all).await
+    together::all(all).await
 }

@@ -16,3 +16,4 @@ pub(crate) mod known;
 pub(crate) mod marks;
 pub(crate) mod state;
 pub(crate) mod tasks;
+pub(crate) mod together;

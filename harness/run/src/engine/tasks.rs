@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
 use sanlab_plan::{NodeName, quote};
 use sanlab_stack::{GuestFile, Probe, Stage, Task, Work};
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use crate::Failure;
 use crate::backend::{Ended, FleetBackend};
 use crate::engine::event_log::Scope;
+use crate::engine::together;
 use crate::failure::Cause;
 
 /// The pause between two looks at a condition in a guest: each look costs the guest a process.
@@ -36,18 +36,18 @@ pub(crate) async fn await_probes(
     probes: &[Probe],
 ) -> Result<(), Failure> {
     let looks = probes.iter();
-    try_join_all(looks.map(|probe| await_probe(backend, scope, probe))).await?;
+    together::all(looks.map(|probe| await_probe(backend, scope, probe))).await?;
     Ok(())
 }
 
-/// Runs the tasks of a stage side by side; the first fault ends the wait for the others.
+/// Runs the tasks of a stage side by side.
 async fn carry_out_stage(
     backend: &dyn FleetBackend,
     scope: &Scope,
     stage: &Stage,
 ) -> Result<(), Failure> {
     scope.progress(None, &stage.title);
-    try_join_all(stage.tasks.iter().map(|task| async move {
+    together::all(stage.tasks.iter().map(|task| async move {
         let ended = attempt(backend, scope, task).await?;
         ended
             .success()

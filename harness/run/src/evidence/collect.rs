@@ -72,16 +72,15 @@ async fn of_node(
             Ok(()) => scope.say(Some(node), EventKind::Collected { file }),
             Err(error) => remark(format!("{file} not collected: {error}")),
         };
-    // Whether it was examined.
-    let examined = async || {
+    // What was found in the last examination, if it is another than that one.
+    let examined = async |known: Option<String>| {
         let report = context.backend.examined(node).await;
-        let known = report.is_some();
-        if let Some(report) = report {
+        if let Some(report) = report.clone().filter(|_| report != known) {
             keep(format!("hang-{node}.txt"), report).await;
         }
-        known
+        report
     };
-    let known = examined().await;
+    let known = examined(None).await;
     if let Err(error) = fs_err::tokio::create_dir_all(folder.join(node.as_str())).await {
         return remark(format!("not collected: {error}"));
     }
@@ -98,9 +97,7 @@ async fn of_node(
                 let reason = failure.lines().next().unwrap_or_default();
                 if silent || begun.elapsed() < ONE_LOOK {
                     // Not one hanging command: the guest does not answer any more, and may have been examined for that.
-                    if !known {
-                        examined().await;
-                    }
+                    examined(known).await;
                     return remark(format!("{name} and the rest not collected: {reason}"));
                 }
                 remark(format!("{name} not collected: {reason}"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 use sanlab_plan::{Expectation, LayerKind, NodeName, Plan};
-use sanlab_record::{Excuse, Finding, FindingKind, Source};
+use sanlab_record::{Excuse, Finding, FindingKind, PhaseName, Source};
 
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::evidence::complaint::{About, Complaint, announces_traces, classify};
@@ -44,7 +44,7 @@ pub(crate) struct Seen<'a> {
     /// Seconds since the run began.
     pub(crate) at: f64,
     /// The phase in the foreground.
-    pub(crate) phase: Option<&'a str>,
+    pub(crate) phase: Option<&'a PhaseName>,
     /// A line of a kernel log without its time, or how a layer differs from what it must be.
     pub(crate) text: &'a str,
 }
@@ -108,6 +108,14 @@ impl Judge {
             .or(follows);
         let about = complaint.about.map(|about| name(plan, about));
         self.note(complaint.kind, about, Source::KernelLog, line, excuse)
+    }
+
+    /// Judges a line that came among those that a kernel was made to print: call traces were asked for, and a panic may be the
+    /// lab's doing. The machine tells of one that is not.
+    pub(crate) fn hear_in_dump(&mut self, plan: &Plan, faults: &Faults, line: Seen<'_>) -> bool {
+        let asked_for = [FindingKind::CallTrace, FindingKind::Panic];
+        let complaint = classify(line.text).filter(|it| !asked_for.contains(&it.kind));
+        complaint.is_some() && self.hear(plan, faults, line)
     }
 
     /// Why it does not count that the layer at that place of the plan is not as it must be on a node at that time: a fault that
@@ -310,7 +318,7 @@ impl Judge {
                 until: seen.at,
                 count: 1,
                 node: seen.node.to_string(),
-                phase: seen.phase.map(str::to_owned),
+                phase: seen.phase.cloned(),
                 kind,
                 about,
                 source,

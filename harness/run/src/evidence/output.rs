@@ -1,12 +1,14 @@
 //! What guests print for steps and layers: kept in files beside the record, and shown in messages by its first and last
 //! lines.
 
-use std::io;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sanlab_fleet::Printed;
 use sanlab_plan::file_name;
-use tokio::io::AsyncWriteExt as _;
+use sanlab_record::PhaseName;
+use tokio::task::spawn_blocking;
 
 /// What is kept of each of a command's two outputs, in bytes: the first half and the end.
 const MOST: usize = 1 << 20;
@@ -20,8 +22,8 @@ const LAST: usize = 6;
 const LONGEST: usize = 300;
 
 /// The file for what a node prints in a phase, relative to the record's folder.
-pub(crate) fn file(phase: &str, node: &str) -> String {
-    format!("output/{}/{node}.txt", file_name(phase))
+pub(crate) fn file(phase: &PhaseName, node: &str) -> String {
+    format!("output/{}/{node}.txt", file_name(&phase.to_string()))
 }
 
 /// What one command leaves in such a file: when it ended and how, its text, and what it printed.
@@ -81,16 +83,37 @@ fn end_line(text: &mut Vec<u8>) {
     }
 }
 
-/// Appends it to `folder/file`, in one write: commands of one node may end at the same time.
-pub(crate) async fn append(folder: &Path, file: &str, text: &[u8]) -> io::Result<()> {
-    let path = folder.join(file);
-    if let Some(folder) = path.parent() {
-        fs_err::tokio::create_dir_all(folder).await?;
+/// The folder of the files in which outputs are kept.
+#[derive(Debug)]
+pub(crate) struct OutputFolder {
+    path: PathBuf,
+    /// Who writes: commands of one node may end at the same time, and what each printed stays together.
+    writing: Mutex<()>,
+}
+
+impl OutputFolder {
+    pub(crate) fn new(path: PathBuf) -> Arc<Self> {
+        let writing = Mutex::default();
+        Arc::new(Self { path, writing })
     }
-    let mut options = fs_err::tokio::OpenOptions::new();
-    let mut file = options.create(true).append(true).open(path).await?;
-    file.write_all(text).await?;
-    file.flush().await
+
+    /// Appends it to a file of the folder: all of it, even if nobody waits for that any more.
+    pub(crate) async fn append(self: &Arc<Self>, file: &str, text: Vec<u8>) -> io::Result<()> {
+        let (folder, path) = (Arc::clone(self), self.path.join(file));
+        let appended = spawn_blocking(move || {
+            let _alone = folder
+                .writing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(folder) = path.parent() {
+                fs_err::create_dir_all(folder)?;
+            }
+            let mut options = fs_err::OpenOptions::new();
+            let mut file = options.create(true).append(true).open(path)?;
+            file.write_all(&text)
+        });
+        appended.await?
+    }
 }
 
 /// The lines of what a command said, for a message: standard error first, then standard output; of each the first and the
@@ -216,10 +239,36 @@ mod tests {
             "layer nbd",
             "step ..",
         ];
-        let files: std::collections::BTreeSet<String> =
-            phases.iter().map(|phase| file(phase, "vix0")).collect();
+        let files: std::collections::BTreeSet<String> = phases
+            .iter()
+            .map(|phase| file(&(*phase).into(), "vix0"))
+            .collect();
         assert_eq!(files.len(), phases.len(), "{files:?}");
-        assert_eq!(file("step a b", "vix0"), "output/step-a-b/vix0.txt");
+        assert_eq!(
+            file(&PhaseName::step("a b"), "vix0"),
+            "output/step-a-b/vix0.txt"
+        );
+    }
+
+    /// More than one write takes: the sections of commands that end at once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sections_that_end_at_once_do_not_mix() {
+        const BYTES: usize = 5 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = OutputFolder::new(dir.path().to_owned());
+        let mut writers = tokio::task::JoinSet::new();
+        for letter in b'a'..=b'h' {
+            let folder = Arc::clone(&folder);
+            writers.spawn(async move { folder.append("step/a.txt", vec![letter; BYTES]).await });
+        }
+        while let Some(written) = writers.join_next().await {
+            written.unwrap().unwrap();
+        }
+        let text = fs_err::read(dir.path().join("step/a.txt")).unwrap();
+        assert_eq!(text.len(), 8 * BYTES);
+        for section in text.chunks(BYTES) {
+            assert!(section.iter().all(|byte| *byte == section[0]));
+        }
     }
 
     #[test]

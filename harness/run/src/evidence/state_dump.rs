@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_plan::NodeName;
 
 use crate::Failure;
 use crate::engine::context::RunContext;
 use crate::engine::state::Content;
+use crate::engine::together;
 use crate::evidence::tree;
 
 /// The file's name in a run's folder.
@@ -27,7 +27,7 @@ type StateDump = BTreeMap<String, BTreeMap<String, String>>;
 pub(crate) async fn write(context: &RunContext, folder: &Path) -> Result<(), Failure> {
     let there = context.there();
     let nodes = there.iter().map(|node| of_node(context, node));
-    let state_dump: StateDump = try_join_all(nodes).await?.into_iter().collect();
+    let state_dump: StateDump = together::all(nodes).await?.into_iter().collect();
     let failed = Failure::host("write the state dump");
     let text = serde_json::to_vec_pretty(&state_dump).map_err(std::io::Error::from);
     text.and_then(|text| fs_err::write(folder.join(STATE_DUMP), text))
@@ -59,7 +59,10 @@ fn looks(context: &RunContext, node: &NodeName) -> Vec<(String, String)> {
     let mut looks = vec![
         (
             "mounts".to_owned(),
-            "grep -E ' (ocfs2|ocfs2_dlmfs|configfs) ' /proc/mounts | sort\n".to_owned(),
+            // OCFS2 shows the size of a node's allocation window where that is less than the usual one: on a small volume
+            // the node that mounts last gets less.
+            "sed -n '/ \\(ocfs2\\|ocfs2_dlmfs\\|configfs\\) /{s/,localalloc=[0-9]*//;p}' /proc/mounts | sort\n"
+                .to_owned(),
         ),
         (
             "cluster.conf".to_owned(),

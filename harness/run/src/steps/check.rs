@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
 use sanlab_plan::{Check, GuestPath, NodeName};
 use sanlab_record::Finding;
 use sha2::{Digest as _, Sha256};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::hearing;
 use crate::engine::state::{Acknowledged, Content};
+use crate::engine::{hearing, together};
 use crate::evidence::tree::{self, Entry, Tree};
 use crate::failure::Cause;
 
@@ -27,7 +26,7 @@ pub(super) async fn perform(doing: Doing<'_>, check: &Check) -> Result<(), Failu
 
 async fn same_tree(doing: Doing<'_>, on: &[NodeName], root: &GuestPath) -> Result<(), Failure> {
     let script = &tree::listing(root.as_str());
-    let trees = try_join_all(on.iter().map(|node| async move {
+    let trees = together::all(on.iter().map(|node| async move {
         let what = format!("read {root}");
         let listed = doing.exec(node, script).await?.success();
         let listed = listed.map_err(|failure| failure.during(format!("{what} on {node}")))?;

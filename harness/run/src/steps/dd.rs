@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_plan::guest::{DD, HEAD, SHA256SUM};
 use sanlab_plan::{Dd, NodeName, Source, quote};
 use sanlab_record::{Sample, Work};
@@ -17,6 +16,7 @@ use super::gate::{self, Times};
 use crate::Failure;
 use crate::backend::Ended;
 use crate::engine::state::{Acknowledged, Content};
+use crate::engine::together;
 use crate::measure::dd_report::{self, DdReport};
 use crate::measure::meter::Meter;
 
@@ -43,8 +43,8 @@ pub(super) struct Writer {
 /// Makes what is to be written, and a dd on each node that waits at its fifo.
 pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Failure> {
     let at = &doing.context.volume()?.at;
-    let (id, folder) = (doing.file_name(), doing.folder());
-    try_join_all(dd.on.iter().map(|node| {
+    let (id, folder) = (doing.step.label.to_string(), doing.folder());
+    together::all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
         let (folder, id) = (folder.clone(), id.clone());
         async move {
@@ -94,7 +94,7 @@ pub(super) async fn write(doing: Doing<'_>, dd: &Dd, writers: Vec<Writer>) -> Re
     let writing = writers
         .into_iter()
         .map(|writer| write_one(doing, &meter, writer));
-    let bytes: Vec<u64> = try_join_all(writing).await?;
+    let bytes: Vec<u64> = together::all(writing).await?;
     if !dd.background {
         doing.measured(&meter, work(dd), bytes.iter().sum());
     }

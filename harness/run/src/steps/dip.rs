@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sanlab_plan::Dip as Limits;
-use sanlab_record::{Dip, Sample};
+use sanlab_record::{Dip, PhaseName, Sample};
 
 use super::Doing;
 use crate::Failure;
@@ -13,7 +13,7 @@ use crate::failure::Cause;
 
 pub(super) fn perform(doing: Doing<'_>, limits: &Limits) -> Result<(), Failure> {
     let event_log = &doing.context.event_log;
-    let around = format!("step {}", limits.around);
+    let around = PhaseName::step(&limits.around);
     let Some(span) = event_log.span_of(&around) else {
         let text = format!("look at {around}: it has not ended");
         return Err(Failure::internal(text));

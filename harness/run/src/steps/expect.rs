@@ -5,7 +5,7 @@ use sanlab_record::FailureKind;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::fencing;
+use crate::engine::{fencing, together};
 use crate::failure::Cause;
 
 /// From now on everything that the step expects is expected.
@@ -17,62 +17,59 @@ pub(super) fn begin(doing: Doing<'_>) -> Result<(), Failure> {
 
 /// What became of the step, in view of what it expects of itself.
 pub(super) async fn end(doing: Doing<'_>, done: Result<(), Failure>) -> Result<(), Failure> {
-    let step = doing.step;
-    let mut done = done;
-    for expectation in &step.expect {
-        if let Expectation::Fails { kind } = expectation {
-            done = fails(doing, *kind, done);
+    let mut failures = done.map_or_else(Failure::apart, |()| Vec::new());
+    let mut fenced = Vec::new();
+    for expectation in &doing.step.expect {
+        match expectation {
+            Expectation::Fails { kind } => failures = fails(doing, *kind, failures),
+            Expectation::FencesItself { node } => fenced.push(node),
+            Expectation::KernelLog { .. } | Expectation::ErrorsOf { .. } => {}
         }
     }
-    for expectation in &step.expect {
-        if let Expectation::FencesItself { node } = expectation {
-            done = fences_itself(doing, node, done).await;
-        }
+    failures.retain(|failure| !fenced.iter().any(|node| is_end_of(failure, node)));
+    if let Some(failure) = Failure::together(failures) {
+        return Err(failure);
     }
-    done
+    let fenced = fenced.into_iter().map(|node| fences_itself(doing, node));
+    together::all(fenced).await.map(drop)
 }
 
-/// A failure of that kind is what was wanted.
-fn fails(
-    doing: Doing<'_>,
-    expected: StepFailure,
-    done: Result<(), Failure>,
-) -> Result<(), Failure> {
+/// Failures of that kind are what was wanted; the others are left.
+fn fails(doing: Doing<'_>, expected: StepFailure, failures: Vec<Failure>) -> Vec<Failure> {
     let Doing {
         context,
         step,
         scope,
     } = doing;
-    match done {
-        Ok(()) => {
-            let text = format!(
-                "step {} expects to fail with {expected}: it passed",
-                step.label
-            );
-            Err(Cause::ExpectationNotMet(vec![text]).into())
-        }
-        Err(failure) if failure.kind() == kind(expected) => {
-            context.meets(step.label.as_str(), |it| {
-                matches!(it, Expectation::Fails { .. })
-            });
-            scope.progress(None, format!("fails as expected: {failure}"));
-            Ok(())
-        }
-        Err(failure) => Err(failure),
+    if failures.is_empty() {
+        let text = format!(
+            "step {} expects to fail with {expected}: it passed",
+            step.label
+        );
+        return vec![Cause::ExpectationNotMet(vec![text]).into()];
     }
+    let is_expected = |failure: &Failure| failure.kind() == kind(expected);
+    let (wanted, others): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_expected);
+    for failure in wanted {
+        context.meets(step.label.as_str(), |it| {
+            matches!(it, Expectation::Fails { .. })
+        });
+        scope.progress(None, format!("fails as expected: {failure}"));
+    }
+    others
 }
 
-/// Waits until the node is down. What failed because of that has not failed.
-async fn fences_itself(
-    doing: Doing<'_>,
-    node: &NodeName,
-    done: Result<(), Failure>,
-) -> Result<(), Failure> {
-    if let Err(failure) = done
-        && (failure.kind(), failure.node()) != (FailureKind::NodeDown, Some(node.as_str()))
-    {
-        return Err(failure);
-    }
+/// Whether it is that the node was lost on which something was done.
+fn is_end_of(failure: &Failure, node: &NodeName) -> bool {
+    let is_lost = matches!(
+        failure.kind(),
+        FailureKind::NodeDown | FailureKind::GuestReset | FailureKind::GuestPanicked
+    );
+    is_lost && failure.node() == Some(node.as_str())
+}
+
+/// Waits until the node is down.
+async fn fences_itself(doing: Doing<'_>, node: &NodeName) -> Result<(), Failure> {
     let gone = tokio::time::timeout(doing.left(), fencing::gone(doing.context, node)).await;
     gone.map_err(|_| {
         let (label, after) = (&doing.step.label, doing.step.deadline.as_secs_f64());

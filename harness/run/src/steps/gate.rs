@@ -4,7 +4,7 @@
 //! millisecond or two, where the end of a script in a guest is noticed up to a quarter of a second late.
 
 use sanlab_fleet::EVENT_PORT_PATH;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use sanlab_plan::quote;
@@ -102,13 +102,13 @@ pub(super) fn word(line: &str, id: &str) -> Option<Word> {
 /// What one timed command has reported so far.
 pub(super) struct Times {
     id: String,
-    lines: UnboundedReceiver<Line>,
+    lines: Receiver<Line>,
     pub(super) begun: Option<Instant>,
     pub(super) over: Option<Instant>,
 }
 
 impl Times {
-    pub(super) fn new(id: String, lines: UnboundedReceiver<Line>) -> Self {
+    pub(super) fn new(id: String, lines: Receiver<Line>) -> Self {
         Self {
             id,
             lines,

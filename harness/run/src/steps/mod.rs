@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sanlab_plan::{Action, Dd, NodeName, Step, Write, file_name};
-use sanlab_record::{FailureKind, Work};
+use sanlab_record::{FailureKind, PhaseName, Work};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
@@ -56,7 +56,7 @@ pub(crate) async fn perform(
     step: &Step,
     background: &mut Background,
 ) -> Result<(), PhaseFailure> {
-    let name = format!("step {}", step.label);
+    let name = PhaseName::step(&step.label);
     let apart = match &step.action {
         Action::Dd(dd) => dd.background,
         Action::Write(write) => write.background,
@@ -81,7 +81,7 @@ pub(crate) async fn perform(
         Action::Wait(wait) => {
             let waited = wait::perform(doing, wait, background).await;
             let (phase, done) = match waited {
-                Ok(()) => (scope.name().to_owned(), Ok(())),
+                Ok(()) => (scope.name().clone(), Ok(())),
                 Err(PhaseFailure { phase, failure }) => (phase, Err(failure)),
             };
             return match expect::end(doing, done).await {
@@ -158,7 +158,7 @@ async fn under_way(step: &Step, begun: Option<write::Begun>) -> Result<(), Phase
     tokio::time::timeout(step.deadline, begun.come())
         .await
         .map_err(|_| PhaseFailure {
-            phase: format!("step {}", step.label),
+            phase: PhaseName::step(&step.label),
             failure: Cause::StepTimedOut {
                 after: step.deadline,
                 so_far: Some("not every writer has begun".to_owned()),
@@ -203,7 +203,7 @@ async fn joined(
     work.await.unwrap_or_else(|error| {
         let text = format!("the step in the background ended without a result: {error}");
         Err(PhaseFailure {
-            phase: format!("step {label}"),
+            phase: PhaseName::step(label),
             failure: Cause::LabPanicked(text).into(),
         })
     })
@@ -216,7 +216,7 @@ fn settle(scope: Scope, done: Result<(), Failure>) -> Result<(), PhaseFailure> {
             Ok(())
         }
         Err(failure) => Err(PhaseFailure {
-            phase: scope.name().to_owned(),
+            phase: scope.name().clone(),
             failure,
         }),
     }
@@ -231,14 +231,9 @@ impl Doing<'_> {
         }
     }
 
-    /// What its files are called.
-    fn file_name(&self) -> String {
-        file_name(self.step.label.as_str())
-    }
-
     /// Its folder in guests.
     fn folder(&self) -> String {
-        format!("/run/sanlab/steps/{}", self.file_name())
+        format!("/run/sanlab/steps/{}", file_name(self.step.label.as_str()))
     }
 
     /// What is left of the step's time, to the tenth of a second.

@@ -1,13 +1,13 @@
 //! `mount`: the volume on nodes, side by side; or the refusal that the scenario expects.
 
-use futures_util::future::try_join_all;
 use regex::Regex;
 use sanlab_fleet::Status;
 use sanlab_plan::Mount;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::tasks;
+use crate::engine::{tasks, together};
+use crate::failure::Cause;
 
 pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
@@ -36,9 +36,8 @@ pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failu
                 return Err(Failure::unexpected(text).on(node).printed_in(ended.kept));
             }
             let Some(found) = reason.find(&said) else {
-                let (title, said) = (&work.title, ended.said());
-                let text = format!("{title} on {node} failed without `{reason}`: {said}");
-                return Err(Failure::unexpected(text).on(node).printed_in(ended.kept));
+                let text = format!("{} on {node} failed without `{reason}`", work.title);
+                return Err(ended.failed(Cause::UnexpectedResult(text)));
             };
             scope.progress(
                 Some(node),
@@ -46,6 +45,6 @@ pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failu
             );
             Ok(())
         });
-    try_join_all(attempts).await?;
+    together::all(attempts).await?;
     Ok(())
 }

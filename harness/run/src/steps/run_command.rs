@@ -1,6 +1,5 @@
 //! `run`: a command on nodes, side by side, with the exit code and output that it must have.
 
-use futures_util::future::try_join_all;
 use regex::Regex;
 use sanlab_fleet::Status;
 use sanlab_plan::{NodeName, Run};
@@ -8,8 +7,9 @@ use sanlab_plan::{NodeName, Run};
 use super::Doing;
 use crate::Failure;
 use crate::backend::Ended;
+use crate::engine::together;
 use crate::evidence::output::first_difference;
-use crate::failure::Cause;
+use crate::failure::{Cause, Said};
 
 pub(super) async fn perform(doing: Doing<'_>, run: &Run) -> Result<(), Failure> {
     let pattern =
@@ -23,7 +23,7 @@ pub(super) async fn perform(doing: Doing<'_>, run: &Run) -> Result<(), Failure> 
         .on
         .iter()
         .map(|node| one(doing, run, node, pattern.as_ref()));
-    let all = try_join_all(all).await?;
+    let all = together::all(all).await?;
     if run.same {
         compare(&run.command, &all)?;
     }
@@ -38,17 +38,25 @@ async fn one(
 ) -> Result<Ended, Failure> {
     let command = run.command.replace("{node}", node.as_str());
     let ended = doing.command(node, &command).await?;
+    let printed = format!("{}{}", ended.stdout, ended.stderr);
     let wrong = if ended.status == Status::Exited(run.exit) {
-        let text = format!("{}{}", ended.stdout, ended.stderr);
-        let missed = pattern.filter(|pattern| !pattern.is_match(&text));
+        let missed = pattern.filter(|pattern| !pattern.is_match(&printed));
         missed.map(|pattern| format!(": its output has no match of `{pattern}`"))
     } else {
         let (status, exit) = (ended.status, run.exit);
         Some(format!(" {status}, but must exit with {exit}"))
     };
     let Some(wrong) = wrong else { return Ok(ended) };
-    let text = format!("`{command}` on {node}{wrong}: {}", ended.said());
-    Err(Failure::unexpected(text).on(node).printed_in(ended.kept))
+    if run.on.len() > 1 {
+        let text = format!("the command{wrong}; the others are awaited");
+        doing.scope.progress(Some(node), text);
+    }
+    let failure = Failure::unexpected(format!("`{command}` on {node}{wrong}"));
+    let failure = failure.saying(Said {
+        shown: ended.said(),
+        reason: printed,
+    });
+    Err(failure.on(node).printed_in(ended.kept))
 }
 
 /// Every node must have printed the same bytes on standard output.

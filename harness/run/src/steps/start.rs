@@ -1,11 +1,10 @@
 //! `start`: a layer's daemons again, where they were stopped. Those that a step stopped elsewhere are not waited for.
 
-use futures_util::future::try_join_all;
 use sanlab_plan::Start;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::tasks;
+use crate::engine::{tasks, together};
 
 pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
@@ -14,7 +13,7 @@ pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failu
         .stopped
         .retain(|(node, kind)| *kind != start.layer || !start.on.contains(node));
     let present = &present;
-    try_join_all(start.on.iter().map(|node| {
+    together::all(start.on.iter().map(|node| {
         let work = context.stack.start(start.layer, node, present);
         async move {
             if work.stages.is_empty() {
@@ -22,13 +21,12 @@ pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failu
                 let text = format!("start {layer} on {node}: it has no daemons there");
                 return Err(Failure::internal(text));
             }
-            tasks::carry_out(&*context.backend, scope, &work).await
+            tasks::carry_out(&*context.backend, scope, &work).await?;
+            let at = context.now();
+            context.faults(|faults| faults.started(node, start.layer, at));
+            Ok(())
         }
     }))
     .await?;
-    let at = context.now();
-    for node in &start.on {
-        context.faults(|faults| faults.started(node, start.layer, at));
-    }
     Ok(())
 }

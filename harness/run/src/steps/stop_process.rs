@@ -1,30 +1,66 @@
 //! `stop_process`: a signal to all processes of a name, side by side; those that it ends are awaited.
 
-use sanlab_plan::{Signal, StopProcess, quote};
+use sanlab_plan::{NodeName, Signal, StopProcess, quote};
 use sanlab_record::Excuse;
 use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
 use crate::Failure;
 use crate::engine::faults::{Broken, Fault};
-use crate::engine::tasks;
+use crate::engine::{tasks, together};
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
+    let on = stop.on.iter().map(|node| signal(doing, stop, node));
+    together::all(on).await?;
+    Ok(())
+}
+
+/// On one node. Where it fails, nothing is taken for stopped, and what was before still is.
+async fn signal(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
     let StopProcess {
-        on,
-        process,
-        signal,
+        process, signal, ..
+    } = stop;
+    let work = work(doing, stop, node);
+    if *signal == Signal::Cont {
+        tasks::carry_out(&*context.backend, scope, &work).await?;
+        let at = context.now();
+        context.faults(|faults| faults.goes_on(node, process, at));
+        return Ok(());
+    }
+    let what = Broken::Process {
+        name: process.clone(),
+        layer: context.stack.daemon_of(node, process),
+        paused: *signal == Signal::Stop,
+    };
+    let excuse = Excuse::Fault {
+        step: doing.step.label.to_string(),
+        node: node.to_string(),
+    };
+    let at = context.now();
+    let fault = Fault::new(node.clone(), what, excuse, at);
+    let number = context.faults(|faults| faults.begins(fault));
+    let done = tasks::carry_out(&*context.backend, scope, &work).await;
+    context.faults(|faults| match &done {
+        Ok(()) => faults.replaced(number, node, process, at),
+        Err(_) => faults.withdraws(number),
+    });
+    done
+}
+
+fn work(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Work {
+    let StopProcess {
+        process, signal, ..
     } = stop;
     let title = format!("send {signal} to {process}");
-    let task = |node: &sanlab_plan::NodeName| Task {
+    let task = Task {
         node: node.clone(),
         title: title.clone(),
         files: Vec::new(),
         script: signalling(process, *signal),
         deadline: doing.left(),
     };
-    let probe = |node: &sanlab_plan::NodeName| Probe {
+    let probe = Probe {
         node: node.clone(),
         title: format!("no {process} runs"),
         script: format!("{}echo $pids\n", running(process)),
@@ -33,42 +69,15 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
         stall: None,
     };
     let ends = matches!(signal, Signal::Kill | Signal::Term);
-    let work = Work {
+    Work {
         kind: "stop_process",
         title: title.clone(),
         stages: vec![Stage {
-            title: title.clone(),
-            tasks: on.iter().map(task).collect(),
+            title: format!("{title} on {node}"),
+            tasks: vec![task],
         }],
-        probes: on.iter().filter(|_| ends).map(probe).collect(),
-    };
-    let label = doing.step.label.as_str();
-    if *signal != Signal::Cont {
-        for node in on {
-            let what = Broken::Process {
-                name: process.clone(),
-                layer: context.stack.daemon_of(node, process),
-                paused: *signal == Signal::Stop,
-            };
-            let excuse = Excuse::Fault {
-                step: label.to_owned(),
-                node: node.to_string(),
-            };
-            let at = context.now();
-            context.faults(|faults| {
-                faults.goes_on(node, process, at);
-                faults.begins(Fault::new(node.clone(), what, excuse, at));
-            });
-        }
+        probes: ends.then_some(probe).into_iter().collect(),
     }
-    tasks::carry_out(&*context.backend, scope, &work).await?;
-    if *signal == Signal::Cont {
-        let at = context.now();
-        for node in on {
-            context.faults(|faults| faults.goes_on(node, process, at));
-        }
-    }
-    Ok(())
 }
 
 /// Sets `pids` to the processes of that name. Nobody reaps them in a guest: those that have ended still have numbers.

@@ -13,7 +13,7 @@ mod fio;
 mod fio_report;
 mod proof;
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::try_join;
 use sanlab_fleet::Status;
 use sanlab_plan::guest::FIO;
 use sanlab_plan::{NodeName, Target, Throughput, Tool};
@@ -23,6 +23,7 @@ use super::Doing;
 use super::dd::clocks;
 use super::gate::{self, Times};
 use crate::backend::Ended;
+use crate::engine::together;
 use crate::failure::Cause;
 use crate::measure::meter::{Meter, Round};
 use crate::{Extent, Failure};
@@ -60,7 +61,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
     let prepared = workers
         .iter()
         .map(|worker| prepare(doing, throughput, worker, rounds.len()));
-    try_join_all(prepared).await?;
+    together::all(prepared).await?;
     for (number, round) in rounds.iter().enumerate() {
         repetition(doing, throughput, &workers, number, *round).await?;
     }
@@ -72,7 +73,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
         let script = format!("rm -rf {}\n", sanlab_plan::quote(&worker.folder));
         done(doing, worker, "tidy up", &script).await
     });
-    try_join_all(tidy).await?;
+    together::all(tidy).await?;
     Ok(())
 }
 
@@ -164,7 +165,7 @@ async fn repetition(
         let script = gate(throughput, worker, number, &id);
         async move { done(doing, worker, "get ready", &script).await }
     });
-    try_join_all(gates).await?;
+    together::all(gates).await?;
     let mut listeners = Vec::new();
     for worker in workers {
         let lines = doing.context.backend.guest_events(&worker.node)?;
@@ -173,7 +174,7 @@ async fn repetition(
     let meter = &Meter::new(&doing.context.backend, workers.len());
     let running = workers.iter().zip(listeners);
     let running = running.map(|(worker, times)| run(doing, meter, worker, times));
-    let times = try_join_all(running).await?;
+    let times = together::all(running).await?;
     let mut bytes = 0;
     for (worker, times) in workers.iter().zip(times) {
         bytes += sample(doing, throughput, worker, round, &times).await?;

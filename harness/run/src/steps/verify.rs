@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use futures_util::future::try_join_all;
 use sanlab_fleet::Status;
 use sanlab_plan::guest::{FILEFRAG, WITNESS};
 use sanlab_plan::{BlockMap, NodeName, Verify, quote};
@@ -12,6 +11,7 @@ use sanlab_record::{Found, LostBlocks};
 
 use super::Doing;
 use crate::Failure;
+use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Bad};
 use crate::evidence::extents::{self, Piece};
 use crate::failure::Cause;
@@ -33,7 +33,7 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fai
         return Err(Failure::from(Cause::NothingAcknowledged).during("verify"));
     }
     let readers = verify.on.iter().map(|node| read(doing, node, &ack_logs));
-    let mut losses = try_join_all(readers).await?.concat();
+    let mut losses = together::all(readers).await?.concat();
     if verify.replicas {
         match context.stack.block_map() {
             Some(replicas) => losses.extend(on_replicas(doing, verify, replicas, &ack_logs).await?),
@@ -120,7 +120,7 @@ async fn on_replicas(
     let looks = here
         .iter()
         .map(|(place, pieces)| replica(doing, place, pieces, ack_logs));
-    Ok(try_join_all(looks).await?.concat())
+    Ok(together::all(looks).await?.concat())
 }
 
 /// Looks at one device.

@@ -13,7 +13,7 @@ pub(super) async fn perform(
 ) -> Result<(), PhaseFailure> {
     let label = wait.step.as_str();
     let here = |failure| PhaseFailure {
-        phase: doing.scope.name().to_owned(),
+        phase: doing.scope.name().clone(),
         failure,
     };
     let Some(work) = background.remove(label) else {

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use sanlab_fleet::EVENT_PORT_PATH;
 use sanlab_plan::guest::WITNESS;
 use sanlab_plan::{NodeName, Write, quote};
 use sanlab_record::{Sample, Work};
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::{Doing, gate};
 use crate::Failure;
 use crate::backend::{Ended, Line};
 use crate::engine::absence::Cause as AbsenceCause;
+use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course, Ending};
 use crate::failure::Cause;
 use crate::measure::meter::Meter;
@@ -29,7 +29,7 @@ pub(super) struct Writer {
     path: String,
     /// In the guest: the fifos, and what it says.
     folder: String,
-    lines: UnboundedReceiver<Line>,
+    lines: Receiver<Line>,
     /// Kept until it writes.
     ahead: Option<Sender<()>>,
 }
@@ -52,7 +52,7 @@ pub(super) async fn prepare(
     let (ahead, begun) = channel(1);
     let at = &doing.context.volume()?.at;
     let folder = doing.folder();
-    let writers = try_join_all(write.on.iter().map(|node| {
+    let writers = together::all(write.on.iter().map(|node| {
         let ahead = ahead.clone();
         let path = format!("{at}/{}", write.of.replace("{node}", node.as_str()));
         let by = format!("{} on {node}", doing.scope.name());
@@ -100,7 +100,7 @@ pub(super) async fn write(
     let writing = writers
         .into_iter()
         .map(|writer| write_one(doing, &meter, writer));
-    let bytes: Vec<u64> = try_join_all(writing).await?;
+    let bytes: Vec<u64> = together::all(writing).await?;
     if !write.background {
         doing.measured(&meter, work(write), bytes.iter().sum());
     }

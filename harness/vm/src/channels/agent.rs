@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use qapi::Command;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 
 use crate::channels::qmp::typed;
 use crate::channels::wire::{Wire, WireError};
@@ -23,10 +24,8 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn open(stream: UnixStream) -> Self {
-        let wire = Wire::open(
-            stream,
-            |message| tracing::debug!(%message, "the agent spoke unasked"),
-        );
+        // It says nothing unasked: nobody listens.
+        let wire = Wire::open(stream, mpsc::channel(1).0);
         Self {
             wire,
             synced: AtomicBool::new(false),
@@ -41,6 +40,11 @@ impl Agent {
             self.synced.store(false, Ordering::SeqCst);
             self.wire.forget();
         }
+    }
+
+    /// How often it has answered. As long as this does not grow it is silent.
+    pub(crate) fn answers(&self) -> u64 {
+        self.wire.answers()
     }
 
     /// Asks the agent to begin anew and waits for its answer to this very request: whatever was under way is heard

@@ -64,7 +64,7 @@ impl Command {
     }
 
     /// Passes on every line of output while the command runs; for output that is long or slow in coming. It costs a few
-    /// requests more than a command that is heard at its end.
+    /// requests more than a command that is heard at its end. The output lies in a file in the guest's RAM, which bounds it.
     #[must_use]
     pub fn stream(mut self, lines: mpsc::UnboundedSender<OutputLine>) -> Self {
         self.stream = Some(lines);

@@ -1,18 +1,25 @@
 //! The guest's serial console: watched line by line, while QEMU itself keeps the log on disk; and its kernel's `SysRq` keys.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::Instant;
 
+use crate::channels::dump::{Capture, Dumps, Origin};
 use crate::channels::kernel_log::{Trouble, trouble};
+use crate::channels::lines::LineReader;
+use crate::channels::room::{Room, Rooms};
+
+/// What is kept of a line, in bytes. The kernel's have at most 1 KiB.
+const LONGEST: usize = 8 << 10;
+/// How much may wait for the receiver, in bytes: seconds of what a guest can write.
+const WAITING: usize = 16 << 20;
 
 /// Lines kept in memory for tails and messages; the log on disk has all of them.
 const KEPT: usize = 1000;
@@ -27,12 +34,16 @@ const LATE: usize = 200;
 pub struct ConsoleLine {
     /// When the host read its end.
     pub at: Instant,
-    /// The line without its end; what is not UTF-8 is replaced.
+    /// The line without its end; what is not UTF-8 is replaced. Of one longer than 8 KiB the middle is left out, and it says
+    /// how many bytes that were.
     pub text: String,
-    /// What kernel trouble it reports, if any.
+    /// What kernel trouble it reports, if any. A dump has none of its own: what comes among its lines is the kernel's.
     pub trouble: Option<Trouble>,
-    /// It came while the kernel was made to print its state: no kernel said it by itself.
+    /// It came among what the kernel was made to print, backtraces above all.
     pub dump: bool,
+    /// Its share of the 16 MiB that may wait for the receiver: while all of them are taken the console is not read. Who keeps
+    /// lines for long keeps their text.
+    pub room: Room,
 }
 
 /// What the guest has written to its console; clones look at the same one.
@@ -46,18 +57,19 @@ struct Shared {
     keys: AsyncMutex<OwnedWriteHalf>,
     kept: Mutex<Kept>,
     seen: watch::Sender<Seen>,
+    rooms: Rooms,
 }
 
 #[derive(Default)]
 struct Kept {
     latest: VecDeque<String>,
     troubles: Vec<ConsoleLine>,
-    /// Lines that came before there was a receiver.
+    /// Lines that came before there was a receiver; the console's room bounds them.
     waiting: Vec<ConsoleLine>,
     receiver: Option<Receiver>,
-    /// What has come of the dump that is being made.
-    dump: Option<Vec<String>>,
-    dumps_in_log: Vec<Range<u64>>,
+    dumps: Dumps,
+    /// What has come since the guest is being examined.
+    capture: Option<Capture>,
 }
 
 /// Takes lines as they come; it must not wait.
@@ -77,19 +89,15 @@ impl Console {
             keys: AsyncMutex::new(keys),
             kept: Mutex::default(),
             seen: watch::Sender::new(Seen::default()),
+            rooms: Rooms::new(WAITING),
         });
         let watched = Arc::clone(&shared);
         tokio::spawn(async move {
-            let mut reader = BufReader::new(stream);
-            let mut line = Vec::new();
-            // An error is as good as the end: the console is heard as far as it goes.
-            while reader
-                .read_until(b'\n', &mut line)
-                .await
-                .is_ok_and(|length| length > 0)
-            {
-                watched.take(&String::from_utf8_lossy(&line));
-                line.clear();
+            let mut reader = LineReader::new(stream, LONGEST);
+            while let Some(line) = reader.next().await {
+                let (at, text) = (Instant::now(), line.text());
+                let room = watched.rooms.take(&text).await;
+                watched.take(at, text, room);
             }
             watched.seen.send_modify(|seen| seen.ended = true);
         });
@@ -100,7 +108,7 @@ impl Console {
     }
 
     /// Hands every line to the receiver, in order: at once those that came before it, then each as it is read. None is lost,
-    /// and all have been handed over when the machine's end is known. A later receiver takes the place of an earlier one and
+    /// and all have been handed over when the machine's end is known, if the receiver keeps no line. A later receiver takes the place of an earlier one and
     /// gets what comes from then on.
     pub fn deliver(&self, mut receiver: impl FnMut(ConsoleLine) + Send + 'static) {
         let mut kept = self.shared.kept();
@@ -147,25 +155,19 @@ impl Console {
         self.shared.keys.lock().await.write_all(&[key]).await
     }
 
-    /// What comes from now on, until the dump is dropped, is [`dump`](ConsoleLine::dump): neither the guest's last words nor
-    /// its trouble.
+    /// The kernel is about to be made to print its state. All that comes from now on is kept for the result, as long as that
+    /// lives. Which lines are [`dump`](ConsoleLine::dump) and so not the guest's last words, the kernel's answers to the keys
+    /// say, if need be later.
     pub(crate) fn begin_dump(&self) -> Dump<'_> {
-        let from = self.log_length();
         let mut kept = self.shared.kept();
-        kept.dump = Some(Vec::new());
-        // Its end is not known yet.
-        kept.dumps_in_log.push(from..u64::MAX);
+        kept.dumps.begins();
+        kept.capture = Some(Capture::default());
         Dump(self)
     }
 
-    /// Which bytes of the log the kernel wrote when it was made to print its state, in order.
-    pub fn dumps_in_log(&self) -> Vec<Range<u64>> {
-        self.shared.kept().dumps_in_log.clone()
-    }
-
-    fn log_length(&self) -> u64 {
-        // QEMU has made it by the time of the guest's first byte.
-        fs_err::metadata(&self.log_path).map_or(0, |log| log.len())
+    /// The guest is about to get an NMI of which its kernel panics; or it did not get it, after all.
+    pub(crate) fn nmi_is_sent(&self, sent: bool) {
+        self.shared.kept().dumps.nmi_is_sent(sent);
     }
 
     /// Returns when the kernel has announced its panic here; never if it does not.
@@ -203,18 +205,22 @@ impl Console {
     }
 }
 
-/// What a kernel prints that is made to print its state.
+/// What comes while a kernel is made to print its state.
 pub(crate) struct Dump<'a>(&'a Console);
 
 impl Dump<'_> {
     /// What has come so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.shared.kept().dump.clone().unwrap_or_default()
+        let kept = self.0.shared.kept();
+        kept.capture.as_ref().map(Capture::all).unwrap_or_default()
     }
 
     /// How many lines have come so far.
     pub(crate) fn length(&self) -> usize {
-        self.0.shared.kept().dump.as_ref().map_or(0, Vec::len)
+        let kept = self.0.shared.kept();
+        kept.capture
+            .as_ref()
+            .map_or(0, |so_far| so_far.lines().len())
     }
 
     /// Returns when such a line has come after the first `from`; never if none does.
@@ -224,7 +230,7 @@ impl Dump<'_> {
         loop {
             {
                 let kept = self.0.shared.kept();
-                let lines = kept.dump.as_deref().unwrap_or_default();
+                let lines = kept.capture.as_ref().map_or(&[][..], Capture::lines);
                 if lines.iter().skip(from).any(|line| wanted(line)) {
                     return;
                 }
@@ -239,12 +245,7 @@ impl Dump<'_> {
 
 impl Drop for Dump<'_> {
     fn drop(&mut self) {
-        let to = self.0.log_length();
-        let mut kept = self.0.shared.kept();
-        kept.dump = None;
-        if let Some(range) = kept.dumps_in_log.last_mut() {
-            range.end = to;
-        }
+        self.0.shared.kept().capture = None;
     }
 }
 
@@ -253,27 +254,31 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, line: &str) {
-        let text = line.trim_end_matches(['\n', '\r']).to_owned();
+    fn take(&self, at: Instant, text: String, room: Room) {
         let panic = {
             let mut kept = self.kept();
-            let dump = kept.dump.is_some();
+            let origin = kept.dumps.origin(&text);
             let line = ConsoleLine {
-                at: Instant::now(),
-                trouble: trouble(&text).filter(|_| !dump),
+                at,
+                trouble: trouble(&text).filter(|_| origin != Origin::Nmi),
                 text,
-                dump,
+                dump: origin != Origin::Guest,
+                room,
             };
-            if let Some(lines) = &mut kept.dump {
-                lines.push(line.text.clone());
-            } else {
+            if let Some(capture) = &mut kept.capture {
+                capture.push(&line.text);
+            }
+            if !line.dump || line.trouble.is_some() {
                 if kept.latest.len() == KEPT {
                     kept.latest.pop_front();
                 }
                 kept.latest.push_back(line.text.clone());
             }
             if line.trouble.is_some() && kept.troubles.len() < KEPT {
-                kept.troubles.push(line.clone());
+                kept.troubles.push(ConsoleLine {
+                    room: Room::default(),
+                    ..line.clone()
+                });
             }
             let panic = line.trouble == Some(Trouble::Panic);
             // Under the lock: a receiver that comes now gets lines in order.
@@ -292,12 +297,14 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-    fn listen(console: &Console) -> UnboundedReceiver<ConsoleLine> {
+    fn listen(console: &Console) -> UnboundedReceiver<(Instant, String)> {
         let (sender, receiver) = unbounded_channel();
-        console.deliver(move |line| drop(sender.send(line)));
+        console.deliver(move |line| drop(sender.send((line.at, line.text))));
         receiver
     }
 
@@ -323,9 +330,9 @@ mod tests {
         // Whoever listens only now hears it all.
         let mut lines = listen(&console);
         for text in wanted {
-            let line = lines.try_recv().expect("a line");
-            assert_eq!(line.text, text);
-            assert!(line.at >= before && line.at <= Instant::now());
+            let (at, line) = lines.try_recv().expect("a line");
+            assert_eq!(line, text);
+            assert!(at >= before && at <= Instant::now());
         }
         console.quiet().await;
     }
@@ -347,9 +354,68 @@ mod tests {
         drop(theirs);
         console.ended().await;
         for n in 0..LINES {
-            let line = lines.try_recv().expect("a line");
-            assert_eq!(line.text, format!("line {n}"));
+            let (_, line) = lines.try_recv().expect("a line");
+            assert_eq!(line, format!("line {n}"));
         }
         assert!(lines.try_recv().is_err());
+    }
+
+    /// 64 MiB in lines of 1 KiB. They are not read before somebody listens, and none is lost then.
+    #[tokio::test]
+    async fn a_flood_that_nobody_hears_waits_in_the_guest() {
+        const LINES: usize = 64 << 10;
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let console = Console::open(ours, "console.log".into());
+        let written = Arc::new(AtomicUsize::new(0));
+        let so_far = Arc::clone(&written);
+        let flood = tokio::spawn(async move {
+            for n in 0..LINES {
+                let line = format!("{n:01023}\n");
+                theirs.write_all(line.as_bytes()).await.expect("writes");
+                so_far.fetch_add(line.len(), Ordering::SeqCst);
+            }
+        });
+        let so_far = || written.load(Ordering::SeqCst);
+        while so_far() < WAITING / 2 {
+            tokio::task::yield_now().await;
+        }
+        // It comes to a stop.
+        let mut before = 0;
+        while before != so_far() {
+            before = so_far();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(before < 2 * WAITING, "{before} bytes were read");
+        // Whoever keeps the lines keeps no more of them.
+        let (sender, mut lines) = unbounded_channel();
+        console.deliver(move |line| drop(sender.send(line)));
+        for n in 0..LINES {
+            let line = lines.recv().await.expect("a line");
+            assert_eq!(line.text, format!("{n:01023}"));
+            assert!(lines.len() <= WAITING >> 10);
+        }
+        flood.await.expect("it ends");
+        console.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_cut_and_the_next_is_heard() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let console = Console::open(ours, "console.log".into());
+        let mut lines = listen(&console);
+        let mebibyte = vec![b'x'; 1 << 20];
+        for _ in 0..64 {
+            theirs.write_all(&mebibyte).await.expect("writes");
+        }
+        let panic = "Kernel panic - not syncing: x";
+        let rest = format!(" {panic}\nthe next line\n");
+        theirs.write_all(rest.as_bytes()).await.expect("writes");
+        drop(theirs);
+        console.ended().await;
+        let (_, line) = lines.try_recv().expect("a line");
+        assert!(line.contains(" bytes are left out ... "), "it says so");
+        assert!(line.len() < 2 * LONGEST && line.ends_with(panic));
+        assert_eq!(lines.try_recv().expect("a line").1, "the next line");
+        assert_eq!(console.troubles()[0].trouble, Some(Trouble::Panic));
     }
 }

@@ -6,9 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::channels::lines::LineReader;
+use crate::channels::room::{Room, Rooms};
 
 /// Where programs in the guest write: a line a `write`, and one program at a time.
 pub const EVENT_PORT_PATH: &str = "/dev/virtio-ports/org.sanlab.events";
@@ -17,13 +19,22 @@ pub const EVENT_PORT_PATH: &str = "/dev/virtio-ports/org.sanlab.events";
 pub(crate) const PORT_NAME: &str = "org.sanlab.events";
 pub(crate) const PORT_ID: &str = "events";
 
+/// What is kept of a line, in bytes. No program of the lab writes one that is half as long.
+const LONGEST: usize = 8 << 10;
+/// How much may wait for those who follow, in bytes.
+const WAITING: usize = 16 << 20;
+
 /// A line that a guest wrote to its event port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestEvent {
     /// When the host read it: a moment after the guest wrote it.
     pub at: Instant,
-    /// The line without its end; what is not UTF-8 is replaced.
+    /// The line without its end; what is not UTF-8 is replaced. Of one longer than 8 KiB the middle is left out, and it says
+    /// so: that is no line of the lab's programs.
     pub text: String,
+    /// Its share of the 16 MiB that may wait for those who follow: while all of them are taken the port is not read, and
+    /// programs in the guest that write to it wait. Who keeps lines for long keeps their text.
+    pub room: Room,
 }
 
 /// The harness's end of an event port.
@@ -33,7 +44,7 @@ pub(crate) struct GuestEventPort(Arc<Mutex<Readers>>);
 #[derive(Debug, Default)]
 struct Readers {
     followers: Vec<UnboundedSender<GuestEvent>>,
-    /// What no one has read yet.
+    /// What no one has read yet; the port's room bounds it, as it bounds what followers have not taken out.
     waiting: Vec<GuestEvent>,
     ended: bool,
 }
@@ -43,23 +54,12 @@ impl GuestEventPort {
         let readers = Arc::<Mutex<Readers>>::default();
         let told = Arc::clone(&readers);
         tokio::spawn(async move {
-            let mut reader = BufReader::new(stream);
-            let mut line = Vec::new();
-            // An error is as good as the end: the event port is heard as far as it goes.
-            while reader
-                .read_until(b'\n', &mut line)
-                .await
-                .is_ok_and(|length| length > 0)
-            {
-                let Some(whole) = line.strip_suffix(b"\n") else {
-                    break;
-                };
-                let text = String::from_utf8_lossy(whole)
-                    .trim_end_matches('\r')
-                    .to_owned();
-                let at = Instant::now();
-                locked(&told).take(GuestEvent { at, text });
-                line.clear();
+            let rooms = Rooms::new(WAITING);
+            let mut reader = LineReader::new(stream, LONGEST);
+            while let Some(line) = reader.next().await.filter(|line| line.whole) {
+                let (at, text) = (Instant::now(), line.text());
+                let room = rooms.take(&text).await;
+                locked(&told).take(GuestEvent { at, text, room });
             }
             let mut readers = locked(&told);
             readers.ended = true;
@@ -68,7 +68,7 @@ impl GuestEventPort {
         Self(readers)
     }
 
-    /// All lines that no one has read so far, and those that come.
+    /// All lines that no one has read so far, and those that come. The port's room bounds how many wait.
     pub(crate) fn follow(&self) -> UnboundedReceiver<GuestEvent> {
         let (sender, receiver) = unbounded_channel();
         let mut readers = locked(&self.0);
@@ -150,5 +150,29 @@ mod tests {
             assert_eq!(heard(follower).await, "b");
             assert_eq!(follower.recv().await, None);
         }
+    }
+
+    /// A program that writes what nobody takes waits; what it wrote is heard later, all of it.
+    #[tokio::test]
+    async fn a_flood_that_nobody_follows_waits_in_the_guest() {
+        const LINES: usize = 400_000;
+        let (ours, mut theirs) = UnixStream::pair().expect("a socket pair");
+        let guest_events = GuestEventPort::open(ours);
+        let lines: Vec<_> = (0..LINES).map(|n| format!("ack {n}\n")).collect();
+        let lines = lines.concat();
+        let flood = theirs.write_all(lines.as_bytes());
+        let mut flood = std::pin::pin!(flood);
+        let patience = std::time::Duration::from_secs(2);
+        let ended = tokio::time::timeout(patience, &mut flood).await;
+        assert!(ended.is_err(), "it must wait");
+        assert!(locked(&guest_events.0).waiting.len() <= WAITING / 128);
+        let mut follower = guest_events.follow();
+        let heard = async {
+            for n in 0..LINES {
+                assert_eq!(heard(&mut follower).await, format!("ack {n}"));
+            }
+        };
+        let (written, ()) = tokio::join!(flood, heard);
+        written.expect("writes");
     }
 }

@@ -3,7 +3,7 @@
 use qapi::Command;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::channels::wire::{Wire, WireError};
 
@@ -14,39 +14,37 @@ pub(crate) struct QmpEvent {
     pub(crate) data: Value,
 }
 
+/// How many events may wait for the listener. While it is full nothing more is read, and QEMU waits.
+const EVENTS: usize = 256;
+
 /// The harness's end of QMP.
 pub(crate) struct Qmp {
     wire: Wire,
-    greeted: watch::Receiver<bool>,
 }
 
+/// What QEMU says unasked.
+pub(crate) struct QmpEvents(mpsc::Receiver<Value>);
+
 impl Qmp {
-    /// Takes over the socket; [`negotiate`](Self::negotiate) must follow before anything is asked.
-    pub(crate) fn open(stream: UnixStream) -> (Self, mpsc::UnboundedReceiver<QmpEvent>) {
-        let (events, receiver) = mpsc::unbounded_channel();
-        let (greeting, greeted) = watch::channel(false);
-        let wire = Wire::open(stream, move |message| {
-            if message.get("QMP").is_some() {
-                greeting.send_replace(true);
-            } else if let Some(name) = message.get("event").and_then(Value::as_str) {
-                let data = message.get("data").cloned().unwrap_or_default();
-                // The listener may have gone with its machine.
-                let _ = events.send(QmpEvent {
-                    name: name.to_owned(),
-                    data,
-                });
-            }
-        });
-        (Self { wire, greeted }, receiver)
+    /// Takes over the socket; [`negotiate`](Self::negotiate) must follow before anything is asked. Then the events must be
+    /// taken.
+    pub(crate) fn open(stream: UnixStream) -> (Self, QmpEvents) {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let wire = Wire::open(stream, sender);
+        (Self { wire }, QmpEvents(events))
     }
 
     /// Waits for QEMU's greeting and leaves the negotiation mode.
-    pub(crate) async fn negotiate(&self) -> Result<(), WireError> {
-        self.greeted
-            .clone()
-            .wait_for(|greeted| *greeted)
+    pub(crate) async fn negotiate(&self, events: &mut QmpEvents) -> Result<(), WireError> {
+        // It comes first.
+        while events
+            .0
+            .recv()
             .await
-            .map_err(|_| WireError::Closed)?;
+            .ok_or(WireError::Closed)?
+            .get("QMP")
+            .is_none()
+        {}
         self.call("qmp_capabilities", &json!({})).await.map(drop)
     }
 
@@ -55,9 +53,29 @@ impl Qmp {
         self.wire.call(name, arguments).await
     }
 
+    /// Whether QEMU has closed the channel.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.wire.has_ended()
+    }
+
     /// Returns when QEMU has closed the channel.
     pub(crate) async fn ended(&self) {
         self.wire.ended().await;
+    }
+}
+
+impl QmpEvents {
+    /// The next one; `None` at the end of the channel.
+    pub(crate) async fn next(&mut self) -> Option<QmpEvent> {
+        loop {
+            let mut message = self.0.recv().await?;
+            if let Some(name) = message["event"].as_str() {
+                return Some(QmpEvent {
+                    name: name.to_owned(),
+                    data: message["data"].take(),
+                });
+            }
+        }
     }
 }
 

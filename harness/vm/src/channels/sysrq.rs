@@ -1,5 +1,7 @@
 //! `SysRq` keys, which a kernel obeys on its console whatever becomes of its processes
-//! (Documentation/admin-guide/sysrq.rst), and what it prints then.
+//! (Documentation/admin-guide/sysrq.rst), and what it prints then; and the NMI that it panics of.
+
+use sanlab_plan::guest;
 
 /// What stands before the name of what a key does (`drivers/tty/sysrq.c`).
 const OBEYED: &str = "sysrq: ";
@@ -26,16 +28,18 @@ impl Key {
 const ALL_TASKS: Key = Key::new(b't', "Show State");
 
 /// Backtraces of all CPUs, of blocked tasks and of all tasks, and memory, the most telling first. Before them the console is
-/// made to show what they print, and after them to be as quiet as it was. A kernel obeys a key when it is done with the one
-/// before: so the answer to the last says that all is there.
+/// made to show what they print.
 pub(crate) const DUMP_KEYS: &[Key] = &[
     Key::new(b'8', "Changing Loglevel"),
     Key::new(b'l', "Show backtrace of all active CPUs"),
     Key::new(b'w', "Show Blocked State"),
     ALL_TASKS,
     Key::new(b'm', "Show Memory"),
-    Key::new(b'6', "Changing Loglevel"),
 ];
+
+/// Puts the console's level back, to that of guests that are provisioned. A kernel obeys a key when it is done with those
+/// before it: so the answer says that the dump is at its end.
+pub(crate) const LAST_KEY: Key = Key::new(b'0' + guest::CONSOLE_LEVEL, "Loglevel set to 7");
 
 /// A task of a guest's kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,15 @@ impl Task {
 /// Whether a line says that the kernel obeys any key.
 pub(crate) fn is_obeyed(line: &str) -> bool {
     line.contains(OBEYED)
+}
+
+/// What a kernel says that got an NMI which nothing explains and was told to panic of it: `unknown_nmi_error` in
+/// `arch/x86/kernel/nmi.c`.
+const OF_AN_NMI: &[&str] = &["NMI received for unknown reason", "NMI: Not continuing"];
+
+/// Whether a line says that the kernel got an NMI and panics of it.
+pub(crate) fn is_of_an_nmi(line: &str) -> bool {
+    OF_AN_NMI.iter().any(|sign| line.contains(sign))
 }
 
 /// All tasks, if the kernel has listed them to the end.
@@ -85,6 +98,12 @@ mod tests {
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_last_key_names_the_level_of_provisioned_guests() {
+        let line = format!("[ 60.1] sysrq: Loglevel set to {}", guest::CONSOLE_LEVEL);
+        assert!(LAST_KEY.is_obeyed(&line));
     }
 
     #[test]

@@ -4,15 +4,21 @@
 //! neither can upset the channel.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::channels::lines::LineReader;
+
+/// The longest message that is understood, in bytes. An agent's answer has at most two outputs of 16 MiB, in base64.
+const LONGEST: usize = 64 << 20;
+/// How many requests may wait for the other side to read.
+const REQUESTS: usize = 16;
 
 /// Written before a `guest-sync-delimited` and before its answer; it never occurs in JSON.
 pub(crate) const DELIMITER: u8 = 0xff;
@@ -33,17 +39,19 @@ type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
 
 /// The harness's end of a channel.
 pub(crate) struct Wire {
-    outgoing: mpsc::UnboundedSender<Vec<u8>>,
+    outgoing: mpsc::Sender<Vec<u8>>,
     pending: Pending,
     next_id: AtomicU64,
+    answers: Arc<AtomicU64>,
     ended: watch::Receiver<bool>,
 }
 
 impl Wire {
-    /// Takes over a socket. `other` gets every message that is no reply: greetings, events.
-    pub(crate) fn open(stream: UnixStream, mut other: impl FnMut(Value) + Send + 'static) -> Self {
+    /// Takes over a socket. `others` gets every message that is no reply: greetings, events. While it is full nothing more is
+    /// read.
+    pub(crate) fn open(stream: UnixStream, others: mpsc::Sender<Value>) -> Self {
         let (reader, mut writer) = stream.into_split();
-        let (outgoing, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
+        let (outgoing, mut queue) = mpsc::channel::<Vec<u8>>(REQUESTS);
         let pending = Pending::default();
         let (ended_sender, ended) = watch::channel(false);
         tokio::spawn(async move {
@@ -53,17 +61,21 @@ impl Wire {
                 }
             }
         });
-        let answers = Arc::clone(&pending);
+        let answers = Arc::<AtomicU64>::default();
+        let mut book = Book {
+            pending: Arc::clone(&pending),
+            answers: Arc::clone(&answers),
+        };
         tokio::spawn(async move {
-            // The end of the channel is the end of its reader, for whatever reason.
-            let _ = read(reader, &answers, &mut other).await;
+            book.read(reader, others).await;
             ended_sender.send_replace(true);
-            locked(&answers).clear();
+            locked(&book.pending).clear();
         });
         Self {
             outgoing,
             pending,
             next_id: AtomicU64::new(1),
+            answers,
             ended,
         }
     }
@@ -89,6 +101,16 @@ impl Wire {
     /// Forgets all requests: the other side has.
     pub(crate) fn forget(&self) {
         locked(&self.pending).clear();
+    }
+
+    /// How often the other side has answered, whether anybody still waited for it or not.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
+    }
+
+    /// Whether the other side has closed the channel.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
     }
 
     /// Returns when the other side has closed the channel and everything it had said has been heard.
@@ -118,7 +140,7 @@ impl Wire {
             id,
             pending: &self.pending,
         };
-        if *self.ended.borrow() || self.outgoing.send(line).is_err() {
+        if self.has_ended() || self.outgoing.send(line).await.is_err() {
             return Err(WireError::Closed);
         }
         answer.await.unwrap_or(Err(WireError::Closed))
@@ -150,48 +172,66 @@ struct Refusal {
     desc: String,
 }
 
-async fn read(
-    reader: impl tokio::io::AsyncRead + Unpin,
-    pending: &Pending,
-    other: &mut (dyn FnMut(Value) + Send),
-) -> io::Result<()> {
-    let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await? > 0 {
-        line.retain(|byte| *byte != DELIMITER);
-        match serde_json::from_slice::<Value>(&line) {
-            Ok(message) if message.get("return").is_some() || message.get("error").is_some() => {
-                settle(message, pending);
-            }
-            Ok(message) => other(message),
-            Err(error) => {
-                tracing::debug!(%error, line = %String::from_utf8_lossy(&line), "not JSON");
-            }
-        }
-        line.clear();
-    }
-    Ok(())
+/// Gives replies to who waits for them.
+struct Book {
+    pending: Pending,
+    answers: Arc<AtomicU64>,
 }
 
-/// Gives a reply to who waits for it.
-fn settle(message: Value, pending: &Pending) {
-    let reply: Reply = match serde_json::from_value(message) {
-        Ok(reply) => reply,
-        Err(error) => return tracing::debug!(%error, "a reply of unknown shape"),
-    };
-    let waiting = reply
-        .id
-        .as_ref()
-        .and_then(Value::as_u64)
-        .and_then(|id| locked(pending).remove(&id));
-    let answer = match reply.error {
-        Some(refusal) => Err(WireError::Refused(refusal.desc)),
-        None => Ok(reply.value.unwrap_or_default()),
-    };
-    // Its caller may have given up, or give up this very moment.
-    let forgotten = waiting.map_or(Some(answer.clone()), |waiting| waiting.send(answer).err());
-    if let Some(answer) = forgotten {
-        tracing::debug!(id = ?reply.id, ?answer, "a reply that nobody waits for");
+impl Book {
+    async fn read(&mut self, reader: impl AsyncRead + Unpin, others: mpsc::Sender<Value>) {
+        let mut reader = LineReader::new(reader, LONGEST);
+        while let Some(line) = reader.next().await {
+            if line.left_out > 0 {
+                self.give_up();
+                continue;
+            }
+            let mut line = line.bytes();
+            line.retain(|byte| *byte != DELIMITER);
+            match serde_json::from_slice::<Value>(&line) {
+                Ok(message)
+                    if message.get("return").is_some() || message.get("error").is_some() =>
+                {
+                    self.settle(message);
+                }
+                // Who listens may have gone with its machine.
+                Ok(message) => drop(others.send(message).await),
+                Err(error) => {
+                    tracing::debug!(%error, line = %String::from_utf8_lossy(&line), "not JSON");
+                }
+            }
+        }
+    }
+
+    /// A message was too long to be kept: it may be the answer to any request.
+    fn give_up(&self) {
+        let text = format!("a message of more than {} MiB", LONGEST >> 20);
+        for (_, waiting) in locked(&self.pending).drain() {
+            let _ = waiting.send(Err(WireError::Garbled(text.clone())));
+        }
+    }
+
+    fn settle(&self, message: Value) {
+        let reply: Reply = match serde_json::from_value(message) {
+            Ok(reply) => reply,
+            Err(error) => return tracing::debug!(%error, "a reply of unknown shape"),
+        };
+        // Before its caller hears of it.
+        self.answers.fetch_add(1, Ordering::SeqCst);
+        let waiting = reply
+            .id
+            .as_ref()
+            .and_then(Value::as_u64)
+            .and_then(|id| locked(&self.pending).remove(&id));
+        let answer = match reply.error {
+            Some(refusal) => Err(WireError::Refused(refusal.desc)),
+            None => Ok(reply.value.unwrap_or_default()),
+        };
+        // Its caller may have given up, or give up this very moment.
+        let forgotten = waiting.map_or(Some(answer.clone()), |waiting| waiting.send(answer).err());
+        if let Some(answer) = forgotten {
+            tracing::debug!(id = ?reply.id, ?answer, "a reply that nobody waits for");
+        }
     }
 }
 
@@ -205,15 +245,13 @@ fn locked(pending: &Pending) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answ
 mod tests {
     use super::*;
     use std::time::Duration;
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
 
     /// A wire whose other side is a plain socket in the test's hands.
-    fn wire() -> (Wire, BufReader<UnixStream>, mpsc::UnboundedReceiver<Value>) {
+    fn wire() -> (Wire, BufReader<UnixStream>, mpsc::Receiver<Value>) {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        let (sender, others) = mpsc::unbounded_channel();
-        let wire = Wire::open(ours, move |value| {
-            sender.send(value).expect("the test listens");
-        });
-        (wire, BufReader::new(theirs), others)
+        let (sender, others) = mpsc::channel(1);
+        (Wire::open(ours, sender), BufReader::new(theirs), others)
     }
 
     async fn heard(theirs: &mut BufReader<UnixStream>) -> String {
@@ -269,6 +307,46 @@ mod tests {
             theirs.get_mut().write_all(answers).await.expect("writes");
         });
         assert_eq!(next, Ok(()));
+    }
+
+    /// More than any answer, and no end of line; the next one is understood.
+    #[tokio::test]
+    async fn a_message_without_an_end_is_given_up() {
+        let (wire, mut theirs, _others) = wire();
+        let arguments = json!({});
+        let call = wire.call("any", &arguments);
+        let (answer, ()) = tokio::join!(call, async {
+            heard(&mut theirs).await;
+            let mebibyte = vec![b' '; 1 << 20];
+            for _ in 0..=LONGEST >> 20 {
+                theirs.get_mut().write_all(&mebibyte).await.expect("writes");
+            }
+            theirs.get_mut().write_all(b"\n").await.expect("writes");
+        });
+        assert_eq!(
+            answer,
+            Err(WireError::Garbled("a message of more than 64 MiB".into()))
+        );
+        let (answer, ()) = tokio::join!(wire.call("any", &arguments), async {
+            heard(&mut theirs).await;
+            let answer = b"{\"return\":1,\"id\":2}\n";
+            theirs.get_mut().write_all(answer).await.expect("writes");
+        });
+        assert_eq!(answer, Ok(json!(1)));
+    }
+
+    /// Nobody reads what is asked: no more than a few requests wait.
+    #[tokio::test]
+    async fn requests_that_nobody_reads_are_bounded() {
+        let (wire, _theirs, _others) = wire();
+        let mebibyte = json!({ "x": "x".repeat(1 << 20) });
+        let soon = Duration::from_millis(1);
+        for _ in 0..4 * REQUESTS {
+            let late = tokio::time::timeout(soon, wire.call("any", &mebibyte)).await;
+            assert!(late.is_err());
+        }
+        assert_eq!(wire.outgoing.capacity(), 0);
+        assert!(locked(&wire.pending).is_empty());
     }
 
     #[tokio::test]

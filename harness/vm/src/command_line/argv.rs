@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::channels::{agent, event_port};
 use crate::command_line::clock::GuestClock;
+use crate::command_line::program::QemuVersion;
 use crate::command_line::spec::{
     Accelerator, Access, Arch, Counter, Drive, MachineSpec, Nic, NicModel, Ram,
 };
@@ -166,9 +167,12 @@ fn boot(line: &mut Line, spec: &MachineSpec, way: Way) {
 /// kernel's allocator uses the instructions all the time. On `x86_64` it does without where the CPU does not have them; on
 /// i386 only where its caches are checked, which takes 5 % more instructions of a guest that writes to the network.
 fn translated(spec: &MachineSpec) -> Option<&'static str> {
+    const RIGHT_SINCE: QemuVersion = QemuVersion::new(8, 0);
+    if spec.qemu_version >= RIGHT_SINCE {
+        return None;
+    }
     match (spec.accelerator, spec.hardware.arch) {
         (Accelerator::Kvm, _) => None,
-        _ if spec.qemu_major.is_some_and(|major| major >= 8) => None,
         (Accelerator::Tcg, Arch::X86) => Some("slub_debug=F"),
         (Accelerator::Tcg, Arch::X86_64) => Some("clearcpuid=cx16"),
     }
@@ -312,7 +316,7 @@ mod tests {
             name: "vix1".into(),
             hardware: Hardware::new(arch, ByteSize::from_mib(384)),
             qemu: program_name(arch).into(),
-            qemu_major: Some(7),
+            qemu_version: QemuVersion::new(7, 2),
             accelerator,
             ram: Ram::Own,
             kernel: "/cache/vmlinux".into(),
@@ -429,15 +433,18 @@ mod tests {
     }
 
     #[test]
-    fn what_qemu_8_has_mended_is_not_worked_around() {
-        for arch in [Arch::X86, Arch::X86_64] {
+    fn newer_translators_need_no_work_around() {
+        for (arch, argument) in [
+            (Arch::X86, " slub_debug=F"),
+            (Arch::X86_64, " clearcpuid=cx16"),
+        ] {
             let mut spec = spec(arch, Accelerator::Tcg, NicModel::VirtioNet);
-            let mut worked_around = |major| {
-                spec.qemu_major = major;
-                translated(&spec).is_some()
-            };
-            assert!(worked_around(None) && worked_around(Some(7)));
-            assert!(!worked_around(Some(8)) && !worked_around(Some(11)));
+            let with = lines(&spec, Way::Load);
+            assert!(with.contains(argument), "{with}");
+            spec.qemu_version = QemuVersion::new(8, 0);
+            assert_eq!(lines(&spec, Way::Load), with.replace(argument, ""));
+            spec.qemu_version = QemuVersion::parse("unknown");
+            assert_eq!(lines(&spec, Way::Load), with);
         }
     }
 

@@ -170,10 +170,10 @@ async fn counts(
     let arguments = ["-plugin".into(), plugin_value(&counter)];
     let left = deadline.saturating_duration_since(Instant::now());
     let ran = probe(program, arch, Accelerator::Tcg, &arguments, left).await?;
-    let (is_loaded, counted) = (file.is_loaded(), file.read());
+    let (is_loaded, instructions) = (file.is_loaded(), file.read());
     let plugin = counter.plugin;
     let shown = plugin.file.display();
-    Ok(match (ran, counted.map_err(failed)?) {
+    Ok(match (ran, instructions.map_err(failed)?) {
         (Err(reason), _) if is_loaded.map_err(failed)? => Err(NotCounted::Fails(format!(
             "QEMU did not run a guest with {shown}: {reason}"
         ))),

@@ -6,18 +6,21 @@ use procfs::{CpuInfo, Current as _};
 
 use crate::command_line::argv::{Way, command_line};
 use crate::command_line::clock::GuestClock;
+use crate::command_line::kvm_device;
 use crate::command_line::spec::{Accelerator, Access, MacAddress, MachineSpec, Ram};
 
 /// The command line with all that differs between machines that are alike left out: names, folders, sockets, Ethernet
-/// addresses, the paths of files, and where memory and disks live. Under KVM it also holds the host's processor, since
-/// `-cpu host` means that. What is in the files and which QEMU it is, the caller must add.
-pub async fn fingerprint(spec: &MachineSpec) -> String {
-    let clock = GuestClock::for_host(spec.accelerator).await;
-    let mut text = blanked(spec, clock);
+/// addresses, the paths of files, and where memory and disks live; and the rate of the host's clock, which is measured, and of
+/// which no machine knows that goes on. Under KVM it also holds the host's processor, since `-cpu host` means that, and how
+/// KVM's modules are set. What is in the files and which QEMU it is, the caller must add.
+pub fn fingerprint(spec: &MachineSpec) -> String {
+    let mut text = blanked(spec, GuestClock::kind(spec.accelerator));
     if spec.accelerator == Accelerator::Kvm {
         // Without /proc no processor is like another.
         text.push('\n');
         text.push_str(&CpuInfo::current().map_or_else(|_| String::new(), |info| processor(&info)));
+        text.push('\n');
+        text.push_str(&kvm_device::modules());
     }
     text
 }
@@ -78,6 +81,7 @@ mod tests {
 
     use super::*;
     use crate::command_line::counting::CounterPlugin;
+    use crate::command_line::program::QemuVersion;
     use crate::command_line::spec::{Arch, ByteSize, Drive, Hardware, Nic, NicModel};
 
     fn spec(name: &str, ram: Ram, access: Access) -> MachineSpec {
@@ -86,7 +90,7 @@ mod tests {
             name: name.into(),
             hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(384)),
             qemu: "qemu-system-x86_64".into(),
-            qemu_major: Some(7),
+            qemu_version: QemuVersion::new(7, 2),
             accelerator: Accelerator::Tcg,
             ram,
             kernel: path("vmlinux"),
@@ -115,7 +119,7 @@ mod tests {
         }
     }
 
-    const CLOCK: GuestClock = GuestClock::TimeStampCounter { mhz: 2596 };
+    const CLOCK: GuestClock = GuestClock::TimeStampCounter { mhz: 0 };
 
     #[test]
     fn a_template_and_its_clones_have_one() {
@@ -155,13 +159,32 @@ mod tests {
             change(|spec| spec.drives[0].serial = "root".into()),
             change(|spec| spec.drives[0].access = Access::ReadOnly),
             change(|spec| spec.append.push("loglevel=7".into())),
+            // It decides on work-arounds.
+            change(|spec| spec.qemu_version = QemuVersion::new(10, 0)),
         ];
         let text = blanked(&base, CLOCK);
         for other in others {
             assert_ne!(text, blanked(&other, CLOCK), "{other:?}");
         }
-        let slower = GuestClock::TimeStampCounter { mhz: 2595 };
-        assert_ne!(text, blanked(&base, slower));
+        assert_ne!(text, blanked(&base, GuestClock::Hpet));
+    }
+
+    #[test]
+    fn what_is_measured_is_not() {
+        let base = spec("vix1", Ram::Own, Access::Written);
+        let kind = GuestClock::kind(Accelerator::Tcg);
+        assert!(matches!(
+            kind,
+            GuestClock::TimeStampCounter { mhz: 0 } | GuestClock::Hpet
+        ));
+        assert_eq!(fingerprint(&base), blanked(&base, kind));
+        let kvm = MachineSpec {
+            accelerator: Accelerator::Kvm,
+            ..base
+        };
+        let text = fingerprint(&kvm);
+        assert!(text.ends_with(&kvm_device::modules()), "{text}");
+        assert!(!text.contains("MHz"), "{text}");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::command_line::counting::CounterPlugin;
 
 pub use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 
+use crate::command_line::program::QemuVersion;
+
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Accelerator {
@@ -100,10 +102,9 @@ pub struct MachineSpec {
     pub hardware: Hardware,
     /// The QEMU program; [`qemu_binary`](crate::qemu_binary) finds the host's.
     pub qemu: PathBuf,
-    /// The major number of its version ([`qemu_major`](crate::qemu_major)): how its faults are worked around. `None`: not known, as
-    /// the oldest.
-    pub qemu_major: Option<u32>,
-    /// What executes it; [`choose_accelerator`](crate::choose_accelerator) finds what works.
+    /// Its version: older ones need work-arounds.
+    pub qemu_version: QemuVersion,
+    /// What executes it; [`choose_accelerators`](crate::choose_accelerators) finds what works.
     pub accelerator: Accelerator,
     /// Where its RAM lives.
     pub ram: Ram,

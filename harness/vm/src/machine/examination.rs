@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::channels::console::Dump;
 use crate::channels::kernel_log::{Trouble, trouble};
-use crate::channels::sysrq::{self, DUMP_KEYS, Key, Task};
+use crate::channels::sysrq::{self, DUMP_KEYS, Key, LAST_KEY, Task};
+use crate::channels::wire::WireError;
 use crate::command_line::argv::CONSOLE_ID;
 use crate::machine::running::Running;
 
@@ -27,6 +28,8 @@ const DUMP_DEADLINE: Duration = Duration::from_secs(12);
 const NMI_DEADLINE: Duration = Duration::from_secs(4);
 /// How many blocked tasks a message names.
 const NAMED: usize = 6;
+/// What is said of a kernel that takes no interrupt.
+const SILENT: &str = "its kernel obeys no SysRq key";
 
 /// What was found.
 #[derive(Debug, Clone)]
@@ -35,9 +38,18 @@ pub struct Examination {
     report: String,
 }
 
+/// The last examination of a machine.
+#[derive(Debug)]
+pub(crate) struct Examined {
+    pub(crate) examination: Examination,
+    ended: Instant,
+    /// How often the agent had answered when it began.
+    answers: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Diagnosis {
-    /// QEMU itself does not answer, or has stopped the guest for this reason.
+    /// QEMU itself does not answer or does not do as it is told, or has stopped the guest for this reason.
     NotRunning(String),
     /// The kernel obeys no key.
     KernelSilent,
@@ -105,7 +117,7 @@ impl Examination {
         let agent = guest::AGENT;
         match &self.diagnosis {
             Diagnosis::NotRunning(reason) => reason.clone(),
-            Diagnosis::KernelSilent => "its kernel obeys no SysRq key".to_owned(),
+            Diagnosis::KernelSilent => SILENT.to_owned(),
             Diagnosis::Unlisted(tasks) | Diagnosis::Listed(tasks) => {
                 let state = match self.diagnosis.agent() {
                     AgentState::Unknown => "is not in its list of tasks, which is cut off",
@@ -146,17 +158,54 @@ fn blocked(tasks: &[Task]) -> String {
     }
 }
 
+/// What became of the keys.
+enum Keys {
+    /// The kernel obeys them.
+    Obeyed,
+    /// It obeyed not even the first.
+    Ignored,
+    /// So it was sent an NMI, and is at its end.
+    Interrupted,
+}
+
+/// Why there is no good answer of QEMU's.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("QEMU does not answer")]
+    Silent,
+    #[error("QEMU has closed its channel")]
+    Closed,
+    #[error("QEMU refuses {command}: {words}")]
+    Refused {
+        command: &'static str,
+        words: String,
+    },
+    #[error("QEMU has stopped the guest: {0}")]
+    Stopped(String),
+    #[error("QEMU does not take keys: {0}")]
+    NoKeys(std::io::Error),
+}
+
 impl Running {
-    /// Looks at a guest whose agent does not answer; once, whoever asks. It goes on if nobody waits for it any more: what it
-    /// finds is collected.
+    /// Looks at a guest whose agent does not answer; once, whoever asks, unless it has answered since. It goes on if nobody
+    /// waits for it any more: what it finds is collected.
     pub(crate) async fn examine(self: &Arc<Self>) -> Examination {
-        let running = Arc::clone(self);
+        let (running, asked) = (Arc::clone(self), Instant::now());
         let examined = tokio::spawn(async move {
             let mut examined = running.examined.lock().await;
-            if let Some(examination) = &*examined {
-                return examination.clone();
+            let answers = running.agent.answers();
+            if let Some(last) = &*examined
+                && (last.ended >= asked || last.answers == answers)
+            {
+                return last.examination.clone();
             }
-            examined.insert(running.look_inside().await).clone()
+            let examination = running.look_inside(answers).await;
+            *examined = Some(Examined {
+                examination: examination.clone(),
+                ended: Instant::now(),
+                answers,
+            });
+            examination
         });
         examined.await.unwrap_or_else(|error| Examination {
             diagnosis: Diagnosis::NotRunning(format!("it was not examined to the end: {error}")),
@@ -164,86 +213,149 @@ impl Running {
         })
     }
 
-    async fn look_inside(&self) -> Examination {
+    /// The agent had answered so often when this began.
+    async fn look_inside(&self, answers: u64) -> Examination {
         let mut found = String::new();
-        let status = self.qemu("query-status", json!({})).await;
-        if status.is_some() {
-            // Where each CPU stands, even if no interrupt reaches it.
-            let command = "info registers -a";
-            let arguments = json!({ "command-line": command });
-            let registers = self.qemu("human-monitor-command", arguments).await;
-            let registers = registers.as_ref().and_then(Value::as_str).unwrap_or("none");
-            let _ = write!(found, "# QEMU: {command}\n{registers}\n");
-        }
-        let status = status.as_ref().and_then(|status| status["status"].as_str());
-        let diagnosis = match status {
-            None => Diagnosis::NotRunning("QEMU does not answer".to_owned()),
-            Some("running") => {
-                let lines = self.dump().await;
-                let _ = write!(found, "# Console\n{}\n", lines.join("\n"));
-                diagnose(&lines)
-            }
-            Some(other) => Diagnosis::NotRunning(format!("QEMU has stopped the guest: {other}")),
-        };
+        let diagnosis = self.look(answers, &mut found).await;
         let mut examination = Examination {
-            diagnosis,
+            diagnosis: diagnosis.unwrap_or_else(|error| Diagnosis::NotRunning(error.to_string())),
             report: String::new(),
         };
         examination.report = format!("{}: {}\n\n{found}", self.name, examination.reason());
         examination
     }
 
-    /// Has the kernel print its state; what it printed.
-    async fn dump(&self) -> Vec<String> {
+    async fn look(&self, answers: u64, found: &mut String) -> Result<Diagnosis, NoAnswer> {
+        let status = self.is_running().await;
+        if !matches!(status, Err(NoAnswer::Silent | NoAnswer::Closed)) {
+            // Where each CPU stands, even if no interrupt reaches it.
+            let command = "info registers -a";
+            let arguments = json!({ "command-line": command });
+            let registers = self.qemu("human-monitor-command", arguments).await;
+            let registers = registers.as_ref().ok().and_then(Value::as_str);
+            let registers = registers.unwrap_or("none");
+            let _ = write!(found, "# QEMU: {command}\n{registers}\n");
+        }
+        status?;
         let dump = self.console.begin_dump();
+        let pressed = self.press_keys(&dump, answers).await;
+        self.console.quiet().await;
+        let lines = dump.lines();
+        let _ = write!(found, "# Console\n{}\n", lines.join("\n"));
+        pressed?;
+        Ok(diagnose(&lines))
+    }
+
+    /// Whether QEMU has the guest's processors run.
+    async fn is_running(&self) -> Result<(), NoAnswer> {
+        let status = self.qemu("query-status", json!({})).await?;
+        match status["status"].as_str() {
+            Some("running") => Ok(()),
+            other => Err(NoAnswer::Stopped(
+                other.unwrap_or("no reason given").to_owned(),
+            )),
+        }
+    }
+
+    /// Has the kernel print its state, and puts the level of its console back.
+    async fn press_keys(&self, dump: &Dump<'_>, answers: u64) -> Result<(), NoAnswer> {
         let end = Instant::now() + DUMP_DEADLINE;
+        let keys = self.press_dump_keys(dump, answers, end).await;
+        if matches!(keys, Ok(Keys::Interrupted)) {
+            return Ok(());
+        }
+        let from = dump.length();
+        let put_back = self.press(LAST_KEY).await;
+        match keys? {
+            // What it says stands, whatever becomes of QEMU now.
+            Keys::Obeyed if put_back.is_ok() => {
+                let obeyed = dump.says(from, |line| LAST_KEY.is_obeyed(line));
+                // The console waits for it, too.
+                let _ = timeout_at(end, obeyed).await;
+                Ok(())
+            }
+            Keys::Obeyed | Keys::Interrupted => Ok(()),
+            Keys::Ignored => put_back,
+        }
+    }
+
+    async fn press_dump_keys(
+        &self,
+        dump: &Dump<'_>,
+        answers: u64,
+        end: Instant,
+    ) -> Result<Keys, NoAnswer> {
         for (number, key) in DUMP_KEYS.iter().enumerate() {
             let from = dump.length();
-            if !self.press(*key).await {
-                break;
-            }
+            self.press(*key).await?;
             let patience = match number {
                 0 => Instant::now() + KEY_DEADLINE,
                 _ => end,
             };
             let obeyed = dump.says(from, |line| key.is_obeyed(line));
-            if timeout_at(patience, obeyed).await.is_err() {
-                if number == 0 {
-                    self.interrupt(&dump).await;
-                }
+            if timeout_at(patience, obeyed).await.is_ok() {
+                continue;
+            }
+            if number > 0 {
                 break;
             }
+            // A guest that stands still obeys nothing, whatever its kernel does.
+            self.is_running().await?;
+            // One whose agent answers again goes on, and must not panic.
+            let is_silent = self.agent.answers() == answers;
+            return Ok(if is_silent && self.interrupt(dump).await? {
+                Keys::Interrupted
+            } else {
+                Keys::Ignored
+            });
         }
-        self.console.quiet().await;
-        dump.lines()
+        Ok(Keys::Obeyed)
     }
 
     /// Presses a `SysRq` key: the guest's UART tells its kernel of a break, and the kernel takes the key after it.
-    async fn press(&self, key: Key) -> bool {
+    async fn press(&self, key: Key) -> Result<(), NoAnswer> {
         let arguments = json!({ "id": CONSOLE_ID });
-        let broken = self.qemu("chardev-send-break", arguments).await;
-        broken.is_some() && self.console.press(key.key).await.is_ok()
+        self.qemu("chardev-send-break", arguments).await?;
+        self.console.press(key.key).await.map_err(NoAnswer::NoKeys)
     }
 
     /// Has a kernel panic that takes no interrupt, so that it says where it stands: it panics of an NMI, and the CPU that got
-    /// it prints its backtrace. QEMU stays, whatever the guest does then.
-    async fn interrupt(&self, dump: &Dump<'_>) {
+    /// it prints its backtrace. QEMU stays, whatever the guest does then. Nothing is asked of the guest any more: what would
+    /// become of a command would be the lab's doing. `false`: QEMU did not send it, and all is as before.
+    async fn interrupt(&self, dump: &Dump<'_>) -> Result<bool, NoAnswer> {
         let stay = json!({ "panic": "none", "shutdown": "pause" });
-        if self.qemu("set-action", stay).await.is_none() {
-            return;
-        }
+        self.qemu("set-action", stay).await?;
         self.nmi.store(true, Ordering::SeqCst);
-        let panic = |line: &str| trouble(line) == Some(Trouble::Panic);
-        if self.qemu("inject-nmi", json!({})).await.is_some() {
-            // Whether it comes or not: what there is, is in the dump.
-            let _ = timeout(NMI_DEADLINE, dump.says(0, panic)).await;
+        self.console.nmi_is_sent(true);
+        match self.qemu("inject-nmi", json!({})).await {
+            Ok(_) => {}
+            Err(NoAnswer::Refused { .. }) => {
+                self.console.nmi_is_sent(false);
+                self.nmi.store(false, Ordering::SeqCst);
+                // As on the command line.
+                let usual = json!({ "panic": "pause", "shutdown": "poweroff" });
+                self.qemu("set-action", usual).await?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         }
+        self.hangs(SILENT);
+        let panic = |line: &str| trouble(line) == Some(Trouble::Panic);
+        // Whether it comes or not: what there is, is in the dump.
+        let _ = timeout(NMI_DEADLINE, dump.says(0, panic)).await;
+        Ok(true)
     }
 
     /// QEMU's answer, if it gives a good one in time.
-    async fn qemu(&self, command: &str, arguments: Value) -> Option<Value> {
+    async fn qemu(&self, command: &'static str, arguments: Value) -> Result<Value, NoAnswer> {
         let answer = timeout(QEMU_DEADLINE, self.qmp.call(command, &arguments)).await;
-        answer.ok()?.ok()
+        let refused = |words| NoAnswer::Refused { command, words };
+        answer
+            .map_err(|_| NoAnswer::Silent)?
+            .map_err(|error| match error {
+                WireError::Closed => NoAnswer::Closed,
+                WireError::Refused(words) | WireError::Garbled(words) => refused(words),
+            })
     }
 }
 

@@ -147,9 +147,10 @@ impl Machine {
         })
     }
 
-    /// What was found when the guest's agent did not answer.
+    /// What was found when the guest's agent did not answer, the last time.
     pub async fn examined(&self) -> Option<Examination> {
-        self.running.examined.lock().await.clone()
+        let examined = self.running.examined.lock().await;
+        examined.as_ref().map(|last| last.examination.clone())
     }
 
     /// Writes a file of the guest: all of it or nothing, with its folder if that is missing.
@@ -366,7 +367,14 @@ async fn overdue(
                 reason,
             };
         }
-        Ok(Some(Err(examination))) => examination.reason(),
+        Ok(Some(Err(examination))) => {
+            if running.qmp.has_ended()
+                && let Some(error) = running.end(what).await
+            {
+                return error;
+            }
+            examination.reason()
+        }
         Ok(None) => "the guest was not examined in time".to_owned(),
     };
     let reason = format!(
@@ -390,6 +398,7 @@ async fn killed_or_examined(
     if let Ok(killed) = timeout(AGENT_GRACE, &mut kill).await {
         return Ok(killed);
     }
+    let before = running.agent.answers();
     let mut examine = pin!(running.examine());
     let examination = tokio::select! {
         examination = &mut examine => examination,
@@ -399,7 +408,7 @@ async fn killed_or_examined(
             return Ok(killed);
         }
     };
-    if examination.may_answer() {
+    if examination.may_answer() || running.agent.answers() > before {
         return timeout(AGENT_GRACE, kill).await.map_err(|_| examination);
     }
     Err(examination)

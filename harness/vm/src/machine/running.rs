@@ -1,6 +1,6 @@
 //! A running QEMU and everything that is heard from it.
 
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command as HostCommand, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,23 @@ use rustix::process::Signal;
 use sanlab_counter::CounterFile;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex as AsyncMutex, broadcast, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::channels::agent::{Agent, PORT_ID};
 use crate::channels::console::Console;
 use crate::channels::event_port::GuestEventPort;
 use crate::channels::kernel_log::Trouble;
-use crate::channels::qmp::{Qmp, QmpEvent};
+use crate::channels::qmp::{Qmp, QmpEvent, QmpEvents};
 use crate::channels::wire::WireError;
 use crate::command_line::argv::{
     AGENT_SOCKET, CONSOLE_SOCKET, EVENT_PORT_SOCKET, QMP_SOCKET, Way, command_line,
 };
 use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
-use crate::machine::examination::Examination;
+use crate::machine::examination::Examined;
 use crate::process::cost::{Cost, CpuMeter};
-use crate::process::space;
+use crate::process::space::{self, FileSystem};
 use crate::process::status::{Status, tail};
 use crate::process::usage::Usage;
 use crate::process::{Process, ProcessGroup};
@@ -71,8 +71,8 @@ pub struct ExitReport {
     pub status: Status,
     /// Why QEMU ended in its own word, such as `host-qmp-quit`, `guest-shutdown` or `guest-reset`.
     pub cause: Option<String>,
-    /// It was killed by SIGBUS because the file system of this file or folder has no space left.
-    pub full: Option<PathBuf>,
+    /// It was killed by SIGBUS because this file system has no space left.
+    pub full: Option<FileSystem>,
     /// What it has cost.
     pub usage: Usage,
     /// The end of its standard error.
@@ -92,8 +92,8 @@ pub(crate) struct Running {
     cpu: CpuMeter,
     instructions: Option<CounterFile>,
     /// What was found when the agent did not answer.
-    pub(crate) examined: AsyncMutex<Option<Examination>>,
-    /// An NMI was sent: that the kernel panics of it is no news.
+    pub(crate) examined: AsyncMutex<Option<Examined>>,
+    /// An NMI was sent: that the kernel panics of it is no news. The machine is sealed then.
     pub(crate) nmi: AtomicBool,
     pub(crate) terminal: watch::Sender<TerminalState>,
     pub(crate) events: broadcast::Sender<MachineEvent>,
@@ -165,7 +165,7 @@ impl Running {
             () = sleep(START_DEADLINE) => return Err(start_timed_out(&spec, "QEMU to connect to its sockets")),
         };
 
-        let (qmp, qmp_events) = Qmp::open(qmp);
+        let (qmp, mut qmp_events) = Qmp::open(qmp);
         let (events, first_listener) = broadcast::channel(EVENTS_KEPT);
         let running = Arc::new(Self {
             name: spec.name.clone(),
@@ -184,7 +184,7 @@ impl Running {
             events,
             first_listener: Mutex::new(Some(first_listener)),
         });
-        match timeout(START_DEADLINE, running.qmp.negotiate()).await {
+        match timeout(START_DEADLINE, running.qmp.negotiate(&mut qmp_events)).await {
             Ok(Ok(())) => {}
             Ok(Err(WireError::Closed)) => {
                 let status = timeout(GRACE, running.process.exited()).await;
@@ -249,7 +249,7 @@ impl Running {
                     command,
                     status,
                     cause: cause.map(String::into_boxed_str),
-                    full: full.map(PathBuf::into_boxed_path),
+                    full: full.map(Box::new),
                     stderr_tail,
                 }
             }
@@ -285,23 +285,25 @@ impl Running {
                 reason: format!("it answered something unknown: {words}"),
             },
             WireError::Closed => {
-                let never = std::future::pending::<()>();
                 let reason = format!("it has closed its port; {}", self.last_console_line());
                 let alive = ExecError::AgentDead {
                     node,
                     command,
                     reason,
                 };
-                self.unless_ended(what, GRACE, never)
-                    .await
-                    .err()
-                    .unwrap_or(alive)
+                self.end(what).await.unwrap_or(alive)
             }
         }
     }
 
-    async fn hear_events(self: Arc<Self>, mut events: mpsc::UnboundedReceiver<QmpEvent>) {
-        while let Some(QmpEvent { name, data }) = events.recv().await {
+    /// The machine's end, if a closed channel was a sign of it.
+    pub(crate) async fn end(&self, what: &str) -> Option<ExecError> {
+        let never = std::future::pending::<()>();
+        self.unless_ended(what, GRACE, never).await.err()
+    }
+
+    async fn hear_events(self: Arc<Self>, mut events: QmpEvents) {
+        while let Some(QmpEvent { name, data }) = events.next().await {
             match name.as_str() {
                 "GUEST_PANICKED" | "GUEST_CRASHLOADED" => self.panicked().await,
                 "VSERPORT_CHANGE" if data["id"] == PORT_ID => {
@@ -368,6 +370,8 @@ impl Running {
             .exited()
             .await
             .unwrap_or(Status::Signalled(Signal::KILL.as_raw()));
+        // At once: others give space back when they die, too.
+        let full = full(status, &self.ram, &self.dir);
         let channels = async {
             self.qmp.ended().await;
             let _ = events.await;
@@ -386,7 +390,7 @@ impl Running {
         let report = ExitReport {
             status,
             cause,
-            full: full(status, &self.ram, &self.dir),
+            full,
             usage,
             stderr_tail: stderr_tail(&stderr_path),
         };
@@ -453,27 +457,38 @@ impl Drop for Listener {
 }
 
 fn stderr_tail(path: &Path) -> String {
-    tail(&String::from_utf8_lossy(
-        &fs_err::read(path).unwrap_or_default(),
-    ))
+    // No more of it is shown.
+    const END: u64 = 64 << 10;
+    let mut end = Vec::new();
+    let read = fs_err::File::open(path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+        file.take(END).read_to_end(&mut end)
+    });
+    // What was read is as good.
+    let _ = read;
+    tail(&String::from_utf8_lossy(&end))
 }
 
 /// Where there is no space left, if it died of that.
-fn full(status: Status, ram: &Ram, dir: &Path) -> Option<PathBuf> {
+fn full(status: Status, ram: &Ram, dir: &Path) -> Option<FileSystem> {
     let ram = match ram {
-        Ram::Kept(file) => Some(file.as_path()),
+        Ram::Kept(file) => {
+            let bytes = fs_err::metadata(file).map_or(0, |found| found.len());
+            Some((file.as_path(), bytes))
+        }
         // Memory of its own, or private to it.
         Ram::Own | Ram::Forked(_) => None,
     };
-    let places: Vec<&Path> = ram.into_iter().chain([dir]).collect();
-    space::full(status, &places, space::free_bytes)
+    let places: Vec<_> = ram.into_iter().chain([(dir, 0)]).collect();
+    space::full(status, &places, FileSystem::of)
 }
 
 fn died_at_start(spec: &MachineSpec, status: Status, stderr_path: &Path) -> VmError {
     VmError::DiedAtStart {
         node: spec.name.clone(),
         status,
-        full: full(status, &spec.ram, &spec.dir),
+        full: full(status, &spec.ram, &spec.dir).map(Box::new),
         stderr_tail: stderr_tail(stderr_path),
     }
 }

@@ -6,6 +6,7 @@
 //! for whatever reason. And an orderly end looks through the group: a survivor is an error.
 
 pub(crate) mod cost;
+pub(crate) mod records;
 pub(crate) mod run_process;
 pub(crate) mod space;
 pub(crate) mod status;
@@ -27,12 +28,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
 use crate::error::VmError;
+use crate::process::records::ProcessRecords;
 use crate::process::status::Status;
 
 /// The janitor: leader of the group, deaf to what a terminal sends, asleep until its standard input says something.
 /// "done" is an orderly end; end of file means that the harness is no more. It must outlive its own group's killing,
 /// so it does not kill the group but looks for its members in /proc (field 5 of `stat`, counted after the
-/// parenthesised name, which may itself contain anything).
+/// parenthesised name, which may itself contain anything). While one of them cannot be killed, the folder with their record
+/// stays.
 const JANITOR: &str = r#"
 trap '' INT TERM HUP QUIT
 read -r word && [ "$word" = done ] && exit 0
@@ -47,10 +50,9 @@ while [ $tries -lt 1000 ]; do
         left=yes
         kill -KILL "$pid" 2>/dev/null
     done
-    [ "$left" ] || break
+    [ "$left" ] || exec rm -rf -- "$RUN_DIR"
     tries=$((tries + 1))
 done
-rm -rf -- "$RUN_DIR"
 "#;
 
 /// How long killed survivors and the janitor are awaited.
@@ -62,6 +64,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct ProcessGroup {
     leader: Pid,
     dir: PathBuf,
+    records: ProcessRecords,
     // Its closing wakes the janitor.
     lifeline: Mutex<Option<OwnedFd>>,
     janitor: Process,
@@ -70,6 +73,8 @@ pub struct ProcessGroup {
 impl ProcessGroup {
     /// Starts the janitor of `run_dir`, an existing folder that is removed when the harness dies.
     pub fn new(run_dir: &Path) -> Result<Self, VmError> {
+        let records = ProcessRecords::open(run_dir)
+            .map_err(|error| VmError::host("begin the record of processes", error))?;
         let (end, lifeline) = io::pipe().map_err(|error| VmError::host("make a pipe", error))?;
         let mut command = Command::new("/bin/sh");
         command
@@ -89,6 +94,7 @@ impl ProcessGroup {
         Ok(Self {
             leader: janitor.pid,
             dir: run_dir.to_owned(),
+            records,
             lifeline: Mutex::new(Some(lifeline.into())),
             janitor,
         })
@@ -104,10 +110,11 @@ impl ProcessGroup {
         &self.dir
     }
 
-    /// Starts a process that dies with the harness.
+    /// Starts a process that dies with the harness, and is in the record of the run's processes.
     pub(crate) fn spawn(&self, mut command: Command) -> io::Result<Process> {
         command.process_group(self.leader.as_raw_nonzero().get());
-        die_with_this_process(&mut command);
+        let records = self.records.clone();
+        prepare_child(&mut command, move || records.add_this_process());
         spawn(command)
     }
 
@@ -210,7 +217,7 @@ impl Drop for Process {
 /// A program that runs for a moment and belongs to no run; it dies with the harness.
 pub(crate) fn spawn_alone(mut command: Command) -> io::Result<Process> {
     command.process_group(0);
-    die_with_this_process(&mut command);
+    prepare_child(&mut command, || Ok(()));
     spawn(command)
 }
 
@@ -254,21 +261,22 @@ fn spawn(mut command: Command) -> io::Result<Process> {
     })
 }
 
-/// Has the kernel kill the child when the thread that starts it, and so this process, ends.
-fn die_with_this_process(command: &mut Command) {
+/// Has the kernel kill the child when the thread that starts it, and so this process, ends. Then the child calls `then`,
+/// which may make system calls and do nothing else.
+fn prepare_child(command: &mut Command, then: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
     let harness = getpid();
     let before_exec = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // It may have died before the line above: then nobody would send the signal.
         if getppid() == Some(harness) {
-            Ok(())
+            then()
         } else {
             Err(io::ErrorKind::Interrupted.into())
         }
     };
     #[expect(
         unsafe_code,
-        reason = "pre_exec: the closure makes two system calls and does not allocate"
+        reason = "pre_exec: the closure makes a few system calls and does not allocate"
     )]
     // SAFETY: only async-signal-safe calls happen between fork and exec.
     unsafe {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sanlab_vm::{
-    Accelerator, Arch, ByteSize, Hardware, Machine, MachineSpec, ProcessGroup, Ram, VmError,
+    Accelerator, Arch, ByteSize, Hardware, Machine, MachineSpec, ProcessGroup, QemuVersion, Ram,
+    VmError,
 };
 use tempfile::TempDir;
 
@@ -68,7 +69,7 @@ pub(crate) fn spec(dir: &Path, transcript: &Path) -> MachineSpec {
         name: "vix0".into(),
         hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(384)),
         qemu: std::env::current_exe().expect("this program"),
-        qemu_major: None,
+        qemu_version: QemuVersion::default(),
         accelerator: Accelerator::Tcg,
         ram: Ram::Own,
         kernel: transcript.to_owned(),

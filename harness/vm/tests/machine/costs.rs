@@ -1,6 +1,7 @@
 //! What a machine costs. Where its QEMU is a recording, nobody counts but the test; the host's QEMU counts the probe guest, and
 //! a guest of two processors.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use guest_trials::{Suite, Tier};
 use libtest_mimic::{Completion, Trial};
 use sanlab_vm::{
     Accelerator, AcceleratorWish, Access, Arch, Counter, CounterPlugin, Machine, MachineSpec,
-    PluginApi, Ram, choose_accelerator, counter_plugin, qemu_binary,
+    PluginApi, Ram, choose_accelerators, counter_plugin, qemu_binary,
 };
 
 use crate::bench::{Bench, SOON, recorded, spec};
@@ -38,7 +39,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
 /// Needs the host's QEMU and half a second. Why its guests cannot be counted, if that is no fault of the plugin's.
 async fn probe_guest() -> Option<String> {
     for arch in [Arch::X86, Arch::X86_64] {
-        let plugin = counter_plugin(Accelerator::Tcg, &qemu_binary(arch), arch).await;
+        let program = qemu_binary(arch, Accelerator::Tcg);
+        let plugin = counter_plugin(Accelerator::Tcg, &program, arch).await;
         if let Err(reason) = plugin {
             assert!(!reason.is_a_fault(), "{reason}");
             return Some(reason.to_string());
@@ -49,10 +51,11 @@ async fn probe_guest() -> Option<String> {
 
 /// Why the host's QEMU does not count guests of two processors.
 async fn two_are_not_counted() -> Option<String> {
-    let (arch, program) = (Arch::X86_64, qemu_binary(Arch::X86_64));
-    let choice = choose_accelerator(AcceleratorWish::Auto, arch, &program).await;
-    let choice = choice.expect("TCG at least");
-    let plugin = counter_plugin(choice.accelerator, &program, arch).await;
+    let arch = Arch::X86_64;
+    let wanted = BTreeMap::from([(arch, arch.into())]);
+    let chosen = choose_accelerators(AcceleratorWish::Auto, None, &wanted, None).await;
+    let accelerator = chosen.expect("TCG at least")[&arch].accelerator;
+    let plugin = counter_plugin(accelerator, &qemu_binary(arch, accelerator), arch).await;
     let reason = plugin.and_then(|plugin| plugin.for_cpus(2)).err()?;
     (!reason.is_a_fault()).then(|| reason.to_string())
 }
@@ -62,9 +65,9 @@ async fn two_processors() {
     let bench = Bench::new();
     let (ram, disk) = files(&bench);
     let kept = Ram::Kept(ram);
-    let (arch, program) = (Arch::X86_64, qemu_binary(Arch::X86_64));
+    let arch = Arch::X86_64;
     let mut spec = guest(&bench, arch, "two", kept, (&disk, Access::Written)).await;
-    let plugin = counter_plugin(spec.accelerator, &program, arch).await;
+    let plugin = counter_plugin(spec.accelerator, &spec.qemu, arch).await;
     spec.hardware.cpus = 2;
     spec.counter = Some(Counter {
         plugin: plugin.expect("asked before"),

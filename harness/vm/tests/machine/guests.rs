@@ -1,5 +1,6 @@
 //! Real guests on the test bench: of the images that the store has.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use guest_trials::{Suite, Tier};
 use sanlab_vm::{
     AcceleratorWish, Access, Arch, ByteSize, Command, Drive, Hardware, MacAddress, Machine,
-    MachineSpec, Nic, NicModel, Ram, choose_accelerator, qemu_binary, qemu_major, qemu_version,
+    MachineSpec, Nic, NicModel, QemuVersion, Ram, choose_accelerators, qemu_binary, qemu_version,
 };
 
 use crate::bench::{Bench, SOON};
@@ -70,8 +71,11 @@ pub(crate) async fn guest(
     disk: (&Path, Access),
 ) -> MachineSpec {
     let image = image(arch).expect("the trial runs only where there is one");
-    let choice = choose_accelerator(AcceleratorWish::Auto, arch, &qemu_binary(arch)).await;
-    let version = qemu_version(&qemu_binary(arch)).await;
+    let wanted = BTreeMap::from([(arch, arch.into())]);
+    let chosen = choose_accelerators(AcceleratorWish::Auto, None, &wanted, None).await;
+    let accelerator = chosen.expect("TCG at least")[&arch].accelerator;
+    let qemu = qemu_binary(arch, accelerator);
+    let version = qemu_version(&qemu).await.expect("it says its version");
     let dir = bench.dir.path().join(name);
     fs_err::create_dir(&dir).expect("a folder");
     let models = [NicModel::VirtioNet, NicModel::E1000];
@@ -87,9 +91,9 @@ pub(crate) async fn guest(
     MachineSpec {
         name: name.into(),
         hardware: Hardware::new(arch, MEMORY),
-        qemu: qemu_binary(arch),
-        qemu_major: qemu_major(&version.expect("it tells")),
-        accelerator: choice.expect("TCG at least").accelerator,
+        qemu,
+        qemu_version: QemuVersion::parse(&version),
+        accelerator,
         ram,
         kernel: image.join("vmlinux"),
         initramfs: image.join("initramfs"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
-use sanlab_vm::{Machine, ProcessGroup, VmError};
+use sanlab_vm::{Machine, ProcessGroup, VmError, recorded_processes};
 
 use crate::bench::{Bench, SOON, recorded, spec};
 use crate::trial;
@@ -35,6 +35,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             an_orderly_end_leaves_the_folder,
         ),
         trial("a_dropped_machine_dies", a_dropped_machine_dies),
+        trial(
+            "all_that_were_started_are_in_the_record",
+            all_that_were_started_are_in_the_record,
+        ),
     ]
 }
 
@@ -263,5 +267,28 @@ async fn a_dropped_machine_dies() {
         assert!(Instant::now() < deadline, "{process} is still there");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    bench.group.close().await.expect("nothing is left");
+}
+
+async fn all_that_were_started_are_in_the_record() {
+    let bench = Bench::new();
+    let recorded = || recorded_processes(bench.dir.path()).expect("a record");
+    assert_eq!(recorded(), [], "the janitor ends by itself");
+    let mut started = Vec::new();
+    for _ in 0..2 {
+        let machine = bench.start("idle").await.expect("a machine");
+        started.push(machine.pid());
+        let last = *recorded().last().expect("it is there");
+        assert!(last.open().expect("/proc").is_some(), "it runs");
+        machine.shutdown(SOON).await.expect("it ends");
+        assert!(last.open().expect("/proc").is_none(), "it has ended");
+    }
+    let pids: Vec<_> = recorded().iter().map(|process| process.pid).collect();
+    assert_eq!(pids, started);
+    // It adds itself before its exec, which fails here.
+    let mut spec = spec(bench.dir.path(), &crate::bench::recorded("idle"));
+    spec.qemu = "/nonexistent".into();
+    assert!(Machine::start(spec, &bench.group).await.is_err());
+    assert_eq!(recorded().len(), 3);
     bench.group.close().await.expect("nothing is left");
 }

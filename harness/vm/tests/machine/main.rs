@@ -1,8 +1,8 @@
 //! Machines whose QEMU is a recording: what goes wrong, and that nothing is left behind. And, where the store has images,
 //! guests that are saved and cloned.
 //!
-//! One program with three parts, chosen by its arguments: the trials; the fake QEMU that they start, so that it is
-//! there whenever they are; and a harness to be killed.
+//! One program with four parts, chosen by its arguments: the trials; the fake QEMU that they start, so that it is
+//! there whenever they are; a harness to be killed; and one whose tmpfs is full.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +18,7 @@ mod errors;
 mod guests;
 mod hangs;
 mod leaks;
+mod space;
 mod states;
 mod streams;
 mod traps;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     {
         return leaks::victim(&arguments[1..]);
     }
+    if arguments.first().is_some_and(|first| first == space::FULL) {
+        return space::on_a_full_tmpfs(&arguments[1..]);
+    }
     if arguments.iter().any(|argument| argument == "-nodefaults") {
         return fake_qemu::run(&arguments);
     }
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         states::trials(),
         crashes::trials(),
         costs::trials(),
+        space::trials(),
     ];
     let mut suite = Suite::new(guests::lacking);
     for trial in trials.into_iter().flatten() {
@@ -60,7 +65,7 @@ fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) 
     Trial::test(name, move || run(test))
 }
 
-fn run<F: Future<Output = ()>>(test: fn() -> F) -> Result<(), Failed> {
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> Result<(), Failed> {
     in_runtime(test())
 }
 

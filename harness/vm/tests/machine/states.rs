@@ -81,7 +81,14 @@ async fn a_save_that_fails() {
         .map(|entry| entry.expect("a name").file_name())
         .collect();
     left.sort();
-    assert_eq!(left, ["console.log", "qemu.stderr", "ram", "state"]);
+    let files = [
+        "console.log",
+        "processes.stat",
+        "qemu.stderr",
+        "ram",
+        "state",
+    ];
+    assert_eq!(left, files);
     let error = machine.save(&state, SOON).await.expect_err("it runs");
     assert_eq!(reason(error, &state), "it runs: stop it first");
     bench.end(machine).await;

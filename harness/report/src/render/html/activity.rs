@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sanlab_record::{Event, EventKind, Lane as NodeLane, RunRecord, Sample, Timeline};
+use sanlab_record::{Event, EventKind, Lane as NodeLane, PhaseName, RunRecord, Sample, Timeline};
 
 use crate::render::chart::HUES;
 use crate::render::chart::activity::{Activity, Band, Form, Lane, Mark, Panel, Step, Stretch};
@@ -170,7 +170,7 @@ fn window(record: &RunRecord) -> Option<(f64, f64)> {
     let mut moments: Vec<f64> = Vec::new();
     for sample in &record.samples {
         moments.extend(stretches(sample).iter().flat_map(|one| [one.from, one.to]));
-        let label = format!("step {}", sample.step);
+        let label = PhaseName::step(&sample.step);
         let phases = record.phases.iter().filter(|phase| phase.name == label);
         moments.extend(phases.flat_map(|phase| [phase.at, phase.at + phase.seconds]));
     }
@@ -191,10 +191,12 @@ fn window(record: &RunRecord) -> Option<(f64, f64)> {
 /// Steps that are at least partly within.
 fn steps(record: &RunRecord, (from, to): (f64, f64)) -> Vec<Step> {
     let steps = record.phases.iter().filter_map(|phase| {
-        let name = phase.name.strip_prefix("step ")?;
+        let PhaseName::Step(name) = &phase.name else {
+            return None;
+        };
         let end = phase.at + phase.seconds;
         (phase.seconds > 0.0 && phase.at < to && end > from).then(|| Step {
-            name: name.to_owned(),
+            name: name.clone(),
             from: phase.at.max(from),
             to: end.min(to),
         })
@@ -221,6 +223,7 @@ fn is_grave(kind: &EventKind) -> bool {
             | EventKind::QemuExited { .. }
             | EventKind::DiskFailed { .. }
             | EventKind::Failed { .. }
+            | EventKind::KnownFailure { .. }
     )
 }
 
@@ -261,10 +264,7 @@ fn marks(record: &RunRecord, (from, to): (f64, f64)) -> Vec<Mark> {
 
 /// How much an event matters here, the most first; nothing: not at all.
 fn weight(event: &Event) -> Option<u8> {
-    let in_step = || {
-        let phase = event.phase.as_deref();
-        phase.is_some_and(|phase| phase.starts_with("step "))
-    };
+    let in_step = || matches!(event.phase, Some(PhaseName::Step(_)));
     match event.kind {
         ref grave if is_grave(grave) => Some(0),
         EventKind::Answered { .. } if in_step() => Some(1),

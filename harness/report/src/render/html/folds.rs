@@ -159,7 +159,11 @@ fn events(record: &RunRecord) -> Option<Fold> {
     let rows = record.events.iter().map(|event| {
         vec![
             moment(event.at),
-            event.phase.clone().unwrap_or_default(),
+            event
+                .phase
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             event.node.clone().unwrap_or_default(),
             event.kind.to_string(),
         ]

@@ -1,20 +1,18 @@
 //! A run's phases as bars.
 
-use sanlab_record::{Origin, RunRecord};
+use sanlab_record::{Origin, PhaseName, RunRecord};
 
 use crate::render::chart::phases::Bar;
 use crate::render::number::seconds;
 
 /// One a phase, in their order.
 pub(super) fn bars(record: &RunRecord) -> Vec<Bar> {
-    let Some(failure) = record.outcome.failure() else {
-        return record.phases.iter().map(|phase| bar(phase, "")).collect();
-    };
-    let bar = |phase| bar(phase, &failure.phase);
+    let failed = record.outcome.failure().map(|failure| &failure.phase);
+    let bar = |phase| bar(phase, failed);
     record.phases.iter().map(bar).collect()
 }
 
-fn bar(phase: &sanlab_record::Phase, failed: &str) -> Bar {
+fn bar(phase: &sanlab_record::Phase, failed: Option<&PhaseName>) -> Bar {
     let note = match &phase.origin {
         Origin::Built => String::new(),
         Origin::Cloned { .. } => format!("{}, cloned", seconds(phase.seconds)),
@@ -23,16 +21,16 @@ fn bar(phase: &sanlab_record::Phase, failed: &str) -> Bar {
         }
     };
     let forked = matches!(phase.origin, Origin::Forked { .. });
-    let class = match phase.name.split(' ').next().unwrap_or_default() {
-        _ if phase.name == failed => "wrong",
+    let class = match &phase.name {
+        name if Some(name) == failed => "wrong",
         _ if forked => "forked",
-        "layer" => "layer",
-        "step" => "step",
-        "keep" => "kept",
+        PhaseName::Layer(_) => "layer",
+        PhaseName::Step(_) => "step",
+        PhaseName::Keep(_) => "kept",
         _ => "other",
     };
     Bar {
-        name: phase.name.clone(),
+        name: phase.name.to_string(),
         class,
         from: phase.at,
         seconds: phase.seconds,

@@ -1,9 +1,9 @@
 //! The engine on a fake fleet: whose fault what is, and that the fleet is ended whatever happens.
 
+use sanlab_fleet::Room;
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::Instant;
 
 use super::*;
 use crate::Extent;
@@ -30,13 +30,17 @@ fn well(_node: &str, script: &str) -> Option<Act> {
 }
 
 mod checkpoints;
+mod consoles;
 mod daemons;
 mod evidence;
 mod faults;
+mod known;
 mod layers;
 mod measures;
 mod outputs;
 mod pairs;
+mod panics;
+mod several;
 mod stopped;
 
 struct Played {
@@ -45,6 +49,9 @@ struct Played {
     findings: Vec<Finding>,
     console_tail: BTreeMap<String, Vec<String>>,
     logged: Logged,
+    /// The names of its phases, and of the one that failed.
+    names: Vec<String>,
+    phase: String,
     /// The files where what nodes printed was kept.
     printed: BTreeMap<String, String>,
     asked: Vec<(String, String)>,
@@ -52,16 +59,12 @@ struct Played {
 
 impl Played {
     fn phases(&self) -> Vec<&str> {
-        self.logged
-            .phases
-            .iter()
-            .map(|phase| phase.name.as_str())
-            .collect()
+        self.names.iter().map(String::as_str).collect()
     }
 
     fn failure(&self) -> (&'static str, &str, &str) {
         let failure = self.recorded();
-        (self.outcome.as_str(), &failure.phase, &failure.message)
+        (self.outcome.as_str(), &self.phase, &failure.message)
     }
 
     /// What kind it was, and where.
@@ -159,7 +162,11 @@ async fn play_all(
             assert!(folder.path().join(file).exists(), "{file}");
         }
     }
+    let names = logged.phases.iter().map(|phase| phase.name.to_string());
+    let phase = outcome.failure().map(|failure| failure.phase.to_string());
     Played {
+        names: names.collect(),
+        phase: phase.unwrap_or_default(),
         outcome,
         timeline,
         findings,
@@ -179,6 +186,7 @@ fn ask_for_power(line: &'static str) -> impl FnOnce(UnboundedSender<Notice>, Can
                 node: "vix0".to_owned(),
                 at: Instant::now(),
                 line: line.to_owned(),
+                room: Room::default(),
             });
             // The guests' side stays open to the end.
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -195,7 +203,14 @@ fn happens(notices: Vec<(u64, Notice)>) -> impl FnOnce(UnboundedSender<Notice>, 
                 tokio::time::sleep_until(begin + Duration::from_secs(second)).await;
                 let at = Instant::now();
                 let _ = notify.send(match notice {
-                    Notice::Console { node, line, .. } => Notice::Console { node, at, line },
+                    Notice::Console {
+                        node, line, room, ..
+                    } => Notice::Console {
+                        node,
+                        at,
+                        line,
+                        room,
+                    },
                     other => other,
                 });
             }
@@ -301,29 +316,6 @@ async fn a_dead_agent_is_the_labs_fault() {
         )
     );
     assert_eq!(played.kind(), (FailureKind::AgentDead, Some("vix1")));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_guest_that_hangs_is_the_stacks_fault_and_what_was_found_is_kept() {
-    let stuck = |node: &str, script: &str| {
-        let asked = script == "sync" || script.starts_with("set +e");
-        (node == "vix1" && asked).then_some(Act::Stuck)
-    };
-    let dump = |notify: UnboundedSender<Notice>, _| {
-        let line = "[ 60.0] kernel BUG at fs/x.c:1!".to_owned();
-        let node = "vix1".to_owned();
-        notify.send(Notice::Dump { node, line }).unwrap();
-    };
-    let found = |backend: FakeFleet| backend.examined("vix1", "all tasks");
-    let steps = vec![step("flush", run("vix1", "sync"))];
-    let played = play_with(steps, found, stuck, dump).await;
-    let told = "run `it` on vix1: the guest hangs: qemu-ga is blocked";
-    assert_eq!(played.failure(), ("failed", "step flush", told));
-    assert_eq!(played.kind(), (FailureKind::GuestHangs, Some("vix1")));
-    let collected = played.collected();
-    let of_vix1 = collected.iter().filter(|file| file.contains("vix1"));
-    assert_eq!(of_vix1.collect::<Vec<_>>(), [&"hang-vix1.txt"]);
-    assert!(collected.contains(&"vix0/dmesg.txt"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -473,7 +465,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
             (
                 "broken",
                 "step flush",
-                "vix1: QEMU was ended by SIGBUS: there is no space left in the file system of /dev/shm",
+                "vix1: QEMU was ended by SIGBUS: there is no space left on /dev/shm",
             ),
             FailureKind::OutOfSpace,
         ),
@@ -482,6 +474,7 @@ async fn a_guest_that_panics_or_vanishes_ends_the_wait_for_others() {
                 node: "vix1".to_owned(),
                 at: Instant::now(),
                 line: "[ 5.0] kernel BUG at fs/x.c:1!\r".to_owned(),
+                room: Room::default(),
             },
             (
                 "failed",

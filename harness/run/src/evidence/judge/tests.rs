@@ -376,3 +376,27 @@ fn drbd_lets_its_disk_go_when_the_layers_are_taken_down() {
         "block drbd0: Local IO failed in __req_mod. Detaching..."
     ));
 }
+
+#[test]
+fn among_a_dump_counts_what_nobody_asked_for() {
+    let mut case = case(STORAGES);
+    let mut hears = |text| {
+        let seen = Seen {
+            node: &node("n0"),
+            at: 60.0,
+            phase: None,
+            text,
+        };
+        case.judge.hear_in_dump(&case.plan, &case.faults, seen)
+    };
+    assert!(!hears("Call Trace:"));
+    assert!(!hears("Kernel panic - not syncing: NMI: Not continuing"));
+    assert!(!hears("task:dd              state:D stack:0     pid:412"));
+    assert!(hears("I/O error, dev nbd1, sector 8 op 0x1:(WRITE)"));
+    assert!(hears(
+        "INFO: task dd:412 blocked for more than 120 seconds."
+    ));
+    let kinds = case.judge.findings().iter().map(|it| it.kind);
+    let wanted = [FindingKind::DeviceError, FindingKind::HungTask];
+    assert_eq!(kinds.collect::<Vec<_>>(), wanted);
+}

@@ -1,11 +1,11 @@
 //! That what was written is there, for all who have the same file or device.
 
-use futures_util::future::try_join_all;
 use sanlab_plan::{Action, NodeName, Target, Throughput, Tool};
 
 use super::{Worker, dd, done, fio};
 use crate::Failure;
 use crate::engine::state::{Acknowledged, Content};
+use crate::engine::together;
 use crate::failure::Cause;
 use crate::steps::Doing;
 
@@ -31,7 +31,7 @@ pub(super) async fn prove(
             Failure::not_understood(format!("hash what {} wrote: it said {said}", worker.node))
         })
     });
-    let known = try_join_all(sums).await?;
+    let known = together::all(sums).await?;
     acknowledge(doing, throughput, workers, &known);
     if checked_later(doing, throughput) {
         return Ok(());
@@ -50,7 +50,7 @@ pub(super) async fn prove(
             Ok::<_, Failure>(different)
         }
     });
-    let found = try_join_all(readers).await?.concat();
+    let found = together::all(readers).await?.concat();
     if found.is_empty() {
         return Ok(());
     }

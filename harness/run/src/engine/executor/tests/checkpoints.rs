@@ -64,17 +64,13 @@ async fn a_fork_does_the_rest_and_knows_what_was_acknowledged() {
     let fork = |backend: FakeFleet| backend.kept(kept.clone());
     let played = play_with(writes_then_compares(), fork, well, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);
-    let origins: Vec<_> = played
-        .logged
-        .phases
-        .iter()
-        .map(|phase| {
-            let forked = matches!(phase.origin, sanlab_record::Origin::Forked { .. });
-            (phase.name.as_str(), forked)
-        })
-        .collect();
+    let names = played.phases().into_iter();
+    let origins = names.zip(&played.logged.phases).map(|(name, phase)| {
+        let forked = matches!(phase.origin, sanlab_record::Origin::Forked { .. });
+        (name, forked)
+    });
     assert_eq!(
-        origins,
+        origins.collect::<Vec<_>>(),
         [
             ("prepare", false),
             ("fork", false),

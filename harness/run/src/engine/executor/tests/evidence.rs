@@ -1,38 +1,29 @@
 //! What kernels and layers show in a run, what steps expect, and how the run ends by it.
 
-use sanlab_plan::{Action, CrashKind, Expectation, Known, Signal, StepFailure, StopProcess};
-use sanlab_record::{Excuse, FindingKind};
+use sanlab_plan::{
+    Action, CrashKind, Expectation, LayerKind, Signal, Start, StepFailure, StopProcess,
+};
+use sanlab_record::{Excuse, FindingKind, PhaseName};
 
 use super::*;
-use crate::backend::fake_fleet::{crash, mount, node, planned, restart, wait};
+use crate::backend::fake_fleet::{LAYERS, crash, mount, node, planned, restart, wait};
 
-/// The volume is mounted by a step.
-const LAYERS_WITHOUT_MOUNT: &str = r#"
-[[layer]]
-nbd = { disk = "1GiB" }
-[[layer]]
-linear = { name = "nbdsan" }
-[[layer]]
-o2cb = { cluster = "nbdsan" }
-[[layer]]
-ocfs2 = { slots = 2, at = "/mnt/nbdsan", mount = false }
-"#;
-
-const LOST: &str = "[   33.0] I/O error, dev nbd1, sector 8 op 0x1:(WRITE)";
+pub(super) const LOST: &str = "[   33.0] I/O error, dev nbd1, sector 8 op 0x1:(WRITE)";
 
 /// Commands `sleep N` take their time.
-fn sleeps(name: &str, script: &str) -> Option<Act> {
+pub(super) fn sleeps(name: &str, script: &str) -> Option<Act> {
     let seconds = script.strip_prefix("sleep ").and_then(|it| it.parse().ok());
     seconds
         .map(|seconds| Act::Sleep(Duration::from_secs(seconds)))
         .or(well(name, script))
 }
 
-fn says(name: &str, line: &str) -> Notice {
+pub(super) fn says(name: &str, line: &str) -> Notice {
     Notice::Console {
         node: name.to_owned(),
         at: Instant::now(),
         line: line.to_owned(),
+        room: Room::default(),
     }
 }
 
@@ -42,18 +33,18 @@ async fn hears(steps: Vec<Step>, second: u64, line: &str) -> Played {
     play_with(steps, |backend| backend, sleeps, direct).await
 }
 
-fn expecting(step: Step, expectation: Expectation) -> Step {
+pub(super) fn expecting(step: Step, expectation: Expectation) -> Step {
     Step {
         expect: vec![expectation],
         ..step
     }
 }
 
-fn lasting(label: &str, seconds: u64) -> Step {
+pub(super) fn lasting(label: &str, seconds: u64) -> Step {
     step(label, run("vix0", &format!("sleep {seconds}")))
 }
 
-fn fails(kind: StepFailure) -> Expectation {
+pub(super) fn fails(kind: StepFailure) -> Expectation {
     Expectation::Fails { kind }
 }
 
@@ -84,7 +75,7 @@ async fn what_follows_from_a_fault_is_excused_and_told() {
     };
     assert_eq!(finding.kind, FindingKind::DeviceError);
     assert_eq!(finding.about.as_deref(), Some("nbd1"));
-    assert_eq!(finding.phase.as_deref(), Some("step after"));
+    assert_eq!(finding.phase, Some(PhaseName::step("after")));
     let excuse = Excuse::Fault {
         step: "crash".to_owned(),
         node: "vix1".to_owned(),
@@ -127,6 +118,97 @@ async fn a_signal_that_changes_nothing_is_no_fault() {
     let steps = vec![signal("go on", Signal::Cont), lasting("then", 5)];
     let played = hears(steps, 2, LOST).await;
     assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
+}
+
+/// vix0's kernel misses the disk of vix1 at that second.
+async fn hears_as(
+    actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
+    steps: Vec<Step>,
+    second: u64,
+) -> Played {
+    let lost = happens(vec![(second, says("vix0", LOST))]);
+    play_with(steps, |backend| backend, actor, lost).await
+}
+
+/// What is to be killed does not run.
+fn finds_none(name: &str, script: &str) -> Option<Act> {
+    script
+        .contains("kill -KILL $pids")
+        .then(|| Act::Say(1, String::new(), "no nbdkit runs\n".to_owned()))
+        .or(sleeps(name, script))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_fails_as_expected_is_no_fault() {
+    let try_it = |kind| expecting(signal("kill", Signal::Kill), fails(kind));
+    let steps = vec![try_it(StepFailure::CommandFailed), lasting("then", 9)];
+    let played = hears_as(finds_none, steps, 5).await;
+    assert_eq!(played.failure().1, "step then");
+    assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
+    // What an earlier step has stopped stays so.
+    let steps = vec![
+        signal("pause", Signal::Stop),
+        try_it(StepFailure::CommandFailed),
+        lasting("then", 9),
+    ];
+    let played = hears_as(finds_none, steps, 5).await;
+    assert_eq!(played.outcome, Outcome::Passed, "{:?}", played.findings);
+    let pause = "pause".to_owned();
+    let node = "vix1".to_owned();
+    let excuse = Excuse::Fault { step: pause, node };
+    assert_eq!(played.findings[0].excuse, Some(excuse));
+    // A process that does not end by its deadline of 30 s.
+    let lingers = |name: &str, script: &str| {
+        script
+            .ends_with("echo $pids\n")
+            .then(|| Act::Say(0, "4711\n".to_owned(), String::new()))
+            .or(sleeps(name, script))
+    };
+    let steps = vec![try_it(StepFailure::ConditionNotMet), lasting("then", 9)];
+    let played = hears_as(lingers, steps, 35).await;
+    assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix0")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_on_one_node_mends_the_other() {
+    let both = || vec![node("vix0"), node("vix1")];
+    let stop = StopProcess {
+        on: both(),
+        process: "nbdkit".to_owned(),
+        signal: Signal::Kill,
+    };
+    let start = Start {
+        on: both(),
+        layer: LayerKind::Nbd,
+    };
+    let steps = || {
+        let start = step("start", Action::Start(start.clone()));
+        vec![
+            step("stop", Action::StopProcess(stop.clone())),
+            expecting(start, fails(StepFailure::CommandFailed)),
+            lasting("then", 9),
+        ]
+    };
+    // What must come first to be told from the start of the layer.
+    let stopped = std::sync::atomic::AtomicBool::new(false);
+    let refuses = move |name: &str, script: &str| {
+        use std::sync::atomic::Ordering;
+        stopped.fetch_or(script.contains("kill -KILL "), Ordering::Relaxed);
+        let serves = script.contains("nbdkit -") && stopped.load(Ordering::Relaxed);
+        (name == "vix1" && serves)
+            .then(|| Act::Say(1, String::new(), "no port\n".to_owned()))
+            .or(sleeps(name, script))
+    };
+    let other = LOST.replace("nbd1", "nbd0");
+    let lost = happens(vec![(4, says("vix0", LOST)), (5, says("vix1", &other))]);
+    let plan = planned("[[layer]]\nnbd = { disk = \"1GiB\" }\n", steps());
+    let played = play_plan(plan, |backend| backend, refuses, lost).await;
+    assert_eq!(played.kind(), (FailureKind::KernelComplaint, Some("vix1")));
+    let message = played.failure().2;
+    assert!(
+        message.starts_with("1 device error about nbd0"),
+        "{message}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +313,7 @@ async fn a_step_in_the_background_may_fail_as_it_is_expected_to() {
     assert_eq!(played.kind().0, FailureKind::ExpectationNotMet);
 }
 
-fn fences_itself() -> Expectation {
+pub(super) fn fences_itself() -> Expectation {
     Expectation::FencesItself { node: node("vix1") }
 }
 
@@ -315,38 +397,6 @@ async fn a_node_that_does_not_fence_itself_in_time_fails_the_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_known_failure_is_told_from_others() {
-    let known = |pattern: &str| {
-        let steps = vec![lasting("a while", 5)];
-        Plan {
-            known: Some(Known {
-                pattern: pattern.to_owned(),
-                because: "it is not mended".to_owned(),
-                source: "https://example.org/1".to_owned(),
-            }),
-            ..plan(steps)
-        }
-    };
-    let bug = || happens(vec![(2, says("vix0", "[ 5.0] kernel BUG at fs/x.c:1!"))]);
-    let played = play_plan(known(r"BUG at fs/x\.c"), |backend| backend, sleeps, bug()).await;
-    let Outcome::KnownFailure { failure, known: by } = &played.outcome else {
-        panic!("{:?}", played.outcome);
-    };
-    assert_eq!(failure.kind, FailureKind::KernelComplaint);
-    assert_eq!(by.because, "it is not mended");
-    let played = play_plan(known("fs/y"), |backend| backend, sleeps, bug()).await;
-    assert_eq!(played.failure().0, "failed");
-    assert_eq!(played.kind().0, FailureKind::KernelComplaint);
-    let played = play_plan(known("fs/x"), |backend| backend, sleeps, |_, _| ()).await;
-    assert_eq!(played.kind().0, FailureKind::ExpectationNotMet);
-    let message = played.failure().2;
-    assert!(message.contains("remove `known`"), "{message}");
-    let dead = |_: &str, script: &str| (script == "sleep 5").then_some(Act::Dead);
-    let played = play_plan(known("agent"), |backend| backend, dead, |_, _| ()).await;
-    assert_eq!(played.failure().0, "broken");
-}
-
-#[tokio::test(start_paused = true)]
 async fn layers_are_looked_at_again_at_the_end() {
     let gone = |name: &str, script: &str| {
         let at_end = name == "vix1" && script.contains("sanlab: probe ");
@@ -357,7 +407,8 @@ async fn layers_are_looked_at_again_at_the_end() {
             () => sleeps(name, script),
         }
     };
-    let layers = LAYERS_WITHOUT_MOUNT;
+    // The volume is mounted by a step.
+    let layers = &LAYERS.replace("slots = 2", "slots = 2, mount = false");
     let steps = vec![step("mount", mount(&["vix0", "vix1"]))];
     let played = play_plan(planned(layers, steps), |backend| backend, sleeps, |_, _| ()).await;
     assert_eq!(played.outcome, Outcome::Passed);

@@ -240,6 +240,7 @@ async fn a_panic_on_purpose_excuses_no_other() {
         node: "vix0".to_owned(),
         at: Instant::now(),
         line: "[ 9.0] Kernel panic - not syncing: sysrq triggered crash".to_owned(),
+        room: Room::default(),
     };
     let other = |notify: UnboundedSender<Notice>, _| notify.send(told).unwrap();
     let played = play_with(steps(), |backend| backend, sound, other).await;
@@ -375,6 +376,7 @@ async fn a_request_at_the_moment_of_a_fork_is_done_once_the_fleet_is_whole() {
             node: "vix0".to_owned(),
             at: Instant::now(),
             line: "[ 71.5] sanlab power off vix1 812-1\r".to_owned(),
+            room: Room::default(),
         };
         notify.send(asked).unwrap();
     };

@@ -31,7 +31,7 @@ async fn a_fork_of_the_first_layers_brings_up_the_others() {
     let phases = played.logged.phases.iter();
     let built = phases
         .filter(|phase| !matches!(phase.origin, sanlab_record::Origin::Forked { .. }))
-        .map(|phase| phase.name.as_str());
+        .map(|phase| phase.name.to_string());
     assert_eq!(
         built.collect::<Vec<_>>(),
         [

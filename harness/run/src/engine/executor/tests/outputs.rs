@@ -1,6 +1,7 @@
 //! What guests print is kept, and shown where it matters.
 
 use sanlab_plan::{Action, Run};
+use sanlab_record::PhaseName;
 
 use super::*;
 use crate::backend::fake_fleet::node;
@@ -34,10 +35,10 @@ async fn what_a_passing_command_printed_is_kept_and_listed() {
     assert_eq!(played.outcome, Outcome::Passed);
     let listed = |event: &&Event| matches!(&event.kind, EventKind::Printed { command, .. } if command == "say a needle");
     let listed: Vec<_> = played.logged.events.iter().filter(listed).collect();
-    let phases = listed.iter().map(|event| event.phase.as_deref());
+    let phases = listed.iter().map(|event| event.phase.clone());
     assert_eq!(
         phases.collect::<Vec<_>>(),
-        [Some("step a b"), Some("step a_b")]
+        [Some(PhaseName::step("a b")), Some(PhaseName::step("a_b"))]
     );
     assert_eq!(
         listed[0].kind,

@@ -1,0 +1,12 @@
+//! How images and the programs in them are built from the same inputs.
+
+#[path = "../source_digest.rs"]
+mod source_digest;
+
+fn main() {
+    source_digest::export("IMAGE_BUILDER", &["src/build"]);
+    let of_programs = ["compile.sh", "compiler.rs", "programs.rs"];
+    let of_programs = of_programs.map(|file| format!("src/build/{file}"));
+    let of_programs: Vec<&str> = of_programs.iter().map(String::as_str).collect();
+    source_digest::export("PROGRAMS_BUILDER", &of_programs);
+}
