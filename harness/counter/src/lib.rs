@@ -10,7 +10,8 @@
 //!
 //! What the figure is: instructions that the guest's virtual processors began to execute, of its kernel, its programs and
 //! its idle loop, since QEMU was started. A halted processor counts nothing. A block that an exception leaves early counts in
-//! full, and a string instruction counts once, however much it moves. Since version 2 of the interface each virtual processor
+//! full. A string instruction counts once however much it moves, or once for each repetition: that depends on how QEMU's version
+//! translates it. Since version 2 of the interface each virtual processor
 //! has a counter of its own. Before that there is one, and the addition is not atomic, so that two processors would lose counts:
 //! the plugin refuses to be loaded where there is more than one.
 //!
