@@ -10,7 +10,7 @@ use crate::build::child;
 /// It takes a second.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// `1`: AppArmor takes all rights in user namespaces from programs without a profile that allows them, as on Ubuntu since
+/// `1`: `AppArmor` takes all rights in user namespaces from programs without a profile that allows them, as on Ubuntu since
 /// 24.04.
 const APPARMOR_LIMIT: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
@@ -21,12 +21,12 @@ pub enum UserNamespace {
     NotNeeded,
     /// It works.
     Granted {
-        /// Although AppArmor limits other programs.
+        /// Although `AppArmor` limits other programs.
         apparmor_limits: bool,
     },
     /// It does not work: no image can be built by this user.
     Refused {
-        /// AppArmor limits programs without a profile.
+        /// `AppArmor` limits programs without a profile.
         apparmor_limits: bool,
         /// What mmdebstrap said of it.
         said: String,
