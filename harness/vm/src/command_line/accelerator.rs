@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::command_line::kvm_verdict::{self, Verdict};
 use crate::command_line::probe_guest::{self, ProbeGuest};
 use crate::command_line::program::{PerProgram, qemu_of};
@@ -154,6 +156,8 @@ pub(crate) struct Seen {
     /// That the guest has reported, or why it has not.
     pub(crate) outcome: Result<String, String>,
     pub(crate) stage: Stage,
+    /// QEMU has found something on this host that it did not expect, and has aborted.
+    pub(crate) aborted: bool,
 }
 
 /// Boots the probe guest, with more arguments for QEMU; each stage may take as long as `patience`. The outer error is the lab's:
@@ -240,7 +244,12 @@ pub(crate) async fn attempt(
             })
         }
     };
-    Ok(Seen { outcome, stage })
+    let aborted = said.status == Some(Status::Signalled(Signal::ABORT.as_raw()));
+    Ok(Seen {
+        outcome,
+        stage,
+        aborted,
+    })
 }
 
 /// What a line of QMP says of that.

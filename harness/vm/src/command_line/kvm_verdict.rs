@@ -32,7 +32,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub(crate) struct Verdict {
     /// How we know that KVM works, or why it does not.
     pub(crate) works: Result<String, String>,
-    /// Whether the host will say the same until its next boot. It need not where QEMU did not come to start a guest: another
+    /// Whether the host will say the same until its next boot. It need not where QEMU ended or waited before its guest ran: another
     /// hypervisor may have had the processor, or the host was busy.
     settled: bool,
 }
@@ -170,7 +170,7 @@ async fn probe(
 /// What two attempts say of which the first failed.
 fn both(first: Seen, second: Seen) -> Verdict {
     let failed = first.outcome.unwrap_or_else(|reason| reason);
-    let settled = second.outcome.is_ok() || second.stage == Stage::Guest;
+    let settled = second.outcome.is_ok() || second.stage == Stage::Guest || second.aborted;
     let works = match second.outcome {
         Ok(works) => Ok(format!(
             "{works} at the second attempt; at the first {failed}"
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_that_dies_at_once_is_believed_and_a_qemu_is_not() {
+    async fn a_guest_that_dies_at_once_is_believed_and_a_qemu_that_was_refused_is_not() {
         let guest = Stub::new(&[GREETING, RUNS, "exit 0"]);
         let verdict = guest.probed([LONG, LONG]).await;
         let reason = verdict.works.expect_err("it dies");
@@ -289,6 +289,11 @@ mod tests {
         assert!(reason.contains("resource busy"), "{reason}");
         assert!(!verdict.settled);
         assert_eq!(busy.starts(), 2);
+        let aborts = Stub::new(&["kill -ABRT $$"]);
+        let verdict = aborts.probed([LONG, LONG]).await;
+        let reason = verdict.works.expect_err("it dies");
+        assert!(reason.contains("SIGABRT"), "{reason}");
+        assert!(verdict.settled, "an assertion fails again");
     }
 
     #[tokio::test]
