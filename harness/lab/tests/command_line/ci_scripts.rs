@@ -21,18 +21,18 @@ struct Host(tempfile::TempDir);
 
 impl Host {
     fn new(os_release: &str, user: &str) -> Self {
-        let host = Self(tempfile::tempdir().unwrap());
-        let path = std::env::var_os("PATH").unwrap();
+        let host = Self(tempfile::tempdir().expect("a temporary folder"));
+        let path = std::env::var_os("PATH").expect("PATH is set");
         for folder in ["etc", "stubs", "tools"] {
-            fs::create_dir(host.path().join(folder)).unwrap();
+            fs::create_dir(host.path().join(folder)).expect("a folder is made");
         }
         for tool in TOOLS {
             let real = std::env::split_paths(&path)
                 .map(|folder| folder.join(tool))
                 .find(|file| file.is_file());
-            symlink(real.unwrap(), host.tool(tool)).unwrap();
+            symlink(real.expect(tool), host.tool(tool)).expect("a link is made");
         }
-        fs::write(host.path().join("etc/os-release"), os_release).unwrap();
+        fs::write(host.path().join("etc/os-release"), os_release).expect("a file is written");
         host.stub("id", &format!("echo {user}"));
         host.stub("sudo", "exec \"$@\"");
         host
@@ -51,8 +51,8 @@ impl Host {
         let log = self.path().join("log");
         let log = format!("echo {name} \"$@\" >>{}", log.display());
         let log = if name == "id" { "" } else { &log };
-        fs::write(&file, format!("#!/bin/sh\n{log}\n{script}\n")).unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        fs::write(&file, format!("#!/bin/sh\n{log}\n{script}\n")).expect("a file is written");
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("its mode is set");
     }
 
     /// What was called, whether the script was satisfied, and what it said.
@@ -64,14 +64,14 @@ impl Host {
 
     fn run(&self, mut command: Command) -> (String, bool, String) {
         let path = ["stubs", "tools"].map(|folder| self.path().join(folder));
-        let path = std::env::join_paths(path).unwrap();
+        let path = std::env::join_paths(path).expect("paths without colons");
         let output = command
             .env("PATH", path)
             .env("SANLAB_HOST_ROOT", self.path())
             .output()
-            .unwrap();
+            .expect("bash starts");
         let calls = fs::read_to_string(self.path().join("log")).unwrap_or_default();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let said = String::from_utf8(output.stderr).expect("it says text");
         (calls, output.status.success(), said)
     }
 }
@@ -192,7 +192,7 @@ fn a_kvm_device_that_may_not_be_opened_is_opened_to_everybody() {
         host.run(command)
     };
 
-    fs::set_permissions(&device, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&device, Permissions::from_mode(0o000)).unwrap();
     let (calls, satisfied, said) = run(&device);
     assert!(satisfied, "{said}");
     let calls = calls.replace(host.path().to_str().unwrap(), "");
