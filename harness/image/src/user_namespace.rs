@@ -86,13 +86,13 @@ mod tests {
             apparmor_limits,
             said: said.to_owned(),
         };
-        let failing = "echo 'E: unshared command failed' >&2; exit 25";
+        let script = "echo 'E: unshared command failed' >&2; exit 25";
 
         assert_eq!(probe("[ \"$1\" = --unshare-helper ]"), granted(false));
         fs_err::write(&limit, "0\n").unwrap();
-        assert_eq!(probe(failing), refused(false, "E: unshared command failed"));
+        assert_eq!(probe(script), refused(false, "E: unshared command failed"));
         fs_err::write(&limit, "1\n").unwrap();
-        assert_eq!(probe(failing), refused(true, "E: unshared command failed"));
+        assert_eq!(probe(script), refused(true, "E: unshared command failed"));
         assert_eq!(probe("exit 0"), granted(true));
     }
 }

@@ -21,18 +21,18 @@ struct Host(tempfile::TempDir);
 
 impl Host {
     fn new(os_release: &str, user: &str) -> Self {
-        let host = Self(tempfile::tempdir().expect("a host of stubs"));
-        let path = std::env::var_os("PATH").expect("a host of stubs");
+        let host = Self(tempfile::tempdir().expect("a temporary folder"));
+        let path = std::env::var_os("PATH").expect("PATH is set");
         for folder in ["etc", "stubs", "tools"] {
-            fs::create_dir(host.path().join(folder)).expect("a host of stubs");
+            fs::create_dir(host.path().join(folder)).expect("a folder is made");
         }
         for tool in TOOLS {
             let real = std::env::split_paths(&path)
                 .map(|folder| folder.join(tool))
                 .find(|file| file.is_file());
-            symlink(real.expect("a host of stubs"), host.tool(tool)).expect("a host of stubs");
+            symlink(real.expect(tool), host.tool(tool)).expect("a link is made");
         }
-        fs::write(host.path().join("etc/os-release"), os_release).expect("a host of stubs");
+        fs::write(host.path().join("etc/os-release"), os_release).expect("a file is written");
         host.stub("id", &format!("echo {user}"));
         host.stub("sudo", "exec \"$@\"");
         host
@@ -51,8 +51,8 @@ impl Host {
         let log = self.path().join("log");
         let log = format!("echo {name} \"$@\" >>{}", log.display());
         let log = if name == "id" { "" } else { &log };
-        fs::write(&file, format!("#!/bin/sh\n{log}\n{script}\n")).expect("a host of stubs");
-        fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("a host of stubs");
+        fs::write(&file, format!("#!/bin/sh\n{log}\n{script}\n")).expect("a file is written");
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("its mode is set");
     }
 
     /// What was called, whether the script was satisfied, and what it said.
@@ -64,14 +64,14 @@ impl Host {
 
     fn run(&self, mut command: Command) -> (String, bool, String) {
         let path = ["stubs", "tools"].map(|folder| self.path().join(folder));
-        let path = std::env::join_paths(path).expect("a host of stubs");
+        let path = std::env::join_paths(path).expect("paths without colons");
         let output = command
             .env("PATH", path)
             .env("SANLAB_HOST_ROOT", self.path())
             .output()
-            .expect("a host of stubs");
+            .expect("bash starts");
         let calls = fs::read_to_string(self.path().join("log")).unwrap_or_default();
-        let said = String::from_utf8(output.stderr).expect("a host of stubs");
+        let said = String::from_utf8(output.stderr).expect("it says text");
         (calls, output.status.success(), said)
     }
 }
@@ -151,8 +151,8 @@ fn a_host_that_has_everything_is_left_alone() {
         "usr/share/keyrings/debian-archive-keyring.gpg",
     ] {
         let file = host.path().join(file);
-        fs::create_dir_all(file.parent().expect("a host of stubs")).expect("a host of stubs");
-        fs::write(file, "").expect("a host of stubs");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
     }
     assert_eq!(host.packages(), (String::new(), true, String::new()));
 }
@@ -164,16 +164,16 @@ fn a_kvm_device_that_may_not_be_opened_is_opened_to_everybody() {
         host.stub(program, "while read -r line; do :; done");
     }
     let device = host.path().join("kvm");
-    fs::write(&device, "").expect("a host of stubs");
+    fs::write(&device, "").unwrap();
     // Not as root, who may open everything; and where that user can reach it.
     let script = host.path().join("runner-kvm");
-    fs::copy(project().join("ci/runner-kvm"), &script).expect("a host of stubs");
-    fs::write(host.path().join("log"), "").expect("a host of stubs");
+    fs::copy(project().join("ci/runner-kvm"), &script).unwrap();
+    fs::write(host.path().join("log"), "").unwrap();
     let mut user = Vec::new();
     if rustix::process::geteuid().is_root() {
         let nobody = (Uid::from_raw(65534), Gid::from_raw(65534));
         for path in [host.path(), &device, &host.path().join("log")] {
-            chown(path, Some(nobody.0), Some(nobody.1)).expect("a host of stubs");
+            chown(path, Some(nobody.0), Some(nobody.1)).unwrap();
         }
         user.extend([
             "setpriv",
@@ -192,10 +192,10 @@ fn a_kvm_device_that_may_not_be_opened_is_opened_to_everybody() {
         host.run(command)
     };
 
-    fs::set_permissions(&device, Permissions::from_mode(0o000)).expect("a host of stubs");
+    fs::set_permissions(&device, Permissions::from_mode(0o000)).unwrap();
     let (calls, satisfied, said) = run(&device);
     assert!(satisfied, "{said}");
-    let calls = calls.replace(host.path().to_str().expect("a host of stubs"), "");
+    let calls = calls.replace(host.path().to_str().unwrap(), "");
     insta::assert_snapshot!(calls, @r"
     sudo tee /etc/udev/rules.d/99-sanlab-kvm.rules
     tee /etc/udev/rules.d/99-sanlab-kvm.rules
@@ -205,13 +205,10 @@ fn a_kvm_device_that_may_not_be_opened_is_opened_to_everybody() {
     udevadm trigger --name-match=kvm --settle
     sudo chmod 666 /kvm
     ");
-    let mode = fs::metadata(&device)
-        .expect("a host of stubs")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(&device).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o666);
 
-    let before = fs::read_to_string(host.path().join("log")).expect("a host of stubs");
+    let before = fs::read_to_string(host.path().join("log")).unwrap();
     let (calls, satisfied, _) = run(&device);
     assert_eq!((calls, satisfied), (before, true), "it is open already");
     let (_, satisfied, said) = run(&host.path().join("none"));
@@ -221,33 +218,30 @@ fn a_kvm_device_that_may_not_be_opened_is_opened_to_everybody() {
 
 #[test]
 fn a_job_s_report_is_in_its_summary() {
-    let folder = tempfile::tempdir().expect("a host of stubs");
+    let folder = tempfile::tempdir().unwrap();
     let summary = folder.path().join("summary");
     let target = Path::new(env!("CARGO_BIN_EXE_sanlab")).ancestors().nth(2);
     let report = |runs: &Path| {
         let output = Command::new(project().join("ci/runner-report"))
             .arg(folder.path().join("report"))
-            .env("CARGO_TARGET_DIR", target.expect("a host of stubs"))
+            .env("CARGO_TARGET_DIR", target.unwrap())
             .env("SANLAB_RUNS", runs)
             .env("GITHUB_STEP_SUMMARY", &summary)
             .env("GITHUB_JOB", "a night")
             .output()
-            .expect("a host of stubs");
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
     };
     report(folder.path());
     assert!(!summary.exists(), "nothing was run");
     let run = folder.path().join("runs/20261122T020304Z-x7f3/a/b");
-    fs::create_dir_all(&run).expect("a host of stubs");
-    let records = fs::read_dir(project().join("fixtures/records")).expect("a host of stubs");
-    let record = records
-        .map(|entry| entry.expect("a host of stubs").path())
-        .next()
-        .expect("a host of stubs");
-    fs::copy(record, run.join("record.json")).expect("a host of stubs");
+    fs::create_dir_all(&run).unwrap();
+    let records = fs::read_dir(project().join("fixtures/records")).unwrap();
+    let record = records.map(|entry| entry.unwrap().path()).next().unwrap();
+    fs::copy(record, run.join("record.json")).unwrap();
     report(&folder.path().join("runs"));
-    let summary = fs::read_to_string(summary).expect("a host of stubs");
+    let summary = fs::read_to_string(summary).unwrap();
     assert!(summary.contains("a night"), "{summary}");
     for file in ["index.html", "junit.xml"] {
         assert!(folder.path().join("report").join(file).is_file(), "{file}");
