@@ -85,8 +85,15 @@ impl Userland<'_> {
             KernelSource::Package(_) => self.folder.join("vmlinuz"),
             KernelSource::Files { vmlinux, .. } => vmlinux.clone(),
         };
-        let kernel = vmlinux::extract(fs_err::read(&kernel_file)?, &kernel_file)?;
-        let kernel_release = vmlinux::release(&kernel, &kernel_file)?;
+        let packed = fs_err::read(&kernel_file)?;
+        let unpacked = vmlinux::extract(packed.clone(), &kernel_file)?;
+        let kernel_release = vmlinux::release(&unpacked, &kernel_file)?;
+        // One that QEMU cannot start unpacks itself.
+        let kernel = if vmlinux::has_pvh_entry(&unpacked) {
+            unpacked
+        } else {
+            packed
+        };
         let order = fs_err::read_to_string(self.folder.join("order"))?;
         let modules = order
             .lines()

@@ -98,6 +98,20 @@ fn uncompress(payload: &[u8]) -> Result<Vec<u8>, String> {
     Ok(kernel)
 }
 
+/// Whether an uncompressed kernel has the entry through which QEMU starts one: the ELF note `PHYS32_ENTRY` of owner `Xen`, as
+/// the kernel's include/xen/interface/elfnote.h numbers it. Debian's i386 kernel without PAE has none.
+pub(crate) fn has_pvh_entry(kernel: &[u8]) -> bool {
+    let note = |address: u8| {
+        [
+            4, 0, 0, 0, address, 0, 0, 0, 18, 0, 0, 0, b'X', b'e', b'n', 0,
+        ]
+    };
+    let notes = [note(4), note(8)];
+    kernel
+        .windows(16)
+        .any(|window| notes.iter().any(|note| note == window))
+}
+
 /// The release that a kernel says of itself, as `uname -r` will.
 pub(crate) fn release(kernel: &[u8], path: &Path) -> Result<String, ImageError> {
     const BANNER: &[u8] = b"Linux version ";
@@ -155,6 +169,17 @@ mod tests {
             lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_kernel_has_a_pvh_entry_if_its_notes_say_so() {
+        let with = |kind: u8| {
+            let note = [4, 0, 0, 0, 4, 0, 0, 0, kind, 0, 0, 0, b'X', b'e', b'n', 0];
+            [KERNEL, &note, &[0, 0, 0, 1]].concat()
+        };
+        assert!(has_pvh_entry(&with(18)));
+        assert!(!has_pvh_entry(&with(6)), "the version of the guest");
+        assert!(!has_pvh_entry(KERNEL));
     }
 
     #[test]
