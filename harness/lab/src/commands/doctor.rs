@@ -30,19 +30,23 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             "everything that images and guests need is installed",
         )?;
     }
-    let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
-    match sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await {
-        Ok(chosen) => {
-            for (arch, choice) in chosen {
-                let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
-                let line = match sanlab_vm::qemu_version(&program).await {
-                    Ok(version) => format!("QEMU {version} on {choice}"),
-                    Err(error) => format!("failed to {error}"),
-                };
-                say(arch.as_str(), &line)?;
+    for arch in Arch::ALL {
+        // Each by itself: what does not work for one must not hide that it works for the other.
+        let guests = BTreeMap::from([(arch, arch.into())]);
+        let chosen = sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await;
+        let choice = match chosen.as_ref().map(|chosen| &chosen[&arch]) {
+            Ok(choice) => choice,
+            Err(error) => {
+                say(arch.as_str(), &format!("failed to {error}"))?;
+                continue;
             }
-        }
-        Err(error) => say("guests", &format!("failed to {error}"))?,
+        };
+        let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
+        let line = match sanlab_vm::qemu_version(&program).await {
+            Ok(version) => format!("QEMU {version} on {choice}"),
+            Err(error) => format!("failed to {error}"),
+        };
+        say(arch.as_str(), &line)?;
     }
 
     let (registry, swept) = Registry::open()?;
