@@ -261,7 +261,7 @@ impl Part {
                 "Show State\r\ntask:qemu-ga         state:D stack:0     pid:301",
             ),
             ("m", "Show Memory"),
-            ("6", "Changing Loglevel"),
+            ("7", "Loglevel set to 7"),
         ] {
             part.qmp("chardev-send-break", &json!({}));
             let says = format!("[   60.0] sysrq: {says}\r\n");

@@ -41,24 +41,28 @@ pub(crate) async fn execute() -> Result<Exit, LabError> {
             way_out = remedy;
         }
     }
-    let guests = BTreeMap::from(Arch::ALL.map(|arch| (arch, arch.into())));
-    match sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await {
-        Ok(chosen) => {
-            for (arch, choice) in chosen {
-                let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
-                let version = match sanlab_vm::qemu_version(&program).await {
-                    Ok(version) => version,
-                    Err(error) => {
-                        say(arch.as_str(), &format!("failed to {error}"))?;
-                        continue;
-                    }
-                };
-                say(arch.as_str(), &format!("QEMU {version} on {choice}"))?;
-                let plugin = sanlab_vm::counter_plugin(choice.accelerator, &program, arch).await;
-                say("", &counted(&plugin))?;
+    for arch in Arch::ALL {
+        // Each by itself: what does not work for one must not hide that it works for the other.
+        let guests = BTreeMap::from([(arch, arch.into())]);
+        let chosen = sanlab_fleet::accelerators(AcceleratorWish::Auto, None, &guests).await;
+        let choice = match chosen.as_ref().map(|chosen| &chosen[&arch]) {
+            Ok(choice) => choice,
+            Err(error) => {
+                say(arch.as_str(), &format!("failed to {error}"))?;
+                continue;
             }
-        }
-        Err(error) => say("guests", &format!("failed to {error}"))?,
+        };
+        let program = sanlab_vm::qemu_binary(arch, choice.accelerator);
+        let version = match sanlab_vm::qemu_version(&program).await {
+            Ok(version) => version,
+            Err(error) => {
+                say(arch.as_str(), &format!("failed to {error}"))?;
+                continue;
+            }
+        };
+        say(arch.as_str(), &format!("QEMU {version} on {choice}"))?;
+        let plugin = sanlab_vm::counter_plugin(choice.accelerator, &program, arch).await;
+        say("", &counted(&plugin))?;
     }
 
     let look = || {
