@@ -27,10 +27,8 @@ pub const CAT: &str = "/bin/cat";
 pub const HEAD: &str = "/usr/bin/head";
 /// coreutils' tail: it seeks to its first byte.
 pub const TAIL: &str = "/usr/bin/tail";
-/// coreutils' cksum, which is no applet: it prints POSIX' CRC and the length.
-pub const CKSUM: &str = "/usr/bin/cksum";
-/// coreutils' sha256sum: the applet has no `-z`, and is no faster.
-pub const SHA256SUM: &str = "/usr/bin/sha256sum";
+/// coreutils' md5sum: the applet has no `-z`.
+pub const MD5SUM: &str = "/usr/bin/md5sum";
 /// coreutils' stat: the applet's formats have no `%Hd` and `%Ld`.
 pub const STAT: &str = "/usr/bin/stat";
 /// findutils' find: the applet has no `-printf`.

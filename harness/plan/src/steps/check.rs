@@ -26,7 +26,7 @@ table! {
 pub struct Check {
     /// The nodes asked; never empty.
     pub on: Vec<NodeName>,
-    /// The same files with the same sha256 everywhere, and the acknowledged bytes of every dd before.
+    /// The same files with the same MD5 everywhere, and the acknowledged bytes of every dd before.
     pub same_tree: Option<GuestPath>,
     /// No oops, BUG, hung task or lockup in any kernel log.
     pub kernel_log: bool,

@@ -29,8 +29,8 @@ pub(crate) struct Acknowledged {
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Content {
-    /// Zeros; the host works out their sha256 when it is asked for.
+    /// Zeros; the host works out their MD5 when it is asked for.
     Zeros,
-    /// Bytes with this sha256, taken where they were made.
-    Sha256(String),
+    /// Bytes with this MD5, in hex, taken where they were made.
+    Md5(String),
 }

@@ -95,11 +95,11 @@ fn files(context: &RunContext, at: &str, listed: &str) -> Result<String, Failure
             acknowledged
                 .get(&format!("{at}/{path}"))
                 .and_then(|write| match &write.content {
-                    Content::Sha256(sha256) => Some(sha256),
+                    Content::Md5(md5) => Some(md5),
                     Content::Zeros => None,
                 });
         let what = match random {
-            Some(sha256) if entry.content.as_ref() == Some(sha256) => {
+            Some(md5) if entry.content.as_ref() == Some(md5) => {
                 format!("{} random bytes as acknowledged", entry.size)
             }
             _ => entry.to_string(),

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::guest::{DD, HEAD, SHA256SUM};
+use sanlab_plan::guest::{DD, HEAD, MD5SUM};
 use sanlab_plan::{Dd, NodeName, Source, quote};
 use sanlab_record::{Sample, Work};
 use tokio::time::{Instant, timeout};
@@ -58,7 +58,7 @@ pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fa
                 && !dd.conv.iter().any(|conv| conv == "notrunc");
             let content = match dd.source {
                 Source::Zero => Content::Zeros,
-                Source::Random => Content::Sha256(
+                Source::Random => Content::Md5(
                     said.split_whitespace()
                         .next()
                         .unwrap_or_default()
@@ -240,13 +240,13 @@ fn work(dd: &Dd) -> Work {
     }
 }
 
-/// Leaves a dd behind that waits at the fifo `go`; prints the sha256 of what it will read, if that is random.
+/// Leaves a dd behind that waits at the fifo `go`; prints the MD5 of what it will read, if that is random.
 fn waiting(dd: &Dd, folder: &str, id: &str, path: &str) -> String {
     let (make, source) = match dd.source {
         Source::Zero => (String::new(), "/dev/zero"),
         Source::Random => (
             format!(
-                "{HEAD} -c {} /dev/urandom >source\n{SHA256SUM} <source\n",
+                "{HEAD} -c {} /dev/urandom >source\n{MD5SUM} <source\n",
                 dd.bytes()
             ),
             "source",

@@ -1,6 +1,6 @@
 //! Rounds of dd: what is written are random bytes, made in the guest's memory beforehand.
 
-use sanlab_plan::guest::{BLOCKDEV, CAT, CKSUM, DD, HEAD, SHA256SUM, TAIL};
+use sanlab_plan::guest::{BLOCKDEV, CAT, DD, HEAD, MD5SUM, TAIL};
 use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::{Report, Worker};
@@ -87,8 +87,8 @@ pub(super) fn command(throughput: &Throughput, worker: &Worker, number: usize) -
     )
 }
 
-/// Prints the CRC and length of what the round `number`, the last, left in the worker's stretch and, of a file, its sha256;
-/// and sees to it that it is out of the worker's caches.
+/// Prints the MD5 of what the round `number`, the last, left in the worker's stretch, and sees to it that it is out of the
+/// worker's caches.
 pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> String {
     let size = throughput.size.bytes();
     let bytes = if throughput.pattern.writes() {
@@ -97,21 +97,15 @@ pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> St
     } else {
         bytes_of(size)
     };
-    let sha256 = match throughput.target {
-        Target::File(_) => format!("{bytes} | {SHA256SUM}\n"),
-        Target::Device => String::new(),
-    };
     format!(
         "sync\n\
          cd {}\n\
-         {bytes} | {CKSUM}\n\
-         {sha256}",
+         {bytes} | {MD5SUM}\n",
         quote(&worker.folder)
     )
 }
 
-/// Prints the CRC and length of what is in a worker's stretch, for whoever has the same file or device: past its own
-/// caches. A translated guest takes a tenth of the time for it that a sha256 takes.
+/// Prints the MD5 of what is in a worker's stretch, for whoever has the same file or device: past its own caches.
 pub(super) fn look(throughput: &Throughput, worker: &Worker) -> String {
     let Worker { path, offset, .. } = worker;
     let (path, size) = (quote(path), throughput.size.bytes());
@@ -124,7 +118,7 @@ pub(super) fn look(throughput: &Throughput, worker: &Worker) -> String {
         "set -o pipefail\n\
          echo 1 >/proc/sys/vm/drop_caches\n\
          {flush}{DD} if={path} bs={LAYING} iflag={direct}fullblock,skip_bytes,count_bytes skip={offset} count={size} 2>/dev/null | \
-         {CKSUM}\n"
+         {MD5SUM}\n"
     )
 }
 

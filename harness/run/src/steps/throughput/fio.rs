@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sanlab_plan::guest::{BLOCKDEV, CKSUM, DD, FIO, SHA256SUM, SHEBANG};
+use sanlab_plan::guest::{BLOCKDEV, DD, FIO, MD5SUM, SHEBANG};
 use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::Worker;
@@ -93,21 +93,20 @@ pub(super) fn result(folder: &str) -> String {
 }
 
 /// Looks for every block in a worker's stretch, past its caches; the round `number` was the last. Then prints the stretch's
-/// CRC and length and, of a file, its sha256.
+/// MD5.
 ///
 /// It reads through the page cache, which reads ahead: small requests one after the other would take minutes.
 pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> String {
     let path = quote(&worker.path);
-    let (flush, sha256) = match throughput.target {
-        Target::File(_) => (String::new(), format!("{SHA256SUM} <{path}\n")),
-        Target::Device => (format!("{BLOCKDEV} --flushbufs {path}\n"), String::new()),
+    let flush = match throughput.target {
+        Target::File(_) => String::new(),
+        Target::Device => format!("{BLOCKDEV} --flushbufs {path}\n"),
     };
     format!(
         "sync\n\
          echo 1 >/proc/sys/vm/drop_caches\n\
          {flush}said=$({} --rw=read --direct=0 --ioengine=psync {} 2>&1) || {{ echo \"$said\" | head -n 4 >&2; exit 1; }}\n\
-         {DD} if={path} bs=1048576 iflag=fullblock,skip_bytes,count_bytes skip={} count={} 2>/dev/null | {CKSUM}\n\
-         {sha256}",
+         {DD} if={path} bs=1048576 iflag=fullblock,skip_bytes,count_bytes skip={} count={} 2>/dev/null | {MD5SUM}\n",
         job(throughput, worker, "look"),
         pattern(throughput, number),
         worker.offset,

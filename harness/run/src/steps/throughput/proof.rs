@@ -26,8 +26,7 @@ pub(super) async fn prove(
             Tool::Fio => fio::sum(throughput, worker, last),
         };
         let said = done(doing, worker, "hash what was written", &script).await?;
-        let known = Known::parse(&said);
-        known.ok_or_else(|| {
+        hash(&said).ok_or_else(|| {
             Failure::not_understood(format!("hash what {} wrote: it said {said}", worker.node))
         })
     });
@@ -44,7 +43,7 @@ pub(super) async fn prove(
             for (worker, known) in workers.iter().zip(known) {
                 if has(doing, throughput, reader, worker) {
                     let seen = read(doing, throughput, reader, worker).await?;
-                    different.extend(difference(reader, worker, &known.crc, &seen));
+                    different.extend(difference(reader, worker, known, &seen));
                 }
             }
             Ok::<_, Failure>(different)
@@ -77,15 +76,15 @@ fn checked_later(doing: Doing<'_>, throughput: &Throughput) -> bool {
 }
 
 /// Files whose bytes are known: every `check` from now on looks for them.
-fn acknowledge(doing: Doing<'_>, throughput: &Throughput, workers: &[Worker], known: &[Known]) {
+fn acknowledge(doing: Doing<'_>, throughput: &Throughput, workers: &[Worker], known: &[String]) {
+    if throughput.target == Target::Device {
+        return;
+    }
     for (Worker { node, path, .. }, known) in workers.iter().zip(known) {
-        let Some(sha256) = &known.sha256 else {
-            continue;
-        };
         let write = Acknowledged {
             by: format!("acknowledged by {} on {node}", doing.scope.name()),
             bytes: throughput.size.bytes(),
-            content: Content::Sha256(sha256.clone()),
+            content: Content::Md5(known.clone()),
         };
         doing.context.acknowledge(path.clone(), write);
     }
@@ -101,7 +100,7 @@ fn has(doing: Doing<'_>, throughput: &Throughput, reader: &NodeName, worker: &Wo
     }
 }
 
-/// Reads a stretch: what cksum says of it.
+/// Reads a stretch: its MD5.
 async fn read(
     doing: Doing<'_>,
     throughput: &Throughput,
@@ -111,40 +110,14 @@ async fn read(
     let what = || format!("read {} on {reader}", worker.path);
     let ended = doing.exec(reader, &dd::look(throughput, worker)).await?;
     let said = ended.success().map_err(|failure| failure.during(what()))?;
-    let known = Known::parse(&said);
-    let known =
-        known.ok_or_else(|| Failure::not_understood(format!("{}: it said {said}", what())))?;
-    Ok(known.crc)
+    hash(&said).ok_or_else(|| Failure::not_understood(format!("{}: it said {said}", what())))
 }
 
-/// What a stretch must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    /// What cksum prints: CRC and length.
-    crc: String,
-    /// Of a file.
-    sha256: Option<String>,
-}
-
-impl Known {
-    /// Reads what `cksum` and, if it was run, `sha256sum` printed.
-    fn parse(said: &str) -> Option<Self> {
-        let mut lines = said.lines();
-        let crc = lines.next()?.trim().to_owned();
-        let is_crc = crc.split(' ').count() == 2
-            && crc
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b' ');
-        let sha256 = match lines.next() {
-            None => None,
-            Some(line) => {
-                let word = line.split_whitespace().next()?;
-                let is_hash = word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-                is_hash.then(|| Some(word.to_owned()))?
-            }
-        };
-        is_crc.then_some(Self { crc, sha256 })
-    }
+/// The MD5 in hex that `md5sum` printed.
+fn hash(said: &str) -> Option<String> {
+    let word = said.split_whitespace().next()?;
+    let is_hash = word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then(|| word.to_owned())
 }
 
 fn difference(reader: &NodeName, worker: &Worker, expected: &str, seen: &str) -> Option<String> {
@@ -153,7 +126,7 @@ fn difference(reader: &NodeName, worker: &Worker, expected: &str, seen: &str) ->
     } = worker;
     (seen != expected).then(|| {
         format!(
-            "{reader}, {path} from byte {offset} on, the work of {node}: CRC and length {seen}, not {expected}"
+            "{reader}, {path} from byte {offset} on, the work of {node}: MD5 {seen}, not {expected}"
         )
     })
 }
@@ -163,14 +136,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sums_print_is_read() {
-        let sha256 = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
-        let file = Known::parse(&format!("1624282571 33554432\n{sha256}  -\n")).unwrap();
-        assert_eq!(file.crc, "1624282571 33554432");
-        assert_eq!(file.sha256.as_deref(), Some(sha256));
-        assert_eq!(Known::parse("1624282571 33554432\n").unwrap().sha256, None);
-        for odd in ["", "dd: no such file", "12\n", "1 2\nno hash\n", "1 2 3\n"] {
-            assert_eq!(Known::parse(odd), None, "{odd}");
+    fn what_md5sum_prints_is_read() {
+        let md5 = "58f06dd588d8ffb3beb46ada6309436b";
+        assert_eq!(hash(&format!("{md5}  -\n")).as_deref(), Some(md5));
+        for odd in [
+            "",
+            "dd: no such file",
+            "12\n",
+            "58f06dd588d8ffb3beb46ada6309436  -\n",
+        ] {
+            assert_eq!(hash(odd), None, "{odd}");
         }
     }
 }
