@@ -109,7 +109,13 @@ async fn what_was_written_is_read_back_by_everybody_who_has_it() {
     ROUND.with(|round| round.borrow_mut().clear());
     let other = |node: &str, script: &str| {
         (node == "vix1" && script.contains("count_bytes"))
-            .then(|| Act::Say(0, "0123456789abcdef0123456789abcdef  -\n".to_owned(), String::new()))
+            .then(|| {
+                Act::Say(
+                    0,
+                    "0123456789abcdef0123456789abcdef  -\n".to_owned(),
+                    String::new(),
+                )
+            })
             .or(works(node, script))
     };
     let write = Action::Throughput(throughput(&["vix0"], AccessPattern::Write));
