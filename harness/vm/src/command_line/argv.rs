@@ -93,15 +93,18 @@ pub(crate) fn command_line(spec: &MachineSpec, way: Way) -> Vec<OsString> {
 
 fn processor(line: &mut Line, spec: &MachineSpec) {
     // Without what no guest uses and every guest would probe for: a fifth less of a boot than `pc`. `microvm` has neither
-    // pvpanic nor vmgenid. The HPET stays: the kernel checks its clock by it.
+    // pvpanic nor vmgenid. The HPET stays: the kernel checks its clock by it. System management mode and the APIC's help for
+    // Windows XP (vapic) go too: both make KVM write the registers of a guest anew, and its task register is marked busy then.
+    // Where QEMU emulates the SVM below that KVM, it aborts at the next entry of an i386 kernel ("invalid tss type").
     line.add(
         "-machine",
-        "q35,memory-backend=ram,usb=off,vmport=off,sata=off,smbus=off",
+        "q35,memory-backend=ram,usb=off,vmport=off,sata=off,smbus=off,smm=off",
     );
     match spec.accelerator {
         Accelerator::Kvm => {
             line.add("-accel", "kvm");
             line.add("-cpu", "host");
+            line.add("-global", "kvm-apic.vapic=off");
         }
         Accelerator::Tcg => {
             // A booted guest that has done something has 65 MB of translated code; the default is 1 GiB, never given back.
