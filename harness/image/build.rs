@@ -5,6 +5,7 @@ mod source_digest;
 
 fn main() {
     source_digest::export("IMAGE_BUILDER", &["src/build"]);
+    source_digest::export("ARTEFACTS_BUILDER", &["src/artefacts"]);
     let of_programs = ["compile.sh", "compiler.rs", "programs.rs"];
     let of_programs = of_programs.map(|file| format!("src/build/{file}"));
     let of_programs: Vec<&str> = of_programs.iter().map(String::as_str).collect();

@@ -50,8 +50,19 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         nic,
         disk_bytes: 1 << 30,
     };
+    let members = vec![
+        member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
+        member(1, "vix1", Arch::X86, NicModel::VirtioNet),
+        member(2, "vix2", Arch::X86, NicModel::VirtioNet),
+        member(3, "vix3", Arch::X86, NicModel::VirtioNet),
+        member(4, "vc", Arch::X86, NicModel::E1000),
+    ];
+    let image = |member: &NodeSpec| {
+        let image = images[&member.hardware.arch].clone();
+        (member.name.clone(), image)
+    };
     let spec = FleetSpec {
-        images: images.clone(),
+        images: members.iter().map(image).collect(),
         mtu,
         accelerator: AcceleratorWish::Auto,
         qemu: None,
@@ -62,13 +73,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         disks_survive: false,
         warm: String::new(),
         absent: Vec::new(),
-        members: vec![
-            member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
-            member(1, "vix1", Arch::X86, NicModel::VirtioNet),
-            member(2, "vix2", Arch::X86, NicModel::VirtioNet),
-            member(3, "vix3", Arch::X86, NicModel::VirtioNet),
-            member(4, "vc", Arch::X86, NicModel::E1000),
-        ],
+        members,
     };
     let (events, mut heard) = unbounded_channel();
     let teller = tokio::spawn(async move {
@@ -184,6 +189,10 @@ fn image(arch: Arch, folder: &Path) -> Image {
         kernel_release: String::new(),
         packages: Vec::new(),
         sizes: sanlab_image::Sizes::default(),
+        vermagic: None,
+        layer: None,
+        artefacts: Vec::new(),
+        setup: String::new(),
     }
 }
 

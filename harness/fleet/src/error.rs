@@ -151,6 +151,14 @@ pub enum FleetError {
         /// What the guest said.
         source: Box<ExecError>,
     },
+    /// A guest does not take the user's own files, packages or modules.
+    #[error("take the artefacts into use on node {node}: {source}")]
+    Artefacts {
+        /// The node.
+        node: String,
+        /// What the guest said.
+        source: Box<ExecError>,
+    },
     /// The store of templates.
     #[error(transparent)]
     Store(#[from] ImageError),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use sanlab_image::Image;
-use sanlab_plan::{Arch, Hardware, NicModel, node_address};
+use sanlab_plan::{Hardware, NicModel, node_address};
 use sanlab_vm::{AcceleratorWish, MacAddress};
 
 use crate::checkpoints::start_mode::StartMode;
@@ -26,8 +26,8 @@ const OVERHEAD_MIB: u64 = 192;
 /// Everything about a fleet that is decided before it starts.
 #[derive(Debug, Clone)]
 pub struct FleetSpec {
-    /// What guests of each architecture boot.
-    pub images: BTreeMap<Arch, Image>,
+    /// What each member boots, by name.
+    pub images: BTreeMap<String, Image>,
     /// Bytes of the largest IP packet; a node whose card carries less gets less.
     pub mtu: u32,
     /// Accelerator.
@@ -104,7 +104,7 @@ impl FleetSpec {
 
     /// What the member boots.
     pub(crate) fn image(&self, member: &NodeSpec) -> Result<&Image, FleetError> {
-        let image = self.images.get(&member.hardware.arch);
+        let image = self.images.get(&member.name);
         image.ok_or_else(|| FleetError::NoImage {
             node: member.name.clone(),
             arch: member.hardware.arch,

@@ -158,6 +158,14 @@ pub enum ImageError {
         /// What it is instead.
         reason: String,
     },
+    /// A file, package or module of the user's cannot be used in these guests.
+    #[error("use {artefact}: {reason}")]
+    Artefact {
+        /// Which.
+        artefact: String,
+        /// What is wrong with it, and the way out.
+        reason: String,
+    },
     /// The image's files are not there to be used.
     #[error("find the image {digest} in the store\n  help: `sanlab image build` makes it")]
     Stored {

@@ -19,12 +19,14 @@
 //! # Ok::<(), sanlab_image::ImageError>(())
 //! ```
 
+mod artefacts;
 mod build;
 mod error;
 mod manifest;
 mod store;
 mod user_namespace;
 
+pub use artefacts::Laid;
 pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
 pub use build::sparse::copy_sparse;

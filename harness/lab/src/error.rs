@@ -123,6 +123,8 @@ impl LabError {
             | Self::Compare(_)
             | Self::Image(
                 ImageError::Manifest { .. }
+                | ImageError::Artefact { .. }
+                | ImageError::Kernel { .. }
                 | ImageError::LockText { .. }
                 | ImageError::Limit { .. },
             ) => Exit::BadInput,

@@ -3,7 +3,6 @@
 //! Every way in which a command in a guest can go wrong must reach `record.json` as the right outcome. This program is
 //! the trials as well as the QEMU that they start.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -164,6 +163,10 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
         kernel_release: "6.1.0".to_owned(),
         packages: Vec::new(),
         sizes: Sizes::default(),
+        vermagic: None,
+        layer: None,
+        artefacts: Vec::new(),
+        setup: String::new(),
     };
     let scenario = r#"
         name = "replay"
@@ -182,7 +185,11 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
         ..Order::new(&run)
     };
     let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
-    let images = BTreeMap::from([(Arch::X86_64, image)]);
+    let images = plan
+        .nodes
+        .iter()
+        .map(|node| (node.name.clone(), image.clone()))
+        .collect();
     let store = Store::at(&folder.path().join("store"))?;
     let runtime = tokio::runtime::Runtime::new()?;
     let (record, path) = runtime.block_on(sanlab::run_on(store, images, &plan, order, events))?;

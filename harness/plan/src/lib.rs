@@ -39,8 +39,8 @@ pub use layers::*;
 pub use lower::{parse, parse_with};
 pub use overlay::setting::{Setting, SettingError};
 pub use plan::{
-    Arch, BlockMap, DISK, Device, Expectation, Hardware, Joins, Known, Network, NicModel, Node,
-    PlacedLayer, Plan, Replica, Step, StepFailure, Tier, node_address,
+    Arch, Artefact, ArtefactKind, BlockMap, DISK, Device, Expectation, Hardware, Joins, Known,
+    Network, NicModel, Node, PlacedLayer, Plan, Replica, Step, StepFailure, Tier, node_address,
 };
 pub use steps::*;
 pub use values::names::{

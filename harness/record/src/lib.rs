@@ -18,6 +18,6 @@ pub use finding::{Excuse, Finding, FindingKind, Source};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
 pub use phase::PhaseName;
 pub use record::{
-    AcceleratorUse, Acknowledged, Dip, FORMAT, HostUse, ImageUse, KnownBy, Latency, LayerUse,
-    NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, ArtefactUse, Dip, FORMAT, HostUse, ImageUse, KnownBy, Latency,
+    LayerUse, NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
 };

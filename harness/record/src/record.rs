@@ -29,7 +29,7 @@ pub struct RunRecord {
     pub outcome: Outcome,
     /// What executed the guests' instructions, by architecture (`x86`, `x86_64`).
     pub accelerator: BTreeMap<String, AcceleratorUse>,
-    /// What was booted, by architecture.
+    /// What was booted, by architecture; by nodes (`vix0 vix1`) where those of one architecture differ in it.
     pub images: BTreeMap<String, ImageUse>,
     /// As QEMU prints it.
     pub qemu_version: String,
@@ -380,6 +380,28 @@ pub struct ImageUse {
     pub digest: String,
     /// `uname -r`.
     pub kernel_release: String,
+    /// What of the user's own was laid over it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artefacts: Vec<ArtefactUse>,
+}
+
+/// Something of the user's own in a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtefactUse {
+    /// `file`, `deb` or `module`.
+    pub kind: String,
+    /// The path in the guest; of a package its name and version; of a module its name.
+    pub name: String,
+    /// SHA-256 of the bytes, in hex.
+    pub sha256: String,
+}
+
+/// "file /usr/sbin/nbdkit (sha256 0123456789ab)".
+impl fmt::Display for ArtefactUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = self.sha256.get(..12).unwrap_or(&self.sha256);
+        write!(f, "{} {} (sha256 {digest})", self.kind, self.name)
+    }
 }
 
 /// What a node cost the host, and what its port carried.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use sanlab_record::{
-    AcceleratorUse, Acknowledged, BlockRange, Cost, CrashKind, Dip, Event, EventKind, Excuse,
-    FORMAT, Failure, FailureKind, Finding, FindingKind, Found, HostUse, ImageUse, KnownBy, Lane,
-    Latency, LayerUse, LostBlocks, Measurement, NodeUse, Origin, Outcome, Phase, PortUse, Rate,
-    ReadError, RunRecord, Sample, Source, Timeline, Work,
+    AcceleratorUse, Acknowledged, ArtefactUse, BlockRange, Cost, CrashKind, Dip, Event, EventKind,
+    Excuse, FORMAT, Failure, FailureKind, Finding, FindingKind, Found, HostUse, ImageUse, KnownBy,
+    Lane, Latency, LayerUse, LostBlocks, Measurement, NodeUse, Origin, Outcome, Phase, PortUse,
+    Rate, ReadError, RunRecord, Sample, Source, Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
@@ -121,6 +121,7 @@ fn record() -> RunRecord {
                 name: "debian-bookworm".to_owned(),
                 digest: "ab".repeat(32),
                 kernel_release: "6.1.0-37-686-pae".to_owned(),
+                artefacts: Vec::new(),
             },
         )]),
         qemu_version: "7.2.22".to_owned(),
@@ -415,6 +416,22 @@ fn record() -> RunRecord {
             },
         )]),
     }
+}
+
+#[test]
+fn what_was_laid_over_an_image_is_told() {
+    let mut record = record();
+    let used = ArtefactUse {
+        kind: "file".to_owned(),
+        name: "/usr/sbin/nbdkit".to_owned(),
+        sha256: "cd".repeat(32),
+    };
+    assert_eq!(
+        used.to_string(),
+        "file /usr/sbin/nbdkit (sha256 cdcdcdcdcdcd)"
+    );
+    record.images.get_mut("x86").unwrap().artefacts = vec![used];
+    assert_eq!(RunRecord::from_json(&record.to_json()).unwrap(), record);
 }
 
 #[test]

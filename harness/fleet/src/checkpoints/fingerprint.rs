@@ -31,9 +31,6 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
         add(&mut text, "arch", arch);
         add(&mut text, "qemu", &emulator.identity);
         add(&mut text, "accelerator", emulator.accelerator.accelerator);
-        if let Some(image) = spec.images.get(arch) {
-            add(&mut text, "image", &image.digest);
-        }
     }
     for member in &spec.members {
         let NodeSpec { name, number, .. } = member;
@@ -42,6 +39,7 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
             "member",
             format_args!("{name} {number} {}", member.address()),
         );
+        add(&mut text, "image", &spec.image(member)?.digest);
         add(&mut text, "mac", member.mac());
         add(&mut text, "disk", member.disk_bytes);
         let machine = boot::base_spec(member, spec, &emulators)?;

@@ -92,6 +92,7 @@ impl Fleet {
         let failed = |doing| machine_error(name, doing);
         let template = self.templates.get(name);
         let started = Instant::now();
+        let booted = template.is_none();
         let node = if let Some(template) = template {
             self.tell_of(name, EventKind::Cloning);
             let ram = Some(template.ram());
@@ -134,6 +135,9 @@ impl Fleet {
             .map_err(failed("boot"))?;
         let seconds = started.elapsed().as_secs_f64();
         self.tell_of(name, EventKind::Answered { seconds });
+        if booted {
+            self.set_up(&node).await?;
+        }
         let identity = identity::script(member, &self.spec, Some(now()));
         self.make_ready(&node, identity).await?;
         Ok((node, started))
@@ -200,6 +204,20 @@ impl Fleet {
         let attached =
             spawn_blocking(move || boot::attach_storage(machine, disk_bytes, initial, &policy));
         attached.await.map_err(std::io::Error::from)?
+    }
+
+    /// Takes artefacts into use, as a template has done already.
+    async fn set_up(&self, node: &Node) -> Result<(), FleetError> {
+        let setup = &self.spec.image(node.spec())?.setup;
+        if setup.is_empty() {
+            return Ok(());
+        }
+        let done = node.exec(Command::script(setup), deadlines::SETUP).await;
+        let done = done.and_then(Output::success);
+        done.map(drop).map_err(|source| FleetError::Artefacts {
+            node: node.name().to_owned(),
+            source: Box::new(source),
+        })
     }
 
     /// Runs a script that a member needs before anybody uses it.

@@ -1,5 +1,6 @@
 //! How a fleet begins, and who joins it later.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use sanlab_record::EventKind;
@@ -92,8 +93,11 @@ impl Fleet {
         let images = spawn_blocking(move || {
             fs_err::create_dir_all(logs)?;
             let mut images = Vec::new();
+            let mut seen = BTreeSet::new();
             for image in used.values() {
-                images.extend(image.hold()?);
+                if seen.insert(&image.digest) {
+                    images.extend(image.hold()?);
+                }
             }
             Ok::<_, FleetError>(images)
         });

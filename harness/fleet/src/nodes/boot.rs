@@ -21,6 +21,9 @@ const LONGEST_SOCKET: &str = "console.sock";
 /// The serial number of a member's data disk.
 const DATA: &str = "data";
 
+/// The serial number of a drive with artefacts, by which a guest's init finds it.
+const ARTEFACTS: &str = "artefacts";
+
 /// The name of a member's switch port in its folder.
 const PORT_SOCKET: &str = "port.sock";
 
@@ -149,6 +152,13 @@ pub(crate) fn base_spec(
             file: PathBuf::new(),
             serial: DATA.to_owned(),
             access: Access::Written,
+        });
+    }
+    if let Some(layer) = &image.layer {
+        drives.push(Drive {
+            file: layer.clone(),
+            serial: ARTEFACTS.to_owned(),
+            access: Access::ReadOnly,
         });
     }
     Ok(MachineSpec {

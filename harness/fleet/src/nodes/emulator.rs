@@ -62,15 +62,18 @@ pub async fn accelerators(
 
 /// Those of all architectures that a fleet has.
 pub(crate) async fn find(spec: &FleetSpec) -> Result<BTreeMap<Arch, Emulator>, FleetError> {
-    let guests = spec.members.iter().map(|member| {
+    let mut guests: BTreeMap<Arch, ProbeGuest> = BTreeMap::new();
+    for member in &spec.members {
         let arch = member.hardware.arch;
-        let release = spec.images.get(&arch).map(|image| &*image.kernel_release);
-        (
-            arch,
-            ProbeGuest::for_kernel(arch, release.unwrap_or_default()),
-        )
-    });
-    let guests: BTreeMap<Arch, ProbeGuest> = guests.collect();
+        let release = spec
+            .images
+            .get(&member.name)
+            .map(|image| &*image.kernel_release);
+        let probe = ProbeGuest::for_kernel(arch, release.unwrap_or_default());
+        // Of several kernels the most demanding one.
+        let wanted = guests.entry(arch).or_insert(probe);
+        *wanted = probe.max(*wanted);
+    }
     let chosen = accelerators(spec.accelerator, spec.qemu.as_deref(), &guests).await?;
     let found = try_join_all(chosen.into_iter().map(|(arch, accelerator)| async move {
         let failed = |source| FleetError::Accelerator {

@@ -294,6 +294,15 @@ impl TemplateBuilder<'_> {
             .wait_agent(deadlines::BOOT)
             .await
             .map_err(failed("boot"))?;
+        let setup = &self.spec.image(member)?.setup;
+        if !setup.is_empty() {
+            let done = machine.exec(Command::script(setup), deadlines::SETUP).await;
+            let done = done.and_then(Output::success);
+            done.map_err(|source| FleetError::Artefacts {
+                node: format!("{NAME} of {about}"),
+                source: Box::new(source),
+            })?;
+        }
         let prepare = Command::script(templates::prepare(member, self.spec));
         let prepared = machine
             .exec(prepare, PREPARE_DEADLINE)
@@ -404,8 +413,14 @@ mod tests {
             kernel_release: String::new(),
             packages: Vec::new(),
             sizes: Sizes::default(),
+            vermagic: None,
+            layer: None,
+            artefacts: Vec::new(),
+            setup: String::new(),
         };
-        spec.images.insert(Arch::X86, image);
+        for member in &spec.members {
+            spec.images.insert(member.name.clone(), image.clone());
+        }
         let emulator = Emulator {
             accelerator: AcceleratorChoice {
                 accelerator: Accelerator::Tcg,

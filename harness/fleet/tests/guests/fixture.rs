@@ -83,8 +83,19 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         nic,
         disk_bytes: 64 << 20,
     };
+    let members = vec![
+        member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
+        member(1, "vix1", Arch::X86, NicModel::VirtioNet),
+        member(2, "vix2", Arch::X86, NicModel::VirtioNet),
+        member(3, "vix3", Arch::X86, NicModel::E1000),
+        member(4, "vc", Arch::X86, NicModel::VirtioNet),
+    ];
+    let image = |member: &NodeSpec| {
+        let image = images()[&member.hardware.arch].clone();
+        (member.name.clone(), image)
+    };
     FleetSpec {
-        images: images().clone(),
+        images: members.iter().map(image).collect(),
         mtu: sanlab_fleet::DEFAULT_MTU,
         accelerator: AcceleratorWish::Auto,
         qemu: None,
@@ -95,13 +106,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         disks_survive: false,
         warm: "ls /bin >/dev/null".to_owned(),
         absent: Vec::new(),
-        members: vec![
-            member(0, "vix0", Arch::X86_64, NicModel::VirtioNet),
-            member(1, "vix1", Arch::X86, NicModel::VirtioNet),
-            member(2, "vix2", Arch::X86, NicModel::VirtioNet),
-            member(3, "vix3", Arch::X86, NicModel::E1000),
-            member(4, "vc", Arch::X86, NicModel::VirtioNet),
-        ],
+        members,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The initramfs: busybox, our init, and the modules that reach the root image. The same content gives the same bytes.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use crate::manifest::guest_files::{GuestFile, Kind};
@@ -12,7 +12,21 @@ const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
 /// Folders that init mounts things on.
-const FOLDERS: [&str; 8] = ["bin", "dev", "lib", "lower", "proc", "root", "sys", "upper"];
+const FOLDERS: [&str; 9] = [
+    "artefacts",
+    "bin",
+    "dev",
+    "lib",
+    "lower",
+    "proc",
+    "root",
+    "sys",
+    "upper",
+];
+
+/// The list of the modules that init loads, and the folder that they are in.
+const MODULES: &str = "modules";
+const FOLDER_OF_MODULES: &str = "lib";
 
 /// What goes in.
 #[derive(Debug)]
@@ -50,6 +64,43 @@ pub(crate) fn pack(contents: Contents) -> io::Result<Vec<u8>> {
     Ok(archive)
 }
 
+/// The files' names of the modules that an initramfs loads, in that order.
+pub(crate) fn modules(archive: &[u8]) -> io::Result<Vec<String>> {
+    let mut rest = archive;
+    loop {
+        let mut reader = cpio::NewcReader::new(rest)?;
+        if reader.entry().is_trailer() {
+            return Ok(Vec::new());
+        }
+        if reader.entry().name() == MODULES {
+            let mut text = String::new();
+            reader.read_to_string(&mut text)?;
+            return Ok(text.lines().map(str::to_owned).collect());
+        }
+        rest = reader.finish()?;
+    }
+}
+
+/// An archive with other modules in the place of those that an initramfs has under these names; empty without any.
+pub(crate) fn replacements<'a>(
+    modules: impl IntoIterator<Item = (String, &'a [u8])>,
+) -> io::Result<Vec<u8>> {
+    let mut archive = Vec::new();
+    for (name, bytes) in modules {
+        let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        let builder = cpio::NewcBuilder::new(&format!("{FOLDER_OF_MODULES}/{name}"))
+            .mode(FILE | 0o644)
+            .nlink(1);
+        let mut writer = builder.write(&mut archive, size);
+        writer.write_all(bytes)?;
+        writer.finish()?;
+    }
+    if !archive.is_empty() {
+        cpio::newc::trailer(&mut archive)?;
+    }
+    Ok(archive)
+}
+
 fn entries(contents: Contents) -> BTreeMap<PathBuf, Entry> {
     let mut entries = BTreeMap::new();
     for folder in FOLDERS {
@@ -81,7 +132,7 @@ fn entries(contents: Contents) -> BTreeMap<PathBuf, Entry> {
         .flat_map(|(name, _)| [name, "\n"])
         .collect();
     entries.insert(
-        "modules".into(),
+        MODULES.into(),
         Entry {
             mode: FILE | 0o644,
             bytes: order.into_bytes(),
@@ -89,7 +140,7 @@ fn entries(contents: Contents) -> BTreeMap<PathBuf, Entry> {
     );
     for (name, bytes) in contents.modules {
         entries.insert(
-            Path::new("lib").join(name),
+            Path::new(FOLDER_OF_MODULES).join(name),
             Entry {
                 mode: FILE | 0o644,
                 bytes,

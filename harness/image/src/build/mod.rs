@@ -16,6 +16,7 @@ use std::path::Path;
 
 use sanlab_plan::Arch;
 
+use crate::artefacts::module;
 use crate::build::initramfs::Contents;
 use crate::build::mmdebstrap::Isolation;
 use crate::build::progress::Phase;
@@ -103,7 +104,10 @@ impl Userland<'_> {
                     fs_err::read(self.folder.join("modules").join(name))?,
                 ))
             })
-            .collect::<Result<_, ImageError>>()?;
+            .collect::<Result<Vec<_>, ImageError>>()?;
+        let vermagic = modules
+            .first()
+            .and_then(|(_, bytes)| module::vermagic(bytes));
         let busybox = fs_err::read(self.folder.join("busybox"))?;
         let initramfs = initramfs::pack(Contents {
             busybox,
@@ -126,8 +130,10 @@ impl Userland<'_> {
         };
         Ok(Label {
             kernel_release,
+            vermagic,
             packages: self.packages,
             sizes,
+            layer: None,
         })
     }
 }

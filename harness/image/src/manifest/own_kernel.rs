@@ -65,11 +65,13 @@ impl Image {
         fs_err::write(entry.path().join(KERNEL), &bytes)?;
         let label = Label {
             kernel_release: release,
+            vermagic: self.vermagic.clone(),
             packages: self.packages.clone(),
             sizes: Sizes {
                 kernel: bytes.len() as u64,
                 ..self.sizes
             },
+            layer: None,
         };
         Self::of(&entry.publish(&label)?, self.arch)
     }
@@ -124,12 +126,12 @@ mod tests {
         }
         let label = Label {
             kernel_release: "6.1.0-50-amd64".to_owned(),
-            packages: Vec::new(),
             sizes: Sizes {
                 root: 4,
                 kernel: 3,
                 ..Sizes::default()
             },
+            ..Label::default()
         };
         Image::of(&entry.publish(&label).unwrap(), Arch::X86_64).unwrap()
     }

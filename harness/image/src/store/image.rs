@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sanlab_plan::Arch;
 use serde::{Deserialize, Serialize};
 
+use crate::artefacts::{Laid, Layer};
 use crate::error::ImageError;
 use crate::manifest::lock_diff::LockedPackage;
 use crate::store::held::Held;
@@ -29,6 +30,14 @@ pub struct Image {
     pub packages: Vec<LockedPackage>,
     /// How large things were and are.
     pub sizes: Sizes,
+    /// What its modules say of the kernel that they are for; `None`: it has none.
+    pub vermagic: Option<String>,
+    /// An erofs image with artefacts that is laid over the root.
+    pub layer: Option<PathBuf>,
+    /// What of the user's own is in that.
+    pub artefacts: Vec<Laid>,
+    /// The script that a guest runs before it is used, so that it takes these.
+    pub setup: String,
 }
 
 /// Sizes in bytes.
@@ -51,22 +60,31 @@ pub struct Sizes {
 }
 
 /// `image.json`: what the files do not say themselves. Written last, so an entry that has it is whole.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Label {
     pub(crate) kernel_release: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vermagic: Option<String>,
     pub(crate) packages: Vec<LockedPackage>,
     pub(crate) sizes: Sizes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layer: Option<Layer>,
 }
 
 pub(crate) const KERNEL: &str = "vmlinux";
 pub(crate) const INITRAMFS: &str = "initramfs";
 pub(crate) const ROOT: &str = "root.erofs";
+pub(crate) const LAYER: &str = "artefacts.erofs";
 
 impl Image {
     /// What the entry holds.
     pub(crate) fn of(entry: &Held, arch: Arch) -> Result<Self, ImageError> {
         let folder = entry.path();
         let label: Label = entry.label()?;
+        let (artefacts, setup) = match label.layer {
+            Some(Layer { artefacts, setup }) => (artefacts, setup),
+            None => Default::default(),
+        };
         Ok(Self {
             arch,
             digest: entry.key().to_owned(),
@@ -76,6 +94,10 @@ impl Image {
             kernel_release: label.kernel_release,
             packages: label.packages,
             sizes: label.sizes,
+            vermagic: label.vermagic,
+            layer: (!artefacts.is_empty()).then(|| folder.join(LAYER)),
+            artefacts,
+            setup,
         })
     }
 
@@ -100,8 +122,7 @@ mod tests {
         let claim = store.claim(Kind::Image, "manifest-x86", |_| ()).unwrap();
         let label = Label {
             kernel_release: "6.1".to_owned(),
-            packages: Vec::new(),
-            sizes: Sizes::default(),
+            ..Label::default()
         };
         let entry = claim.workspace().unwrap();
         let entry = entry.publish_as("00ff", &label).unwrap();

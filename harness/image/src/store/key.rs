@@ -20,7 +20,8 @@ const BUILDER: &str = env!("IMAGE_BUILDER");
 const PROGRAMS_BUILDER: &str = env!("PROGRAMS_BUILDER");
 
 /// Fields with their lengths, so that no two lists of fields look alike.
-struct Fields(Sha256);
+#[derive(Default)]
+pub(crate) struct Fields(Sha256);
 
 impl Fields {
     fn add(&mut self, field: impl AsRef<[u8]>) {
@@ -29,7 +30,11 @@ impl Fields {
         self.0.update(field);
     }
 
-    fn add_all<T: AsRef<[u8]>>(&mut self, name: &str, fields: impl IntoIterator<Item = T>) {
+    pub(crate) fn add_all<T: AsRef<[u8]>>(
+        &mut self,
+        name: &str,
+        fields: impl IntoIterator<Item = T>,
+    ) {
         self.add(name);
         for field in fields {
             self.add(field);
@@ -50,7 +55,7 @@ impl Fields {
         }
     }
 
-    fn hex(self) -> String {
+    pub(crate) fn hex(self) -> String {
         hex::encode(self.0.finalize())
     }
 }
@@ -62,7 +67,7 @@ pub(crate) fn programs_key(
     compiler: &[LockedPackage],
     sources: &Sources,
 ) -> String {
-    let mut fields = Fields(Sha256::new());
+    let mut fields = Fields::default();
     fields.add_all("builder", [PROGRAMS_BUILDER]);
     fields.add_all("suite", [&manifest.suite]);
     fields.add_all("components", &manifest.components);
@@ -83,7 +88,7 @@ pub(crate) fn key(
     packages: &[LockedPackage],
     programs: Option<&str>,
 ) -> Result<String, ImageError> {
-    let mut fields = Fields(Sha256::new());
+    let mut fields = Fields::default();
     fields.add_all("builder", [BUILDER, arch.as_str()]);
     fields.add_all("suite", [&manifest.suite]);
     fields.add_all("components", &manifest.components);

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sanlab_plan::{Arch, ByteSize};
 use sanlab_vm::AcceleratorWish;
 
+use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{compare, report, run};
 use crate::{Exit, LabError, commands};
@@ -54,13 +55,16 @@ enum Command {
         /// Accelerator
         #[arg(long, value_enum, default_value_t)]
         accel: Accel,
+        #[command(flatten)]
+        changes: Changes,
     },
     /// Run scenarios one after another and keep a record of each
     Run(run::Arguments),
     /// Compare two variants of a scenario, run in turns until the verdict is clear
     ///
     /// Sides A and B are the scenario with other values for some keys: keys of the file (`mtu`, `layer.striped.chunk`,
-    /// `step.LABEL.bs`), `kernel` or `kernel.x86` (path of a vmlinux or bzImage), `qemu` (folder with QEMU's programs). Pairs
+    /// `step.LABEL.bs`), code under test (`file./usr/sbin/nbdkit=FILE`, `deb=FILE`, `module=FILE`, `kernel=FILE`; for some nodes
+    /// only `module.x86_64=FILE`, `file.vix0:/usr/sbin/nbdkit=FILE`), `qemu` (folder with QEMU's programs). Pairs
     /// run as AB and BA in turn; the first pair is checked in full and its figures are discarded. The comparison ends when
     /// nothing is undecided, or when a regression persists after twice the minimum of pairs. Exit codes: 0 no change or
     /// improved, 1 regressed, 5 undecided.
@@ -146,7 +150,11 @@ impl Cli {
             Command::Cache(CacheCommand::Ls) => commands::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => commands::cache::collect(max_size),
             Command::Check { files } => commands::check::execute(&files),
-            Command::Plan { file, accel } => commands::plan::execute(&file, accel.into()).await,
+            Command::Plan {
+                file,
+                accel,
+                changes,
+            } => commands::plan::execute(&file, accel.into(), &changes).await,
             Command::Run(arguments) => run::execute(arguments).await,
             Command::Compare(arguments) => compare::execute(arguments).await,
             Command::Report(arguments) => report::execute(&arguments),

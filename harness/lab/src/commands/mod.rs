@@ -1,6 +1,7 @@
 //! The command line: the subcommands, one file each, what they exit with, and the [`pages`] that some of them write.
 
 pub(crate) mod cache;
+pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod cli;
 pub(crate) mod compare;

@@ -10,17 +10,23 @@ use sanlab_record::EventKind;
 use sanlab_report::table::Table;
 use sanlab_vm::{Accelerator, AcceleratorWish, ProbeGuest};
 
+use crate::commands::changes::Changes;
 use crate::lab::scenario;
 use crate::terminal::print;
 use crate::{Exit, LabError};
 
 /// Shows nodes, memory, layers, steps and the accelerator that this host would use.
-pub(crate) async fn execute(file: &Path, accelerator: AcceleratorWish) -> Result<Exit, LabError> {
-    let plan = scenario::load(file)?;
+pub(crate) async fn execute(
+    file: &Path,
+    accelerator: AcceleratorWish,
+    changes: &Changes,
+) -> Result<Exit, LabError> {
+    let given = changes.given()?;
+    let plan = scenario::load_with(file, &given.settings)?;
     print(&describe(&plan))?;
     let guests = kernels(&plan);
     let mut accelerators = Vec::new();
-    match sanlab_fleet::accelerators(accelerator, None, &guests).await {
+    match sanlab_fleet::accelerators(accelerator, given.qemu.as_deref(), &guests).await {
         Ok(chosen) => {
             for (arch, choice) in chosen {
                 accelerators.push((arch, choice.accelerator));
@@ -122,6 +128,11 @@ fn describe(plan: &Plan) -> String {
                 known.pattern, known.because, known.source
             ),
         );
+    }
+
+    for artefact in &plan.artefacts {
+        let who = everybody(plan, &artefact.on);
+        facts("test", &format!("{artefact} on {who}"));
     }
 
     let mut nodes = Table::new(&[">no", "node", "arch", "NIC", ">RAM", ">CPUs", "joins"]);

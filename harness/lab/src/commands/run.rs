@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sanlab_image::{Image, Store};
-use sanlab_plan::{Arch, Plan};
+use sanlab_plan::{Arch, NodeName, Plan};
 use sanlab_record::{Outcome, RunRecord};
 use sanlab_run::KeepPolicy;
 use sanlab_vm::{AcceleratorWish, ProbeGuest};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::compare::given::Given;
 use crate::compare::side::images;
@@ -42,10 +43,8 @@ pub(crate) struct Arguments {
     /// Seed of random moments, as in an earlier record; each repetition adds one [default: `$SANLAB_SEED`, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Use this value in place of the file's, such as `mtu=1500`, `layer.striped.chunk=64KiB`, `kernel.x86=PATH`,
-    /// `qemu=DIR`; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
     /// Count guests' instructions even without a `throughput` step
     #[arg(long)]
     count_instructions: bool,
@@ -54,14 +53,14 @@ pub(crate) struct Arguments {
 /// A scenario that is to be run.
 struct Wanted {
     plan: Plan,
-    images: BTreeMap<Arch, Image>,
+    images: BTreeMap<NodeName, Image>,
 }
 
 /// Runs the scenarios of the files and prints a table for each and one for all.
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
-    let given = Given::parse(&arguments.set)?;
+    let given = arguments.changes.given()?;
     let Some(plans) = load(files, &given, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
@@ -75,7 +74,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let keep = KeepPolicy::of(&plans);
     let mut wanted = Vec::new();
     for plan in plans {
-        let images = images(&lab, &plan, &given, &cancel, &mut terminal).await?;
+        let images = images(&lab, &plan, &cancel, &mut terminal).await?;
         wanted.push(Wanted { plan, images });
     }
     let run = lab.new_run()?;

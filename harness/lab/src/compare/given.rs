@@ -1,14 +1,14 @@
 //! What a run is given in place of what its scenario's file says: `KEY=VALUE` from the command line.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
-use sanlab_plan::{Arch, Setting};
+use sanlab_plan::Setting;
 
 use crate::LabError;
 
-/// Keys that are the lab's and not the plan's.
-const KERNEL: &str = "kernel";
+/// A key that is the lab's and not the plan's.
 const QEMU: &str = "qemu";
 
 /// What is given to a side, or to a run.
@@ -16,8 +16,6 @@ const QEMU: &str = "qemu";
 pub(crate) struct Given {
     /// Settings of the plan, in the order they were given.
     pub(crate) settings: Vec<Setting>,
-    /// A kernel in place of the image's, by architecture; `None` of all that the plan has.
-    pub(crate) kernels: BTreeMap<Option<Arch>, PathBuf>,
     /// A folder with QEMU's programs.
     pub(crate) qemu: Option<PathBuf>,
     /// All of it as it was given, for records.
@@ -36,42 +34,26 @@ impl Given {
             let setting = Setting::parse(text)
                 .map_err(|_| wrong("it is no KEY=VALUE, such as layer.striped.chunk=64KiB"))?;
             let Setting { key, value } = &setting;
-            let twice = given.words.insert(key.clone(), value.clone());
-            if twice.is_some() {
-                return Err(wrong("the key is given twice"));
+            let is_artefact = setting.is_artefact();
+            let words = given.words.entry(key.clone());
+            match words {
+                Entry::Vacant(words) => drop(words.insert(value.clone())),
+                // A node may have several packages and modules.
+                Entry::Occupied(mut words) if is_artefact => {
+                    words.insert(format!("{}, {value}", words.get()));
+                }
+                Entry::Occupied(_) => return Err(wrong("the key is given twice")),
             }
             let path = || std::path::absolute(value).map_err(|error| wrong(&error.to_string()));
-            match key.as_str() {
-                QEMU => given.qemu = Some(existing(&path()?, Path::is_dir, "folder", &wrong)?),
-                other if other == KERNEL || other.starts_with("kernel.") => {
-                    let arch = match other.split_once('.') {
-                        Some((_, word)) => Some(arch(word, &wrong)?),
-                        None => None,
-                    };
-                    let kernel = existing(&path()?, Path::is_file, "file", &wrong)?;
-                    given.kernels.insert(arch, kernel);
-                }
-                _ => given.settings.push(setting),
+            if key == QEMU {
+                given.qemu = Some(existing(&path()?, Path::is_dir, "folder", &wrong)?);
+            } else if is_artefact && (!setting.may_be_name() || Path::new(value).exists()) {
+                given.settings.push(at_path(&setting, &path()?, &wrong)?);
+            } else {
+                given.settings.push(setting);
             }
         }
         Ok(given)
-    }
-
-    /// The kernel for guests of an architecture, if one is given. A plan of both architectures needs one for each, since no
-    /// kernel fits both.
-    pub(crate) fn kernel(&self, arch: Arch, mixed: bool) -> Result<Option<&Path>, LabError> {
-        if let Some(kernel) = self.kernels.get(&Some(arch)) {
-            return Ok(Some(kernel));
-        }
-        match self.kernels.get(&None) {
-            Some(kernel) if mixed => Err(LabError::Setting {
-                text: format!("{KERNEL}={}", kernel.display()),
-                why: "the scenario has guests of both architectures: name the one that it is for, \
-                      kernel.x86 or kernel.x86_64"
-                    .to_owned(),
-            }),
-            other => Ok(other.map(PathBuf::as_path)),
-        }
     }
 
     /// `mtu=1500, qemu=/opt/qemu`; `as it is` of nothing.
@@ -87,9 +69,20 @@ impl Given {
     }
 }
 
-fn arch(word: &str, wrong: &impl Fn(&str) -> LabError) -> Result<Arch, LabError> {
-    let known = Arch::ALL.into_iter().find(|arch| arch.as_str() == word);
-    known.ok_or_else(|| wrong("known architectures are x86, x86_64"))
+/// An artefact of the host's: paths of settings are taken from the current folder on, those of a scenario from its own.
+fn at_path(
+    setting: &Setting,
+    path: &Path,
+    wrong: &impl Fn(&str) -> LabError,
+) -> Result<Setting, LabError> {
+    let path = existing(path, Path::exists, "file", wrong)?;
+    let Some(value) = path.to_str() else {
+        return Err(wrong("the path is not UTF-8"));
+    };
+    Ok(Setting {
+        key: setting.key.clone(),
+        value: value.to_owned(),
+    })
 }
 
 fn existing(
@@ -118,31 +111,35 @@ mod tests {
     fn what_is_the_labs_is_told_from_what_is_the_plans() {
         let given = parse(&[
             "layer.striped.chunk=64KiB",
-            "kernel.x86=/proc/version",
+            "kernel.x86_64=debian-trixie",
+            "module.x86=/proc/version",
+            "module.x86=/proc/uptime",
             "qemu=/",
         ])
         .unwrap();
+        let settings = given.settings.iter().map(ToString::to_string);
         assert_eq!(
-            given.settings,
-            [Setting::parse("layer.striped.chunk=64KiB").unwrap()]
+            settings.collect::<Vec<_>>(),
+            [
+                "layer.striped.chunk=64KiB",
+                "kernel.x86_64=debian-trixie",
+                "module.x86=/proc/version",
+                "module.x86=/proc/uptime",
+            ]
         );
         assert_eq!(given.qemu.as_deref(), Some(Path::new("/")));
-        let x86 = given.kernel(Arch::X86, true).unwrap();
-        assert_eq!(x86, Some(Path::new("/proc/version")));
-        assert_eq!(given.kernel(Arch::X86_64, true).unwrap(), None);
         assert_eq!(
             given.for_people(),
-            "kernel.x86=/proc/version, layer.striped.chunk=64KiB, qemu=/"
+            "kernel.x86_64=debian-trixie, layer.striped.chunk=64KiB, module.x86=/proc/version, /proc/uptime, qemu=/"
         );
         assert_eq!(parse(&[]).unwrap().for_people(), "as it is");
     }
 
     #[test]
-    fn one_kernel_does_for_one_architecture_only() {
-        let given = parse(&["kernel=/proc/version"]).unwrap();
-        assert!(given.kernel(Arch::X86, false).unwrap().is_some());
-        let refused = given.kernel(Arch::X86, true).unwrap_err().to_string();
-        assert!(refused.contains("kernel.x86 or kernel.x86_64"), "{refused}");
+    fn paths_of_artefacts_are_taken_from_the_current_folder() {
+        let given = parse(&["file./usr/x=Cargo.toml"]).unwrap();
+        let path = Path::new(&given.settings[0].value);
+        assert!(path.is_absolute() && path.ends_with("Cargo.toml"));
     }
 
     #[test]
@@ -151,7 +148,7 @@ mod tests {
             &["mtu"][..],
             &["mtu=1500", "mtu=9000"],
             &["kernel=/no/such"],
-            &["kernel.arm=/proc/version"],
+            &["file./usr/x=no/such"],
             &["qemu=/proc/version"],
         ]
         .map(|texts| parse(texts).unwrap_err());

@@ -1,10 +1,10 @@
 //! A side made ready: its plan checked, its images built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sanlab_image::Image;
-use sanlab_plan::{Action, Arch, Plan};
+use sanlab_plan::{Action, NodeName, Plan};
 use tokio_util::sync::CancellationToken;
 
 use super::given::Given;
@@ -19,7 +19,7 @@ pub(crate) struct Side {
     pub(crate) given: Given,
     pub(crate) plan: Plan,
     /// What its guests boot.
-    pub(crate) images: BTreeMap<Arch, Image>,
+    pub(crate) images: BTreeMap<NodeName, Image>,
 }
 
 impl Side {
@@ -31,7 +31,6 @@ impl Side {
                 scenario: plan.id.clone(),
             });
         }
-        check_kernels(&plan, &given)?;
         Ok(Self {
             given,
             plan,
@@ -46,43 +45,24 @@ impl Side {
         cancel: &CancellationToken,
         terminal: &mut Terminal,
     ) -> Result<(), LabError> {
-        self.images = images(lab, &self.plan, &self.given, cancel, terminal).await?;
+        self.images = images(lab, &self.plan, cancel, terminal).await?;
         Ok(())
     }
 }
 
-/// What a plan's guests boot, with the kernels that are given.
+/// What a plan's guests boot.
 pub(crate) async fn images(
     lab: &Lab,
     plan: &Plan,
-    given: &Given,
     cancel: &CancellationToken,
     terminal: &mut Terminal,
-) -> Result<BTreeMap<Arch, Image>, LabError> {
-    check_kernels(plan, given)?;
+) -> Result<BTreeMap<NodeName, Image>, LabError> {
     let title = plan.image.to_string();
-    let (lab, plan, given) = (lab.clone(), plan.clone(), given.clone());
+    let (lab, plan) = (lab.clone(), plan.clone());
     watch::blocking(terminal, &title, cancel, move |tell| {
-        let images = lab.images(&plan, tell)?;
-        let mixed = images.len() > 1;
-        let with_kernel = |(arch, image): (Arch, Image)| {
-            let image = match given.kernel(arch, mixed)? {
-                Some(kernel) => image.with_kernel(kernel)?,
-                None => image,
-            };
-            Ok((arch, image))
-        };
-        images.into_iter().map(with_kernel).collect()
+        lab.images(&plan, tell)
     })
     .await
-}
-
-/// Whether every architecture of a plan has the kernel that it is given, or none.
-fn check_kernels(plan: &Plan, given: &Given) -> Result<(), LabError> {
-    let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
-    archs
-        .iter()
-        .try_for_each(|&arch| given.kernel(arch, archs.len() > 1).map(drop))
 }
 
 /// Whether it has a step whose figures can be compared. What runs in the background has none: its cost cannot be told from

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
-use sanlab_plan::{Arch, Plan};
+use sanlab_plan::{Arch, Artefact, NodeName, Plan};
 use sanlab_record::{Event, RunRecord};
 use sanlab_run::{Environment, Extent, KeepPolicy};
 use sanlab_vm::AcceleratorWish;
@@ -113,8 +113,40 @@ impl Lab {
         host::require_everything()
     }
 
-    /// The images that a plan's nodes boot, built now where the store lacks them. Blocking.
+    /// What each of a plan's nodes boots: images, built now where the store lacks them, with the artefacts that the node gets.
+    /// Blocking.
     pub fn images(
+        &self,
+        plan: &Plan,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<BTreeMap<NodeName, Image>, LabError> {
+        let bases = self.bases(plan, progress)?;
+        // Nodes that are alike share an image.
+        let mut made: Vec<(Arch, Vec<&Artefact>, Image)> = Vec::new();
+        let mut images = BTreeMap::new();
+        for node in &plan.nodes {
+            let arch = node.hardware.arch;
+            let Some(base) = bases.get(&arch) else {
+                continue;
+            };
+            let artefacts: Vec<&Artefact> = plan.artefacts_of(&node.name).collect();
+            let alike = made
+                .iter()
+                .find(|(other, theirs, _)| *other == arch && *theirs == artefacts);
+            let image = if let Some((.., image)) = alike {
+                image.clone()
+            } else {
+                let image = base.with_artefacts(artefacts.iter().copied())?;
+                made.push((arch, artefacts, image.clone()));
+                image
+            };
+            images.insert(node.name.clone(), image);
+        }
+        Ok(images)
+    }
+
+    /// The images of a plan's architectures.
+    fn bases(
         &self,
         plan: &Plan,
         progress: &(dyn Fn(&str) + Sync),
@@ -175,7 +207,7 @@ impl Lab {
 /// [`Lab::run`].
 pub async fn run_on(
     store: Store,
-    images: BTreeMap<Arch, Image>,
+    images: BTreeMap<NodeName, Image>,
     plan: &Plan,
     order: Order,
     events: mpsc::UnboundedSender<Event>,

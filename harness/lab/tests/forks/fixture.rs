@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use sanlab::{Lab, Order, RunFolder, Terminal, run_on};
 use sanlab_image::{Image, Store};
-use sanlab_plan::{Arch, Plan};
+use sanlab_plan::{NodeName, Plan};
 use sanlab_record::{Outcome, RunRecord};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -56,7 +56,7 @@ pub(crate) struct Cluster {
 /// A store of its own with nothing in it but the user's images.
 pub(crate) struct Place {
     pub(crate) store: Store,
-    images: BTreeMap<Arch, Image>,
+    images: BTreeMap<NodeName, Image>,
     _folder: TempDir,
 }
 
@@ -108,7 +108,7 @@ impl Fixture {
         })
     }
 
-    async fn images(&self, plan: &Plan) -> Result<BTreeMap<Arch, Image>, Failed> {
+    async fn images(&self, plan: &Plan) -> Result<BTreeMap<NodeName, Image>, Failed> {
         let (lab, plan) = (self.lab.clone(), plan.clone());
         Ok(spawn_blocking(move || lab.images(&plan, &|_| ())).await??)
     }

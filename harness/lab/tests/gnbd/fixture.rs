@@ -62,8 +62,11 @@ impl Fixture {
             members.push(node(number, name, 192, DISK));
         }
         let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+        // All boot what the client does.
+        let image = images.into_values().next().ok_or("there is no image")?;
+        let images = names.iter().map(|name| (name.clone(), image.clone()));
         let spec = FleetSpec {
-            images,
+            images: images.collect(),
             mtu: DEFAULT_MTU,
             accelerator: AcceleratorWish::Auto,
             qemu: None,

@@ -28,6 +28,7 @@ use crate::document::read::{At, Field, Table, Value, read};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::plan::Tier;
+use crate::plan::artefact::ArtefactEntry;
 use crate::plan::node::Written as Node;
 pub(crate) use crate::steps::WrittenAction as Action;
 use crate::values::names::{CheckpointName, ImageName, StepLabel};
@@ -56,6 +57,8 @@ table! {
         network: Network, optional;
         /// Every node that will ever take part, in the order of their numbers.
         nodes: NodeTable, required r#"{ vix0 = { arch = "x86_64" } }"#;
+        /// Code under test: files, packages, modules and kernels that nodes get in place of their image's.
+        artefact: Vec<At<ArtefactEntry>>, default Vec::new();
         /// The storage stack, lowest layer first.
         layer: Vec<At<LayerEntry>>, default Vec::new();
         /// What is done once the layers are up, in order.
@@ -76,6 +79,9 @@ table! {
         because: String, required r#""the file system has fewer slots than nodes""#;
         /// Where that is reported or discussed: an address, a message-id, a commit.
         source: String, required r#""https://lore.kernel.org/...""#;
+        /// The kernel module that has the defect: where a run is given a module of that name or a kernel of its own, nothing is
+        /// known.
+        module: String, optional;
     }
 }
 

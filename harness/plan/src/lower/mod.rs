@@ -1,5 +1,6 @@
 //! Lowers a document to a [`Plan`], or returns all mistakes in it.
 
+pub(crate) mod artefacts;
 pub(crate) mod node_set;
 pub(crate) mod patterns;
 
@@ -19,7 +20,7 @@ use crate::document::sources::{self, ReadFile};
 use crate::lower::node_set::NodeSet;
 use crate::overlay::setting::Setting;
 use crate::overlay::{self, SourceText};
-use crate::plan::{Known, Network, Plan};
+use crate::plan::{Artefact, Known, Network, Plan};
 use crate::steps;
 
 /// The limits of IPv4's minimum and of the virtio network card.
@@ -96,7 +97,8 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     let resolved_stack = ResolvedStack::lower(document, &node_set, mistakes);
     let steps = steps::lower(document, &node_set, &resolved_stack, mistakes);
     let network = lower_network(document, &node_set, mistakes);
-    let known = lower_known(document, mistakes);
+    let artefacts = artefacts::lower(document, source, &node_set, mistakes);
+    let known = lower_known(document, &artefacts, mistakes);
     check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
@@ -108,6 +110,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         image: document.image.as_ref()?.value.clone(),
         network,
         nodes: node_set.nodes,
+        artefacts,
         layers: resolved_stack.layers,
         devices: resolved_stack.devices,
         steps,
@@ -116,15 +119,21 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     })
 }
 
-fn lower_known(document: &Document, mistakes: &mut Mistakes) -> Option<Known> {
+fn lower_known(
+    document: &Document,
+    artefacts: &[Artefact],
+    mistakes: &mut Mistakes,
+) -> Option<Known> {
     let known = document.known.as_ref()?;
     let pattern = known.pattern.as_ref()?;
     patterns::check_selective(pattern, mistakes);
-    Some(Known {
+    let module = known.module.as_ref().map(|module| module.value.as_str());
+    let known = Known {
         pattern: pattern.value.clone(),
         because: known.because.clone()?.value,
         source: known.source.clone()?.value,
-    })
+    };
+    artefacts::still_known(Some(known), module, artefacts)
 }
 
 fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {

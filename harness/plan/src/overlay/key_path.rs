@@ -54,6 +54,16 @@ impl<'a> KeyPath<'a> {
         &self.setting.key[first.span.start - start..last.span.end - start]
     }
 
+    /// Where the value stands.
+    pub(super) fn value_span(&self) -> Span {
+        self.value.span()
+    }
+
+    /// Where the whole setting stands.
+    pub(super) fn line_span(&self) -> Span {
+        self.line.clone()
+    }
+
     /// Puts the value at the end of `path` in `table`, which stands at `place`; tables on the way are made.
     pub(super) fn put(
         &self,

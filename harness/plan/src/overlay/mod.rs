@@ -1,5 +1,6 @@
 //! Settings (`KEY=VALUE`) laid over the file before it is read, so that they are checked like the rest.
 
+pub(crate) mod artefacts;
 mod key_path;
 mod nodes;
 pub(crate) mod setting;
@@ -135,6 +136,9 @@ pub(crate) fn lay<'a>(
                 "node" | "nodes" if rest.len() > 1 => nodes::set(table, &key_path, mistakes),
                 "layer" if rest.len() > 1 => set_layers(table, &key_path, mistakes),
                 "step" if rest.len() > 1 => set_step(table, &key_path, mistakes),
+                word if artefacts::WORDS.contains(&word) => {
+                    artefacts::add(table, &key_path, mistakes);
+                }
                 _ => set_top(table, &key_path, first, mistakes),
             },
             [] => {}
@@ -178,7 +182,8 @@ fn set_top<'a>(
     let keys = schema["properties"].as_object();
     let known = keys.into_iter().flatten().map(|(key, _)| key.as_str());
     let known = known.filter(|key| *key != "base");
-    let known: Vec<&str> = known.chain(["mtu", "node"]).collect();
+    let known = known.chain(["mtu", "node"]).chain(artefacts::WORDS);
+    let known: Vec<&str> = known.collect();
     if first.word == "mtu" || !known.contains(&first.word) {
         mistakes.note(
             Diagnostic::at(

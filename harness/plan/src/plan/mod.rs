@@ -1,5 +1,6 @@
 //! The plan: a scenario after every check, with no choice left open.
 
+pub(crate) mod artefact;
 mod device;
 mod expect;
 pub(crate) mod node;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::artefact::{Artefact, ArtefactKind};
 pub use self::device::{BlockMap, DISK, Device, Replica};
 pub use self::expect::{Expectation, Known, StepFailure};
 pub use self::node::{Arch, Hardware, Joins, NicModel, Node, node_address};
@@ -39,6 +41,8 @@ pub struct Plan {
     pub network: Network,
     /// Everybody who may take part; a node's place here is its number.
     pub nodes: Vec<Node>,
+    /// Code under test, in the order in which it was given.
+    pub artefacts: Vec<Artefact>,
     /// The storage stack, lowest layer first.
     pub layers: Vec<PlacedLayer>,
     /// The devices that all layers together give each node that they give something.
@@ -68,6 +72,12 @@ impl Plan {
         self.nodes
             .iter()
             .filter(move |node| node.joins == Joins::AtStart || is_added(node))
+    }
+
+    /// What a node gets in place of what its image has.
+    pub fn artefacts_of(&self, node: &NodeName) -> impl Iterator<Item = &Artefact> {
+        let artefacts = self.artefacts.iter();
+        artefacts.filter(|artefact| artefact.on.contains(node))
     }
 
     /// The node of that name.

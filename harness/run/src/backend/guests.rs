@@ -10,8 +10,10 @@ use sanlab_fleet::{
     Command, ConsoleLine, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
     Listener, NodeSpec, Printed, StartMode, Store,
 };
-use sanlab_plan::{Action, Arch, ByteSize, CrashKind, NodeName, Plan};
-use sanlab_record::{AcceleratorUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse};
+use sanlab_plan::{Action, ByteSize, CrashKind, NodeName, Plan};
+use sanlab_record::{
+    AcceleratorUse, ArtefactUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse,
+};
 use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
@@ -58,11 +60,9 @@ impl Guests {
             count_instructions,
             ..
         } = environment;
-        let wanted = |arch: &Arch| plan.nodes.iter().any(|node| node.hardware.arch == *arch);
         let images = images
             .iter()
-            .filter(|(arch, _)| wanted(arch))
-            .map(|(arch, image)| (*arch, image.clone()));
+            .map(|(node, image)| (node.to_string(), image.clone()));
         let spec = FleetSpec {
             images: images.collect(),
             mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
@@ -123,18 +123,42 @@ impl Guests {
             .to_owned()
     }
 
-    /// What is booted.
+    /// What is booted: by architecture, or by nodes where those of one architecture boot different images.
     pub(crate) fn images(&self, plan: &Plan) -> BTreeMap<String, ImageUse> {
-        let used = |image: &Image| ImageUse {
-            name: plan.image.to_string(),
-            digest: image.digest.clone(),
-            kernel_release: image.kernel_release.clone(),
+        let mut found: Vec<(&Image, Vec<&str>)> = Vec::new();
+        for node in &plan.nodes {
+            let Some(image) = self.spec.images.get(node.name.as_str()) else {
+                continue;
+            };
+            match found.iter_mut().find(|(one, _)| one.digest == image.digest) {
+                Some((_, nodes)) => nodes.push(node.name.as_str()),
+                None => found.push((image, vec![node.name.as_str()])),
+            }
+        }
+        let is_alone = |image: &Image| {
+            let others = found.iter().filter(|(other, _)| other.arch == image.arch);
+            others.count() == 1
         };
-        self.spec
-            .images
-            .iter()
-            .map(|(arch, image)| (arch.to_string(), used(image)))
-            .collect()
+        let used = found.iter().map(|(image, nodes)| {
+            let whose = if is_alone(image) {
+                image.arch.to_string()
+            } else {
+                nodes.join(" ")
+            };
+            let artefacts = image.artefacts.iter().map(|laid| ArtefactUse {
+                kind: laid.kind.clone(),
+                name: laid.name.clone(),
+                sha256: laid.sha256.clone(),
+            });
+            let used = ImageUse {
+                name: plan.image.to_string(),
+                digest: image.digest.clone(),
+                kernel_release: image.kernel_release.clone(),
+                artefacts: artefacts.collect(),
+            };
+            (whose, used)
+        });
+        used.collect()
     }
 
     /// Bytes of the network's largest IP packet.

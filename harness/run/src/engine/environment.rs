@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sanlab_fleet::{AcceleratorWish, Image, Store};
-use sanlab_plan::Arch;
+use sanlab_plan::NodeName;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::KeepPolicy;
@@ -24,8 +24,8 @@ pub enum Extent {
 /// What a run needs beside its plan.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// What guests of each architecture boot.
-    pub images: BTreeMap<Arch, Image>,
+    /// What each node boots.
+    pub images: BTreeMap<NodeName, Image>,
     /// What may execute their instructions.
     pub accelerator: AcceleratorWish,
     /// Where consoles, captures and what is collected go. Made if it does not exist.

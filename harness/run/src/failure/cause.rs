@@ -119,6 +119,7 @@ pub(super) fn lines(all: &[impl fmt::Display]) -> String {
 impl Cause {
     pub(super) fn blame(&self) -> Blame {
         match self {
+            Self::Fleet(error) if is_of_artefacts(error) => Blame::UnderTest,
             Self::Exec(ExecError::AgentDead { .. })
             | Self::Fleet(_)
             | Self::Store(_)
@@ -294,7 +295,9 @@ fn fleet_kind(error: &FleetError) -> FailureKind {
         return FailureKind::OutOfSpace;
     }
     match error {
-        FleetError::Guest { source, .. } => exec_kind(source),
+        FleetError::Guest { source, .. } | FleetError::Artefacts { source, .. } => {
+            exec_kind(source)
+        }
         FleetError::Machine { source, .. } => match &**source {
             VmError::DiedAtStart { full: Some(_), .. } => FailureKind::OutOfSpace,
             VmError::Guest(error) => exec_kind(error),
@@ -303,6 +306,12 @@ fn fleet_kind(error: &FleetError) -> FailureKind {
         FleetError::Store(_) => FailureKind::StoreFailed,
         _ => FailureKind::FleetFailed,
     }
+}
+
+/// Whether a guest did not take what is under test.
+fn is_of_artefacts(error: &FleetError) -> bool {
+    let failed = |source: &ExecError| matches!(source, ExecError::CommandFailed { .. });
+    matches!(error, FleetError::Artefacts { source, .. } if failed(source))
 }
 
 fn is_storage_full(error: &(dyn Error + 'static)) -> bool {

@@ -7,7 +7,7 @@ use sanlab_record::{RunRecord, Work};
 use crate::render::number::{exact_size, short};
 
 /// Settings that change what the run is made of and not what it does.
-const MADE_OF: [&str; 3] = ["image", "kernel", "qemu"];
+const MADE_OF: [&str; 6] = ["deb", "file", "image", "kernel", "module", "qemu"];
 
 /// What sets the series of a step apart.
 pub(super) fn dimensions(record: &RunRecord, step: &str) -> BTreeMap<String, String> {
@@ -65,6 +65,10 @@ pub(super) fn origin(record: &RunRecord) -> BTreeMap<String, String> {
         let digest = short(&image.digest);
         all.insert(format!("image.{arch}"), format!("{} {digest}", image.name));
         all.insert(format!("kernel.{arch}"), image.kernel_release.clone());
+        let artefacts: Vec<String> = image.artefacts.iter().map(ToString::to_string).collect();
+        if !artefacts.is_empty() {
+            all.insert(format!("artefacts.{arch}"), artefacts.join(", "));
+        }
     }
     let settings = record.settings.iter().filter(|(key, _)| is_made_of(key));
     all.extend(settings.map(|(key, value)| (format!("set.{key}"), value.clone())));
@@ -72,7 +76,7 @@ pub(super) fn origin(record: &RunRecord) -> BTreeMap<String, String> {
 }
 
 fn is_made_of(key: &str) -> bool {
-    MADE_OF.contains(&key)
+    MADE_OF.contains(&key.split('.').next().unwrap_or(key))
 }
 
 /// `tcg`; where architectures differ, `x86 kvm, x86_64 tcg`.

@@ -209,6 +209,9 @@ fn facts(record: &RunRecord) -> Vec<(String, String)> {
         let digest = number::short(&image.digest);
         let text = format!("{} {digest}, Linux {}", image.name, image.kernel_release);
         say(&format!("image {arch}"), text);
+        for artefact in &image.artefacts {
+            say(&format!("under test, {arch}"), artefact.to_string());
+        }
     }
     say("MTU", record.mtu.to_string());
     say("seed", record.seed.to_string());

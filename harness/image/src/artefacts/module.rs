@@ -1,0 +1,122 @@
+//! Kernel modules: for which kernel one is, and how it comes to be loaded.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use object::{Object as _, ObjectSection as _};
+use sanlab_plan::Artefact;
+
+use super::elf;
+use super::{Part, PartKind};
+use crate::build::initramfs;
+use crate::error::ImageError;
+use crate::store::image::Image;
+
+/// The module as it is loaded: kernels may have theirs compressed.
+pub(crate) fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let mut unpacked = Vec::new();
+    let result = if bytes.starts_with(b"\xfd7zXZ\0") {
+        lzma_rust2::XzReader::new(bytes.as_slice(), false).read_to_end(&mut unpacked)
+    } else if bytes.starts_with(b"\x1f\x8b") {
+        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked)
+    } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
+        return Err("it is compressed with zstd: unpack it by `unzstd`".to_owned());
+    } else {
+        return Ok(bytes);
+    };
+    result.map_err(|error| format!("its compressed data are damaged: {error}"))?;
+    Ok(unpacked)
+}
+
+/// What a module says of itself under `key` in its section `.modinfo`.
+fn said(bytes: &[u8], key: &str) -> Option<String> {
+    let file = object::File::parse(bytes).ok()?;
+    let section = file.section_by_name(".modinfo")?.data().ok()?;
+    let mut words = section.split(|byte| *byte == 0);
+    words.find_map(|word| {
+        let text = str::from_utf8(word).ok()?;
+        let (found, value) = text.split_once('=')?;
+        (found == key).then(|| value.trim_end().to_owned())
+    })
+}
+
+/// The kernel that a module was built for: its release and its options.
+pub(crate) fn vermagic(bytes: &[u8]) -> Option<String> {
+    said(bytes, "vermagic")
+}
+
+/// The module's name, if it is one that the image's kernel takes.
+pub(crate) fn check(bytes: &[u8], from: &Path, image: &Image) -> Result<String, String> {
+    match elf::arch(bytes)? {
+        None => return Err("it is no kernel module".to_owned()),
+        Some(arch) if arch != image.arch => return Err(elf::other(arch, image.arch)),
+        Some(_) => {}
+    }
+    let Some(found) = vermagic(bytes) else {
+        return Err("it is no kernel module: it does not say for which kernel it is".to_owned());
+    };
+    let release = found.split(' ').next().unwrap_or_default();
+    let wanted = image.vermagic.as_deref();
+    let fits = match wanted {
+        Some(wanted) => wanted == found,
+        // The kernel has no modules by which its options would be known.
+        None => release == image.kernel_release,
+    };
+    if !fits {
+        let wanted = wanted.unwrap_or(&image.kernel_release);
+        return Err(format!(
+            "it is for the kernel `{found}`, and the guest's is `{wanted}`\n  help: build it against the headers of {}, \
+             or give the kernel that it is for as well",
+            image.kernel_release
+        ));
+    }
+    let name = said(bytes, "name").unwrap_or_else(|| Artefact::module_name(from));
+    Ok(name.replace('-', "_"))
+}
+
+/// Where depmod looks before the kernel's own modules.
+pub(crate) fn place(name: &str, release: &str) -> PathBuf {
+    PathBuf::from(format!("usr/lib/modules/{release}/updates/{name}.ko"))
+}
+
+/// What is appended to an initramfs so that it loads these modules instead of its own of those names: another archive, of
+/// which the kernel unpacks each file over the first one's. Empty: it loads none of them.
+pub(crate) fn early(parts: &[Part], initramfs: &Path) -> Result<Vec<u8>, ImageError> {
+    let loaded = initramfs::modules(&fs_err::read(initramfs)?)?;
+    let is_of = |file: &str, part: &Part| {
+        part.kind == PartKind::Module && Artefact::module_name(Path::new(file)) == part.laid.name
+    };
+    let replaced = loaded.into_iter().filter_map(|file| {
+        let part = parts.iter().find(|part| is_of(&file, part))?;
+        Some((file, part.bytes.as_slice()))
+    });
+    Ok(initramfs::replacements(replaced)?)
+}
+
+/// The script that sees that a guest's kernel takes the modules. Those that it loads for its devices it has loaded already.
+pub(crate) fn setup(names: &[&str]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "{CHECK}for name in {}; do check_module $name; done\n",
+        names.join(" ")
+    )
+}
+
+/// One that no device asked for is unloaded again: a layer loads it, with its own parameters. Not every module can be.
+const CHECK: &str = r#"check_module() {
+    file=$(modinfo -n $1) || exit 1
+    case $file in
+    */updates/*) ;;
+    *) echo "the kernel would load $file in place of the given module $1" >&2; exit 1 ;;
+    esac
+    [ ! -d /sys/module/$1 ] || return 0
+    modprobe $1 || {
+        echo "the given module $1 does not load; the kernel says:" >&2
+        dmesg | tail -n 8 >&2
+        exit 1
+    }
+    modprobe -r $1 2>/dev/null || :
+}
+"#;
