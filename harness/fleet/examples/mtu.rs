@@ -190,6 +190,7 @@ fn image(arch: Arch, folder: &Path) -> Image {
         packages: Vec::new(),
         sizes: sanlab_image::Sizes::default(),
         vermagic: None,
+        wanted: sanlab_image::Wanted::default(),
         layer: None,
         artefacts: Vec::new(),
         setup: String::new(),

@@ -37,6 +37,6 @@ pub use store::claim::{Claim, Workspace};
 pub use store::collect::{Collected, DEFAULT_LIMIT, Entry};
 pub use store::ensure::ensure;
 pub use store::held::Held;
-pub use store::image::{Image, Sizes};
+pub use store::image::{Image, Sizes, Wanted};
 pub use store::{Kind, Store};
 pub use user_namespace::{UserNamespace, user_namespace};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use libtest_mimic::{Arguments, Failed, Trial};
 use sanlab::{Order, RunFolder};
-use sanlab_image::{Image, Sizes, Store};
+use sanlab_image::{Image, Sizes, Store, Wanted};
 use sanlab_plan::Arch;
 use sanlab_record::{EventKind, FailureKind, Outcome, RunRecord};
 use sanlab_vm::AcceleratorWish;
@@ -164,6 +164,7 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
         packages: Vec::new(),
         sizes: Sizes::default(),
         vermagic: None,
+        wanted: Wanted::default(),
         layer: None,
         artefacts: Vec::new(),
         setup: String::new(),

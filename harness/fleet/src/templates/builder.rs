@@ -355,7 +355,7 @@ fn find(
 
 #[cfg(test)]
 mod tests {
-    use sanlab_image::{Image, Sizes};
+    use sanlab_image::{Image, Sizes, Wanted};
     use sanlab_vm::{Accelerator, AcceleratorChoice};
 
     use super::*;
@@ -414,6 +414,7 @@ mod tests {
             packages: Vec::new(),
             sizes: Sizes::default(),
             vermagic: None,
+            wanted: Wanted::default(),
             layer: None,
             artefacts: Vec::new(),
             setup: String::new(),

@@ -12,8 +12,8 @@ use sanlab_plan::{Arch, Artefact};
 use sha2::{Digest as _, Sha256};
 
 use super::{elf, module};
-use crate::build::vmlinux;
-use crate::store::image::{Image, Wanted};
+use crate::build::{initramfs, vmlinux};
+use crate::store::image::{Image, MODULES, Wanted};
 
 /// Without these, as modules or built in, no guest comes up: what they are for, and how the configuration calls them.
 const NEEDED: [(&str, &str); 6] = [
@@ -26,7 +26,9 @@ const NEEDED: [(&str, &str); 6] = [
 ];
 
 /// Files beside the modules that depmod and modprobe read.
-const LISTS: [&str; 3] = ["modules.order", "modules.builtin", "modules.builtin.modinfo"];
+const LISTS: [&str; 3] = [ORDER, BUILTIN, "modules.builtin.modinfo"];
+const ORDER: &str = "modules.order";
+const BUILTIN: &str = "modules.builtin";
 
 /// A kernel, read and found fit for an image's guests.
 #[derive(Debug)]
@@ -80,7 +82,9 @@ impl Kernel {
     fn of_folder(folder: &Path, image: &Image) -> Result<Self, String> {
         let is_tree = folder.join("vmlinux").is_file();
         let files = if is_tree {
-            ["vmlinux", "arch/x86/boot/bzImage"].map(|name| folder.join(name)).to_vec()
+            ["vmlinux", "arch/x86/boot/bzImage"]
+                .map(|name| folder.join(name))
+                .to_vec()
         } else {
             let packed = only(&folder.join("boot"), "vmlinuz-");
             packed.into_iter().collect()
@@ -96,7 +100,8 @@ impl Kernel {
         let tree = if is_tree {
             Tree::built(folder)
         } else {
-            let roots = ["usr/lib/modules", "lib/modules"].map(|path| folder.join(path).join(&release));
+            let roots =
+                ["usr/lib/modules", "lib/modules"].map(|path| folder.join(path).join(&release));
             let root = roots.into_iter().find(|root| root.is_dir());
             Tree::installed(&root.ok_or(format!("it has no lib/modules/{release}"))?)
         }?;
@@ -105,6 +110,19 @@ impl Kernel {
             release,
             bytes,
             modules: Some(modules),
+        })
+    }
+
+    /// The kernel of an image whose entry is in that folder.
+    pub(crate) fn of_image(entry: &Path, image: &Image) -> Result<Self, String> {
+        let io = |error: std::io::Error| error.to_string();
+        let archive = fs_err::read(entry.join(MODULES)).map_err(io)?;
+        let files = initramfs::unpack_files(&archive).map_err(io)?;
+        let tree = Tree::packed(files)?;
+        Ok(Self {
+            release: image.kernel_release.clone(),
+            bytes: fs_err::read(&image.kernel).map_err(io)?,
+            modules: Some(tree.choose(&image.wanted)?),
         })
     }
 
@@ -142,61 +160,112 @@ fn bootable(files: &[PathBuf], arch: Arch) -> Result<(String, Vec<u8>), String> 
     found.ok_or_else(|| "it has no kernel that could be booted".to_owned())
 }
 
-/// Where the modules of a kernel lie.
+/// All modules that a kernel has.
 struct Tree {
-    root: PathBuf,
-    /// By name, path below the root, and below `lib/modules/RELEASE`.
+    source: Source,
+    /// By name, path in the source, and below `lib/modules/RELEASE`.
     modules: BTreeMap<String, (PathBuf, PathBuf)>,
     builtin: BTreeSet<String>,
     lists: BTreeMap<PathBuf, Vec<u8>>,
 }
 
+/// Where they are read from.
+enum Source {
+    Folder(PathBuf),
+    Files(BTreeMap<PathBuf, Vec<u8>>),
+}
+
+impl Source {
+    fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::Folder(folder) => folder.join(path).is_file(),
+            Self::Files(files) => files.contains_key(path),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Folder(folder) => {
+                fs_err::read(folder.join(path)).map_err(|error| error.to_string())
+            }
+            Self::Files(files) => {
+                let bytes = files.get(path).cloned();
+                bytes.ok_or_else(|| format!("it lacks {}", path.display()))
+            }
+        }
+    }
+
+    fn lines(&self, name: &str) -> Result<Vec<String>, String> {
+        let bytes = self.read(Path::new(name)).map_err(|reason| {
+            format!("{reason}\n  help: build the kernel with its modules: `make all`")
+        })?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+}
+
 impl Tree {
     /// A built tree: `modules.order` names the modules by their objects.
     fn built(root: &Path) -> Result<Self, String> {
-        let order = text(&root.join("modules.order"))?;
-        let paths = order.lines().map(|line| {
+        let source = Source::Folder(root.to_owned());
+        let place = |line: &String| {
             let line = line.strip_prefix("kernel/").unwrap_or(line);
             let stem = line.strip_suffix(".o").or_else(|| line.strip_suffix(".ko"));
             let file = PathBuf::from(format!("{}.ko", stem.unwrap_or(line)));
             let inside = Path::new("kernel").join(&file);
             (file, inside)
-        });
-        let mut tree = Self::of(root, paths.collect())?;
+        };
+        let places: Vec<_> = source.lines(ORDER)?.iter().map(place).collect();
         // What `make modules_install` makes of it.
-        let order: String = tree.modules.values().map(|(_, inside)| format!("{}\n", inside.display())).collect();
-        tree.lists.insert("modules.order".into(), order.into_bytes());
+        let order = places
+            .iter()
+            .map(|(_, inside)| format!("{}\n", inside.display()));
+        let order: String = order.collect();
+        let mut tree = Self::of(source, places)?;
+        tree.lists.insert(ORDER.into(), order.into_bytes());
         Ok(tree)
     }
 
     /// A folder like `/lib/modules/RELEASE`.
     fn installed(root: &Path) -> Result<Self, String> {
-        let order = text(&root.join("modules.order"))?;
-        let paths = order.lines().map(|line| {
-            let packed = ["", ".xz", ".gz", ".zst"].map(|end| PathBuf::from(format!("{line}{end}")));
-            let file = packed.into_iter().find(|path| root.join(path).is_file());
-            (file.unwrap_or_else(|| PathBuf::from(line)), PathBuf::from(line))
-        });
-        Self::of(root, paths.collect())
+        let source = Source::Folder(root.to_owned());
+        let place = |line: String| {
+            let ends = ["", ".xz", ".gz", ".zst"].into_iter();
+            let mut files = ends.map(|end| PathBuf::from(format!("{line}{end}")));
+            let file = files.find(|path| source.has(path))?;
+            Some((file, PathBuf::from(line)))
+        };
+        let places = source.lines(ORDER)?.into_iter().filter_map(place).collect();
+        Self::of(source, places)
     }
 
-    fn of(root: &Path, paths: Vec<(PathBuf, PathBuf)>) -> Result<Self, String> {
-        let by_name = paths.into_iter().map(|(file, inside)| (Artefact::module_name(&inside), (file, inside)));
+    /// What [`all`] gave of one.
+    fn packed(files: BTreeMap<PathBuf, Vec<u8>>) -> Result<Self, String> {
+        let modules = files.keys().filter(|path| path.starts_with("kernel"));
+        let places = modules.map(|path| (path.clone(), path.clone())).collect();
+        Self::of(Source::Files(files), places)
+    }
+
+    fn of(source: Source, places: Vec<(PathBuf, PathBuf)>) -> Result<Self, String> {
+        let by_name = places
+            .into_iter()
+            .map(|(file, inside)| (Artefact::module_name(&inside), (file, inside)));
         let mut lists = BTreeMap::new();
-        for name in LISTS {
-            let path = root.join(name);
-            if path.is_file() {
-                let bytes = fs_err::read(&path).map_err(|error| error.to_string())?;
-                lists.insert(PathBuf::from(name), bytes);
+        for name in LISTS.map(PathBuf::from) {
+            if source.has(&name) {
+                let bytes = source.read(&name)?;
+                lists.insert(name, bytes);
             }
         }
-        let builtin = text(&root.join("modules.builtin"))?;
-        let builtin = builtin.lines().map(|line| Artefact::module_name(Path::new(line)));
+        let builtin = source.lines(BUILTIN)?;
+        let builtin = builtin
+            .iter()
+            .map(|line| Artefact::module_name(Path::new(line)));
         Ok(Self {
-            root: root.to_owned(),
             modules: by_name.collect(),
             builtin: builtin.collect(),
             lists,
+            source,
         })
     }
 
@@ -221,7 +290,10 @@ impl Tree {
         for name in &wanted.modules {
             if let Some(folder) = name.strip_suffix('/') {
                 let folder = Path::new("kernel").join(folder);
-                let inside = self.modules.iter().filter(|(_, (_, path))| path.starts_with(&folder));
+                let inside = self
+                    .modules
+                    .iter()
+                    .filter(|(_, (_, path))| path.starts_with(&folder));
                 for (name, _) in inside {
                     self.load(name, &mut loaded)?;
                 }
@@ -252,9 +324,9 @@ impl Tree {
         if !loaded.seen.insert(name.clone()) {
             return Ok(());
         }
-        let path = self.root.join(file);
-        let packed = fs_err::read(&path).map_err(|error| error.to_string())?;
-        let bytes = module::unpacked(packed).map_err(|reason| format!("{}: {reason}", path.display()))?;
+        let packed = self.source.read(file)?;
+        let bytes =
+            module::unpacked(packed).map_err(|reason| format!("{}: {reason}", file.display()))?;
         for other in module::depends(&bytes) {
             self.load(&other, loaded)?;
         }
@@ -271,10 +343,23 @@ struct Loaded {
     bytes: BTreeMap<String, Vec<u8>>,
 }
 
-fn text(path: &Path) -> Result<String, String> {
-    fs_err::read_to_string(path).map_err(|error| {
-        format!("{error}\n  help: build the kernel with its modules: `make all`")
-    })
+/// All that [`Tree::packed`] needs of a folder like `/lib/modules/RELEASE`: modules, uncompressed, and lists.
+pub(crate) fn all(root: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, String> {
+    let tree = Tree::installed(root)?;
+    let mut files = tree.lists;
+    for (file, inside) in tree.modules.values() {
+        files.insert(inside.clone(), module::unpacked(tree.source.read(file)?)?);
+    }
+    Ok(files)
+}
+
+impl Modules {
+    /// What all of them say of the kernel that they are for.
+    pub(crate) fn vermagic(&self) -> Option<String> {
+        self.files
+            .values()
+            .find_map(|bytes| module::vermagic(bytes))
+    }
 }
 
 /// The one file of a folder whose name begins so.

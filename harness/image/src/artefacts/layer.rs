@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::kernel::Modules;
 use super::{Part, PartKind, deb, module};
 use crate::build::child;
 use crate::build::mmdebstrap::EPOCH;
@@ -28,21 +29,39 @@ pub(crate) fn place(path: &str) -> PathBuf {
     }
 }
 
+/// A file of a layer: its path, its mode, and its bytes.
+pub(crate) type File<'a> = (PathBuf, u32, &'a [u8]);
+
+/// What goes in: the modules of a kernel, and the artefacts.
+pub(crate) fn files<'a>(
+    modules: Option<&'a Modules>,
+    release: &str,
+    parts: &'a [Part],
+) -> Vec<File<'a>> {
+    let folder = PathBuf::from(format!("usr/lib/modules/{release}"));
+    let modules = modules.into_iter().flat_map(|modules| &modules.files);
+    let modules = modules.map(|(path, bytes)| (folder.join(path), 0o644, bytes.as_slice()));
+    let parts = parts
+        .iter()
+        .map(|part| (part.place.clone(), part.mode, part.bytes.as_slice()));
+    modules.chain(parts).collect()
+}
+
 /// Writes the image to `out`; `tree` is an empty folder for its files.
-pub(crate) fn write(parts: &[Part], tree: &Path, out: &Path) -> Result<(), ImageError> {
+pub(crate) fn write(files: &[File<'_>], tree: &Path, out: &Path) -> Result<(), ImageError> {
     fs_err::set_permissions(tree, Permissions::from_mode(0o755))?;
-    for part in parts {
-        let path = tree.join(&part.place);
+    for (place, mode, bytes) in files {
         let mut folder = tree.to_owned();
-        for name in part.place.parent().into_iter().flatten() {
+        for name in place.parent().into_iter().flatten() {
             folder.push(name);
             if !folder.is_dir() {
                 fs_err::create_dir(&folder)?;
                 fs_err::set_permissions(&folder, Permissions::from_mode(0o755))?;
             }
         }
-        fs_err::write(&path, &part.bytes)?;
-        fs_err::set_permissions(&path, Permissions::from_mode(part.mode))?;
+        let path = tree.join(place);
+        fs_err::write(&path, bytes)?;
+        fs_err::set_permissions(&path, Permissions::from_mode(*mode))?;
     }
     let mut command = Command::new("mkfs.erofs");
     command

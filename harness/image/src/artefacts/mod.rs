@@ -5,6 +5,7 @@
 
 mod deb;
 mod elf;
+pub(crate) mod kernel;
 mod layer;
 pub(crate) mod module;
 
@@ -16,8 +17,9 @@ use sanlab_plan::{Artefact, ArtefactKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::artefacts::kernel::Kernel;
 use crate::error::ImageError;
-use crate::store::image::{INITRAMFS, Image, KERNEL, LAYER, Label, ROOT};
+use crate::store::image::{INITRAMFS, Image, KERNEL, LAYER, Label, ROOT, Sizes};
 use crate::store::key::Fields;
 use crate::store::{Kind, Store};
 
@@ -27,11 +29,11 @@ const BUILDER: &str = env!("ARTEFACTS_BUILDER");
 /// What an image has of the user's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Laid {
-    /// `file`, `deb` or `module`.
+    /// `file`, `deb`, `module` or `kernel`.
     pub kind: String,
-    /// The path in the guest; of a package its name and version; of a module its name.
+    /// The path in the guest; of a package its name and version; of a module its name; of a kernel its release.
     pub name: String,
-    /// SHA-256 of the bytes, in hex.
+    /// SHA-256 of the bytes, in hex; of a kernel with modules, of these as well.
     pub sha256: String,
 }
 
@@ -65,23 +67,36 @@ pub(crate) enum PartKind {
 }
 
 impl Image {
-    /// The same image with artefacts. It is another entry of the store, and found again as long as no byte differs. Blocks while
-    /// they are read.
+    /// The same image with artefacts, and with the kernel and modules of another image if one is given. It is another entry of
+    /// the store, and found again as long as no byte differs. Blocks while they are read.
     ///
-    /// Whatever shows before a guest has booted is an [`ImageError::Artefact`]: a file that is not there, one for another
-    /// architecture, a module for another kernel, a package without what it depends on.
+    /// Whatever shows before a guest has booted is an [`ImageError::Artefact`] or an [`ImageError::Kernel`]: a file that is not
+    /// there, one for another architecture, a module for another kernel, a package without what it depends on.
     pub fn with_artefacts<'a>(
         &self,
         artefacts: impl IntoIterator<Item = &'a Artefact>,
+        kernel_of: Option<&Self>,
     ) -> Result<Self, ImageError> {
         let mut image = self.clone();
-        let mut parts = Vec::new();
+        let mut kernel = match kernel_of {
+            Some(other) if other.digest != self.digest => Some(other.kernel()?),
+            _ => None,
+        };
         let (kernels, others): (Vec<_>, Vec<_>) = artefacts
             .into_iter()
             .partition(|artefact| artefact.kind == ArtefactKind::Kernel);
-        for kernel in kernels {
-            image = image.with_kernel(&kernel.from)?;
+        // One that is named is that of the other image.
+        for artefact in kernels.into_iter().filter(|one| one.image().is_none()) {
+            let read = Kernel::read(&artefact.from, self);
+            kernel = Some(read.map_err(|reason| ImageError::Kernel {
+                path: artefact.from.clone(),
+                reason,
+            })?);
         }
+        if let Some(kernel) = &kernel {
+            image.boots(kernel);
+        }
+        let mut parts = Vec::new();
         for artefact in others {
             let part = image
                 .read(artefact)
@@ -91,11 +106,31 @@ impl Image {
                 })?;
             parts.push(part);
         }
-        if parts.is_empty() {
+        if kernel.is_none() && parts.is_empty() {
             return Ok(image);
         }
         deb::check_dependencies(&parts, &image)?;
-        image.with_parts(&parts)
+        image.with_parts(kernel.as_ref(), &parts)
+    }
+
+    /// The image's own kernel, with its modules.
+    fn kernel(&self) -> Result<Kernel, ImageError> {
+        let missing = || ImageError::Stored {
+            digest: self.digest.clone(),
+        };
+        let held = self.hold()?.ok_or_else(missing)?;
+        Kernel::of_image(held.path(), self).map_err(|reason| ImageError::Kernel {
+            path: self.kernel.clone(),
+            reason,
+        })
+    }
+
+    /// Modules are to fit this kernel from now on.
+    fn boots(&mut self, kernel: &Kernel) {
+        self.kernel_release.clone_from(&kernel.release);
+        if let Some(modules) = &kernel.modules {
+            self.vermagic = modules.vermagic();
+        }
     }
 
     fn read(&self, artefact: &Artefact) -> Result<Part, String> {
@@ -146,7 +181,7 @@ impl Image {
         }
     }
 
-    fn with_parts(&self, parts: &[Part]) -> Result<Self, ImageError> {
+    fn with_parts(&self, kernel: Option<&Kernel>, parts: &[Part]) -> Result<Self, ImageError> {
         let missing = || ImageError::Stored {
             digest: self.digest.clone(),
         };
@@ -154,7 +189,12 @@ impl Image {
         let base = self.hold()?.ok_or_else(missing)?;
         let root = self.kernel.ancestors().nth(3).ok_or_else(missing)?;
         let store = Store::in_folder(root);
-        let key = key(&self.digest, parts);
+        let kernel_laid = kernel.map(|kernel| Laid {
+            kind: ArtefactKind::Kernel.as_str().to_owned(),
+            name: kernel.release.clone(),
+            sha256: kernel.sha256(),
+        });
+        let key = key(&self.digest, kernel_laid.as_ref(), parts);
         if let Some(held) = store.hold(Kind::Image, &key)? {
             return Self::of(&held, self.arch);
         }
@@ -163,28 +203,40 @@ impl Image {
             return Self::of(&held, self.arch);
         }
         let entry = claim.workspace()?;
-        for name in [ROOT, KERNEL] {
-            fs_err::hard_link(base.path().join(name), entry.path().join(name))?;
+        let link = |name: &str| fs_err::hard_link(base.path().join(name), entry.path().join(name));
+        link(ROOT)?;
+        match kernel {
+            Some(kernel) => fs_err::write(entry.path().join(KERNEL), &kernel.bytes)?,
+            None => link(KERNEL)?,
         }
-        let early = module::early(parts, &base.path().join(INITRAMFS))?;
-        let initramfs = entry.path().join(INITRAMFS);
+        let modules = kernel.and_then(|kernel| kernel.modules.as_ref());
+        let early = module::early(modules, parts, &base.path().join(INITRAMFS))?;
         if early.is_empty() {
-            fs_err::hard_link(base.path().join(INITRAMFS), initramfs)?;
+            link(INITRAMFS)?;
         } else {
             let mut bytes = fs_err::read(base.path().join(INITRAMFS))?;
             bytes.extend(early);
-            fs_err::write(initramfs, bytes)?;
+            fs_err::write(entry.path().join(INITRAMFS), bytes)?;
         }
-        let tree = claim.workspace()?;
-        layer::write(parts, tree.path(), &entry.path().join(LAYER))?;
-        drop(tree);
+        let files = layer::files(modules, &self.kernel_release, parts);
+        if !files.is_empty() {
+            let tree = claim.workspace()?;
+            layer::write(&files, tree.path(), &entry.path().join(LAYER))?;
+        }
         let label = Label {
             kernel_release: self.kernel_release.clone(),
             vermagic: self.vermagic.clone(),
             packages: self.packages.clone(),
-            sizes: self.sizes,
+            sizes: Sizes {
+                kernel: kernel.map_or(self.sizes.kernel, |kernel| kernel.bytes.len() as u64),
+                ..self.sizes
+            },
+            wanted: self.wanted.clone(),
             layer: Some(Layer {
-                artefacts: parts.iter().map(|part| part.laid.clone()).collect(),
+                artefacts: kernel_laid
+                    .into_iter()
+                    .chain(parts.iter().map(|part| part.laid.clone()))
+                    .collect(),
                 setup: layer::setup(parts),
             }),
         };
@@ -192,9 +244,10 @@ impl Image {
     }
 }
 
-fn key(image: &str, parts: &[Part]) -> String {
+fn key(image: &str, kernel: Option<&Laid>, parts: &[Part]) -> String {
     let mut fields = Fields::default();
     fields.add_all("artefacts", [BUILDER, image]);
+    fields.add_all("kernel", kernel.map(|laid| &laid.sha256));
     for part in parts {
         let Laid { kind, name, sha256 } = &part.laid;
         let mode = format!("{:o}", part.mode);

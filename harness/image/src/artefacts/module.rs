@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use object::{Object as _, ObjectSection as _};
 use sanlab_plan::Artefact;
 
-use super::elf;
-use super::{Part, PartKind};
+use super::kernel::Modules;
+use super::{Part, PartKind, elf};
 use crate::build::initramfs;
 use crate::error::ImageError;
 use crate::store::image::Image;
@@ -38,6 +38,16 @@ fn said(bytes: &[u8], key: &str) -> Option<String> {
         let (found, value) = text.split_once('=')?;
         (found == key).then(|| value.trim_end().to_owned())
     })
+}
+
+/// The modules that one needs to be loaded before it.
+pub(crate) fn depends(bytes: &[u8]) -> Vec<String> {
+    let list = said(bytes, "depends").unwrap_or_default();
+    let names = list.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The kernel that a module was built for: its release and its options.
@@ -79,18 +89,35 @@ pub(crate) fn place(name: &str, release: &str) -> PathBuf {
     PathBuf::from(format!("usr/lib/modules/{release}/updates/{name}.ko"))
 }
 
-/// What is appended to an initramfs so that it loads these modules instead of its own of those names: another archive, of
-/// which the kernel unpacks each file over the first one's. Empty: it loads none of them.
-pub(crate) fn early(parts: &[Part], initramfs: &Path) -> Result<Vec<u8>, ImageError> {
-    let loaded = initramfs::modules(&fs_err::read(initramfs)?)?;
-    let is_of = |file: &str, part: &Part| {
-        part.kind == PartKind::Module && Artefact::module_name(Path::new(file)) == part.laid.name
+/// What is appended to an initramfs so that it loads these modules instead of its own: another archive, of which the kernel
+/// unpacks each file over the first one's. Empty: it loads what it has.
+pub(crate) fn early(
+    kernel: Option<&Modules>,
+    parts: &[Part],
+    initramfs: &Path,
+) -> Result<Vec<u8>, ImageError> {
+    let own = |file: &str| {
+        let name = Artefact::module_name(Path::new(file));
+        let mut modules = parts.iter().filter(|part| part.kind == PartKind::Module);
+        modules.find(|part| part.laid.name == name)
     };
-    let replaced = loaded.into_iter().filter_map(|file| {
-        let part = parts.iter().find(|part| is_of(&file, part))?;
-        Some((file, part.bytes.as_slice()))
-    });
-    Ok(initramfs::replacements(replaced)?)
+    let bytes_of = |part: &'_ Part| part.bytes.clone();
+    let archive = if let Some(kernel) = kernel {
+        let boot = kernel.boot.iter();
+        let modules = boot.map(|(file, bytes)| {
+            let bytes = own(file).map_or_else(|| bytes.clone(), bytes_of);
+            (file.clone(), bytes)
+        });
+        initramfs::all_modules(modules.collect())
+    } else {
+        let loaded = initramfs::modules(&fs_err::read(initramfs)?)?;
+        let replaced = loaded.into_iter().filter_map(|file| {
+            let bytes = own(&file).map(bytes_of)?;
+            Some((file, bytes))
+        });
+        initramfs::replacements(replaced.collect())
+    };
+    Ok(archive?)
 }
 
 /// The script that sees that a guest's kernel takes the modules. Those that it loads for its devices it has loaded already.

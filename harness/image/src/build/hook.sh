@@ -80,6 +80,7 @@ if [ -n "$kernel_modules" ]; then
         cp "$tree/$file" "$out/modules/"
         echo "${file##*/}"
     done < boot > "$out/order"
+    cp -a "$root/usr/lib/modules/$release" "$out/tree"
     modules_bytes=$(bytes "$root/usr/lib/modules/$release")
 else
     : > "$out/order"

@@ -46,8 +46,12 @@ struct Entry {
 
 /// The archive, in cpio's newc form: sorted, everything root's, all times zero.
 pub(crate) fn pack(contents: Contents) -> io::Result<Vec<u8>> {
+    write(entries(contents))
+}
+
+fn write(entries: BTreeMap<PathBuf, Entry>) -> io::Result<Vec<u8>> {
     let mut archive = Vec::new();
-    for (number, (path, entry)) in (1..).zip(entries(contents)) {
+    for (number, (path, entry)) in (1..).zip(entries) {
         let name = path
             .to_str()
             .ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))?;
@@ -82,23 +86,66 @@ pub(crate) fn modules(archive: &[u8]) -> io::Result<Vec<String>> {
 }
 
 /// An archive with other modules in the place of those that an initramfs has under these names; empty without any.
-pub(crate) fn replacements<'a>(
-    modules: impl IntoIterator<Item = (String, &'a [u8])>,
-) -> io::Result<Vec<u8>> {
-    let mut archive = Vec::new();
-    for (name, bytes) in modules {
-        let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        let builder = cpio::NewcBuilder::new(&format!("{FOLDER_OF_MODULES}/{name}"))
-            .mode(FILE | 0o644)
-            .nlink(1);
-        let mut writer = builder.write(&mut archive, size);
-        writer.write_all(bytes)?;
-        writer.finish()?;
+pub(crate) fn replacements(modules: Vec<(String, Vec<u8>)>) -> io::Result<Vec<u8>> {
+    if modules.is_empty() {
+        return Ok(Vec::new());
     }
-    if !archive.is_empty() {
-        cpio::newc::trailer(&mut archive)?;
+    write(modules_in_place(modules))
+}
+
+/// An archive with all modules that an initramfs is to load, in this order, in the place of its own.
+pub(crate) fn all_modules(modules: Vec<(String, Vec<u8>)>) -> io::Result<Vec<u8>> {
+    let order = order_of(&modules);
+    let mut entries = modules_in_place(modules);
+    entries.insert(MODULES.into(), order);
+    write(entries)
+}
+
+/// The list of modules, one a line.
+fn order_of(modules: &[(String, Vec<u8>)]) -> Entry {
+    let order: String = modules.iter().flat_map(|(name, _)| [name, "\n"]).collect();
+    Entry {
+        mode: FILE | 0o644,
+        bytes: order.into_bytes(),
     }
-    Ok(archive)
+}
+
+fn modules_in_place(modules: Vec<(String, Vec<u8>)>) -> BTreeMap<PathBuf, Entry> {
+    let entry = |(name, bytes)| {
+        let mode = FILE | 0o644;
+        (
+            Path::new(FOLDER_OF_MODULES).join::<String>(name),
+            Entry { mode, bytes },
+        )
+    };
+    modules.into_iter().map(entry).collect()
+}
+
+/// Files by path, packed.
+pub(crate) fn pack_files(files: &BTreeMap<PathBuf, Vec<u8>>) -> io::Result<Vec<u8>> {
+    let entry = |(path, bytes): (&PathBuf, &Vec<u8>)| {
+        let mode = FILE | 0o644;
+        let bytes = bytes.clone();
+        (path.clone(), Entry { mode, bytes })
+    };
+    write(files.iter().map(entry).collect())
+}
+
+/// What [`pack_files`] packed.
+pub(crate) fn unpack_files(archive: &[u8]) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut rest = archive;
+    loop {
+        let mut reader = cpio::NewcReader::new(rest)?;
+        if reader.entry().is_trailer() {
+            return Ok(files);
+        }
+        let path = PathBuf::from(reader.entry().name());
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        files.insert(path, bytes);
+        rest = reader.finish()?;
+    }
 }
 
 fn entries(contents: Contents) -> BTreeMap<PathBuf, Entry> {
@@ -126,27 +173,8 @@ fn entries(contents: Contents) -> BTreeMap<PathBuf, Entry> {
             bytes: b"busybox".to_vec(),
         },
     );
-    let order: String = contents
-        .modules
-        .iter()
-        .flat_map(|(name, _)| [name, "\n"])
-        .collect();
-    entries.insert(
-        MODULES.into(),
-        Entry {
-            mode: FILE | 0o644,
-            bytes: order.into_bytes(),
-        },
-    );
-    for (name, bytes) in contents.modules {
-        entries.insert(
-            Path::new(FOLDER_OF_MODULES).join(name),
-            Entry {
-                mode: FILE | 0o644,
-                bytes,
-            },
-        );
-    }
+    entries.insert(MODULES.into(), order_of(&contents.modules));
+    entries.extend(modules_in_place(contents.modules));
     for file in contents.files {
         let entry = match file.kind {
             Kind::Folder => Entry {

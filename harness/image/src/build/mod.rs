@@ -16,7 +16,7 @@ use std::path::Path;
 
 use sanlab_plan::Arch;
 
-use crate::artefacts::module;
+use crate::artefacts::{kernel, module};
 use crate::build::initramfs::Contents;
 use crate::build::mmdebstrap::Isolation;
 use crate::build::progress::Phase;
@@ -26,7 +26,7 @@ use crate::manifest::lock;
 use crate::manifest::lock_diff::LockedPackage;
 use crate::manifest::{KernelSource, Manifest};
 use crate::store::held::Held;
-use crate::store::image::{INITRAMFS, KERNEL, Label, ROOT, Sizes};
+use crate::store::image::{INITRAMFS, KERNEL, Label, MODULES, ROOT, Sizes, Wanted};
 
 /// What mmdebstrap and the hook print when a phase begins.
 const MARKS: [(&str, Phase); 4] = [
@@ -118,6 +118,14 @@ impl Userland<'_> {
         fs_err::rename(self.folder.join(ROOT), entry.join(ROOT))?;
         fs_err::write(entry.join(KERNEL), &kernel)?;
         fs_err::write(entry.join(INITRAMFS), &initramfs)?;
+        let tree = self.folder.join("tree");
+        if tree.is_dir() {
+            let modules = kernel::all(&tree).map_err(|reason| ImageError::Kernel {
+                path: kernel_file,
+                reason,
+            })?;
+            fs_err::write(entry.join(MODULES), initramfs::pack_files(&modules)?)?;
+        }
         let facts = fs_err::read_to_string(self.folder.join("facts"))?;
         let sizes = Sizes {
             untrimmed: fact(&facts, "untrimmed"),
@@ -133,6 +141,10 @@ impl Userland<'_> {
             vermagic,
             packages: self.packages,
             sizes,
+            wanted: Wanted {
+                modules: manifest.modules.clone(),
+                boot_modules: manifest.boot_modules.clone(),
+            },
             layer: None,
         })
     }

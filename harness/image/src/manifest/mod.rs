@@ -3,7 +3,6 @@
 pub(crate) mod guest_files;
 pub(crate) mod lock;
 pub(crate) mod lock_diff;
-pub(crate) mod own_kernel;
 pub(crate) mod sources;
 
 use std::collections::BTreeMap;

@@ -32,12 +32,23 @@ pub struct Image {
     pub sizes: Sizes,
     /// What its modules say of the kernel that they are for; `None`: it has none.
     pub vermagic: Option<String>,
+    /// Which of a kernel's modules guests need.
+    pub wanted: Wanted,
     /// An erofs image with artefacts that is laid over the root.
     pub layer: Option<PathBuf>,
     /// What of the user's own is in that.
     pub artefacts: Vec<Laid>,
     /// The script that a guest runs before it is used, so that it takes these.
     pub setup: String,
+}
+
+/// Which of a kernel's modules go into guests, as the manifest says it: names, and folders that end with `/`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Those that layers may use.
+    pub modules: Vec<String>,
+    /// Those that reach the root image.
+    pub boot_modules: Vec<String>,
 }
 
 /// Sizes in bytes.
@@ -67,6 +78,8 @@ pub(crate) struct Label {
     pub(crate) vermagic: Option<String>,
     pub(crate) packages: Vec<LockedPackage>,
     pub(crate) sizes: Sizes,
+    #[serde(default)]
+    pub(crate) wanted: Wanted,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) layer: Option<Layer>,
 }
@@ -74,6 +87,8 @@ pub(crate) struct Label {
 pub(crate) const KERNEL: &str = "vmlinux";
 pub(crate) const INITRAMFS: &str = "initramfs";
 pub(crate) const ROOT: &str = "root.erofs";
+/// The kernel's modules, for nodes that boot this kernel with another root.
+pub(crate) const MODULES: &str = "modules.cpio";
 pub(crate) const LAYER: &str = "artefacts.erofs";
 
 impl Image {
@@ -95,7 +110,8 @@ impl Image {
             packages: label.packages,
             sizes: label.sizes,
             vermagic: label.vermagic,
-            layer: (!artefacts.is_empty()).then(|| folder.join(LAYER)),
+            wanted: label.wanted,
+            layer: Some(folder.join(LAYER)).filter(|layer| layer.is_file()),
             artefacts,
             setup,
         })

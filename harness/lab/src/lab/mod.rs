@@ -136,7 +136,8 @@ impl Lab {
             let image = if let Some((.., image)) = alike {
                 image.clone()
             } else {
-                let image = base.with_artefacts(artefacts.iter().copied())?;
+                let kernel_of = self.kernel_of(plan, &artefacts, arch, progress)?;
+                let image = base.with_artefacts(artefacts.iter().copied(), kernel_of.as_ref())?;
                 made.push((arch, artefacts, image.clone()));
                 image
             };
@@ -145,30 +146,57 @@ impl Lab {
         Ok(images)
     }
 
+    /// The image whose kernel nodes are to boot, where an artefact names one that is there for their architecture.
+    fn kernel_of(
+        &self,
+        plan: &Plan,
+        artefacts: &[&Artefact],
+        arch: Arch,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Option<Image>, LabError> {
+        let mut names = artefacts.iter().filter_map(|artefact| artefact.image());
+        let Some(name) = names.next() else {
+            return Ok(None);
+        };
+        let manifest = self.manifest(plan, name)?;
+        if !Manifest::load(&manifest)?.arches().any(|one| one == arch) {
+            return Ok(None);
+        }
+        let mut images = self.ensured(&manifest, [arch], progress)?;
+        Ok(images.remove(&arch))
+    }
+
     /// The images of a plan's architectures.
     fn bases(
         &self,
         plan: &Plan,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<BTreeMap<Arch, Image>, LabError> {
-        let path = self.manifest(plan)?;
-        let archs: BTreeSet<Arch> = plan.nodes.iter().map(|node| node.hardware.arch).collect();
+        let manifest = self.manifest(plan, plan.image.as_str())?;
+        let archs = plan.nodes.iter().map(|node| node.hardware.arch);
+        self.ensured(&manifest, archs, progress)
+    }
+
+    /// The images of a manifest for some architectures, built now where the store lacks them.
+    fn ensured(
+        &self,
+        manifest: &Path,
+        archs: impl IntoIterator<Item = Arch>,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<BTreeMap<Arch, Image>, LabError> {
+        let archs: BTreeSet<Arch> = archs.into_iter().collect();
         // Held while building: trials of one process that need the same image wait for one build.
         let mut ensured = self.ensured.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = |arch: Arch| (manifest.to_owned(), arch);
         let lacking: Vec<Arch> = archs
             .iter()
             .copied()
-            .filter(|arch| !ensured.contains_key(&(path.clone(), *arch)))
+            .filter(|arch| !ensured.contains_key(&key(*arch)))
             .collect();
-        for built in ensure(&path, &lacking, false, progress)? {
-            ensured.insert((path.clone(), built.image.arch), built.image);
+        for built in ensure(manifest, &lacking, false, progress)? {
+            ensured.insert(key(built.image.arch), built.image);
         }
-        let image = |arch: Arch| {
-            ensured
-                .get(&(path.clone(), arch))
-                .cloned()
-                .map(|image| (arch, image))
-        };
+        let image = |arch: Arch| ensured.get(&key(arch)).cloned().map(|image| (arch, image));
         Ok(archs.into_iter().filter_map(image).collect())
     }
 
@@ -187,18 +215,16 @@ impl Lab {
         run_on(Store::open_default()?, images, plan, order, events).await
     }
 
-    fn manifest(&self, plan: &Plan) -> Result<PathBuf, LabError> {
-        let path = self
-            .project
-            .join("images")
-            .join(format!("{}.toml", plan.image));
-        if path.is_file() {
-            return Ok(path);
-        }
-        Err(LabError::NoManifest {
+    /// The manifest of that name, or of `debian-` and that name.
+    fn manifest(&self, plan: &Plan, name: &str) -> Result<PathBuf, LabError> {
+        let folder = self.project.join("images");
+        let paths = [name.to_owned(), format!("debian-{name}")]
+            .map(|name| folder.join(format!("{name}.toml")));
+        let found = paths.iter().find(|path| path.is_file());
+        found.cloned().ok_or_else(|| LabError::NoManifest {
             scenario: plan.id.clone(),
-            image: plan.image.to_string(),
-            path,
+            image: name.to_owned(),
+            path: folder.join(format!("{name}.toml")),
         })
     }
 }
