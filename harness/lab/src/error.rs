@@ -61,6 +61,14 @@ pub enum LabError {
         /// What is wrong with it, and the way out.
         why: String,
     },
+    /// A matrix of the command line.
+    #[error("the matrix `{text}` cannot be run: {why}")]
+    Matrix {
+        /// What was given.
+        text: String,
+        /// What is wrong with it, and the way out.
+        why: String,
+    },
     /// A scenario whose runs have no figures.
     #[error(
         "scenario {scenario} measures nothing that could be compared; give it a `throughput` step, or a `dd` or `write` step that does not run in the background"
@@ -117,6 +125,7 @@ impl LabError {
             | Self::NoManifest { .. }
             | Self::Seed { .. }
             | Self::Setting { .. }
+            | Self::Matrix { .. }
             | Self::MeasuresNothing { .. }
             | Self::NoHistory { .. }
             | Self::Report(_)

@@ -225,7 +225,7 @@ pub(crate) fn setup(parts: &[Part]) -> String {
 const INSTALL: &str = r"policy=/usr/sbin/policy-rc.d
 printf '#!/bin/sh\nexit 101\n' >$policy
 chmod 755 $policy
-DEBIAN_FRONTEND=noninteractive dpkg --install --force-confnew --force-unsafe-io \
+DEBIAN_FRONTEND=noninteractive /usr/bin/dpkg --install --force-confnew --force-unsafe-io \
     --path-exclude='/usr/share/doc/*' --path-exclude='/usr/share/man/*' --path-exclude='/usr/share/locale/*' \
     /usr/share/sanlab/debs/*.deb >&2 || exit 1
 rm $policy

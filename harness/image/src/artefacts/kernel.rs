@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{elf, module};
 use crate::build::{initramfs, vmlinux};
+use crate::error::ImageError;
 use crate::store::image::{Image, MODULES, Wanted};
 
 /// Without these, as modules or built in, no guest comes up: what they are for, and how the configuration calls them.
@@ -144,13 +145,13 @@ fn bootable(files: &[PathBuf], arch: Arch) -> Result<(String, Vec<u8>), String> 
     let mut found = None;
     for path in files.iter().filter(|path| path.is_file()) {
         let packed = fs_err::read(path).map_err(|error| error.to_string())?;
-        let unpacked = vmlinux::extract(packed.clone(), path).map_err(|error| error.to_string())?;
+        let unpacked = vmlinux::extract(packed.clone(), path).map_err(reason)?;
         match elf::arch(&unpacked)? {
             Some(other) if other == arch => {}
             Some(other) => return Err(elf::other(other, arch)),
             None => return Err("it is neither an ELF file nor a bzImage".to_owned()),
         }
-        let release = vmlinux::release(&unpacked, path).map_err(|error| error.to_string())?;
+        let release = vmlinux::release(&unpacked, path).map_err(reason)?;
         if vmlinux::has_pvh_entry(&unpacked) {
             return Ok((release, unpacked));
         }
@@ -158,6 +159,14 @@ fn bootable(files: &[PathBuf], arch: Arch) -> Result<(String, Vec<u8>), String> 
         found = Some((release, packed));
     }
     found.ok_or_else(|| "it has no kernel that could be booted".to_owned())
+}
+
+/// Without the path, which whoever asked for the kernel names.
+fn reason(error: ImageError) -> String {
+    match error {
+        ImageError::Kernel { reason, .. } => reason,
+        other => other.to_string(),
+    }
 }
 
 /// All modules that a kernel has.

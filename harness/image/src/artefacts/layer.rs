@@ -91,7 +91,7 @@ pub(crate) fn setup(parts: &[Part]) -> String {
     // A library is found by the cache of the loader.
     let is_library = |part: &Part| part.kind == PartKind::File && part.place.starts_with("usr/lib");
     if parts.iter().any(is_library) {
-        script += "ldconfig\n";
+        script += "/usr/sbin/ldconfig\n";
     }
     let modules = parts.iter().filter(|part| part.kind == PartKind::Module);
     let names: Vec<&str> = modules.map(|part| part.laid.name.as_str()).collect();

@@ -271,3 +271,6 @@ fn read_file(path: &Path) -> Result<(Vec<u8>, u32), String> {
     let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
     Ok((bytes, meta.permissions().mode() & 0o777))
 }
+
+#[cfg(test)]
+mod tests;

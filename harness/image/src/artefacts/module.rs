@@ -1,6 +1,5 @@
 //! Kernel modules: for which kernel one is, and how it comes to be loaded.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use object::{Object as _, ObjectSection as _};
@@ -9,23 +8,22 @@ use sanlab_plan::Artefact;
 use super::kernel::Modules;
 use super::{Part, PartKind, elf};
 use crate::build::initramfs;
+use crate::build::uncompress::uncompress;
 use crate::error::ImageError;
 use crate::store::image::Image;
 
 /// The module as it is loaded: kernels may have theirs compressed.
 pub(crate) fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    let mut unpacked = Vec::new();
-    let result = if bytes.starts_with(b"\xfd7zXZ\0") {
-        lzma_rust2::XzReader::new(bytes.as_slice(), false).read_to_end(&mut unpacked)
-    } else if bytes.starts_with(b"\x1f\x8b") {
-        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked)
-    } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-        return Err("it is compressed with zstd: unpack it by `unzstd`".to_owned());
-    } else {
+    let is_plain = |bytes: &[u8]| bytes.starts_with(b"\x7fELF");
+    if is_plain(&bytes) {
         return Ok(bytes);
-    };
-    result.map_err(|error| format!("its compressed data are damaged: {error}"))?;
-    Ok(unpacked)
+    }
+    let unpacked = uncompress(&bytes).unwrap_or_default();
+    if is_plain(&unpacked) {
+        Ok(unpacked)
+    } else {
+        Err("it is no kernel module".to_owned())
+    }
 }
 
 /// What a module says of itself under `key` in its section `.modinfo`.
@@ -131,19 +129,19 @@ pub(crate) fn setup(names: &[&str]) -> String {
     )
 }
 
-/// One that no device asked for is unloaded again: a layer loads it, with its own parameters. Not every module can be.
+/// Programs by their paths, since the shell would take busybox's own. One that no device asked for is unloaded again: a layer loads it, with its own parameters. Not every module can be.
 const CHECK: &str = r#"check_module() {
-    file=$(modinfo -n $1) || exit 1
+    file=$(/usr/sbin/modinfo -n $1) || exit 1
     case $file in
     */updates/*) ;;
     *) echo "the kernel would load $file in place of the given module $1" >&2; exit 1 ;;
     esac
     [ ! -d /sys/module/$1 ] || return 0
-    modprobe $1 || {
+    /usr/sbin/modprobe $1 || {
         echo "the given module $1 does not load; the kernel says:" >&2
-        dmesg | tail -n 8 >&2
+        /usr/bin/dmesg | tail -n 8 >&2
         exit 1
     }
-    modprobe -r $1 2>/dev/null || :
+    /usr/sbin/modprobe -r $1 2>/dev/null || :
 }
 "#;

@@ -20,6 +20,8 @@ if [ -n "$kernel_package" ]; then
     apt-get --quiet --quiet download "$kernel"
     deb=$(echo "$kernel"_*.deb)
     dpkg-deb -x "$deb" kernel
+    # Since Debian 13 a package has them below /usr.
+    if [ -d kernel/usr/lib/modules ]; then mv kernel/usr/lib/modules/* kernel/lib/modules/; fi
     cp kernel/boot/vmlinuz-* "$out/vmlinuz"
     installed="$installed $kernel=$(dpkg-deb -f "$deb" Version)"
     rm "$deb"

@@ -9,6 +9,7 @@ pub(crate) mod mmdebstrap;
 pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod sparse;
+pub(crate) mod uncompress;
 pub(crate) mod userland;
 pub(crate) mod vmlinux;
 

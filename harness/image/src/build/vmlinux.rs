@@ -3,9 +3,9 @@
 //!
 //! The header is described in the kernel's Documentation/arch/x86/boot.rst.
 
-use std::io::Read as _;
 use std::path::Path;
 
+use crate::build::uncompress::uncompress;
 use crate::error::ImageError;
 
 const ELF: &[u8] = b"\x7fELF";
@@ -16,17 +16,6 @@ const MAGIC: usize = 0x202;
 const PROTOCOL: usize = 0x206;
 const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
-
-/// How a payload starts, by compression.
-const COMPRESSIONS: [(&[u8], &str); 7] = [
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x02\x21\x4c\x18", "lz4"),
-    (b"\x89LZO", "lzo"),
-    (b"BZh", "bzip2"),
-    (b"\x5d\0\0", "lzma"),
-];
 
 /// Returns the uncompressed kernel of `image`, which may be one already; `path` is for messages.
 pub(crate) fn extract(image: Vec<u8>, path: &Path) -> Result<Vec<u8>, ImageError> {
@@ -70,32 +59,15 @@ fn unpack(image: &[u8]) -> Result<Vec<u8>, String> {
             image.get(start..start + length)
         });
     let payload = payload.ok_or("its payload lies beyond its end: the file is cut short")?;
-    let kernel = uncompress(payload)?;
+    // A payload ends with its uncompressed size, which is no part of the stream.
+    let kernel = uncompress(payload).map_err(|why| {
+        format!("its payload is {why}\n  help: give the uncompressed vmlinux instead")
+    })?;
     if kernel.starts_with(ELF) {
         Ok(kernel)
     } else {
         Err("its payload is not an ELF file".to_owned())
     }
-}
-
-fn uncompress(payload: &[u8]) -> Result<Vec<u8>, String> {
-    let known = COMPRESSIONS
-        .iter()
-        .find(|(magic, _)| payload.starts_with(magic));
-    let (_, compression) = known.ok_or("its payload is compressed in an unknown way")?;
-    let mut kernel = Vec::new();
-    // A payload ends with its uncompressed size, which is no part of the stream.
-    let result = match *compression {
-        "xz" => lzma_rust2::XzReader::new(payload, false).read_to_end(&mut kernel),
-        "gzip" => flate2::read::GzDecoder::new(payload).read_to_end(&mut kernel),
-        other => {
-            return Err(format!(
-                "its payload is compressed with {other}: give the uncompressed vmlinux instead"
-            ));
-        }
-    };
-    result.map_err(|error| format!("its {compression} payload is damaged: {error}"))?;
-    Ok(kernel)
 }
 
 /// Whether an uncompressed kernel has the entry through which QEMU starts one: the ELF note `PHYS32_ENTRY` of owner `Xen`, as

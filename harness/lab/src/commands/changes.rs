@@ -30,6 +30,11 @@ const UNDER_TEST: &str = "Code under test";
 impl Changes {
     /// All of them as settings.
     pub(crate) fn given(&self) -> Result<Given, LabError> {
+        self.given_with(&[])
+    }
+
+    /// All of them, and further settings.
+    pub(crate) fn given_with(&self, further: &[String]) -> Result<Given, LabError> {
         let files = self.own_files.iter().map(|file| format!("file.{file}"));
         let others = [
             ("deb", &self.own_debs),
@@ -45,6 +50,7 @@ impl Changes {
             .cloned()
             .chain(files)
             .chain(others)
+            .chain(further.iter().cloned())
             .collect();
         Given::parse(&all)
     }

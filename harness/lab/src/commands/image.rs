@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sanlab_image::Manifest;
 use sanlab_plan::Arch;
 use sanlab_report::table::Table;
 
@@ -20,7 +21,6 @@ pub(crate) async fn build(
     let lab = Lab::find(&std::env::current_dir()?)?;
     host::require_everything()?;
     let cancel = interrupt::cancel_on_signal()?;
-    let archs = arch.map_or_else(|| Arch::ALL.to_vec(), |arch| vec![arch]);
     let mut terminal = Terminal::new();
     let mut table = Table::new(&[
         "image",
@@ -37,7 +37,11 @@ pub(crate) async fn build(
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let archs = archs.clone();
+        // Not every image is there for both architectures.
+        let archs = match arch {
+            Some(arch) => vec![arch],
+            None => Manifest::load(&manifest)?.arches().collect(),
+        };
         let build = move |progress: &(dyn Fn(&str) + Sync)| {
             lab::ensure(&manifest, &archs, update_lock, progress)
         };

@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod exit;
 pub(crate) mod history;
 pub(crate) mod image;
+pub(crate) mod matrix;
 pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod report;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
+use crate::commands::matrix::variants;
 use crate::compare::given::Given;
 use crate::compare::side::images;
 use crate::lab::runs::shown;
@@ -43,6 +44,9 @@ pub(crate) struct Arguments {
     /// Seed of random moments, as in an earlier record; each repetition adds one [default: `$SANLAB_SEED`, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Run every combination of some values, such as `mtu=1500,9000` or `kernel=bookworm,trixie`; repeatable
+    #[arg(long, value_name = "KEY=VALUE,VALUE...")]
+    matrix: Vec<String>,
     #[command(flatten)]
     changes: Changes,
     /// Count guests' instructions even without a `throughput` step
@@ -53,6 +57,7 @@ pub(crate) struct Arguments {
 /// A scenario that is to be run.
 struct Wanted {
     plan: Plan,
+    given: Given,
     images: BTreeMap<NodeName, Image>,
 }
 
@@ -60,8 +65,12 @@ struct Wanted {
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
-    let given = arguments.changes.given()?;
-    let Some(plans) = load(files, &given, &mut terminal)? else {
+    let mut given = Vec::new();
+    for variant in variants(&arguments.matrix)? {
+        let changes = arguments.changes.given_with(&variant.settings)?;
+        given.push((variant.suffix(), changes));
+    }
+    let Some(loaded) = load(files, &given, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
     // The checkout that we stand in, else the one that the first scenario stands in.
@@ -69,13 +78,17 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         .or_else(|error| files.first().map_or(Err(error), |file| Lab::find(file)))?;
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
-    require_kvm(arguments.accel.into(), &plans, &given).await?;
+    require_kvm(arguments.accel.into(), &loaded).await?;
     let cancel = interrupt::cancel_on_signal()?;
-    let keep = KeepPolicy::of(&plans);
+    let keep = KeepPolicy::of(loaded.iter().map(|(plan, _)| plan));
     let mut wanted = Vec::new();
-    for plan in plans {
+    for (plan, given) in loaded {
         let images = images(&lab, &plan, &cancel, &mut terminal).await?;
-        wanted.push(Wanted { plan, images });
+        wanted.push(Wanted {
+            plan,
+            given,
+            images,
+        });
     }
     let run = lab.new_run()?;
     let mut records: Vec<RunRecord> = Vec::new();
@@ -84,7 +97,12 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         .iter()
         .flat_map(|wanted| (1..=arguments.repeat).map(move |attempt| (wanted, attempt)));
     let all = attempts.clone().count();
-    for (Wanted { plan, images }, attempt) in attempts {
+    for (wanted, attempt) in attempts {
+        let Wanted {
+            plan,
+            given,
+            images,
+        } = wanted;
         if exit == Exit::Interrupted || (exit != Exit::Success && !arguments.keep_going) {
             let reason = if exit == Exit::Interrupted {
                 "interrupted"
@@ -128,7 +146,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
 
 /// Fails where guests must run on KVM and cannot, before images are built. Which kernels they have is not known by then: that the
 /// least demanding ones run is necessary.
-async fn require_kvm(wish: AcceleratorWish, plans: &[Plan], given: &Given) -> Result<(), LabError> {
+async fn require_kvm(wish: AcceleratorWish, loaded: &[(Plan, Given)]) -> Result<(), LabError> {
     if !wish.requires_kvm() {
         return Ok(());
     }
@@ -136,25 +154,34 @@ async fn require_kvm(wish: AcceleratorWish, plans: &[Plan], given: &Given) -> Re
         Arch::X86 => ProbeGuest::X86,
         Arch::X86_64 => ProbeGuest::X86_64,
     };
-    let nodes = plans.iter().flat_map(|plan| &plan.nodes);
-    let archs = nodes.map(|node| node.hardware.arch);
-    let guests = archs.map(|arch| (arch, least(arch))).collect();
-    sanlab_fleet::accelerators(wish, given.qemu.as_deref(), &guests).await?;
+    let mut guests: BTreeMap<Option<&Path>, BTreeMap<Arch, ProbeGuest>> = BTreeMap::new();
+    for (plan, given) in loaded {
+        let archs = plan.nodes.iter().map(|node| node.hardware.arch);
+        let of_qemu = guests.entry(given.qemu.as_deref()).or_default();
+        of_qemu.extend(archs.map(|arch| (arch, least(arch))));
+    }
+    for (qemu, guests) in guests {
+        sanlab_fleet::accelerators(wish, qemu, &guests).await?;
+    }
     Ok(())
 }
 
-/// Reads all files before anything runs; `None` when a mistake was shown.
+/// Reads all files before anything runs, each with all that it is given; `None` when a mistake was shown.
 fn load(
     files: &[PathBuf],
-    given: &Given,
+    given: &[(String, Given)],
     terminal: &mut Terminal,
-) -> Result<Option<Vec<Plan>>, LabError> {
-    let mut plans = Vec::new();
+) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
+    let mut loaded = Vec::new();
     let mut sources: BTreeMap<String, &Path> = BTreeMap::new();
     let mut mistaken = false;
-    for file in files {
+    let all = files
+        .iter()
+        .flat_map(|file| given.iter().map(move |given| (file, given)));
+    for (file, (suffix, given)) in all {
         match scenario::load_with(file, &given.settings) {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                plan.id += suffix;
                 if let Some(first) = sources.insert(plan.id.clone(), file) {
                     mistaken = true;
                     let (first, file) = (first.display(), file.display());
@@ -163,7 +190,7 @@ fn load(
                         plan.id
                     ));
                 }
-                plans.push(plan);
+                loaded.push((plan, given.clone()));
             }
             Err(error) if error.exit() == Exit::BadInput => {
                 mistaken = true;
@@ -172,7 +199,7 @@ fn load(
             Err(error) => return Err(error),
         }
     }
-    Ok((!mistaken).then_some(plans))
+    Ok((!mistaken).then_some(loaded))
 }
 
 fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {

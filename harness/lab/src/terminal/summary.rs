@@ -35,6 +35,15 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     for line in not_counted(record) {
         let _ = writeln!(text, "  {}", plain(&line));
     }
+    for (whose, image) in &record.images {
+        for artefact in &image.artefacts {
+            let _ = writeln!(
+                text,
+                "  under test on {whose}: {}",
+                plain(&artefact.to_string())
+            );
+        }
+    }
     if is_random(record) {
         let _ = writeln!(text, "  random moments drawn from seed {}", record.seed);
     }
