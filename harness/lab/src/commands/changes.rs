@@ -20,7 +20,7 @@ pub(crate) struct Changes {
     /// Use a kernel module in place of the kernel's own of that name; repeatable
     #[arg(long = "module", value_name = "[WHO:]FILE", help_heading = UNDER_TEST)]
     own_modules: Vec<String>,
-    /// Boot another kernel: a vmlinux or bzImage
+    /// Boot another kernel: a built kernel tree, a kernel's Debian package, a vmlinux or bzImage, or the name of an image
     #[arg(long = "kernel", value_name = "[WHO:]KERNEL", help_heading = UNDER_TEST)]
     own_kernels: Vec<String>,
 }
