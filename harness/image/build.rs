@@ -4,7 +4,14 @@
 mod source_digest;
 
 fn main() {
-    source_digest::export("IMAGE_BUILDER", &["src/build"]);
+    // An image also has the kernel's modules for others, which the code for artefacts packs.
+    let of_images = [
+        "src/build",
+        "src/artefacts/elf.rs",
+        "src/artefacts/kernel.rs",
+        "src/artefacts/module.rs",
+    ];
+    source_digest::export("IMAGE_BUILDER", &of_images);
     source_digest::export("ARTEFACTS_BUILDER", &["src/artefacts"]);
     let of_programs = ["compile.sh", "compiler.rs", "programs.rs"];
     let of_programs = of_programs.map(|file| format!("src/build/{file}"));

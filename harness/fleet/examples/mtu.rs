@@ -188,6 +188,7 @@ fn image(arch: Arch, folder: &Path) -> Image {
         root: file("root.erofs"),
         kernel_release: String::new(),
         packages: Vec::new(),
+        provides: Vec::new(),
         sizes: sanlab_image::Sizes::default(),
         vermagic: None,
         wanted: sanlab_image::Wanted::default(),

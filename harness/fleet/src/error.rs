@@ -152,12 +152,20 @@ pub enum FleetError {
         source: Box<ExecError>,
     },
     /// A guest does not take the user's own files, packages or modules.
-    #[error("take the artefacts into use on node {node}: {source}")]
+    #[error("set up code under test on node {node}: {source}")]
     Artefacts {
         /// The node.
         node: String,
         /// What the guest said.
         source: Box<ExecError>,
+    },
+    /// A guest with a kernel or modules of the user's own does not come up.
+    #[error("boot node {node} with code under test: {source}")]
+    BootUnderTest {
+        /// The node.
+        node: String,
+        /// What the machine said.
+        source: Box<VmError>,
     },
     /// The store of templates.
     #[error(transparent)]

@@ -22,7 +22,7 @@ pub enum LabError {
     #[error("no lab found: neither {} nor a folder above it has an `images` folder with a manifest; run sanlab inside its checkout", .0.display())]
     NoProject(PathBuf),
     /// A scenario names an image that has no manifest.
-    #[error("scenario {scenario} asks for image `{image}`, but {} does not exist", .path.display())]
+    #[error("scenario {scenario} asks for image `{image}`, but {} does not exist; the path of a kernel has a `/`, such as `./{image}`", .path.display())]
     NoManifest {
         /// The scenario's identifier.
         scenario: String,
@@ -30,6 +30,16 @@ pub enum LabError {
         image: String,
         /// Where the manifest was looked for.
         path: PathBuf,
+    },
+    /// A kernel is taken from an image that has none for these nodes.
+    #[error(
+        "scenario {scenario}: the image `{image}` has no kernel for any of the nodes that are to boot it; see the sections `[arch.*]` of its manifest"
+    )]
+    KernelForNobody {
+        /// The scenario's identifier.
+        scenario: String,
+        /// The image.
+        image: String,
     },
     /// Programs that the host lacks.
     #[error("this host lacks {}; install with: {command}", .missing.join(", "))]
@@ -123,6 +133,7 @@ impl LabError {
             | Self::Unreadable(_)
             | Self::NoProject(_)
             | Self::NoManifest { .. }
+            | Self::KernelForNobody { .. }
             | Self::Seed { .. }
             | Self::Setting { .. }
             | Self::Matrix { .. }

@@ -162,6 +162,7 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
         root: empty,
         kernel_release: "6.1.0".to_owned(),
         packages: Vec::new(),
+        provides: Vec::new(),
         sizes: Sizes::default(),
         vermagic: None,
         wanted: Wanted::default(),

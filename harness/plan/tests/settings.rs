@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sanlab_plan::{
-    Action, ByteSize, Diagnostics, Joins, Layer, NbdServer, NicModel, Plan, Setting, parse,
-    parse_with, schema,
+    Action, ByteSize, Diagnostics, Joins, Layer, NbdServer, NicModel, NodeName, Plan, Setting,
+    parse, parse_with, schema,
 };
 
 const FILE: &str = r#"
@@ -78,6 +78,52 @@ fn writes(plan: &Plan) -> Vec<(String, Duration, u64)> {
 #[test]
 fn without_settings_nothing_changes() {
     assert_eq!(with(FILE, &[]), parse(Path::new("folder/file.toml"), FILE));
+}
+
+#[test]
+fn code_under_test_is_given_to_all_to_an_architecture_or_to_nodes() {
+    let plan = set(&[
+        "file./usr/sbin/nbdkit=/built/nbd.kit",
+        "file.vix[1-2]:/etc/x.conf=x.conf",
+        "deb.first=/built/a.deb",
+        "deb.first=/built/b.deb",
+        "module.x86_64=/built/ocfs2.ko",
+        "kernel.x86=debian-trixie",
+    ]);
+    let shown = plan.artefacts.iter().map(|artefact| {
+        let on: Vec<&str> = artefact.on.iter().map(NodeName::as_str).collect();
+        format!("{}: {artefact}", on.join(" "))
+    });
+    insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"));
+    let artefacts: Vec<&str> = plan
+        .artefacts_of(&plan.nodes[1].name)
+        .map(|artefact| artefact.kind.as_str())
+        .collect();
+    assert_eq!(artefacts, ["file", "file", "kernel"]);
+}
+
+#[test]
+fn code_under_test_that_nobody_can_have_is_refused() {
+    let said = refused(
+        FILE,
+        &[
+            "file=x",
+            "file.fist:/etc/x=x",
+            "file./proc/x=x",
+            "module=x.ko",
+            "deb.arm=x.deb",
+        ],
+    );
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_defect_of_a_module_is_not_known_of_another_module() {
+    let known = r#"known = { pattern = "lost", because = "it is not synced", source = "a list", module = "ocfs2" }"#;
+    let text = format!("{known}\n{FILE}");
+    let known = |settings: &[&str]| with(&text, settings).unwrap().known.is_some();
+    assert!(known(&[]) && known(&["module.x86=/built/nbd.ko", "file./usr/sbin/x=x"]));
+    assert!(!known(&["module.x86=/built/ocfs2.ko"]) && !known(&["kernel=debian-trixie"]));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use sanlab_record::EventKind;
-use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output};
+use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output, VmError};
 use tokio::task::spawn_blocking;
 
 use crate::checkpoints::saved;
@@ -129,10 +129,14 @@ impl Fleet {
             let machine = Machine::start(machine, self.members.group()).await;
             self.node_of(member, machine.map_err(failed("start"))?, disk)
         };
-        node.machine()
-            .wait_agent(deadlines::BOOT)
-            .await
-            .map_err(failed("boot"))?;
+        let answered = node.machine().wait_agent(deadlines::BOOT).await;
+        answered.map_err(|source| match source {
+            VmError::Guest(_) if self.boots_own_code(member) => FleetError::BootUnderTest {
+                node: name.clone(),
+                source: Box::new(source),
+            },
+            source => failed("boot")(source),
+        })?;
         let seconds = started.elapsed().as_secs_f64();
         self.tell_of(name, EventKind::Answered { seconds });
         if booted {
@@ -204,6 +208,17 @@ impl Fleet {
         let attached =
             spawn_blocking(move || boot::attach_storage(machine, disk_bytes, initial, &policy));
         attached.await.map_err(std::io::Error::from)?
+    }
+
+    /// Whether a member's kernel, or modules of it, are the user's own.
+    fn boots_own_code(&self, member: &NodeSpec) -> bool {
+        let image = self.spec.image(member);
+        image.is_ok_and(|image| {
+            let kinds = image.artefacts.iter().map(|laid| laid.kind.as_str());
+            kinds
+                .into_iter()
+                .any(|kind| matches!(kind, "kernel" | "module"))
+        })
     }
 
     /// Takes artefacts into use, as a template has done already.

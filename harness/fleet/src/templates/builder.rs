@@ -225,9 +225,15 @@ impl TemplateBuilder<'_> {
         drop(permit);
         let mut templates = Vec::new();
         let mut all_made = true;
+        let mut refused = None;
         for (order, made) in batch.iter().zip(made) {
             match made {
                 Ok(made) => templates.push(made),
+                // It would be refused by each member again.
+                Err(error @ FleetError::Artefacts { .. }) => {
+                    all_made = false;
+                    refused = Some(error);
+                }
                 Err(error) => {
                     all_made = false;
                     self.do_without(&order.member, &error);
@@ -239,7 +245,10 @@ impl TemplateBuilder<'_> {
             closed?;
         }
         removed?;
-        Ok(templates)
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(templates),
+        }
     }
 
     /// Boots, prepares and saves one.
@@ -412,6 +421,7 @@ mod tests {
             root: path.join("root"),
             kernel_release: String::new(),
             packages: Vec::new(),
+            provides: Vec::new(),
             sizes: Sizes::default(),
             vermagic: None,
             wanted: Wanted::default(),

@@ -1,11 +1,12 @@
 //! Debian packages: what they are, and whether an image has what they depend on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sanlab_plan::Arch;
 
-use super::{Part, PartKind, elf};
+use super::{Part, PartKind, elf, layer};
 use crate::error::ImageError;
 use crate::store::image::Image;
 
@@ -19,8 +20,10 @@ pub(crate) struct Package {
     pub(crate) version: String,
     /// `Pre-Depends` and `Depends`.
     depends: Vec<Dependency>,
-    /// Names that it stands in for.
-    provides: Vec<String>,
+    /// Names that it stands in for, some with a version.
+    provides: Vec<Alternative>,
+    /// Its files, in the guest's root and below `/usr` where that has them.
+    pub(crate) files: BTreeSet<PathBuf>,
 }
 
 /// Alternatives, of which one must be there.
@@ -47,8 +50,22 @@ pub(crate) fn read(path: &Path, guest: Arch) -> Result<Package, String> {
         "Depends",
         "Provides",
     ];
+    let mut package = parse(&dpkg_deb("--field", path, &fields)?, guest)?;
+    let contents = dpkg_deb("--contents", path, &[])?;
+    // The path is the sixth word, from `./` on; folders end with `/`.
+    let files = contents.lines().filter_map(|line| {
+        let (_, path) = line.split_once(" ./")?;
+        let path = path.split(" -> ").next().unwrap_or(path);
+        (!path.ends_with('/') && !path.is_empty()).then(|| layer::place(path))
+    });
+    package.files = files.collect();
+    Ok(package)
+}
+
+/// What dpkg-deb says of a package.
+fn dpkg_deb(ask: &str, path: &Path, words: &[&str]) -> Result<String, String> {
     let mut command = Command::new("dpkg-deb");
-    command.arg("--field").arg(path).args(fields);
+    command.arg(ask).arg(path).args(words);
     let output = command
         .env("LC_ALL", "C.UTF-8")
         .output()
@@ -57,10 +74,12 @@ pub(crate) fn read(path: &Path, guest: Arch) -> Result<Package, String> {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("it is no Debian package: {}", said.trim()));
     }
-    parse(&String::from_utf8_lossy(&output.stdout), guest)
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn parse(control: &str, guest: Arch) -> Result<Package, String> {
+pub(super) fn parse(control: &str, guest: Arch) -> Result<Package, String> {
+    // A value may go on in lines that begin with a space.
+    let control = control.replace("\n ", " ");
     let field = |name: &str| {
         let of_name = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned());
         control.lines().find_map(of_name).unwrap_or_default()
@@ -80,11 +99,8 @@ fn parse(control: &str, guest: Arch) -> Result<Package, String> {
         name: field("Package"),
         version: field("Version"),
         depends: depends.iter().flat_map(|list| dependencies(list)).collect(),
-        provides: dependencies(&field("Provides"))
-            .into_iter()
-            .flat_map(|one| one.alternatives)
-            .map(|one| one.name)
-            .collect(),
+        provides: provided(&field("Provides")),
+        files: BTreeSet::new(),
     })
 }
 
@@ -98,17 +114,21 @@ fn dependencies(list: &str) -> Vec<Dependency> {
     texts.filter(|text| !text.is_empty()).map(one).collect()
 }
 
+/// The names of a list, each with its version if it has one.
+fn provided(list: &str) -> Vec<Alternative> {
+    let all = dependencies(list).into_iter();
+    all.flat_map(|one| one.alternatives).collect()
+}
+
 fn alternative(text: &str) -> Alternative {
     let (name, version) = match text.split_once('(') {
         None => (text, None),
         Some((name, rest)) => {
-            let rest = rest.trim_end().trim_end_matches(')');
-            let mut words = rest.split_whitespace();
-            let pair = words.next().zip(words.next());
-            (
-                name,
-                pair.map(|(relation, version)| (relation.to_owned(), version.to_owned())),
-            )
+            let rest = rest.trim_end().trim_end_matches(')').trim();
+            let relation = rest.find(|c: char| !"<>=".contains(c)).unwrap_or(0);
+            let (relation, version) = rest.split_at(relation);
+            let version = version.trim().to_owned();
+            (name, Some((relation.to_owned(), version)))
         }
     };
     // `perl:any` is there for any architecture's sake.
@@ -119,8 +139,15 @@ fn alternative(text: &str) -> Alternative {
     }
 }
 
-/// Refuses packages that need what neither the image has nor another of them brings. What an image's packages provide
-/// besides their own names is not known.
+impl Alternative {
+    /// Of a list of provided names: the name, and the version.
+    fn provided(&self) -> (&str, Option<&str>) {
+        let version = self.version.as_ref();
+        (&self.name, version.map(|(_, version)| version.as_str()))
+    }
+}
+
+/// Refuses packages that need what neither the image has nor another of them brings.
 pub(crate) fn check_dependencies(parts: &[Part], image: &Image) -> Result<(), ImageError> {
     let packages: Vec<&Package> = parts
         .iter()
@@ -129,7 +156,7 @@ pub(crate) fn check_dependencies(parts: &[Part], image: &Image) -> Result<(), Im
     let mut there: Vec<(&str, Option<&str>)> = Vec::new();
     for package in &packages {
         there.push((&package.name, Some(&package.version)));
-        there.extend(package.provides.iter().map(|name| (name.as_str(), None)));
+        there.extend(package.provides.iter().map(Alternative::provided));
     }
     for package in &image.packages {
         // A given one takes its place.
@@ -137,6 +164,8 @@ pub(crate) fn check_dependencies(parts: &[Part], image: &Image) -> Result<(), Im
             there.push((&package.name, Some(&package.version)));
         }
     }
+    let of_image = provided(&image.provides.join(","));
+    there.extend(of_image.iter().map(Alternative::provided));
     for part in parts {
         let Some(package) = &part.package else {
             continue;
@@ -175,9 +204,12 @@ fn told(dependency: &Dependency, there: &[(&str, Option<&str>)]) -> String {
         })
         .collect();
     if found.is_empty() {
-        format!("{}, which is not there", dependency.text)
+        format!(
+            "{}, which neither the image nor a given package has",
+            dependency.text
+        )
     } else {
-        format!("{}, where {} is", dependency.text, found.join(" and "))
+        format!("{}; the image has {}", dependency.text, found.join(" and "))
     }
 }
 
@@ -189,7 +221,7 @@ fn is_met(wanted: &Alternative, there: &[(&str, Option<&str>)]) -> Result<bool, 
         let fits = match (&wanted.version, version) {
             (None, _) => true,
             (Some((relation, wanted)), Some(version)) => compare(version, relation, wanted)?,
-            // A name that is stood in for has no version here.
+            // A name that is provided without a version meets no demand of one.
             (Some(_), None) => false,
         };
         if fits {
@@ -222,13 +254,13 @@ pub(crate) fn setup(parts: &[Part]) -> String {
 }
 
 /// Their scripts run, but start no services: layers do that. The documentation that images leave out is left out here as well.
-const INSTALL: &str = r"policy=/usr/sbin/policy-rc.d
-printf '#!/bin/sh\nexit 101\n' >$policy
-chmod 755 $policy
+const INSTALL: &str = r"if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+fi
 DEBIAN_FRONTEND=noninteractive /usr/bin/dpkg --install --force-confnew --force-unsafe-io \
     --path-exclude='/usr/share/doc/*' --path-exclude='/usr/share/man/*' --path-exclude='/usr/share/locale/*' \
     /usr/share/sanlab/debs/*.deb >&2 || exit 1
-rm $policy
 ";
 
 #[cfg(test)]
@@ -262,6 +294,6 @@ mod tests {
         assert!(met("mail-transport-agent") && !met("mail-transport-agent (>= 1)"));
         assert!(!met("libc6 (>= 2.38)") && !met("perl:any"));
         let told = told(&dependencies("libc6 (>= 2.38)")[0], &there);
-        assert_eq!(told, "libc6 (>= 2.38), where libc6 2.36-9+deb12u13 is");
+        assert_eq!(told, "libc6 (>= 2.38); the image has libc6 2.36-9+deb12u13");
     }
 }

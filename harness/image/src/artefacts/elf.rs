@@ -5,6 +5,9 @@ use sanlab_plan::Arch;
 
 /// Where an ELF file of either class says what machine it is for; elf(5).
 const MACHINE: std::ops::Range<usize> = 18..20;
+/// What kind of file it is, and the kinds of programs and libraries: `ET_EXEC`, `ET_DYN`.
+const TYPE: std::ops::Range<usize> = 16..18;
+const RUNS: [u16; 2] = [2, 3];
 
 /// The architecture of an ELF file; nothing of what is none. A reason, if no guest has it.
 pub(crate) fn arch(bytes: &[u8]) -> Result<Option<Arch>, String> {
@@ -22,8 +25,13 @@ pub(crate) fn arch(bytes: &[u8]) -> Result<Option<Arch>, String> {
     }
 }
 
-/// Refuses a program or library of another architecture.
+/// Refuses a program or library of another architecture. Other ELF files, such as firmware or BPF objects, may be for whom they
+/// like.
 pub(crate) fn check_program(bytes: &[u8], guest: Arch) -> Result<(), String> {
+    let kind = bytes.get(TYPE).map(|kind| [kind[0], kind[1]]);
+    if kind.is_some_and(|kind| !RUNS.contains(&u16::from_le_bytes(kind))) {
+        return Ok(());
+    }
     match arch(bytes)? {
         Some(arch) if arch != guest => Err(other(arch, guest)),
         _ => Ok(()),

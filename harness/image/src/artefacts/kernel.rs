@@ -83,7 +83,8 @@ impl Kernel {
     fn of_folder(folder: &Path, image: &Image) -> Result<Self, String> {
         let is_tree = folder.join("vmlinux").is_file();
         let files = if is_tree {
-            ["vmlinux", "arch/x86/boot/bzImage"]
+            // Without debug information where that is possible.
+            ["arch/x86/boot/bzImage", "vmlinux"]
                 .map(|name| folder.join(name))
                 .to_vec()
         } else {
@@ -142,10 +143,17 @@ impl Kernel {
 
 /// The first of the files from which QEMU can boot, uncompressed where that is so, and its release.
 fn bootable(files: &[PathBuf], arch: Arch) -> Result<(String, Vec<u8>), String> {
-    let mut found = None;
+    let mut packed_only = None;
+    let mut refused = None;
     for path in files.iter().filter(|path| path.is_file()) {
         let packed = fs_err::read(path).map_err(|error| error.to_string())?;
-        let unpacked = vmlinux::extract(packed.clone(), path).map_err(reason)?;
+        let unpacked = match vmlinux::extract(packed.clone(), path) {
+            Ok(unpacked) => unpacked,
+            Err(error) => {
+                refused = refused.or(Some(reason(error)));
+                continue;
+            }
+        };
         match elf::arch(&unpacked)? {
             Some(other) if other == arch => {}
             Some(other) => return Err(elf::other(other, arch)),
@@ -156,9 +164,11 @@ fn bootable(files: &[PathBuf], arch: Arch) -> Result<(String, Vec<u8>), String> 
             return Ok((release, unpacked));
         }
         // QEMU starts an ELF file by that entry only; a bzImage unpacks itself.
-        found = Some((release, packed));
+        packed_only = packed_only.or(Some((release, packed)));
     }
-    found.ok_or_else(|| "it has no kernel that could be booted".to_owned())
+    packed_only.ok_or_else(|| {
+        refused.unwrap_or_else(|| "it has no kernel that could be booted".to_owned())
+    })
 }
 
 /// Without the path, which whoever asked for the kernel names.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use sanlab_plan::Artefact;
+
 use super::kernel::Modules;
 use super::{Part, PartKind, deb, module};
 use crate::build::child;
@@ -33,14 +35,32 @@ pub(crate) fn place(path: &str) -> PathBuf {
 pub(crate) type File<'a> = (PathBuf, u32, &'a [u8]);
 
 /// What goes in: the modules of a kernel, and the artefacts.
+///
+/// Where the image has modules of that release itself (`same_release`), those of the kernel lie where depmod looks before its
+/// own. A module among the artefacts takes the place of the kernel's.
 pub(crate) fn files<'a>(
     modules: Option<&'a Modules>,
     release: &str,
+    same_release: bool,
     parts: &'a [Part],
 ) -> Vec<File<'a>> {
     let folder = PathBuf::from(format!("usr/lib/modules/{release}"));
+    let is_replaced = |path: &Path| {
+        let name = Artefact::module_name(path);
+        let mut given = parts.iter().filter(|part| part.kind == PartKind::Module);
+        path.starts_with("kernel") && given.any(|part| part.laid.name == name)
+    };
     let modules = modules.into_iter().flat_map(|modules| &modules.files);
-    let modules = modules.map(|(path, bytes)| (folder.join(path), 0o644, bytes.as_slice()));
+    let modules = modules.filter(|(path, _)| !is_replaced(path));
+    let modules = modules.map(|(path, bytes)| {
+        let is_module = path.starts_with("kernel");
+        let below = if same_release && is_module {
+            folder.join("updates")
+        } else {
+            folder.clone()
+        };
+        (below.join(path), 0o644, bytes.as_slice())
+    });
     let parts = parts
         .iter()
         .map(|part| (part.place.clone(), part.mode, part.bytes.as_slice()));

@@ -84,7 +84,7 @@ impl Image {
         };
         let (kernels, others): (Vec<_>, Vec<_>) = artefacts
             .into_iter()
-            .partition(|artefact| artefact.kind == ArtefactKind::Kernel);
+            .partition(|artefact| matches!(artefact.kind, ArtefactKind::Kernel { .. }));
         // One that is named is that of the other image.
         for artefact in kernels.into_iter().filter(|one| one.image().is_none()) {
             let read = Kernel::read(&artefact.from, self);
@@ -110,7 +110,9 @@ impl Image {
             return Ok(image);
         }
         deb::check_dependencies(&parts, &image)?;
-        image.with_parts(kernel.as_ref(), &parts)
+        check_places(&parts)?;
+        let same_release = image.kernel_release == self.kernel_release;
+        image.with_parts(kernel.as_ref(), same_release, &parts)
     }
 
     /// The image's own kernel, with its modules.
@@ -177,11 +179,16 @@ impl Image {
                     package: None,
                 })
             }
-            ArtefactKind::Kernel => Err("a kernel is not laid over a root".to_owned()),
+            ArtefactKind::Kernel { .. } => Err("a kernel is not laid over a root".to_owned()),
         }
     }
 
-    fn with_parts(&self, kernel: Option<&Kernel>, parts: &[Part]) -> Result<Self, ImageError> {
+    fn with_parts(
+        &self,
+        kernel: Option<&Kernel>,
+        same_release: bool,
+        parts: &[Part],
+    ) -> Result<Self, ImageError> {
         let missing = || ImageError::Stored {
             digest: self.digest.clone(),
         };
@@ -190,7 +197,7 @@ impl Image {
         let root = self.kernel.ancestors().nth(3).ok_or_else(missing)?;
         let store = Store::in_folder(root);
         let kernel_laid = kernel.map(|kernel| Laid {
-            kind: ArtefactKind::Kernel.as_str().to_owned(),
+            kind: "kernel".to_owned(),
             name: kernel.release.clone(),
             sha256: kernel.sha256(),
         });
@@ -218,7 +225,7 @@ impl Image {
             bytes.extend(early);
             fs_err::write(entry.path().join(INITRAMFS), bytes)?;
         }
-        let files = layer::files(modules, &self.kernel_release, parts);
+        let files = layer::files(modules, &self.kernel_release, same_release, parts);
         if !files.is_empty() {
             let tree = claim.workspace()?;
             layer::write(&files, tree.path(), &entry.path().join(LAYER))?;
@@ -227,6 +234,7 @@ impl Image {
             kernel_release: self.kernel_release.clone(),
             vermagic: self.vermagic.clone(),
             packages: self.packages.clone(),
+            provides: self.provides.clone(),
             sizes: Sizes {
                 kernel: kernel.map_or(self.sizes.kernel, |kernel| kernel.bytes.len() as u64),
                 ..self.sizes
@@ -242,6 +250,41 @@ impl Image {
         };
         Self::of(&entry.publish(&label)?, self.arch)
     }
+}
+
+/// Refuses artefacts of which one would hide the other.
+fn check_places(parts: &[Part]) -> Result<(), ImageError> {
+    for (number, part) in parts.iter().enumerate() {
+        let hides = |other: &&Part| {
+            part.place.starts_with(&other.place) || other.place.starts_with(&part.place)
+        };
+        if let Some(other) = parts[..number].iter().find(hides) {
+            return Err(ImageError::Artefact {
+                artefact: format!("{} {}", part.laid.kind, part.laid.name),
+                reason: format!(
+                    "it and {} {} cannot both be at /{}: give one of them",
+                    other.laid.kind,
+                    other.laid.name,
+                    other.place.display()
+                ),
+            });
+        }
+        // A package's files are unpacked over the layer.
+        let brings = |package: &deb::Package| {
+            part.kind == PartKind::File && package.files.contains(&part.place)
+        };
+        let packages = parts.iter().filter_map(|other| other.package.as_ref());
+        if let Some(package) = packages.into_iter().find(|package| brings(package)) {
+            return Err(ImageError::Artefact {
+                artefact: format!("{} {}", part.laid.kind, part.laid.name),
+                reason: format!(
+                    "the package {} brings that file as well: put it into the package, or leave the package out",
+                    package.name
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn key(image: &str, kernel: Option<&Laid>, parts: &[Part]) -> String {

@@ -38,10 +38,13 @@ fn said(bytes: &[u8], key: &str) -> Option<String> {
     })
 }
 
-/// The modules that one needs to be loaded before it.
+/// The modules that are to be loaded before it: those that it depends on, and those that it asks for by `softdep`.
 pub(crate) fn depends(bytes: &[u8]) -> Vec<String> {
     let list = said(bytes, "depends").unwrap_or_default();
-    let names = list.split(',').map(str::trim);
+    let soft = said(bytes, "softdep").unwrap_or_default();
+    let before = soft.split("post:").next().unwrap_or_default();
+    let before = before.strip_prefix("pre:").unwrap_or_default();
+    let names = list.split(',').chain(before.split(' ')).map(str::trim);
     names
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
@@ -78,8 +81,14 @@ pub(crate) fn check(bytes: &[u8], from: &Path, image: &Image) -> Result<String, 
             image.kernel_release
         ));
     }
-    let name = said(bytes, "name").unwrap_or_else(|| Artefact::module_name(from));
-    Ok(name.replace('-', "_"))
+    let of_file = Artefact::module_name(from);
+    let name = said(bytes, "name").map_or_else(|| of_file.clone(), |name| name.replace('-', "_"));
+    if name != of_file {
+        return Err(format!(
+            "it is the module {name}, and its file is called {of_file}: call the file {name}.ko"
+        ));
+    }
+    Ok(name)
 }
 
 /// Where depmod looks before the kernel's own modules.

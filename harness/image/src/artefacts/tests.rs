@@ -33,6 +33,7 @@ fn image() -> Image {
         root: "root.erofs".into(),
         kernel_release: "6.1.0-50-amd64".to_owned(),
         packages: Vec::new(),
+        provides: Vec::new(),
         sizes: Sizes::default(),
         vermagic: Some(MAGIC.to_owned()),
         wanted: Wanted {
@@ -74,11 +75,14 @@ fn what_cannot_fit_is_refused() {
         path
     };
     let i386 = a_module(Arch::X86, "ocfs2", MAGIC, "");
+    // An executable one.
+    let mut program = i386.clone();
+    program[16] = 2;
     let other = a_module(Arch::X86_64, "ocfs2", "6.12.0-1-amd64 SMP", "");
     let said = [
         file(&folder.join("nowhere")),
         file(folder),
-        file(&write("i386", &i386)),
+        file(&write("i386", &program)),
         file(&write("short", b"\x7fELF")),
         artefact(ArtefactKind::Module, &write("text.ko", b"text")),
         artefact(ArtefactKind::Module, &write("i386.ko", &i386)),
@@ -87,9 +91,12 @@ fn what_cannot_fit_is_refused() {
             ArtefactKind::Module,
             &write("packed.ko.zst", b"\x28\xb5\x2f\xfd"),
         ),
-        artefact(ArtefactKind::Kernel, &folder.join("linux")),
-        artefact(ArtefactKind::Kernel, &write("script", b"#!/bin/sh")),
-        artefact(ArtefactKind::Kernel, folder),
+        artefact(ArtefactKind::Kernel { image: None }, &folder.join("linux")),
+        artefact(
+            ArtefactKind::Kernel { image: None },
+            &write("script", b"#!/bin/sh"),
+        ),
+        artefact(ArtefactKind::Kernel { image: None }, folder),
     ]
     .map(|artefact| refused(folder, &artefact));
     insta::assert_snapshot!(said.join("\n\n"));
@@ -98,9 +105,54 @@ fn what_cannot_fit_is_refused() {
 #[test]
 fn a_module_says_what_it_is() {
     let bytes = a_module(Arch::X86_64, "dm-mod", MAGIC, "libcrc32c,virtio");
-    let found = module::check(&bytes, Path::new("x.ko"), &image());
+    let found = module::check(&bytes, Path::new("dm-mod.ko"), &image());
     assert_eq!(found.as_deref(), Ok("dm_mod"));
+    let found = module::check(&bytes, Path::new("dm-mine.ko"), &image());
+    let said = "it is the module dm_mod, and its file is called dm_mine: call the file dm_mod.ko";
+    assert_eq!(found.unwrap_err(), said);
     assert_eq!(module::depends(&bytes), ["libcrc32c", "virtio"]);
+}
+
+#[test]
+fn artefacts_that_hide_each_other_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nbdkit");
+    fs_err::write(&path, "text").unwrap();
+    let said = [["/sbin/x", "/usr/sbin/x"], ["/etc/x", "/etc/x/y"]].map(|places| {
+        let artefacts = places.map(|to| {
+            let to = GuestPath::parse(to).unwrap();
+            artefact(ArtefactKind::File { to }, &path)
+        });
+        let error = image().with_artefacts(&artefacts, None).unwrap_err();
+        error.to_string()
+    });
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_package_without_what_it_depends_on_is_refused() {
+    let mut image = image();
+    image.provides = vec!["awk".to_owned(), "libaio1 (= 0.3.113-4)".to_owned()];
+    let control = |depends: &str| {
+        let package = format!("Package: a\nVersion: 2\nArchitecture: all\nDepends: {depends}\n");
+        let package = deb::parse(&package, Arch::X86_64).unwrap();
+        let laid = Laid {
+            kind: "deb".to_owned(),
+            name: "a 2".to_owned(),
+            sha256: String::new(),
+        };
+        let part = Part {
+            laid,
+            kind: PartKind::Deb,
+            place: deb::place("a"),
+            mode: 0o644,
+            bytes: Vec::new(),
+            package: Some(package),
+        };
+        deb::check_dependencies(&[part], &image).map_err(|error| error.to_string())
+    };
+    assert_eq!(control("awk, libaio1 (>= 0.3.100), a (>=2)"), Ok(()));
+    insta::assert_snapshot!(control("awk,\n libaio1 (>= 0.4) | libaio2, mawk").unwrap_err());
 }
 
 #[test]

@@ -12,6 +12,7 @@ export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 echo "sanlab-phase: kernel" >&2
 mkdir -p "$out/modules"
 cd "$here"
+dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${Provides}\n' > "$out/provides"
 installed=$(dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${Package}=${Version}\n')
 if [ -n "$kernel_package" ]; then
     # linux-image-amd64 is an empty package that depends on the newest kernel.

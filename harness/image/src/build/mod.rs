@@ -106,9 +106,10 @@ impl Userland<'_> {
                 ))
             })
             .collect::<Result<Vec<_>, ImageError>>()?;
-        let vermagic = modules
-            .first()
-            .and_then(|(_, bytes)| module::vermagic(bytes));
+        let vermagic = modules.first().and_then(|(_, bytes)| {
+            let bytes = module::unpacked(bytes.clone()).ok()?;
+            module::vermagic(&bytes)
+        });
         let busybox = fs_err::read(self.folder.join("busybox"))?;
         let initramfs = initramfs::pack(Contents {
             busybox,
@@ -127,6 +128,10 @@ impl Userland<'_> {
             })?;
             fs_err::write(entry.join(MODULES), initramfs::pack_files(&modules)?)?;
         }
+        let provides = fs_err::read_to_string(self.folder.join("provides"))?;
+        let provides = provides.split([',', '\n']).map(str::trim);
+        let provides = provides.filter(|name| !name.is_empty());
+        let provides = provides.map(str::to_owned).collect();
         let facts = fs_err::read_to_string(self.folder.join("facts"))?;
         let sizes = Sizes {
             untrimmed: fact(&facts, "untrimmed"),
@@ -141,6 +146,7 @@ impl Userland<'_> {
             kernel_release,
             vermagic,
             packages: self.packages,
+            provides,
             sizes,
             wanted: Wanted {
                 modules: manifest.modules.clone(),

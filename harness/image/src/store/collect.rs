@@ -214,7 +214,8 @@ fn measure(folder: &Path, apparent: &mut u64, real: &mut u64) -> io::Result<()> 
     for found in fs_err::read_dir(folder)? {
         let found = found?;
         let meta = found.metadata()?;
-        *real += meta.blocks() * BLOCK;
+        // Entries may share a file: each has its part of it.
+        *real += meta.blocks() * BLOCK / meta.nlink().max(1);
         if meta.is_dir() {
             measure(&found.path(), apparent, real)?;
         } else {

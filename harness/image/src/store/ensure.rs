@@ -38,7 +38,10 @@ pub fn ensure(
             path: manifest.path.clone(),
             line: 1,
             column: 1,
-            message: format!("there is no section `[arch.{arch}]`"),
+            message: format!(
+                "there is no section `[arch.{arch}]`\n  help: give {arch} nodes an image that is there for them: \
+                 `node.NAME.image`"
+            ),
         });
     }
     let request = Request {

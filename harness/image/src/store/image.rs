@@ -28,6 +28,8 @@ pub struct Image {
     pub kernel_release: String,
     /// Every package that went in, sorted by name.
     pub packages: Vec<LockedPackage>,
+    /// What these provide besides, as their control data have it: `awk`, `libaio1 (= 0.3.113-4)`.
+    pub provides: Vec<String>,
     /// How large things were and are.
     pub sizes: Sizes,
     /// What its modules say of the kernel that they are for; `None`: it has none.
@@ -77,6 +79,8 @@ pub(crate) struct Label {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vermagic: Option<String>,
     pub(crate) packages: Vec<LockedPackage>,
+    #[serde(default)]
+    pub(crate) provides: Vec<String>,
     pub(crate) sizes: Sizes,
     #[serde(default)]
     pub(crate) wanted: Wanted,
@@ -108,6 +112,7 @@ impl Image {
             root: folder.join(ROOT),
             kernel_release: label.kernel_release,
             packages: label.packages,
+            provides: label.provides,
             sizes: label.sizes,
             vermagic: label.vermagic,
             wanted: label.wanted,

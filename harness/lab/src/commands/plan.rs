@@ -76,7 +76,10 @@ fn describe(plan: &Plan) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {word:<8} {fact}");
     };
-    facts("image", plan.image.as_str());
+    let others = plan.nodes.iter().filter(|node| node.image.is_some());
+    let others = others.map(|node| format!("; {} of {}", plan.image_of(node), node.name));
+    let others: String = others.collect();
+    facts("image", &format!("{}{others}", plan.image));
     facts(
         "network",
         &plan.network.mtu.map_or_else(
@@ -130,6 +133,9 @@ fn describe(plan: &Plan) -> String {
         );
     }
 
+    for (key, values) in &plan.matrix {
+        facts("matrix", &format!("{key}: {}", values.join(", ")));
+    }
     for artefact in &plan.artefacts {
         let who = everybody(plan, &artefact.on);
         facts("test", &format!("{artefact} on {who}"));

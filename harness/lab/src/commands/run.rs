@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
-use crate::commands::matrix::variants;
+use crate::commands::matrix::{Axis, Variant, variants};
 use crate::compare::given::Given;
 use crate::compare::side::images;
 use crate::lab::runs::shown;
@@ -65,12 +65,9 @@ struct Wanted {
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
-    let mut given = Vec::new();
-    for variant in variants(&arguments.matrix)? {
-        let changes = arguments.changes.given_with(&variant.settings)?;
-        given.push((variant.suffix(), changes));
-    }
-    let Some(loaded) = load(files, &given, &mut terminal)? else {
+    let axes = arguments.matrix.iter().map(|text| Axis::parse(text));
+    let axes: Vec<Axis> = axes.collect::<Result<_, _>>()?;
+    let Some(loaded) = load(files, &arguments.changes, &axes, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
     // The checkout that we stand in, else the one that the first scenario stands in.
@@ -169,28 +166,27 @@ async fn require_kvm(wish: AcceleratorWish, loaded: &[(Plan, Given)]) -> Result<
 /// Reads all files before anything runs, each with all that it is given; `None` when a mistake was shown.
 fn load(
     files: &[PathBuf],
-    given: &[(String, Given)],
+    changes: &Changes,
+    axes: &[Axis],
     terminal: &mut Terminal,
 ) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
     let mut loaded = Vec::new();
     let mut sources: BTreeMap<String, &Path> = BTreeMap::new();
     let mut mistaken = false;
-    let all = files
-        .iter()
-        .flat_map(|file| given.iter().map(move |given| (file, given)));
-    for (file, (suffix, given)) in all {
-        match scenario::load_with(file, &given.settings) {
-            Ok(mut plan) => {
-                plan.id += suffix;
-                if let Some(first) = sources.insert(plan.id.clone(), file) {
-                    mistaken = true;
-                    let (first, file) = (first.display(), file.display());
-                    terminal.line(&format!(
-                        "error: {first} and {file} would both be kept as `{}`",
-                        plan.id
-                    ));
+    for file in files {
+        match variants_of(file, changes, axes) {
+            Ok(variants) => {
+                for (plan, given) in variants {
+                    if let Some(first) = sources.insert(plan.id.clone(), file) {
+                        mistaken = true;
+                        let (first, file) = (first.display(), file.display());
+                        terminal.line(&format!(
+                            "error: {first} and {file} would both be kept as `{}`",
+                            plan.id
+                        ));
+                    }
+                    loaded.push((plan, given));
                 }
-                loaded.push((plan, given.clone()));
             }
             Err(error) if error.exit() == Exit::BadInput => {
                 mistaken = true;
@@ -200,6 +196,24 @@ fn load(
         }
     }
     Ok((!mistaken).then_some(loaded))
+}
+
+/// A scenario's variants, each with what it is given: the scenario itself, where it has none.
+fn variants_of(
+    file: &Path,
+    changes: &Changes,
+    axes: &[Axis],
+) -> Result<Vec<(Plan, Given)>, LabError> {
+    let given = changes.given()?;
+    let plan = scenario::load_with(file, &given.settings)?;
+    let variant = |variant: Variant| {
+        let given = changes.given_with(&variant.settings)?;
+        let mut plan = scenario::load_with(file, &given.settings)?;
+        plan.id += &variant.suffix();
+        Ok((plan, given))
+    };
+    let variants = variants(&plan, axes)?;
+    variants.into_iter().map(variant).collect()
 }
 
 fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {

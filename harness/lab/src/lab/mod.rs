@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
-use sanlab_plan::{Arch, Artefact, NodeName, Plan};
+use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
 use sanlab_record::{Event, RunRecord};
 use sanlab_run::{Environment, Extent, KeepPolicy};
 use sanlab_vm::AcceleratorWish;
@@ -120,30 +120,53 @@ impl Lab {
         plan: &Plan,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<BTreeMap<NodeName, Image>, LabError> {
+        self.check_kernels(plan)?;
         let bases = self.bases(plan, progress)?;
         // Nodes that are alike share an image.
-        let mut made: Vec<(Arch, Vec<&Artefact>, Image)> = Vec::new();
+        let mut made: Vec<(&Image, Vec<&Artefact>, Image)> = Vec::new();
         let mut images = BTreeMap::new();
         for node in &plan.nodes {
             let arch = node.hardware.arch;
-            let Some(base) = bases.get(&arch) else {
+            let Some(base) = bases.get(&(plan.image_of(node), arch)) else {
                 continue;
             };
             let artefacts: Vec<&Artefact> = plan.artefacts_of(&node.name).collect();
             let alike = made
                 .iter()
-                .find(|(other, theirs, _)| *other == arch && *theirs == artefacts);
+                .find(|(other, theirs, _)| *other == base && *theirs == artefacts);
             let image = if let Some((.., image)) = alike {
                 image.clone()
             } else {
                 let kernel_of = self.kernel_of(plan, &artefacts, arch, progress)?;
                 let image = base.with_artefacts(artefacts.iter().copied(), kernel_of.as_ref())?;
-                made.push((arch, artefacts, image.clone()));
+                made.push((base, artefacts, image.clone()));
                 image
             };
             images.insert(node.name.clone(), image);
         }
         Ok(images)
+    }
+
+    /// Refuses a kernel of an image that has none for any of the nodes that are to boot it.
+    fn check_kernels(&self, plan: &Plan) -> Result<(), LabError> {
+        for artefact in &plan.artefacts {
+            let Some(name) = artefact.image() else {
+                continue;
+            };
+            let manifest = Manifest::load(&self.manifest(plan, name.as_str())?)?;
+            let archs: BTreeSet<Arch> = manifest.arches().collect();
+            let nodes = artefact.on.iter().filter_map(|node| plan.node(node));
+            if !nodes
+                .clone()
+                .any(|node| archs.contains(&node.hardware.arch))
+            {
+                return Err(LabError::KernelForNobody {
+                    scenario: plan.id.clone(),
+                    image: name.to_string(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The image whose kernel nodes are to boot, where an artefact names one that is there for their architecture.
@@ -158,7 +181,7 @@ impl Lab {
         let Some(name) = names.next() else {
             return Ok(None);
         };
-        let manifest = self.manifest(plan, name)?;
+        let manifest = self.manifest(plan, name.as_str())?;
         if !Manifest::load(&manifest)?.arches().any(|one| one == arch) {
             return Ok(None);
         }
@@ -166,15 +189,25 @@ impl Lab {
         Ok(images.remove(&arch))
     }
 
-    /// The images of a plan's architectures.
-    fn bases(
+    /// The images that a plan's nodes boot, by manifest and architecture.
+    fn bases<'a>(
         &self,
-        plan: &Plan,
+        plan: &'a Plan,
         progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<BTreeMap<Arch, Image>, LabError> {
-        let manifest = self.manifest(plan, plan.image.as_str())?;
-        let archs = plan.nodes.iter().map(|node| node.hardware.arch);
-        self.ensured(&manifest, archs, progress)
+    ) -> Result<BTreeMap<(&'a ImageName, Arch), Image>, LabError> {
+        let mut wanted: BTreeMap<&ImageName, BTreeSet<Arch>> = BTreeMap::new();
+        for node in &plan.nodes {
+            let archs = wanted.entry(plan.image_of(node)).or_default();
+            archs.insert(node.hardware.arch);
+        }
+        let mut bases = BTreeMap::new();
+        for (name, archs) in wanted {
+            let manifest = self.manifest(plan, name.as_str())?;
+            for (arch, image) in self.ensured(&manifest, archs, progress)? {
+                bases.insert((name, arch), image);
+            }
+        }
+        Ok(bases)
     }
 
     /// The images of a manifest for some architectures, built now where the store lacks them.

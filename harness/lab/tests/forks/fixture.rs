@@ -96,7 +96,12 @@ impl Fixture {
             .prefix("forks-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let store = Store::at(&folder.path().join("store"))?;
-        for image in images.values() {
+        // Nodes share images.
+        let by_digest: BTreeMap<_, _> = images
+            .values()
+            .map(|image| (&image.digest, image))
+            .collect();
+        for image in by_digest.into_values() {
             let entry = image.kernel.parent().unwrap_or(&image.kernel);
             let link = store.root().join("images").join(&image.digest);
             fs_err::os::unix::fs::symlink(entry, link)?;

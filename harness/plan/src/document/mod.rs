@@ -5,6 +5,7 @@
 
 pub(crate) mod base;
 pub(crate) mod expect;
+pub(crate) mod matrix;
 pub(crate) mod pattern;
 pub(crate) mod read;
 pub(crate) mod schema;
@@ -23,6 +24,7 @@ use crate::diagnostic::Mistakes;
 use crate::layers::WrittenLayer;
 
 use crate::document::expect::Expected;
+use crate::document::matrix::Matrix;
 use crate::document::pattern::Pattern;
 use crate::document::read::{At, Field, Table, Value, read};
 use crate::document::table::table;
@@ -57,6 +59,8 @@ table! {
         network: Network, optional;
         /// Every node that will ever take part, in the order of their numbers.
         nodes: NodeTable, required r#"{ vix0 = { arch = "x86_64" } }"#;
+        /// Values of some keys, written as for `--set`, of which `run` runs every combination.
+        matrix: Matrix, optional;
         /// Code under test: files, packages, modules and kernels that nodes get in place of their image's.
         artefact: Vec<At<ArtefactEntry>>, default Vec::new();
         /// The storage stack, lowest layer first.

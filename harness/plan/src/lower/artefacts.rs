@@ -10,10 +10,21 @@ use crate::document::sources::beside;
 use crate::lower::node_set::NodeSet;
 use crate::plan::artefact::{ArtefactEntry, Written};
 use crate::plan::{Arch, Artefact, ArtefactKind, Known};
-use crate::values::names::{GuestPath, NodeName};
+use crate::values::names::{GuestPath, ImageName, NodeName};
 
-/// Where a guest mounts things of its own over what a root image has.
-const COVERED: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
+/// Where a guest mounts things of its own over what a root image has, and links there.
+const COVERED: [&str; 7] = [
+    "/dev",
+    "/proc",
+    "/run",
+    "/sys",
+    "/tmp",
+    "/var/lock",
+    "/var/run",
+];
+
+/// Files by which a guest knows who it is: the lab writes them.
+const IDENTITY: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/machine-id"];
 
 pub(crate) fn lower(
     document: &Document,
@@ -40,15 +51,18 @@ pub(crate) fn lower(
     artefacts.into_iter().map(|(one, _)| one).collect()
 }
 
-/// What is known of a module as it is packaged, says nothing about another one.
+/// What is known of a module as it is packaged, says nothing about another one. `is_own` says whether nodes boot that image's
+/// kernel anyway.
 pub(crate) fn still_known(
     known: Option<Known>,
     module: Option<&str>,
     artefacts: &[Artefact],
+    is_own: impl Fn(&ImageName, &[NodeName]) -> bool,
 ) -> Option<Known> {
     let is_replaced = |module: &str| {
-        artefacts.iter().any(|artefact| match artefact.kind {
-            ArtefactKind::Kernel => true,
+        artefacts.iter().any(|artefact| match &artefact.kind {
+            ArtefactKind::Kernel { image: Some(image) } => !is_own(image, &artefact.on),
+            ArtefactKind::Kernel { image: None } => true,
             ArtefactKind::Module => {
                 Artefact::module_name(&artefact.from) == module.replace('-', "_")
             }
@@ -112,12 +126,38 @@ fn what(
         }
         Written::Deb(from) => (ArtefactKind::Deb, path(from)),
         Written::Module(from) => (ArtefactKind::Module, path(from)),
-        Written::Kernel(from) if from.contains('/') => (ArtefactKind::Kernel, path(from)),
-        Written::Kernel(image) => (ArtefactKind::Kernel, PathBuf::from(image)),
+        Written::Kernel(from) if from.contains('/') => {
+            (ArtefactKind::Kernel { image: None }, path(from))
+        }
+        Written::Kernel(name) => {
+            let image = ImageName::parse(name).map_err(|error| {
+                mistakes.note(
+                    Diagnostic::at(
+                        &kind.span,
+                        format!("`{name}` is neither a path nor an image's name"),
+                    )
+                    .label("no kernel")
+                    .help(format!(
+                        "a path has a `/`, such as `./linux`; of a name, {error}"
+                    )),
+                );
+            });
+            let image = Some(image.ok()?);
+            (ArtefactKind::Kernel { image }, PathBuf::from(name))
+        }
     })
 }
 
 fn check_place(to: &At<GuestPath>, mistakes: &mut Mistakes) {
+    if IDENTITY.contains(&to.as_str()) {
+        mistakes.note(
+            Diagnostic::at(&to.span, format!("`{}` of the user's own", to.value))
+                .label("is written by the lab")
+                .help(
+                    "leave it out: a guest's name and the names of the others are the scenario's",
+                ),
+        );
+    }
     let path = Path::new(to.as_str());
     if let Some(covered) = COVERED.iter().find(|folder| path.starts_with(folder)) {
         mistakes.note(
@@ -134,7 +174,7 @@ fn check_place(to: &At<GuestPath>, mistakes: &mut Mistakes) {
 fn check_archs(artefact: &Artefact, span: &Span, node_set: &NodeSet, mistakes: &mut Mistakes) {
     let word = artefact.kind.as_str();
     let one = match artefact.kind {
-        ArtefactKind::Kernel => artefact.image().is_none(),
+        ArtefactKind::Kernel { ref image } => image.is_none(),
         ArtefactKind::Module => true,
         ArtefactKind::File { .. } | ArtefactKind::Deb => false,
     };
@@ -162,7 +202,7 @@ fn check_alone(
         (ArtefactKind::File { to }, ArtefactKind::File { to: other }) if to == other => {
             Some(to.to_string())
         }
-        (ArtefactKind::Kernel, ArtefactKind::Kernel) => Some("the kernel".to_owned()),
+        (ArtefactKind::Kernel { .. }, ArtefactKind::Kernel { .. }) => Some("the kernel".to_owned()),
         (ArtefactKind::Module, ArtefactKind::Module) => {
             let [name, other] =
                 [&artefact.from, &other.from].map(|path| Artefact::module_name(path));

@@ -15,13 +15,14 @@ use crate::devices::resolved_stack::ResolvedStack;
 use crate::diagnostic::{Diagnostic, Diagnostics, Mistakes, Span};
 use crate::document::Document;
 use crate::document::base::{self, BASE_FOLDER};
-use crate::document::read::Value;
+use crate::document::read::{At, Field, Value};
 use crate::document::sources::{self, ReadFile};
 use crate::lower::node_set::NodeSet;
 use crate::overlay::setting::Setting;
 use crate::overlay::{self, SourceText};
-use crate::plan::{Artefact, Known, Network, Plan};
+use crate::plan::{Known, Network, Plan};
 use crate::steps;
+use crate::values::names::{ImageName, NodeName};
 
 /// The limits of IPv4's minimum and of the virtio network card.
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
@@ -98,7 +99,21 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     let steps = steps::lower(document, &node_set, &resolved_stack, mistakes);
     let network = lower_network(document, &node_set, mistakes);
     let artefacts = artefacts::lower(document, source, &node_set, mistakes);
-    let known = lower_known(document, &artefacts, mistakes);
+    let image = &document.image.as_ref()?.value;
+    let is_own = |kernel: &ImageName, on: &[NodeName]| {
+        let nodes = node_set.nodes.iter();
+        let mut nodes = nodes.filter(|node| on.contains(&node.name));
+        nodes.all(|node| {
+            node.image
+                .as_ref()
+                .unwrap_or(image)
+                .is_called(kernel.as_str())
+        })
+    };
+    let known = lower_known(document, mistakes);
+    let module = document.known.as_ref();
+    let module = module.and_then(|known| Some(known.module.as_ref()?.value.as_str()));
+    let known = artefacts::still_known(known, module, &artefacts, is_own);
     check_base(document, source, mistakes);
     Some(Plan {
         name: document.name.as_ref()?.value.clone(),
@@ -110,6 +125,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         image: document.image.as_ref()?.value.clone(),
         network,
         nodes: node_set.nodes,
+        matrix: lower_matrix(document),
         artefacts,
         layers: resolved_stack.layers,
         devices: resolved_stack.devices,
@@ -119,21 +135,25 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
     })
 }
 
-fn lower_known(
-    document: &Document,
-    artefacts: &[Artefact],
-    mistakes: &mut Mistakes,
-) -> Option<Known> {
+fn lower_known(document: &Document, mistakes: &mut Mistakes) -> Option<Known> {
     let known = document.known.as_ref()?;
     let pattern = known.pattern.as_ref()?;
     patterns::check_selective(pattern, mistakes);
-    let module = known.module.as_ref().map(|module| module.value.as_str());
-    let known = Known {
+    Some(Known {
         pattern: pattern.value.clone(),
         because: known.because.clone()?.value,
         source: known.source.clone()?.value,
+    })
+}
+
+fn lower_matrix(document: &Document) -> Vec<(String, Vec<String>)> {
+    let entries = document.matrix.iter().flat_map(|matrix| &matrix.value.0);
+    let axis = |(key, values): &(String, Field<Vec<At<String>>>)| {
+        let values = values.as_ref()?.value.iter();
+        let values = values.map(|value| value.value.clone()).collect();
+        Some((key.clone(), values))
     };
-    artefacts::still_known(Some(known), module, artefacts)
+    entries.filter_map(axis).collect()
 }
 
 fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {

@@ -75,6 +75,7 @@ impl NodeSet {
                 .joins
                 .as_ref()
                 .map_or(Joins::AtStart, |joins| joins.value),
+            image: entry.image.as_ref().map(|image| image.value.clone()),
         });
         self.spans.push(span.clone());
     }

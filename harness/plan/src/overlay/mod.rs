@@ -137,7 +137,8 @@ pub(crate) fn lay<'a>(
                 "layer" if rest.len() > 1 => set_layers(table, &key_path, mistakes),
                 "step" if rest.len() > 1 => set_step(table, &key_path, mistakes),
                 word if artefacts::WORDS.contains(&word) => {
-                    artefacts::add(table, &key_path, mistakes);
+                    let begin = source_text.settings.first().map_or(0, |first| first.start);
+                    artefacts::add(table, &key_path, begin, mistakes);
                 }
                 _ => set_top(table, &key_path, first, mistakes),
             },

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::document::table::{choice, table};
 use crate::document::value::Nodes;
 use crate::plan::Arch;
-use crate::values::names::{GuestPath, NodeName};
+use crate::values::names::{GuestPath, ImageName, NodeName};
 
 table! {
     /// Something of the user's own that nodes get in place of what their image has, or beside it.
@@ -68,7 +68,10 @@ pub enum ArtefactKind {
     /// A kernel module.
     Module,
     /// A kernel.
-    Kernel,
+    Kernel {
+        /// The image whose kernel it is; `None`: it is at the path.
+        image: Option<ImageName>,
+    },
 }
 
 impl ArtefactKind {
@@ -78,17 +81,18 @@ impl ArtefactKind {
             Self::File { .. } => "file",
             Self::Deb => "deb",
             Self::Module => "module",
-            Self::Kernel => "kernel",
+            Self::Kernel { .. } => "kernel",
         }
     }
 }
 
 impl Artefact {
-    /// The image whose kernel it is: a name without any `/`.
-    pub fn image(&self) -> Option<&str> {
-        let name = self.from.to_str()?;
-        let is_name = self.kind == ArtefactKind::Kernel && !name.contains('/');
-        is_name.then_some(name)
+    /// The image whose kernel it is.
+    pub const fn image(&self) -> Option<&ImageName> {
+        match &self.kind {
+            ArtefactKind::Kernel { image } => image.as_ref(),
+            _ => None,
+        }
     }
 
     /// The name of a module by its file's name: `ocfs2` of `ocfs2.ko`. The kernel does not tell `-` from `_`.

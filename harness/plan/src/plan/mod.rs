@@ -41,6 +41,8 @@ pub struct Plan {
     pub network: Network,
     /// Everybody who may take part; a node's place here is its number.
     pub nodes: Vec<Node>,
+    /// Settings with the values of which every combination is a variant of the scenario. The plan is that of none.
+    pub matrix: Vec<(String, Vec<String>)>,
     /// Code under test, in the order in which it was given.
     pub artefacts: Vec<Artefact>,
     /// The storage stack, lowest layer first.
@@ -72,6 +74,11 @@ impl Plan {
         self.nodes
             .iter()
             .filter(move |node| node.joins == Joins::AtStart || is_added(node))
+    }
+
+    /// Which manifest a node boots.
+    pub fn image_of<'a>(&'a self, node: &'a Node) -> &'a ImageName {
+        node.image.as_ref().unwrap_or(&self.image)
     }
 
     /// What a node gets in place of what its image has.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::table::table;
 use crate::document::word::words;
-use crate::values::names::NodeName;
+use crate::values::names::{ImageName, NodeName};
 use crate::values::units::ByteSize;
 
 const LEAST_MEMORY: ByteSize = ByteSize::from_mib(192);
@@ -24,6 +24,8 @@ table! {
         memory: ByteSize, default ByteSize::from_mib(256);
         /// Virtual CPUs, 1 to 8.
         cpus: u8, default 1;
+        /// The manifest under `images/`, without `.toml`, that it boots, in place of the scenario's.
+        image: ImageName, optional;
         /// `start`: before the first layer; `later`: in an `add_node` step, or never.
         joins: Joins, default Joins::AtStart;
     }
@@ -42,6 +44,8 @@ pub struct Node {
     pub nic: NicModel,
     /// When it boots.
     pub joins: Joins,
+    /// What it boots in place of the scenario's image.
+    pub image: Option<ImageName>,
 }
 
 /// The address of the node of that number in the fleet's network, 10.77.0.0/24.

@@ -93,6 +93,13 @@ name!(
 /// What the lab keeps by itself.
 const LAYERS: &str = "layers";
 
+impl ImageName {
+    /// Whether that word means it: its name, or its name without `debian-`.
+    pub fn is_called(&self, word: &str) -> bool {
+        self.as_str() == word || self.as_str().strip_prefix("debian-") == Some(word)
+    }
+}
+
 impl CheckpointName {
     /// The one that the lab keeps by itself, when the layers are up and no step has been taken.
     pub fn layers() -> Self {
@@ -183,8 +190,11 @@ fn guest_path(text: &str) -> Result<(), NameError> {
             "a path in a guest starts with `/`, names something and does not end with `/`",
         );
     }
-    if text.split('/').any(|part| part == "..") {
-        return refuse("a path in a guest has no `..`");
+    if text[1..]
+        .split('/')
+        .any(|part| matches!(part, "" | "." | ".."))
+    {
+        return refuse("a path in a guest has no `.`, no `..` and no `//`");
     }
     if !text
         .chars()
@@ -232,7 +242,16 @@ mod tests {
                 && ClusterName::parse("abcdefgh012345678").is_err()
         );
         assert!(GuestPath::parse("/mnt/san-1").is_ok());
-        for path in ["/", "mnt", "/mnt/", "/mnt/../etc", "/mnt/a b", "/mnt/$(x)"] {
+        for path in [
+            "/",
+            "mnt",
+            "/mnt/",
+            "/mnt/../etc",
+            "/./mnt",
+            "//mnt",
+            "/mnt/a b",
+            "/mnt/$(x)",
+        ] {
             assert!(GuestPath::parse(path).is_err(), "{path:?}");
         }
         assert!(

@@ -10,7 +10,7 @@ use sanlab_fleet::{
     Command, ConsoleLine, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
     Listener, NodeSpec, Printed, StartMode, Store,
 };
-use sanlab_plan::{Action, ByteSize, CrashKind, NodeName, Plan};
+use sanlab_plan::{Action, ByteSize, CrashKind, ImageName, NodeName, Plan};
 use sanlab_record::{
     AcceleratorUse, ArtefactUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse,
 };
@@ -125,21 +125,24 @@ impl Guests {
 
     /// What is booted: by architecture, or by nodes where those of one architecture boot different images.
     pub(crate) fn images(&self, plan: &Plan) -> BTreeMap<String, ImageUse> {
-        let mut found: Vec<(&Image, Vec<&str>)> = Vec::new();
+        let mut found: Vec<(&Image, &ImageName, Vec<&str>)> = Vec::new();
         for node in &plan.nodes {
             let Some(image) = self.spec.images.get(node.name.as_str()) else {
                 continue;
             };
-            match found.iter_mut().find(|(one, _)| one.digest == image.digest) {
-                Some((_, nodes)) => nodes.push(node.name.as_str()),
-                None => found.push((image, vec![node.name.as_str()])),
+            match found
+                .iter_mut()
+                .find(|(one, ..)| one.digest == image.digest)
+            {
+                Some((.., nodes)) => nodes.push(node.name.as_str()),
+                None => found.push((image, plan.image_of(node), vec![node.name.as_str()])),
             }
         }
         let is_alone = |image: &Image| {
-            let others = found.iter().filter(|(other, _)| other.arch == image.arch);
+            let others = found.iter().filter(|(other, ..)| other.arch == image.arch);
             others.count() == 1
         };
-        let used = found.iter().map(|(image, nodes)| {
+        let used = found.iter().map(|(image, name, nodes)| {
             let whose = if is_alone(image) {
                 image.arch.to_string()
             } else {
@@ -151,7 +154,7 @@ impl Guests {
                 sha256: laid.sha256.clone(),
             });
             let used = ImageUse {
-                name: plan.image.to_string(),
+                name: name.to_string(),
                 digest: image.digest.clone(),
                 kernel_release: image.kernel_release.clone(),
                 artefacts: artefacts.collect(),

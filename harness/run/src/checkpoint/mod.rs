@@ -94,7 +94,9 @@ fn prefixes(plan: &Plan) -> Vec<String> {
 /// The checkpoint's text, and what of the plan makes guests what they are before the first layer.
 fn digest(plan: &Plan, text: &str) -> String {
     let disk = plan.disk().map_or(0, ByteSize::bytes);
-    let guests = format!("{} {disk}\n", plan.image);
+    let images = plan.nodes.iter().map(|node| plan.image_of(node).as_str());
+    let images: Vec<&str> = images.collect();
+    let guests = format!("{} {disk} {:?}\n", images.join(" "), plan.artefacts);
     let digest = Sha256::new().chain_update(guests).chain_update(text);
     hex::encode(digest.finalize())
 }

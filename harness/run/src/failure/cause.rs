@@ -298,20 +298,27 @@ fn fleet_kind(error: &FleetError) -> FailureKind {
         FleetError::Guest { source, .. } | FleetError::Artefacts { source, .. } => {
             exec_kind(source)
         }
-        FleetError::Machine { source, .. } => match &**source {
-            VmError::DiedAtStart { full: Some(_), .. } => FailureKind::OutOfSpace,
-            VmError::Guest(error) => exec_kind(error),
-            _ => FailureKind::FleetFailed,
-        },
+        FleetError::Machine { source, .. } | FleetError::BootUnderTest { source, .. } => {
+            match &**source {
+                VmError::DiedAtStart { full: Some(_), .. } => FailureKind::OutOfSpace,
+                VmError::Guest(error) => exec_kind(error),
+                _ => FailureKind::FleetFailed,
+            }
+        }
         FleetError::Store(_) => FailureKind::StoreFailed,
         _ => FailureKind::FleetFailed,
     }
 }
 
-/// Whether a guest did not take what is under test.
+/// Whether a guest did not take what is under test, or did not come up with it.
 fn is_of_artefacts(error: &FleetError) -> bool {
-    let failed = |source: &ExecError| matches!(source, ExecError::CommandFailed { .. });
-    matches!(error, FleetError::Artefacts { source, .. } if failed(source))
+    match error {
+        FleetError::BootUnderTest { .. } => true,
+        FleetError::Artefacts { source, .. } => {
+            !matches!(&**source, ExecError::QemuDead { cause, .. } if of_lost_qemu(cause.as_deref()) == Blame::Infrastructure)
+        }
+        _ => false,
+    }
 }
 
 fn is_storage_full(error: &(dyn Error + 'static)) -> bool {

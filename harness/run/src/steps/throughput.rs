@@ -128,7 +128,10 @@ async fn prepare(
     };
     let ended = doing.exec(node, &script).await?;
     if throughput.tool == Tool::Fio && ended.status == Status::Exited(fio::MISSING) {
-        let image = &doing.context.plan.image;
+        let plan = &doing.context.plan;
+        let image = plan
+            .node(node)
+            .map_or(&plan.image, |node| plan.image_of(node));
         let text = format!(
             "{node} has no {FIO}: the image {image} needs the package fio in its manifest and lock"
         );
