@@ -71,6 +71,18 @@ pub enum LabError {
         /// What is wrong with it, and the way out.
         why: String,
     },
+    /// A file of artefacts with a mistake.
+    #[error("{}:{line}:{column}: {why}", .path.display())]
+    ArtefactFile {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A matrix of the command line.
     #[error("the matrix `{text}` cannot be run: {why}")]
     Matrix {
@@ -137,6 +149,7 @@ impl LabError {
             | Self::Seed { .. }
             | Self::Setting { .. }
             | Self::Matrix { .. }
+            | Self::ArtefactFile { .. }
             | Self::MeasuresNothing { .. }
             | Self::NoHistory { .. }
             | Self::Report(_)

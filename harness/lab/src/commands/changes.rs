@@ -1,6 +1,9 @@
 //! What a command is given in place of what a scenario's file says.
 
+use std::path::PathBuf;
+
 use crate::LabError;
+use crate::commands::artefact_file;
 use crate::compare::given::Given;
 
 /// Settings and code under test.
@@ -23,6 +26,9 @@ pub(crate) struct Changes {
     /// Boot another kernel: a built kernel tree, a kernel's Debian package, a vmlinux or bzImage, or the name of an image
     #[arg(long = "kernel", value_name = "[WHO:]KERNEL", help_heading = UNDER_TEST)]
     own_kernels: Vec<String>,
+    /// Take code under test from a file with a list `artefact` as in a scenario; repeatable
+    #[arg(long = "artefacts", value_name = "FILE", help_heading = UNDER_TEST)]
+    own_lists: Vec<PathBuf>,
 }
 
 const UNDER_TEST: &str = "Code under test";
@@ -44,10 +50,15 @@ impl Changes {
         let others = others
             .into_iter()
             .flat_map(|(word, list)| list.iter().map(move |text| scoped(word, text)));
+        let mut lists = Vec::new();
+        for file in &self.own_lists {
+            lists.extend(artefact_file::settings(file)?);
+        }
         let all: Vec<String> = self
             .set
             .iter()
             .cloned()
+            .chain(lists)
             .chain(files)
             .chain(others)
             .chain(further.iter().cloned())
@@ -78,6 +89,7 @@ mod tests {
             own_debs: list("/proc/version"),
             own_modules: list("x86_64:/proc/version"),
             own_kernels: list("x86_64:debian-trixie"),
+            own_lists: Vec::new(),
         };
         let given = changes.given().unwrap();
         let settings = given.settings.iter().map(ToString::to_string);

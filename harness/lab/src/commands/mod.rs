@@ -1,5 +1,6 @@
 //! The command line: the subcommands, one file each, what they exit with, and the [`pages`] that some of them write.
 
+pub(crate) mod artefact_file;
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub(crate) mod check;
