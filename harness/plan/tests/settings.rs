@@ -83,7 +83,7 @@ fn without_settings_nothing_changes() {
 #[test]
 fn code_under_test_is_given_to_all_to_an_architecture_or_to_nodes() {
     let plan = set(&[
-        "file./usr/sbin/nbdkit=/built/nbd.kit",
+        "file./usr/bin/nbdkit=/built/nbd.kit",
         "file.vix[1-2]:/etc/x.conf=x.conf",
         "deb.first=/built/a.deb",
         "deb.first=/built/b.deb",

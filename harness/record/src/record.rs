@@ -396,7 +396,7 @@ pub struct ArtefactUse {
     pub sha256: String,
 }
 
-/// "file /usr/sbin/nbdkit (sha256 0123456789ab)".
+/// "file /usr/bin/nbdkit (sha256 0123456789ab)".
 impl fmt::Display for ArtefactUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digest = self.sha256.get(..12).unwrap_or(&self.sha256);

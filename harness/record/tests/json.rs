@@ -423,12 +423,12 @@ fn what_was_laid_over_an_image_is_told() {
     let mut record = record();
     let used = ArtefactUse {
         kind: "file".to_owned(),
-        name: "/usr/sbin/nbdkit".to_owned(),
+        name: "/usr/bin/nbdkit".to_owned(),
         sha256: "cd".repeat(32),
     };
     assert_eq!(
         used.to_string(),
-        "file /usr/sbin/nbdkit (sha256 cdcdcdcdcdcd)"
+        "file /usr/bin/nbdkit (sha256 cdcdcdcdcdcd)"
     );
     record.images.get_mut("x86").unwrap().artefacts = vec![used];
     assert_eq!(RunRecord::from_json(&record.to_json()).unwrap(), record);

@@ -55,7 +55,7 @@ fn artefact(kind: ArtefactKind, from: &Path) -> Artefact {
 }
 
 fn file(from: &Path) -> Artefact {
-    let to = GuestPath::parse("/usr/sbin/nbdkit").unwrap();
+    let to = GuestPath::parse("/usr/bin/nbdkit").unwrap();
     artefact(ArtefactKind::File { to }, from)
 }
 

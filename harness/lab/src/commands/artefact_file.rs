@@ -128,7 +128,7 @@ mod tests {
     fn each_entry_is_a_setting_for_each_of_its_scopes() {
         let text = r#"
             artefact = [
-                { file = { to = "/usr/sbin/nbdkit", from = "nbdkit" }, on = ["vix0", "vix[2-3]"] },
+                { file = { to = "/usr/bin/nbdkit", from = "nbdkit" }, on = ["vix0", "vix[2-3]"] },
                 { deb = "a.deb" },
                 { module = "linux/ocfs2.ko", arch = "x86_64" },
                 { kernel = "debian-trixie", on = "vix0" },
@@ -137,8 +137,8 @@ mod tests {
         assert_eq!(
             read(text).unwrap(),
             [
-                "file.vix0:/usr/sbin/nbdkit=nbdkit",
-                "file.vix[2-3]:/usr/sbin/nbdkit=nbdkit",
+                "file.vix0:/usr/bin/nbdkit=nbdkit",
+                "file.vix[2-3]:/usr/bin/nbdkit=nbdkit",
                 "deb=a.deb",
                 "module.x86_64=linux/ocfs2.ko",
                 "kernel.vix0=debian-trixie",

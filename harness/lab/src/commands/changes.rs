@@ -12,7 +12,7 @@ pub(crate) struct Changes {
     /// Use this value in place of the file's, such as `mtu=1500`, `layer.striped.chunk=64KiB`, `qemu=DIR`; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Put a file of this host into guests, such as `/usr/sbin/nbdkit=build/nbdkit`; repeatable
+    /// Put a file of this host into guests, such as `/usr/bin/nbdkit=build/nbdkit`; repeatable
     ///
     /// WHO is an architecture, a node or a range of nodes: `x86_64:`, `vix0:`, `vix[1-3]:`. Without it all nodes get the file.
     #[arg(long = "file", value_name = "[WHO:]PATH=FILE", help_heading = UNDER_TEST)]
@@ -85,7 +85,7 @@ mod tests {
         let list = |text: &str| vec![text.to_owned()];
         let changes = Changes {
             set: list("mtu=1500"),
-            own_files: list("vix[0-1]:/usr/sbin/nbdkit=/proc/version"),
+            own_files: list("vix[0-1]:/usr/bin/nbdkit=/proc/version"),
             own_debs: list("/proc/version"),
             own_modules: list("x86_64:/proc/version"),
             own_kernels: list("x86_64:debian-trixie"),
@@ -97,7 +97,7 @@ mod tests {
             settings.collect::<Vec<_>>(),
             [
                 "mtu=1500",
-                "file.vix[0-1]:/usr/sbin/nbdkit=/proc/version",
+                "file.vix[0-1]:/usr/bin/nbdkit=/proc/version",
                 "deb=/proc/version",
                 "module.x86_64=/proc/version",
                 "kernel.x86_64=debian-trixie",

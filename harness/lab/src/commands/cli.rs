@@ -63,8 +63,8 @@ enum Command {
     /// Compare two variants of a scenario, run in turns until the verdict is clear
     ///
     /// Sides A and B are the scenario with other values for some keys: keys of the file (`mtu`, `layer.striped.chunk`,
-    /// `step.LABEL.bs`), code under test (`file./usr/sbin/nbdkit=FILE`, `deb=FILE`, `module=FILE`, `kernel=FILE`; for some nodes
-    /// only `module.x86_64=FILE`, `file.vix0:/usr/sbin/nbdkit=FILE`), `qemu` (folder with QEMU's programs). Pairs
+    /// `step.LABEL.bs`), code under test (`file./usr/bin/nbdkit=FILE`, `deb=FILE`, `module=FILE`, `kernel=FILE`; for some nodes
+    /// only `module.x86_64=FILE`, `file.vix0:/usr/bin/nbdkit=FILE`), `qemu` (folder with QEMU's programs). Pairs
     /// run as AB and BA in turn; the first pair is checked in full and its figures are discarded. The comparison ends when
     /// nothing is undecided, or when a regression persists after twice the minimum of pairs. Exit codes: 0 no change or
     /// improved, 1 regressed, 5 undecided.

@@ -160,14 +160,14 @@ mod tests {
         assert_eq!(
             suffixes(&[
                 "kernel=bookworm,trixie",
-                "file./usr/sbin/nbdkit=old/nbdkit,new/nbdkit"
+                "file./usr/bin/nbdkit=old/nbdkit,new/nbdkit"
             ])
             .unwrap(),
             [
-                "[kernel=bookworm,file._usr_sbin_nbdkit=old_nbdkit]",
-                "[kernel=bookworm,file._usr_sbin_nbdkit=new_nbdkit]",
-                "[kernel=trixie,file._usr_sbin_nbdkit=old_nbdkit]",
-                "[kernel=trixie,file._usr_sbin_nbdkit=new_nbdkit]",
+                "[kernel=bookworm,file._usr_bin_nbdkit=old_nbdkit]",
+                "[kernel=bookworm,file._usr_bin_nbdkit=new_nbdkit]",
+                "[kernel=trixie,file._usr_bin_nbdkit=old_nbdkit]",
+                "[kernel=trixie,file._usr_bin_nbdkit=new_nbdkit]",
             ]
         );
     }

@@ -40,7 +40,7 @@ pub(super) fn add<'a>(
         mistakes.note(
             Diagnostic::at(key, "`file` without a place in the guest")
                 .label("where to?")
-                .help("write `file.PATH=FILE`, such as `file./usr/sbin/nbdkit=build/nbdkit`"),
+                .help("write `file.PATH=FILE`, such as `file./usr/bin/nbdkit=build/nbdkit`"),
         );
         return;
     }

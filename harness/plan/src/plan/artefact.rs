@@ -36,9 +36,9 @@ choice! {
 
 table! {
     /// A file of the host's, with its mode.
-    FileEntry, "`file`", r#"{ to = "/usr/sbin/nbdkit", from = "build/nbdkit" }"# {
+    FileEntry, "`file`", r#"{ to = "/usr/bin/nbdkit", from = "build/nbdkit" }"# {
         /// Where it goes in the guest.
-        to: GuestPath, required r#""/usr/sbin/nbdkit""#;
+        to: GuestPath, required r#""/usr/bin/nbdkit""#;
         /// Where it is: its path from the folder of this file.
         from: String, required r#""build/nbdkit""#;
     }
