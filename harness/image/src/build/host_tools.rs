@@ -14,11 +14,16 @@ pub struct HostTool {
     pub why: &'static str,
 }
 
-const TOOLS: [HostTool; 5] = [
+const TOOLS: [HostTool; 6] = [
     HostTool {
         program: "mmdebstrap",
         package: "mmdebstrap",
         why: "installs the guests' packages",
+    },
+    HostTool {
+        program: "python3",
+        package: "python3",
+        why: "runs mmdebstrap's tarfilter",
     },
     HostTool {
         program: "mkfs.erofs",

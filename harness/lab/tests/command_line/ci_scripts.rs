@@ -83,8 +83,8 @@ fn fedora_s_packages_are_installed_by_dnf() {
     let (calls, satisfied, said) = host.packages();
     assert!(satisfied, "{said}");
     insta::assert_snapshot!(calls, @r"
-    sudo dnf install -qy --setopt=install_weak_deps=False apt debian-keyring dpkg erofs-utils gcc glibc-devel kmod mmdebstrap qemu-system-x86-core shadow-utils util-linux
-    dnf install -qy --setopt=install_weak_deps=False apt debian-keyring dpkg erofs-utils gcc glibc-devel kmod mmdebstrap qemu-system-x86-core shadow-utils util-linux
+    sudo dnf install -qy --setopt=install_weak_deps=False apt debian-keyring dpkg erofs-utils gcc glibc-devel kmod mmdebstrap python3 qemu-system-x86-core shadow-utils util-linux
+    dnf install -qy --setopt=install_weak_deps=False apt debian-keyring dpkg erofs-utils gcc glibc-devel kmod mmdebstrap python3 qemu-system-x86-core shadow-utils util-linux
     ");
 }
 
@@ -95,7 +95,7 @@ fn arch_s_packages_are_installed_by_pacman_and_what_it_lacks_is_named() {
     let (calls, satisfied, said) = host.packages();
     assert!(!satisfied);
     assert!(said.contains("no package of mmdebstrap"), "{said}");
-    insta::assert_snapshot!(calls, @"pacman -S --needed --noconfirm apt debian-archive-keyring dpkg erofs-utils gcc glibc kmod qemu-system-x86 util-linux");
+    insta::assert_snapshot!(calls, @"pacman -S --needed --noconfirm apt debian-archive-keyring dpkg erofs-utils gcc glibc kmod python qemu-system-x86 util-linux");
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn debian_s_list_of_packages_is_renewed_when_it_does_not_do() {
     let (calls, satisfied, said) = host.packages();
     assert!(satisfied, "{said}");
     insta::assert_snapshot!(calls, @r"
-    apt-get install -qy --no-install-recommends debian-archive-keyring dpkg erofs-utils gcc kmod libc6-dev mmdebstrap qemu-system-x86 util-linux
+    apt-get install -qy --no-install-recommends debian-archive-keyring dpkg erofs-utils gcc kmod libc6-dev mmdebstrap python3 qemu-system-x86 util-linux
     apt-get update -q
-    apt-get install -qy --no-install-recommends debian-archive-keyring dpkg erofs-utils gcc kmod libc6-dev mmdebstrap qemu-system-x86 util-linux
+    apt-get install -qy --no-install-recommends debian-archive-keyring dpkg erofs-utils gcc kmod libc6-dev mmdebstrap python3 qemu-system-x86 util-linux
     ");
 }
 
@@ -137,6 +137,7 @@ fn a_host_that_has_everything_is_left_alone() {
         "qemu-system-x86_64",
         "mmdebstrap",
         "apt-get",
+        "python3",
         "mkfs.erofs",
         "depmod",
         "dpkg-deb",
