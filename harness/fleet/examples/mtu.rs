@@ -195,6 +195,7 @@ fn image(arch: Arch, folder: &Path) -> Image {
         layer: None,
         artefacts: Vec::new(),
         setup: String::new(),
+        base: None,
     }
 }
 

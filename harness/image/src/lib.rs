@@ -26,7 +26,7 @@ mod manifest;
 mod store;
 mod user_namespace;
 
-pub use artefacts::Laid;
+pub use artefacts::{ARTEFACTS_BYTES, Laid};
 pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
 pub use build::sparse::copy_sparse;

@@ -169,6 +169,7 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
         layer: None,
         artefacts: Vec::new(),
         setup: String::new(),
+        base: None,
     };
     let scenario = r#"
         name = "replay"

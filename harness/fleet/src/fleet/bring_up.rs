@@ -131,7 +131,7 @@ impl Fleet {
         };
         let answered = node.machine().wait_agent(deadlines::BOOT).await;
         answered.map_err(|source| match source {
-            VmError::Guest(_) if self.boots_own_code(member) => FleetError::BootUnderTest {
+            VmError::Guest(_) if self.boots_own_code(member, booted) => FleetError::BootUnderTest {
                 node: name.clone(),
                 source: Box::new(source),
             },
@@ -139,7 +139,7 @@ impl Fleet {
         })?;
         let seconds = started.elapsed().as_secs_f64();
         self.tell_of(name, EventKind::Answered { seconds });
-        if booted {
+        if booted || self.spec.image(member)?.base.is_some() {
             self.set_up(&node).await?;
         }
         let identity = identity::script(member, &self.spec, Some(now()));
@@ -210,14 +210,13 @@ impl Fleet {
         attached.await.map_err(std::io::Error::from)?
     }
 
-    /// Whether a member's kernel, or modules of it, are the user's own.
-    fn boots_own_code(&self, member: &NodeSpec) -> bool {
+    /// Whether a member's kernel, or modules that it has when it boots, are the user's own.
+    fn boots_own_code(&self, member: &NodeSpec, booted: bool) -> bool {
         let image = self.spec.image(member);
         image.is_ok_and(|image| {
             let kinds = image.artefacts.iter().map(|laid| laid.kind.as_str());
-            kinds
-                .into_iter()
-                .any(|kind| matches!(kind, "kernel" | "module"))
+            let mut own = kinds.filter(|kind| matches!(*kind, "kernel" | "module"));
+            (booted || image.base.is_none()) && own.next().is_some()
         })
     }
 

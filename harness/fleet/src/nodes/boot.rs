@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fs_err::OpenOptions;
-use sanlab_image::copy_sparse;
+use sanlab_image::{ARTEFACTS_BYTES, copy_sparse};
 use sanlab_plan::Arch;
 use sanlab_record::EventKind;
 use sanlab_vm::{Access, Counter, Drive, MachineSpec, Nic, QemuVersion, Ram};
@@ -21,8 +21,11 @@ const LONGEST_SOCKET: &str = "console.sock";
 /// The serial number of a member's data disk.
 const DATA: &str = "data";
 
-/// The serial number of a drive with artefacts, by which a guest's init finds it.
+/// The serial number of a drive with artefacts, by which a guest finds it.
 const ARTEFACTS: &str = "artefacts";
+
+/// That of the drive while it holds none.
+const NO_ARTEFACTS: &str = "no artefacts";
 
 /// The name of a member's switch port in its folder.
 const PORT_SOCKET: &str = "port.sock";
@@ -154,13 +157,14 @@ pub(crate) fn base_spec(
             access: Access::Written,
         });
     }
-    if let Some(layer) = &image.layer {
-        drives.push(Drive {
+    drives.push(match &image.layer {
+        Some(layer) => Drive {
             file: layer.clone(),
             serial: ARTEFACTS.to_owned(),
             access: Access::ReadOnly,
-        });
-    }
+        },
+        None => no_artefacts(),
+    });
     Ok(MachineSpec {
         name: member.name.clone(),
         hardware: member.hardware,
@@ -181,6 +185,31 @@ pub(crate) fn base_spec(
         console_log: fleet.logs.join(format!("{}.console.log", member.name)),
         counter: None,
     })
+}
+
+/// The same of the machine that the member's template is made of: artefacts that no boot needs come after that.
+pub(crate) fn template_spec(
+    member: &NodeSpec,
+    fleet: &FleetSpec,
+    emulators: &BTreeMap<Arch, Emulator>,
+) -> Result<MachineSpec, FleetError> {
+    let mut machine = base_spec(member, fleet, emulators)?;
+    if fleet.image(member)?.base.is_some() {
+        let drives = machine.drives.iter_mut();
+        for drive in drives.filter(|drive| drive.serial == ARTEFACTS) {
+            *drive = no_artefacts();
+        }
+    }
+    Ok(machine)
+}
+
+/// A drive of the same size, whose file is yet to be made.
+fn no_artefacts() -> Drive {
+    Drive {
+        file: PathBuf::new(),
+        serial: NO_ARTEFACTS.to_owned(),
+        access: Access::ReadOnly,
+    }
 }
 
 /// Has a settled machine's instructions counted, if that was asked for and can be.
@@ -211,7 +240,7 @@ pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<
     Ok(())
 }
 
-/// Gives a settled machine its memory and its data disk. It may copy files, and belongs off the runtime's threads.
+/// Gives a settled machine its memory and its disks. It may copy files, and belongs off the runtime's threads.
 pub(crate) fn attach_storage(
     mut machine: MachineSpec,
     disk_bytes: u64,
@@ -235,6 +264,15 @@ pub(crate) fn attach_storage(
             Ram::Kept(new)
         }
     };
+    let empty = machine.dir.join("no-artefacts.raw");
+    let drives = machine.drives.iter_mut();
+    for drive in drives.filter(|drive| drive.serial == NO_ARTEFACTS) {
+        // There already: the member starts again.
+        if !empty.exists() {
+            make_sparse(&empty, ARTEFACTS_BYTES)?;
+        }
+        drive.file.clone_from(&empty);
+    }
     let new = kept.map_or_else(|| machine.dir.join("data.raw"), |kept| kept.disk());
     let Some(data) = machine.drives.iter_mut().find(|drive| drive.serial == DATA) else {
         return Ok(machine);

@@ -117,7 +117,7 @@ impl TemplateBuilder<'_> {
     }
 
     fn key(&self, member: &NodeSpec) -> Result<String, FleetError> {
-        let machine = boot::base_spec(member, self.spec, self.emulators)?;
+        let machine = boot::template_spec(member, self.spec, self.emulators)?;
         let qemu = self
             .emulators
             .get(&member.hardware.arch)
@@ -262,7 +262,7 @@ impl TemplateBuilder<'_> {
         let about = templates::about(member);
         let failed = |doing| machine_error(&format!("{NAME} of {about}"), doing);
         let workspace = claim.workspace()?;
-        let mut machine = boot::base_spec(member, self.spec, self.emulators)?;
+        let mut machine = boot::template_spec(member, self.spec, self.emulators)?;
         machine.name = format!("{NAME}{number}");
         machine.console_log = self
             .spec
@@ -303,8 +303,9 @@ impl TemplateBuilder<'_> {
             .wait_agent(deadlines::BOOT)
             .await
             .map_err(failed("boot"))?;
-        let setup = &self.spec.image(member)?.setup;
-        if !setup.is_empty() {
+        let image = self.spec.image(member)?;
+        let setup = &image.setup;
+        if image.base.is_none() && !setup.is_empty() {
             let done = machine.exec(Command::script(setup), deadlines::SETUP).await;
             let done = done.and_then(Output::success);
             done.map_err(|source| FleetError::Artefacts {
@@ -364,11 +365,48 @@ fn find(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use sanlab_image::{Image, Sizes, Wanted};
     use sanlab_vm::{Accelerator, AcceleratorChoice};
 
     use super::*;
     use crate::nodes::identity::tests::fleet;
+
+    /// An image of which nothing is in a store.
+    fn image(folder: &Path) -> Image {
+        Image {
+            arch: Arch::X86,
+            digest: "00".to_owned(),
+            kernel: folder.join("kernel"),
+            initramfs: folder.join("initramfs"),
+            root: folder.join("root"),
+            kernel_release: String::new(),
+            packages: Vec::new(),
+            provides: Vec::new(),
+            sizes: Sizes::default(),
+            vermagic: None,
+            wanted: Wanted::default(),
+            layer: None,
+            artefacts: Vec::new(),
+            setup: String::new(),
+            base: None,
+        }
+    }
+
+    fn emulators() -> BTreeMap<Arch, Emulator> {
+        let emulator = Emulator {
+            accelerator: AcceleratorChoice {
+                accelerator: Accelerator::Tcg,
+                reason: String::new(),
+            },
+            program: "/bin/false".into(),
+            version: String::new(),
+            identity: String::new(),
+            counter: None,
+        };
+        BTreeMap::from([(Arch::X86, emulator)])
+    }
 
     /// What comes of a claim on a template that somebody else has claimed, and what is told meanwhile.
     async fn claimed(
@@ -413,39 +451,13 @@ mod tests {
         let (registry, _) = Registry::at(path.join("runs")).unwrap();
         let mut spec = fleet();
         spec.logs = path.to_owned();
-        let image = Image {
-            arch: Arch::X86,
-            digest: "00".to_owned(),
-            kernel: path.join("kernel"),
-            initramfs: path.join("initramfs"),
-            root: path.join("root"),
-            kernel_release: String::new(),
-            packages: Vec::new(),
-            provides: Vec::new(),
-            sizes: Sizes::default(),
-            vermagic: None,
-            wanted: Wanted::default(),
-            layer: None,
-            artefacts: Vec::new(),
-            setup: String::new(),
-        };
         for member in &spec.members {
-            spec.images.insert(member.name.clone(), image.clone());
+            spec.images.insert(member.name.clone(), image(path));
         }
-        let emulator = Emulator {
-            accelerator: AcceleratorChoice {
-                accelerator: Accelerator::Tcg,
-                reason: String::new(),
-            },
-            program: "/bin/false".into(),
-            version: String::new(),
-            identity: String::new(),
-            counter: None,
-        };
         let (events, mut heard) = unbounded_channel();
         let template_builder = TemplateBuilder {
             spec: &spec,
-            emulators: &BTreeMap::from([(Arch::X86, emulator)]),
+            emulators: &emulators(),
             store: &store,
             registry: &registry,
             events: &events,
@@ -469,6 +481,28 @@ mod tests {
         }
         told.sort();
         insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn what_no_boot_needs_is_in_no_template() {
+        let key = |image: Image| {
+            let mut spec = fleet();
+            let member = spec.members[0].clone();
+            spec.images.insert(member.name.clone(), image);
+            let machine = boot::template_spec(&member, &spec, &emulators()).unwrap();
+            let machine = sanlab_vm::fingerprint(&machine);
+            templates::key(&member, &spec, "qemu", &machine).unwrap()
+        };
+        let plain = image(Path::new("/plain"));
+        let with_artefacts = |base: Option<&Image>| Image {
+            digest: "11".to_owned(),
+            layer: Some("/other/artefacts.erofs".into()),
+            setup: "true".to_owned(),
+            base: base.map(|image| image.digest.clone()),
+            ..image(Path::new("/other"))
+        };
+        assert_eq!(key(with_artefacts(Some(&plain))), key(plain.clone()));
+        assert_ne!(key(with_artefacts(None)), key(plain));
     }
 
     #[tokio::test]

@@ -154,7 +154,7 @@ pub(crate) fn key(
     for part in [
         SOURCES,
         member.hardware.arch.as_str(),
-        &spec.image(member)?.digest,
+        spec.image(member)?.boots_as(),
         qemu,
         machine,
         // The guest has read its size.

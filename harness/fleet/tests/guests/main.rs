@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use guest_trials::{Suite, Tier};
 
+mod artefacts;
 mod beside;
 mod clones;
 mod counted;
@@ -26,6 +27,12 @@ fn main() -> ExitCode {
         "five_clones_are_networked_and_named",
         Tier::Test,
         clones::five,
+    );
+    add(
+        &mut suite,
+        "a_module_that_does_not_load_is_refused",
+        Tier::Test,
+        artefacts::refused_module,
     );
     add(
         &mut suite,

@@ -14,6 +14,10 @@ use crate::build::child;
 use crate::build::mmdebstrap::EPOCH;
 use crate::error::ImageError;
 
+/// The size of a drive with artefacts, of which only what is written takes space. It is the same with and without artefacts,
+/// so that a guest that runs can be given some.
+pub const ARTEFACTS_BYTES: u64 = 1 << 30;
+
 /// It takes some hundredths of a second.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -30,6 +34,9 @@ pub(crate) fn place(path: &str) -> PathBuf {
         PathBuf::from(inside)
     }
 }
+
+/// There is such a file where a layer was laid over a root.
+const MARK: &str = "usr/share/sanlab/artefacts";
 
 /// A file of a layer: its path, its mode, and its bytes.
 pub(crate) type File<'a> = (PathBuf, u32, &'a [u8]);
@@ -64,7 +71,8 @@ pub(crate) fn files<'a>(
     let parts = parts
         .iter()
         .map(|part| (part.place.clone(), part.mode, part.bytes.as_slice()));
-    modules.chain(parts).collect()
+    let mark: File<'_> = (PathBuf::from(MARK), 0o444, &[]);
+    modules.chain(parts).chain([mark]).collect()
 }
 
 /// Writes the image to `out`; `tree` is an empty folder for its files.
@@ -96,7 +104,7 @@ pub(crate) fn write(files: &[File<'_>], tree: &Path, out: &Path) -> Result<(), I
     let ended = child::run(command, DEADLINE, |line| tracing::debug!("{line}"))
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
     match ended.status {
-        Some(status) if status.success() => Ok(()),
+        Some(status) if status.success() => extend(out),
         Some(status) => Err(failed(format!(
             "ended with {status}: {}",
             ended.tail.join("\n")
@@ -105,9 +113,52 @@ pub(crate) fn write(files: &[File<'_>], tree: &Path, out: &Path) -> Result<(), I
     }
 }
 
-/// The script by which a guest takes a layer into use. It has laid it over its root by then.
+/// Gives an image the size of its drive.
+fn extend(image: &Path) -> Result<(), ImageError> {
+    let bytes = fs_err::metadata(image)?.len();
+    if bytes > ARTEFACTS_BYTES {
+        return Err(ImageError::Artefact {
+            artefact: "the artefacts".to_owned(),
+            reason: format!(
+                "together they take {} MiB, and {} are possible",
+                bytes >> 20,
+                ARTEFACTS_BYTES >> 20
+            ),
+        });
+    }
+    let file = fs_err::OpenOptions::new().write(true).open(image)?;
+    Ok(file.set_len(ARTEFACTS_BYTES)?)
+}
+
+/// The script by which a guest takes a layer into use. One that has booted with it has it under its root already; into
+/// another's root it is copied. That one has read the first page of the drive before, when it was empty.
 pub(crate) fn setup(parts: &[Part]) -> String {
-    let mut script = deb::setup(parts);
+    let has_modules = parts.iter().any(|part| part.kind == PartKind::Module);
+    let mut script = format!(
+        r#"copied=
+if [ ! -e /{MARK} ]; then
+    for disk in /sys/block/vd*; do
+        [ "$(cat $disk/serial)" != artefacts ] || drive=/dev/${{disk##*/}}
+    done
+    /usr/sbin/blockdev --flushbufs $drive || exit 1
+    from=$(mktemp -d) || exit 1
+    mount -t erofs -o ro $drive $from || exit 1
+    (cd $from && find . -type f) | while read -r file; do
+        mkdir -p "/${{file%/*}}" && cp -p "$from/$file" "/$file.sanlab" && mv -f "/$file.sanlab" "/$file" || exit 1
+    done || exit 1
+    umount $from && rmdir $from || exit 1
+{}    copied=1
+fi
+"#,
+        // Not busybox's, which knows no order of folders.
+        if has_modules {
+            "    /usr/sbin/depmod || exit 1
+"
+        } else {
+            ""
+        }
+    );
+    script += &deb::setup(parts);
     // A library is found by the cache of the loader.
     let is_library = |part: &Part| part.kind == PartKind::File && part.place.starts_with("usr/lib");
     if parts.iter().any(is_library) {

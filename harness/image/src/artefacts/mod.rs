@@ -17,6 +17,8 @@ use sanlab_plan::{Artefact, ArtefactKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub use layer::ARTEFACTS_BYTES;
+
 use crate::artefacts::kernel::Kernel;
 use crate::error::ImageError;
 use crate::store::image::{INITRAMFS, Image, KERNEL, LAYER, Label, ROOT, Sizes};
@@ -38,12 +40,15 @@ pub struct Laid {
 }
 
 /// The layer of an image's artefacts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layer {
     /// What is in it.
     pub(crate) artefacts: Vec<Laid>,
     /// What a guest does with it before anything else.
     pub(crate) setup: String,
+    /// The image that was booted before: nothing in the layer is needed for a boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base: Option<String>,
 }
 
 /// An artefact that was read and fits its image.
@@ -218,6 +223,10 @@ impl Image {
         }
         let modules = kernel.and_then(|kernel| kernel.modules.as_ref());
         let early = module::early(modules, parts, &base.path().join(INITRAMFS))?;
+        let is_used = |part: &Part| {
+            part.kind == PartKind::Module && module::is_used_at_boot(&part.bytes, &part.laid.name)
+        };
+        let boots_alike = kernel.is_none() && early.is_empty() && !parts.iter().any(is_used);
         if early.is_empty() {
             link(INITRAMFS)?;
         } else {
@@ -246,6 +255,7 @@ impl Image {
                     .chain(parts.iter().map(|part| part.laid.clone()))
                     .collect(),
                 setup: layer::setup(parts),
+                base: boots_alike.then(|| self.digest.clone()),
             }),
         };
         Self::of(&entry.publish(&label)?, self.arch)

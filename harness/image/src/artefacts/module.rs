@@ -26,16 +26,24 @@ pub(crate) fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// What a module says of itself under `key` in its section `.modinfo`.
-fn said(bytes: &[u8], key: &str) -> Option<String> {
-    let file = object::File::parse(bytes).ok()?;
-    let section = file.section_by_name(".modinfo")?.data().ok()?;
-    let mut words = section.split(|byte| *byte == 0);
-    words.find_map(|word| {
-        let text = str::from_utf8(word).ok()?;
-        let (found, value) = text.split_once('=')?;
+/// What a module says of itself under `key` in its section `.modinfo`, each time it does.
+fn all(bytes: &[u8], key: &str) -> Vec<String> {
+    let file = object::File::parse(bytes).ok();
+    let section = file
+        .as_ref()
+        .and_then(|file| file.section_by_name(".modinfo"));
+    let section = section.and_then(|section| section.data().ok());
+    let words = section.unwrap_or_default().split(|byte| *byte == 0);
+    let values = words.filter_map(|word| {
+        let (found, value) = str::from_utf8(word).ok()?.split_once('=')?;
         (found == key).then(|| value.trim_end().to_owned())
-    })
+    });
+    values.collect()
+}
+
+/// What it says first.
+fn said(bytes: &[u8], key: &str) -> Option<String> {
+    all(bytes, key).into_iter().next()
 }
 
 /// The modules that are to be loaded before it: those that it depends on, and those that it asks for by `softdep`.
@@ -54,6 +62,13 @@ pub(crate) fn depends(bytes: &[u8]) -> Vec<String> {
 /// The kernel that a module was built for: its release and its options.
 pub(crate) fn vermagic(bytes: &[u8]) -> Option<String> {
     said(bytes, "vermagic")
+}
+
+/// Whether a guest that has booted uses it: it drives a device, or init has mounted it.
+pub(crate) fn is_used_at_boot(bytes: &[u8], name: &str) -> bool {
+    // `virtio:d00000001v*`, `cpu:type:x86,*`; not `fs-ocfs2`.
+    let is_of_bus = |alias: &str| alias.contains(':') && !alias.starts_with("devname:");
+    name == "configfs" || all(bytes, "alias").iter().any(|alias| is_of_bus(alias))
 }
 
 /// The module's name, if it is one that the image's kernel takes.
@@ -138,14 +153,28 @@ pub(crate) fn setup(names: &[&str]) -> String {
     )
 }
 
-/// Programs by their paths, since the shell would take busybox's own. One that no device asked for is unloaded again: a layer loads it, with its own parameters. Not every module can be.
-const CHECK: &str = r#"check_module() {
+/// Programs by their paths, since the shell would take busybox's own. What a guest had loaded before it was given the module is
+/// unloaded, with what stands on it, and so is one that no device asked for: a layer loads it, with its own parameters. Not
+/// every module can be.
+const CHECK: &str = r#"unload_module() {
+    for holder in /sys/module/$1/holders/*; do
+        [ ! -e "$holder" ] || unload_module ${holder##*/} || return 1
+    done
+    [ ! -d /sys/module/$1 ] || /usr/sbin/rmmod $1
+}
+check_module() {
     file=$(/usr/sbin/modinfo -n $1) || exit 1
     case $file in
     */updates/*) ;;
     *) echo "the kernel would load $file in place of the given module $1" >&2; exit 1 ;;
     esac
-    [ ! -d /sys/module/$1 ] || return 0
+    if [ -d /sys/module/$1 ]; then
+        [ -n "$copied" ] || return 0
+        unload_module $1 || {
+            echo "the guest uses its own module $1 and cannot change to the given one" >&2
+            exit 1
+        }
+    fi
     /usr/sbin/modprobe $1 || {
         echo "the given module $1 does not load; the kernel says:" >&2
         /usr/bin/dmesg | tail -n 8 >&2

@@ -43,6 +43,7 @@ fn image() -> Image {
         layer: None,
         artefacts: Vec::new(),
         setup: String::new(),
+        base: None,
     }
 }
 
@@ -111,6 +112,18 @@ fn a_module_says_what_it_is() {
     let said = "it is the module dm_mod, and its file is called dm_mine: call the file dm_mod.ko";
     assert_eq!(found.unwrap_err(), said);
     assert_eq!(module::depends(&bytes), ["libcrc32c", "virtio"]);
+}
+
+#[test]
+fn a_module_that_drives_a_device_is_used_at_boot() {
+    let used = |alias: &str, name: &str| {
+        let module = a_module(Arch::X86_64, name, MAGIC, &format!("\0alias={alias}"));
+        module::is_used_at_boot(&module, name)
+    };
+    assert!(used("virtio:d00000001v*", "virtio_net"));
+    assert!(used("fs-configfs", "configfs"));
+    assert!(!used("fs-ocfs2", "ocfs2"));
+    assert!(!used("devname:mapper/control", "dm_mod"));
 }
 
 #[test]

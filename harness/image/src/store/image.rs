@@ -42,6 +42,8 @@ pub struct Image {
     pub artefacts: Vec<Laid>,
     /// The script that a guest runs before it is used, so that it takes these.
     pub setup: String,
+    /// The digest of the image that its guests are like until they have run that script; `None`: they boot with the artefacts.
+    pub base: Option<String>,
 }
 
 /// Which of a kernel's modules go into guests, as the manifest says it: names, and folders that end with `/`.
@@ -100,10 +102,11 @@ impl Image {
     pub(crate) fn of(entry: &Held, arch: Arch) -> Result<Self, ImageError> {
         let folder = entry.path();
         let label: Label = entry.label()?;
-        let (artefacts, setup) = match label.layer {
-            Some(Layer { artefacts, setup }) => (artefacts, setup),
-            None => Default::default(),
-        };
+        let Layer {
+            artefacts,
+            setup,
+            base,
+        } = label.layer.unwrap_or_default();
         Ok(Self {
             arch,
             digest: entry.key().to_owned(),
@@ -119,7 +122,13 @@ impl Image {
             layer: Some(folder.join(LAYER)).filter(|layer| layer.is_file()),
             artefacts,
             setup,
+            base,
         })
+    }
+
+    /// The digest of the image that a guest is like when it has booted; what comes after that takes no boot.
+    pub fn boots_as(&self) -> &str {
+        self.base.as_ref().unwrap_or(&self.digest)
     }
 
     /// Keeps the image in its store while machines run from it. `None` if it is in none, or not any more.
