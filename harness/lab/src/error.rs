@@ -18,11 +18,16 @@ pub enum LabError {
     /// A scenario file that cannot be read.
     #[error(transparent)]
     Unreadable(io::Error),
-    /// No folder above has `images/`.
-    #[error("no lab found: neither {} nor a folder above it has an `images` folder with a manifest; run sanlab inside its checkout", .0.display())]
-    NoProject(PathBuf),
+    /// `init` writes over nothing.
+    #[error("make a new folder at {}: it is there and not empty; name another", .0.display())]
+    NotEmpty(PathBuf),
     /// A scenario names an image that has no manifest.
-    #[error("scenario {scenario} asks for image `{image}`, but {} does not exist; the path of a kernel has a `/`, such as `./{image}`", .path.display())]
+    #[error(
+        "scenario {scenario} asks for image `{image}`: neither does {} exist, nor has sanlab such an image itself, but {}; the path \
+         of a kernel has a `/`, such as `./{image}`",
+        .path.display(),
+        .known.join(", ")
+    )]
     NoManifest {
         /// The scenario's identifier.
         scenario: String,
@@ -30,6 +35,8 @@ pub enum LabError {
         image: String,
         /// Where the manifest was looked for.
         path: PathBuf,
+        /// The names of those that the program has.
+        known: Vec<String>,
     },
     /// A kernel is taken from an image that has none for these nodes.
     #[error(
@@ -143,7 +150,7 @@ impl LabError {
         match self {
             Self::Rejected(_)
             | Self::Unreadable(_)
-            | Self::NoProject(_)
+            | Self::NotEmpty(_)
             | Self::NoManifest { .. }
             | Self::KernelForNobody { .. }
             | Self::Seed { .. }

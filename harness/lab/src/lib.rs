@@ -20,6 +20,7 @@ mod compare;
 mod error;
 mod lab;
 mod terminal;
+mod trials;
 
 pub use commands::cli::Cli;
 pub use commands::exit::Exit;
@@ -29,3 +30,4 @@ pub use lab::{Lab, Order, run_on, scenario};
 pub use terminal::summary::{scenario_table, summary_table};
 pub use terminal::watch::run as watch;
 pub use terminal::{Terminal, complain};
+pub use trials::{test_main, trials};

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
+
 use crate::build::child;
 use crate::error::{ImageError, Product};
 use crate::manifest::Programs;
@@ -16,6 +18,9 @@ use crate::manifest::guest_files::{Kind, read_tree};
 /// Where cargo leaves the crates that others wrote.
 const VENDOR: &str = "vendor";
 
+/// The same as a file beside the workspace, which an installed program has: it may have no cargo.
+const VENDORED: &str = "vendor.tar.gz";
+
 /// They come out of cargo's own cache, or from the network when they are not there.
 const VENDOR_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -23,6 +28,8 @@ const VENDOR_DEADLINE: Duration = Duration::from_secs(300);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// The archive of the crates of others, if there is one.
+    pub(crate) vendored: Option<PathBuf>,
 }
 
 impl Sources {
@@ -47,7 +54,8 @@ impl Sources {
                 }
             }
         }
-        Ok(Self { files })
+        let vendored = Some(root.join(VENDORED)).filter(|archive| archive.is_file());
+        Ok(Self { files, vendored })
     }
 
     /// Writes the workspace to a folder, with the crates of others that it needs.
@@ -56,6 +64,11 @@ impl Sources {
             let path = folder.join(path);
             fs_err::create_dir_all(path.parent().unwrap_or(folder))?;
             fs_err::write(path, bytes)?;
+        }
+        if let Some(archive) = &self.vendored {
+            let crates = GzDecoder::new(fs_err::File::open(archive)?);
+            tar::Archive::new(crates).unpack(folder.join(VENDOR))?;
+            return Ok(());
         }
         let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(program);
@@ -109,6 +122,9 @@ fn wrong(path: &Path, reason: &str) -> ImageError {
 
 #[cfg(test)]
 mod tests {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     fn checkout() -> (tempfile::TempDir, Programs) {
@@ -158,6 +174,24 @@ mod tests {
         writer/src/main.rs: fn main() {}
         writer/src/words/mod.rs: //! Words.
         ");
+    }
+
+    #[test]
+    fn crates_that_were_brought_along_need_no_cargo() {
+        let (folder, programs) = checkout();
+        let archive = folder.path().join("images").join(VENDORED);
+        let packed = GzEncoder::new(fs_err::File::create(&archive).unwrap(), Compression::fast());
+        let mut packed = tar::Builder::new(packed);
+        packed
+            .append_path_with_name(folder.path().join("Cargo.toml"), "rustix/Cargo.toml")
+            .unwrap();
+        packed.into_inner().unwrap().finish().unwrap();
+        let sources = Sources::read(&programs).unwrap();
+        let out = folder.path().join("out");
+        sources.write(&out).unwrap();
+        let text = |path: &str| fs_err::read_to_string(out.join(path)).unwrap();
+        assert_eq!(text("vendor/rustix/Cargo.toml"), "[workspace]  # the lab's");
+        assert_eq!(text("writer/src/main.rs"), "fn main() {}");
     }
 
     #[test]

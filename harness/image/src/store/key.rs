@@ -292,6 +292,7 @@ kernel = { vmlinux = "vmlinux", modules = "6.9.0" }
         let programs = manifest.programs.clone().unwrap();
         let sources = |text: &str| Sources {
             files: [("gnbd/src/main.rs".into(), text.into())].into(),
+            vendored: None,
         };
         let key = |programs: &Programs, compiler: &str, text: &str| {
             programs_key(&manifest, programs, &locked(compiler), &sources(text))

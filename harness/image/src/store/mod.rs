@@ -1,11 +1,12 @@
 //! The store: images, programs, templates and checkpoints under their keys, in one folder of the user.
 //!
 //! ```text
-//! programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/    entries, each with a label that was written last
+//! bundles/KEY/  programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/    entries, each with a label that was written last
 //! building/                                        what is being built or removed
 //! locks/                                           who builds and removes
 //! ```
 
+pub(crate) mod bundle;
 pub(crate) mod claim;
 pub(crate) mod collect;
 pub(crate) mod ensure;
@@ -27,6 +28,8 @@ pub struct Store {
 /// What an entry of the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// Manifests and files of images, out of an installed program.
+    Bundle,
     /// What was compiled for guests.
     Program,
     /// What a machine boots from.
@@ -39,11 +42,18 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Program, Self::Image, Self::Template, Self::Checkpoint];
+    pub const ALL: [Self; 5] = [
+        Self::Bundle,
+        Self::Program,
+        Self::Image,
+        Self::Template,
+        Self::Checkpoint,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Bundle => "bundle",
             Self::Program => "program",
             Self::Image => "image",
             Self::Template => "template",
@@ -55,7 +65,7 @@ impl Kind {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Image => "image.json",
-            Self::Program | Self::Template | Self::Checkpoint => "label.json",
+            Self::Bundle | Self::Program | Self::Template | Self::Checkpoint => "label.json",
         }
     }
 

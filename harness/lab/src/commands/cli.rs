@@ -8,7 +8,7 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
-use crate::commands::{compare, report, run};
+use crate::commands::{compare, init, report, run};
 use crate::{Exit, LabError, commands};
 
 /// Integration tests of shared-storage stacks on QEMU guests.
@@ -35,6 +35,10 @@ SANLAB_CACHE_LIMIT its maximum size (default 16GiB), SANLAB_RUNTIME folder of ru
 enum Command {
     /// Show what this host has, what it lacks and what installs that
     Doctor,
+    /// Make a folder to start from: a scenario that runs, and a crate with tests if wanted
+    Init(init::Arguments),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema,
     /// Build guest images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -91,7 +95,7 @@ enum Command {
 enum ImageCommand {
     /// Build the images that the store lacks
     Build {
-        /// Manifests under `images/`, without `.toml` [default: all]
+        /// Manifests under `images/` or of sanlab's own, without `.toml` [default: all]
         #[arg(value_name = "NAME")]
         names: Vec<String>,
         /// Build for this architecture only
@@ -142,6 +146,8 @@ impl Cli {
     pub async fn execute(self) -> Result<Exit, LabError> {
         match self.command {
             Command::Doctor => commands::doctor::execute().await,
+            Command::Init(arguments) => init::execute(&arguments),
+            Command::Schema => commands::schema::execute(),
             Command::Image(ImageCommand::Build {
                 names,
                 arch,

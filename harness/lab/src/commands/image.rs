@@ -1,5 +1,6 @@
 //! `sanlab image build`: what `run` does by itself when the store lacks an image, on demand.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sanlab_image::Manifest;
@@ -31,12 +32,7 @@ pub(crate) async fn build(
         ">seconds",
         "digest",
     ]);
-    for manifest in manifests(&lab, names)? {
-        let name = manifest
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+    for (name, manifest) in manifests(&lab, names, update_lock)? {
         // Not every image is there for both architectures.
         let archs = match arch {
             Some(arch) => vec![arch],
@@ -64,23 +60,29 @@ pub(crate) async fn build(
     Ok(Exit::Success)
 }
 
-/// Those that are named, or every `images/*.toml`, sorted, but for the one of the guests' programs.
-fn manifests(lab: &Lab, names: &[String]) -> Result<Vec<PathBuf>, LabError> {
-    let folder = lab.project().join("images");
-    if !names.is_empty() {
-        let path = |name: &String| folder.join(format!("{name}.toml"));
-        return Ok(names.iter().map(path).collect());
-    }
-    let mut found = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        let is_toml = path
-            .extension()
-            .is_some_and(|extension| extension == "toml");
-        if is_toml && !path.ends_with("Cargo.toml") {
-            found.push(path);
+/// Those that are named, or all: the project's own and those that the program brings along, by their names.
+fn manifests(
+    lab: &Lab,
+    names: &[String],
+    update_lock: bool,
+) -> Result<BTreeMap<String, PathBuf>, LabError> {
+    let own = lab.own_images();
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        names = lab::manifests_in(&own);
+        if !update_lock {
+            names.extend(lab::manifests_in(lab.bundle()?));
         }
     }
-    found.sort();
-    Ok(found)
+    let manifest = |name: String| {
+        let path = match lab::manifest_in(&own, &name) {
+            Some(path) => path,
+            // Its lock can be written by nobody.
+            None if update_lock => own.join(format!("{name}.toml")),
+            None => lab::manifest_in(lab.bundle()?, &name)
+                .unwrap_or_else(|| own.join(format!("{name}.toml"))),
+        };
+        Ok((name, path))
+    };
+    names.into_iter().map(manifest).collect()
 }

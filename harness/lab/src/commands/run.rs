@@ -70,9 +70,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let Some(loaded) = load(files, &arguments.changes, &axes, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
-    // The checkout that we stand in, else the one that the first scenario stands in.
-    let lab = Lab::find(&std::env::current_dir()?)
-        .or_else(|error| files.first().map_or(Err(error), |file| Lab::find(file)))?;
+    let lab = Lab::find(&std::env::current_dir()?)?;
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
     require_kvm(arguments.accel.into(), &loaded).await?;
@@ -199,7 +197,7 @@ fn load(
 }
 
 /// A scenario's variants, each with what it is given: the scenario itself, where it has none.
-fn variants_of(
+pub(crate) fn variants_of(
     file: &Path,
     changes: &Changes,
     axes: &[Axis],

@@ -1,5 +1,6 @@
-//! A checkout with its manifests, its image store and its folder of runs; runs plans in it.
+//! A project with its folder of runs, and the images that its scenarios need; runs plans in it.
 
+pub(crate) mod bundle;
 pub(crate) mod host;
 pub(crate) mod runs;
 pub mod scenario;
@@ -8,11 +9,11 @@ pub(crate) mod seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use sanlab_fleet::Registry;
-use sanlab_image::{Image, Manifest, Progress, Store};
+use sanlab_image::{Held, Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
 use sanlab_record::{Event, RunRecord};
 use sanlab_run::{Environment, Extent, KeepPolicy};
@@ -23,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 use crate::LabError;
 use crate::lab::runs::{RunFolder, write_record};
 
-/// The lab of a checkout. Cheap to clone; clones share what has been found out about images.
+/// The lab of a project: a folder with scenarios. Cheap to clone; clones share what has been found out about images.
 #[derive(Debug, Clone)]
 pub struct Lab {
     project: PathBuf,
+    /// Images that the project does not have come from the program.
+    bundle: Arc<OnceLock<Held>>,
     ensured: Arc<Mutex<BTreeMap<(PathBuf, Arch), Image>>>,
 }
 
@@ -81,24 +84,42 @@ impl Order {
 }
 
 impl Lab {
-    /// The lab that a folder is in: the nearest folder above it with `images/`.
+    /// The lab of the project that a folder is in: the nearest folder above it that has `scenarios/`, or else the folder itself.
     pub fn find(near: &Path) -> Result<Self, LabError> {
         let near = fs_err::canonicalize(near)?;
-        let project = near
-            .ancestors()
-            .find(|folder| folder.join("images").is_dir() && folder.join("scenarios").is_dir());
-        let Some(project) = project else {
-            return Err(LabError::NoProject(near.clone()));
-        };
-        Ok(Self {
-            project: project.to_owned(),
+        let mut folders = near.ancestors();
+        let project = folders.find(|folder| folder.join("scenarios").is_dir());
+        let lab = Self {
+            project: project.unwrap_or(&near).to_owned(),
+            bundle: Arc::default(),
             ensured: Arc::default(),
-        })
+        };
+        if !sanlab_vm::has_counter_plugin() {
+            sanlab_vm::bring_counter_plugin(lab.bundle()?);
+        }
+        Ok(lab)
     }
 
-    /// The checkout's folder.
+    /// The project's folder.
     pub fn project(&self) -> &Path {
         &self.project
+    }
+
+    /// The folder of the project's own images.
+    pub(crate) fn own_images(&self) -> PathBuf {
+        self.project.join("images")
+    }
+
+    /// The folder of those that the program brings along.
+    pub(crate) fn bundle(&self) -> Result<&Path, LabError> {
+        let held = match self.bundle.get() {
+            Some(held) => held,
+            None => self.bundle.get_or_init({
+                let held = bundle::unpacked()?;
+                || held
+            }),
+        };
+        Ok(held.path())
     }
 
     /// Makes the folder of a new run.
@@ -250,16 +271,43 @@ impl Lab {
 
     /// The manifest of that name, or of `debian-` and that name.
     fn manifest(&self, plan: &Plan, name: &str) -> Result<PathBuf, LabError> {
-        let folder = self.project.join("images");
-        let paths = [name.to_owned(), format!("debian-{name}")]
-            .map(|name| folder.join(format!("{name}.toml")));
-        let found = paths.iter().find(|path| path.is_file());
-        found.cloned().ok_or_else(|| LabError::NoManifest {
+        let own = self.own_images();
+        if let Some(found) = manifest_in(&own, name) {
+            return Ok(found);
+        }
+        let bundle = self.bundle()?;
+        manifest_in(bundle, name).ok_or_else(|| LabError::NoManifest {
             scenario: plan.id.clone(),
             image: name.to_owned(),
-            path: folder.join(format!("{name}.toml")),
+            path: own.join(format!("{name}.toml")),
+            known: manifests_in(bundle),
         })
     }
+}
+
+/// The manifest of that name in a folder, or of `debian-` and that name.
+pub(crate) fn manifest_in(folder: &Path, name: &str) -> Option<PathBuf> {
+    let paths = [name.to_owned(), format!("debian-{name}")];
+    let mut paths = paths
+        .map(|name| folder.join(format!("{name}.toml")))
+        .into_iter();
+    paths.find(|path| path.is_file())
+}
+
+/// The names of the manifests in a folder, sorted; the one of the guests' programs is none.
+pub(crate) fn manifests_in(folder: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    let mut names: Vec<String> = files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .filter(|name| name != "Cargo")
+        .collect();
+    names.sort();
+    names
 }
 
 /// Runs a plan on images that are there already, with a store of the caller's choice for what is kept; otherwise like

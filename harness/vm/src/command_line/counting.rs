@@ -1,7 +1,9 @@
 //! Whether guests' instructions can be counted here.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sanlab_counter::{Api, CounterFile, PLUGIN};
@@ -74,7 +76,8 @@ impl NotCounted {
 /// has counted those of a guest of a few instructions, once a process, architecture and program.
 ///
 /// `$SANLAB_COUNTER` says where the plugin is, and that there is none if it is empty; otherwise it is looked for where cargo
-/// puts it: beside the program that runs, or in the folder `deps` there.
+/// puts it: beside the program that runs, or in the folder `deps` there. An installed program brings one along:
+/// [`bring_counter_plugin`].
 pub async fn counter_plugin(
     accelerator: Accelerator,
     program: &Path,
@@ -97,6 +100,20 @@ pub async fn counter_plugin(
     known.get_or_init(try_it).await.clone()
 }
 
+/// The folder of the plugin that an installed program brings along.
+static BROUGHT: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says where the plugin is if it is nowhere else; for the whole process, and once.
+pub fn bring_counter_plugin(folder: &Path) {
+    // A second lab of the process brings the same.
+    let _ = BROUGHT.set(folder.to_owned());
+}
+
+/// Whether nobody needs to bring it: the user says where it is, or cargo has made it.
+pub fn has_counter_plugin() -> bool {
+    std::env::var_os("SANLAB_COUNTER").is_some() || beside().is_ok_and(|file| file.is_some())
+}
+
 /// The plugin's file.
 fn found(named: Option<OsString>) -> Result<PathBuf, NotCounted> {
     if let Some(named) = named {
@@ -112,8 +129,17 @@ fn found(named: Option<OsString>) -> Result<PathBuf, NotCounted> {
             Err(NotCounted::NoPlugin(reason))
         };
     }
-    let running = std::env::current_exe();
-    let running = running.map_err(|error| NotCounted::NoPlugin(error.to_string()))?;
+    let made = beside().map_err(|error| NotCounted::NoPlugin(error.to_string()))?;
+    let brought = || Some(BROUGHT.get()?.join(PLUGIN));
+    let missing = format!("{PLUGIN} is not beside the program, where cargo puts it");
+    made.or_else(brought)
+        .filter(|file| file.is_file())
+        .ok_or(NotCounted::NoPlugin(missing))
+}
+
+/// Where cargo has made it.
+fn beside() -> io::Result<Option<PathBuf>> {
+    let running = std::env::current_exe()?;
     let beside = running.parent().unwrap_or(Path::new("/"));
     // What cargo made last is in `deps`; what is beside the program may be older.
     let folders = [
@@ -122,13 +148,7 @@ fn found(named: Option<OsString>) -> Result<PathBuf, NotCounted> {
         beside.with_file_name("deps"),
     ];
     let mut files = folders.iter().map(|folder| folder.join(PLUGIN));
-    let missing = || {
-        NotCounted::NoPlugin(format!(
-            "{PLUGIN} is neither in {} nor beside it",
-            folders[0].display()
-        ))
-    };
-    files.find(|file| file.is_file()).ok_or_else(missing)
+    Ok(files.find(|file| file.is_file()))
 }
 
 /// By which version of the interface QEMU loads the plugin. Only a trial tells: QEMU says which it supports once it has accepted
