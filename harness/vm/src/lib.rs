@@ -53,9 +53,7 @@ pub use channels::room::Room;
 pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerators};
 pub use command_line::argv::argv;
 pub use command_line::clock::GuestClock;
-pub use command_line::counting::{
-    CounterPlugin, NotCounted, bring_counter_plugin, counter_plugin, has_counter_plugin,
-};
+pub use command_line::counting::{CounterPlugin, NotCounted, counter_plugin, offer_counter_plugin};
 pub use command_line::fingerprint::fingerprint;
 pub use command_line::probe_guest::ProbeGuest;
 pub use command_line::program::{

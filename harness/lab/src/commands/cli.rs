@@ -9,6 +9,7 @@ use sanlab_vm::AcceleratorWish;
 use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{compare, init, report, run};
+use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
 
 /// Integration tests of shared-storage stacks on QEMU guests.
@@ -144,6 +145,7 @@ impl From<Accel> for AcceleratorWish {
 impl Cli {
     /// Does what the command line says; call within a tokio runtime.
     pub async fn execute(self) -> Result<Exit, LabError> {
+        bundle::offer_counter();
         match self.command {
             Command::Doctor => commands::doctor::execute().await,
             Command::Init(arguments) => init::execute(&arguments),

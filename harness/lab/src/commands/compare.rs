@@ -77,7 +77,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let (given_a, given_b) = (given(&arguments.a)?, given(&arguments.b)?);
     let mut a = Side::load(&arguments.scenario, given_a)?;
     let mut b = Side::load(&arguments.scenario, given_b)?;
-    let lab = Lab::find(&std::env::current_dir()?).or_else(|_| Lab::find(&arguments.scenario))?;
+    let lab = Lab::find(&std::env::current_dir()?)?;
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
     if a.plan.fresh || b.plan.fresh {

@@ -7,8 +7,8 @@ use sanlab_image::Manifest;
 use sanlab_plan::Arch;
 use sanlab_report::table::Table;
 
-use crate::lab::host;
 use crate::lab::{self, Ensured};
+use crate::lab::{bundle, host};
 use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
 use crate::{Exit, Lab, LabError};
@@ -71,7 +71,7 @@ fn manifests(
     if names.is_empty() {
         names = lab::manifests_in(&own);
         if !update_lock {
-            names.extend(lab::manifests_in(lab.bundle()?));
+            names.extend(lab::manifests_in(bundle::folder()?));
         }
     }
     let manifest = |name: String| {
@@ -79,7 +79,7 @@ fn manifests(
             Some(path) => path,
             // Its lock can be written by nobody.
             None if update_lock => own.join(format!("{name}.toml")),
-            None => lab::manifest_in(lab.bundle()?, &name)
+            None => lab::manifest_in(bundle::folder()?, &name)
                 .unwrap_or_else(|| own.join(format!("{name}.toml"))),
         };
         Ok((name, path))

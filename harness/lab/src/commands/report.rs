@@ -101,14 +101,12 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
     Ok(report.verdict.map_or(Exit::Success, Exit::from))
 }
 
-/// One that is named must be there; else the checkout's, if there is one of both.
+/// One that is named must be there; else the project's, if there is one.
 fn history_of(arguments: &Arguments) -> Result<Option<History>, LabError> {
     if let Some(path) = &arguments.history {
         return history::existing(path).map(Some);
     }
-    let Ok(lab) = Lab::find(&std::env::current_dir()?) else {
-        return Ok(None);
-    };
+    let lab = Lab::find(&std::env::current_dir()?)?;
     let path = history::default_path(&lab);
     if path.exists() {
         Ok(Some(History::open(&path)?))

@@ -1,5 +1,8 @@
 //! What the program brings along for those who have no checkout.
 
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
 use sanlab_image::{Held, Store};
 
 use crate::LabError;
@@ -9,8 +12,21 @@ const ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bundle.tar"));
 /// The archive's digest.
 const KEY: &str = env!("SANLAB_BUNDLE");
 
-/// A folder with manifests of images, all that they refer to, and the plugin that counts instructions. It stays in the store while
-/// the result lives.
-pub(crate) fn unpacked() -> Result<Held, LabError> {
-    Ok(Store::open_default()?.unpacked(KEY, ARCHIVE)?)
+/// A folder in the store with manifests of images, all that they refer to, and the plugin that counts instructions. It is
+/// unpacked when it is first asked for, and stays as long as the process.
+pub(crate) fn folder() -> Result<&'static Path, LabError> {
+    static HELD: OnceLock<Held> = OnceLock::new();
+    if let Some(held) = HELD.get() {
+        return Ok(held.path());
+    }
+    let held = Store::open_default()?.unpacked(KEY, ARCHIVE)?;
+    Ok(HELD.get_or_init(|| held).path())
+}
+
+/// Has guests' instructions counted by the plugin in it, where cargo has made none.
+pub(crate) fn offer_counter() {
+    sanlab_vm::offer_counter_plugin(|| {
+        let folder = folder().map_err(|error| error.to_string())?;
+        Ok(PathBuf::from(folder))
+    });
 }

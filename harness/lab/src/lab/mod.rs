@@ -9,11 +9,11 @@ pub(crate) mod seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use sanlab_fleet::Registry;
-use sanlab_image::{Held, Image, Manifest, Progress, Store};
+use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
 use sanlab_record::{Event, RunRecord};
 use sanlab_run::{Environment, Extent, KeepPolicy};
@@ -28,8 +28,6 @@ use crate::lab::runs::{RunFolder, write_record};
 #[derive(Debug, Clone)]
 pub struct Lab {
     project: PathBuf,
-    /// Images that the project does not have come from the program.
-    bundle: Arc<OnceLock<Held>>,
     ensured: Arc<Mutex<BTreeMap<(PathBuf, Arch), Image>>>,
 }
 
@@ -89,15 +87,11 @@ impl Lab {
         let near = fs_err::canonicalize(near)?;
         let mut folders = near.ancestors();
         let project = folders.find(|folder| folder.join("scenarios").is_dir());
-        let lab = Self {
+        bundle::offer_counter();
+        Ok(Self {
             project: project.unwrap_or(&near).to_owned(),
-            bundle: Arc::default(),
             ensured: Arc::default(),
-        };
-        if !sanlab_vm::has_counter_plugin() {
-            sanlab_vm::bring_counter_plugin(lab.bundle()?);
-        }
-        Ok(lab)
+        })
     }
 
     /// The project's folder.
@@ -108,18 +102,6 @@ impl Lab {
     /// The folder of the project's own images.
     pub(crate) fn own_images(&self) -> PathBuf {
         self.project.join("images")
-    }
-
-    /// The folder of those that the program brings along.
-    pub(crate) fn bundle(&self) -> Result<&Path, LabError> {
-        let held = match self.bundle.get() {
-            Some(held) => held,
-            None => self.bundle.get_or_init({
-                let held = bundle::unpacked()?;
-                || held
-            }),
-        };
-        Ok(held.path())
     }
 
     /// Makes the folder of a new run.
@@ -275,7 +257,7 @@ impl Lab {
         if let Some(found) = manifest_in(&own, name) {
             return Ok(found);
         }
-        let bundle = self.bundle()?;
+        let bundle = bundle::folder()?;
         manifest_in(bundle, name).ok_or_else(|| LabError::NoManifest {
             scenario: plan.id.clone(),
             image: name.to_owned(),

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use sanlab_image::{Kind, Store};
 use serde_json::json;
 
+mod action;
 mod ci_scripts;
 mod comparing;
 mod kvm;

@@ -77,7 +77,7 @@ impl NotCounted {
 ///
 /// `$SANLAB_COUNTER` says where the plugin is, and that there is none if it is empty; otherwise it is looked for where cargo
 /// puts it: beside the program that runs, or in the folder `deps` there. An installed program brings one along:
-/// [`bring_counter_plugin`].
+/// [`offer_counter_plugin`].
 pub async fn counter_plugin(
     accelerator: Accelerator,
     program: &Path,
@@ -100,18 +100,15 @@ pub async fn counter_plugin(
     known.get_or_init(try_it).await.clone()
 }
 
-/// The folder of the plugin that an installed program brings along.
-static BROUGHT: OnceLock<PathBuf> = OnceLock::new();
+/// Gives the folder of the plugin that an installed program brings along.
+type Offer = fn() -> Result<PathBuf, String>;
 
-/// Says where the plugin is if it is nowhere else; for the whole process, and once.
-pub fn bring_counter_plugin(folder: &Path) {
-    // A second lab of the process brings the same.
-    let _ = BROUGHT.set(folder.to_owned());
-}
+static OFFER: OnceLock<Offer> = OnceLock::new();
 
-/// Whether nobody needs to bring it: the user says where it is, or cargo has made it.
-pub fn has_counter_plugin() -> bool {
-    std::env::var_os("SANLAB_COUNTER").is_some() || beside().is_ok_and(|file| file.is_some())
+/// Says, for the whole process, where the plugin is if it is nowhere else; asked only then.
+pub fn offer_counter_plugin(folder: Offer) {
+    // Whoever says it again says the same.
+    let _ = OFFER.set(folder);
 }
 
 /// The plugin's file.
@@ -130,11 +127,16 @@ fn found(named: Option<OsString>) -> Result<PathBuf, NotCounted> {
         };
     }
     let made = beside().map_err(|error| NotCounted::NoPlugin(error.to_string()))?;
-    let brought = || Some(BROUGHT.get()?.join(PLUGIN));
-    let missing = format!("{PLUGIN} is not beside the program, where cargo puts it");
-    made.or_else(brought)
-        .filter(|file| file.is_file())
-        .ok_or(NotCounted::NoPlugin(missing))
+    let file = match (made, OFFER.get()) {
+        (Some(file), _) => file,
+        (None, Some(offer)) => offer().map_err(NotCounted::NoPlugin)?.join(PLUGIN),
+        (None, None) => PathBuf::from(PLUGIN),
+    };
+    if file.is_file() {
+        return Ok(file);
+    }
+    let reason = format!("{PLUGIN} is not beside the program, where cargo puts it");
+    Err(NotCounted::NoPlugin(reason))
 }
 
 /// Where cargo has made it.
