@@ -1,4 +1,5 @@
 //! The action of `ci/action`: its scripts, as a runner calls them, with an API of GitHub's on loopback.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
