@@ -30,3 +30,27 @@ pub(crate) fn offer_counter() {
         Ok(PathBuf::from(folder))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use sanlab_image::Manifest;
+
+    use super::*;
+    use crate::lab::manifests_in;
+
+    #[test]
+    fn an_image_s_files_are_those_of_the_checkout() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let held = store.unpacked(KEY, ARCHIVE).unwrap();
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
+        let names = manifests_in(held.path());
+        assert_eq!(names, manifests_in(&images));
+        for name in names {
+            Manifest::load(&held.path().join(format!("{name}.toml"))).unwrap();
+        }
+        let link = fs_err::read_link(held.path().join("overlay/etc/mtab"));
+        assert_eq!(link.unwrap(), Path::new("/proc/self/mounts"));
+        assert!(held.path().join("libsanlab_counter.so").is_file());
+    }
+}
