@@ -220,7 +220,7 @@ impl Fleet {
         })
     }
 
-    /// Takes artefacts into use, as a template has done already.
+    /// Takes artefacts into use: not those that a guest boots with and its template has taken already.
     async fn set_up(&self, node: &Node) -> Result<(), FleetError> {
         let setup = &self.spec.image(node.spec())?.setup;
         if setup.is_empty() {
