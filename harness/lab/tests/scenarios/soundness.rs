@@ -7,7 +7,7 @@ use sanlab::Order;
 use sanlab_plan::{Action, Plan};
 use sanlab_record::{EventKind, PhaseName, RunRecord};
 
-use crate::{Ran, Runner};
+use crate::{COMPARED, Ran, Runner};
 
 /// By node and by what was looked at, what was seen.
 type StateDump = BTreeMap<String, BTreeMap<String, String>>;
@@ -26,25 +26,27 @@ pub(crate) async fn compare(runner: &Runner, plan: &Plan) -> Result<(), Failed> 
         ..plan.clone()
     };
     let folder = runner.run.folder(&runner.lab)?;
-    let run = async |fresh, attempt| {
+    let run = async |plan: &Plan, fresh, attempt| {
         let order = Order {
             fresh,
             attempt,
             state_dump: true,
             ..Order::new(&folder)
         };
-        runner.run(&plan, order).await
+        runner.run(plan, order).await
     };
-    let fresh = run(true, 1).await?;
+    let fresh = run(&plan, true, 1).await?;
     if is_forked(&fresh.record) {
         return Err(fresh.but("should be fresh, and was forked"));
     }
-    let mut fork = run(false, 2).await?;
-    if has_kept(&fork.record) {
-        // Built, kept and gone on with: not what is compared, and yet it must be the same.
-        expect_same(&fresh, &fork)?;
-        fork = run(false, 3).await?;
+    if plan.id == COMPARED {
+        // The run that keeps the checkpoint goes on, and that must be the same, too.
+        let kept = run(&plan, false, 2).await?;
+        expect_same(&fresh, &kept)?;
+    } else {
+        run(&without_steps(&plan), false, 2).await?;
     }
+    let fork = run(&plan, false, 3).await?;
     if !is_forked(&fork.record) {
         return Err(fork.but("was not forked"));
     }
@@ -56,9 +58,13 @@ fn is_forked(record: &RunRecord) -> bool {
     kinds.any(|kind| matches!(kind, EventKind::Forked { .. }))
 }
 
-fn has_kept(record: &RunRecord) -> bool {
-    let mut kinds = record.events.iter().map(|event| &event.kind);
-    kinds.any(|kind| matches!(kind, EventKind::Kept { .. }))
+/// What makes the checkpoint of a scenario, and does no more.
+fn without_steps(plan: &Plan) -> Plan {
+    Plan {
+        steps: Vec::new(),
+        known: None,
+        ..plan.clone()
+    }
 }
 
 /// What the run did, whether it did it itself or took it from a checkpoint.
