@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
         println!("cargo:rerun-if-changed={}", path.display());
     }
     let mut files = Vec::new();
-    gather(&images, &images, &mut files)?;
+    gather(&images, &images, &LEFT_OUT, &mut files)?;
     for file in &files {
         println!("cargo:rerun-if-changed={}", images.join(file).display());
     }
@@ -58,17 +58,22 @@ fn variable(name: &str) -> OsString {
     env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"))
 }
 
-/// The files below a folder, by their paths from `root` on, sorted.
-fn gather(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// The files below a folder, by their paths from `root` on, sorted; without folders of some names.
+fn gather(
+    root: &Path,
+    folder: &Path,
+    left_out: &[&str],
+    files: &mut Vec<PathBuf>,
+) -> io::Result<()> {
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let is_left_out = LEFT_OUT.iter().any(|name| entry.file_name() == *name);
+        let is_left_out = left_out.iter().any(|name| entry.file_name() == *name);
         if !entry.file_type()?.is_dir() {
             files.push(path.strip_prefix(root).map_err(io::Error::other)?.into());
         } else if !is_left_out {
-            gather(root, &path, files)?;
+            gather(root, &path, left_out, files)?;
         }
     }
     Ok(())
@@ -77,7 +82,9 @@ fn gather(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()
 /// The crates that the lock of the guests' programs names, as cargo leaves them for a build without network.
 fn vendored(images: &Path, files: &[PathBuf], out: &Path) -> io::Result<PathBuf> {
     let archive = out.join(VENDORED);
-    let lock = fs::read(images.join("Cargo.lock"))?;
+    let mut lock = fs::read(images.join("Cargo.lock"))?;
+    // What is packed also follows from this script.
+    lock.extend_from_slice(include_bytes!("build.rs"));
     let of = out.join("vendored.lock");
     if archive.exists() && fs::read(&of).is_ok_and(|old| old == lock) {
         return Ok(archive);
@@ -110,7 +117,8 @@ fn vendored(images: &Path, files: &[PathBuf], out: &Path) -> io::Result<PathBuf>
     let mut crates = Vec::new();
     let folder = workspace.join("vendor");
     for entry in fs::read_dir(&folder)? {
-        gather(&folder, &entry?.path(), &mut crates)?;
+        // All of them: cargo verifies each file's digest.
+        gather(&folder, &entry?.path(), &[], &mut crates)?;
     }
     crates.sort();
     let file = io::BufWriter::new(File::create(&archive)?);
