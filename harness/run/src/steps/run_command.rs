@@ -51,7 +51,8 @@ async fn one(
         let text = format!("the command{wrong}; the others are awaited");
         doing.scope.progress(Some(node), text);
     }
-    let failure = Failure::unexpected(format!("`{command}` on {node}{wrong}"));
+    let name = first_line(&command);
+    let failure = Failure::unexpected(format!("`{name}` on {node}{wrong}"));
     let failure = failure.saying(Said {
         shown: ended.said(),
         reason: printed,
@@ -59,8 +60,18 @@ async fn one(
     Err(failure.on(node).printed_in(ended.kept))
 }
 
+/// What a command is called in a message: those of many lines by the first.
+fn first_line(command: &str) -> String {
+    let command = command.trim();
+    match command.split_once('\n') {
+        Some((first, _)) => format!("{} ...", first.trim_end()),
+        None => command.to_owned(),
+    }
+}
+
 /// Every node must have printed the same bytes on standard output.
 fn compare(command: &str, all: &[Ended]) -> Result<(), Failure> {
+    let command = first_line(command);
     if let Some(ended) = all.iter().find(|ended| ended.printed.cut) {
         let node = &ended.node;
         let text = format!("`{command}` printed too much on {node} to be compared");
@@ -86,4 +97,15 @@ fn compare(command: &str, all: &[Ended]) -> Result<(), Failure> {
         found: found.collect(),
     };
     Err(Failure::from(differences).printed_in(files))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_line;
+
+    #[test]
+    fn a_command_of_many_lines_is_called_by_its_first() {
+        assert_eq!(first_line("true"), "true");
+        assert_eq!(first_line("\nset -x \nsync\n"), "set -x ...");
+    }
 }
