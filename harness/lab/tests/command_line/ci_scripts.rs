@@ -221,11 +221,10 @@ fn a_kvm_device_that_may_not_be_opened_is_opened_to_everybody() {
 fn a_job_s_report_is_in_its_summary() {
     let folder = tempfile::tempdir().unwrap();
     let summary = folder.path().join("summary");
-    let target = Path::new(env!("CARGO_BIN_EXE_sanlab")).ancestors().nth(2);
     let report = |runs: &Path| {
         let output = Command::new(project().join("ci/runner-report"))
             .arg(folder.path().join("report"))
-            .env("CARGO_TARGET_DIR", target.unwrap())
+            .env("SANLAB", env!("CARGO_BIN_EXE_sanlab"))
             .env("SANLAB_RUNS", runs)
             .env("GITHUB_STEP_SUMMARY", &summary)
             .env("GITHUB_JOB", "a night")
