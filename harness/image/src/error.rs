@@ -16,6 +16,8 @@ pub enum Product {
     Image(Arch),
     /// Programs of ours for the guests of all architectures.
     Programs,
+    /// What modules for the kernels of guests are compiled with.
+    Headers,
 }
 
 impl fmt::Display for Product {
@@ -23,6 +25,7 @@ impl fmt::Display for Product {
         match self {
             Self::Image(arch) => write!(f, "the image for {arch}"),
             Self::Programs => f.write_str("the guests' programs"),
+            Self::Headers => f.write_str("the kernels' headers"),
         }
     }
 }
@@ -166,6 +169,19 @@ pub enum ImageError {
         /// What is wrong with it, and the way out.
         reason: String,
     },
+    /// There are no headers of the image's kernel.
+    #[error("find headers of the kernel for {arch} of {path}: {reason}", path = path.display())]
+    Headers {
+        /// The manifest.
+        path: PathBuf,
+        /// For which guests.
+        arch: Arch,
+        /// Why not, and the way out.
+        reason: String,
+    },
+    /// What is to be a new folder is there.
+    #[error("make {path}: it exists already\n  help: name another folder, or remove it", path = .0.display())]
+    FolderExists(PathBuf),
     /// The image's files are not there to be used.
     #[error("find the image {digest} in the store\n  help: `sanlab image build` makes it")]
     Stored {

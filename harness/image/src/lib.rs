@@ -27,6 +27,7 @@ mod store;
 mod user_namespace;
 
 pub use artefacts::{ARTEFACTS_BYTES, Laid};
+pub use build::headers::{Headers, headers};
 pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
 pub use build::sparse::copy_sparse;

@@ -3,6 +3,7 @@
 pub(crate) mod child;
 pub(crate) mod compiler;
 pub(crate) mod diagnose;
+pub(crate) mod headers;
 pub(crate) mod host_tools;
 pub(crate) mod initramfs;
 pub(crate) mod mmdebstrap;

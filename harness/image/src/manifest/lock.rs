@@ -97,6 +97,7 @@ impl Lock {
             let section = match product {
                 Product::Image(arch) => arch.as_str(),
                 Product::Programs => "programs",
+                Product::Headers => continue,
             };
             let _ = write!(text, "\n[{section}]\n");
             for LockedPackage {

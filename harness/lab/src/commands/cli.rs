@@ -106,6 +106,21 @@ enum ImageCommand {
         #[arg(long)]
         update_lock: bool,
     },
+    /// Unpack the headers of an image's kernel, to compile modules for its guests
+    ///
+    /// `make -C DIR/x86_64 M=$PWD modules` compiles the module in the current folder; add `CC=gcc` where the host has another
+    /// compiler than the kernel's.
+    Headers {
+        /// Manifest under `images/` or of sanlab's own, without `.toml`, such as `debian-bookworm`
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// A folder that does not exist yet; it gets a folder for each architecture
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Of the kernel for this architecture only
+        #[arg(long, value_parser = parse_arch)]
+        arch: Option<Arch>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,6 +170,9 @@ impl Cli {
                 arch,
                 update_lock,
             }) => commands::image::build(&names, arch, update_lock).await,
+            Command::Image(ImageCommand::Headers { name, folder, arch }) => {
+                commands::image::headers(&name, arch, folder).await
+            }
             Command::Cache(CacheCommand::Ls) => commands::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => commands::cache::collect(max_size),
             Command::Check { files } => commands::check::execute(&files),

@@ -1,9 +1,9 @@
-//! `sanlab image build`: what `run` does by itself when the store lacks an image, on demand.
+//! `sanlab image build`: what `run` does by itself when the store lacks an image, on demand; and `sanlab image headers`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sanlab_image::Manifest;
+use sanlab_image::{Manifest, Phase};
 use sanlab_plan::Arch;
 use sanlab_report::table::Table;
 
@@ -52,6 +52,42 @@ pub(crate) async fn build(
                 (image.sizes.root >> 20).to_string(),
                 format!("{seconds:.1}"),
                 image.digest.chars().take(12).collect(),
+            ]);
+        }
+    }
+    terminal.clear();
+    print(&table.render(0))?;
+    Ok(Exit::Success)
+}
+
+/// Unpacks the headers of the kernels of the image with that name.
+pub(crate) async fn headers(
+    name: &str,
+    arch: Option<Arch>,
+    folder: PathBuf,
+) -> Result<Exit, LabError> {
+    let lab = Lab::find(&std::env::current_dir()?)?;
+    host::require_everything()?;
+    let cancel = interrupt::cancel_on_signal()?;
+    let mut terminal = Terminal::new();
+    let manifests = manifests(&lab, &[name.to_owned()], false)?;
+    let mut table = Table::new(&["arch", "kernel", "folder"]);
+    for (name, manifest) in manifests {
+        let manifest = Manifest::load(&manifest)?;
+        let archs = match arch {
+            Some(arch) => vec![arch],
+            None => manifest.arches().collect(),
+        };
+        let folder = folder.clone();
+        let unpack = move |progress: &(dyn Fn(&str) + Sync)| {
+            let progress = |phase: Phase| progress(&phase.to_string());
+            Ok(sanlab_image::headers(&manifest, &archs, &folder, progress)?)
+        };
+        for headers in watch::blocking(&mut terminal, &name, &cancel, unpack).await? {
+            table.row([
+                headers.arch.to_string(),
+                headers.kernel_release,
+                headers.folder.display().to_string(),
             ]);
         }
     }
