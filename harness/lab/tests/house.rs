@@ -278,3 +278,76 @@ fn the_test_tier_covers_every_layer_and_step() {
         lacking.join(", ")
     );
 }
+
+/// Links of Markdown files lead to files and headings that are there. Pages of `docs/` link among themselves only: they are a book,
+/// too.
+#[test]
+fn links_lead_somewhere() {
+    let mut pages = Vec::new();
+    files(&project(), &mut pages);
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let book = project().join("docs");
+    let mut links = 0;
+    let mut broken = Vec::new();
+    for page in &pages {
+        for link in links_of(&fs::read_to_string(page).unwrap()) {
+            if link.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let leads = target.canonicalize().is_ok_and(|target| {
+                (heading.is_empty() || headings(&target).contains(heading))
+                    && (!page.starts_with(&book) || target.starts_with(&book))
+            });
+            if !leads {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(links > 50, "found only {links} links");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    let summary = fs::read_to_string(book.join("SUMMARY.md")).unwrap();
+    let listed: BTreeSet<PathBuf> = links_of(&summary).map(|link| book.join(link)).collect();
+    let unlisted = pages.iter().filter(|page| {
+        page.starts_with(&book) && !page.ends_with("SUMMARY.md") && !listed.contains(*page)
+    });
+    let unlisted: Vec<_> = unlisted.collect();
+    assert!(unlisted.is_empty(), "not in SUMMARY.md: {unlisted:?}");
+}
+
+/// What stands in `](...)`, outside of code.
+fn links_of(text: &str) -> impl Iterator<Item = String> {
+    let mut inside = false;
+    let lines = text.lines().filter(move |line| {
+        let fence = line.starts_with("```");
+        inside ^= fence;
+        !inside && !fence && !line.starts_with("    ")
+    });
+    let joined = lines.collect::<Vec<_>>().join("\n");
+    let ends: Vec<String> = joined
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(link, _)| link.to_owned())
+        .collect();
+    ends.into_iter()
+}
+
+/// The names by which headings of a page are linked to.
+fn headings(page: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(page).expect("a page that is linked to");
+    let titles = text.lines().filter_map(|line| line.strip_prefix('#'));
+    let name = |title: &str| {
+        let title = title.trim_start_matches('#').trim().to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    titles.map(name).collect()
+}

@@ -152,7 +152,7 @@ fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
 
 #[test]
 fn the_authors_guide_names_every_key() {
-    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let guide = fs_err::read_to_string(root().join("docs/reference/scenarios.md")).unwrap();
     let mut found = Vec::new();
     keys(&serde_json::from_str(&schema()).unwrap(), &mut found);
     assert!(found.len() > 50, "{found:?}");
@@ -167,7 +167,7 @@ fn the_authors_guide_names_every_key() {
 
 #[test]
 fn the_authors_guide_begins_with_an_example_that_works() {
-    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let guide = fs_err::read_to_string(root().join("docs/reference/scenarios.md")).unwrap();
     let example: Vec<&str> = guide
         .lines()
         .skip_while(|line| !line.starts_with("    "))
@@ -184,7 +184,7 @@ fn the_authors_guide_begins_with_an_example_that_works() {
 
 #[test]
 fn the_authors_guide_shows_a_base_that_works() {
-    let guide = fs_err::read_to_string(root().join("scenarios/README.md")).unwrap();
+    let guide = fs_err::read_to_string(root().join("docs/reference/scenarios.md")).unwrap();
     let example = |path: &str| -> String {
         let begin = format!("    # {path}");
         let lines = guide.lines().skip_while(|line| *line != begin);

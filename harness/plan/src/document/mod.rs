@@ -1,4 +1,4 @@
-//! The scenario file as written, key by key. The guide for authors is `scenarios/README.md`.
+//! The scenario file as written, key by key. The guide for authors is `docs/reference/scenarios.md`.
 //!
 //! Every struct mirrors a table of the file, every field a key: its type, and whether it is required, optional or has
 //! a default; an example follows `required`. See [`crate::document::table`] for the notation.
