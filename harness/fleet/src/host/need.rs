@@ -49,11 +49,21 @@ pub struct Claimant {
     pub pid: u32,
     /// What it claims.
     pub need: Need,
+    /// Whether it wants no fleet of another process beside its own.
+    pub alone: bool,
 }
 
 impl fmt::Display for Claimant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run {} (process {}): {}", self.run, self.pid, self.need)
+        let Self { run, pid, need, .. } = self;
+        if self.alone {
+            write!(
+                f,
+                "run {run} (process {pid}), which measures and wants no other fleet beside it"
+            )
+        } else {
+            write!(f, "run {run} (process {pid}): {need}")
+        }
     }
 }
 
@@ -62,6 +72,8 @@ impl fmt::Display for Claimant {
 pub struct WaitingFor {
     /// What it needs.
     pub need: Need,
+    /// Whether it waits until no other fleet is there, whatever that needs.
+    pub alone: bool,
     /// What neither a fleet nor another program holds.
     pub free: Need,
     /// Who holds the rest.
@@ -91,7 +103,11 @@ impl fmt::Display for WaitingFor {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        write!(f, "{}; free: {}", self.need, self.free)?;
+        if self.alone {
+            f.write_str("the machine without other fleets")?;
+        } else {
+            write!(f, "{}; free: {}", self.need, self.free)?;
+        }
         if !self.holders.is_empty() {
             write!(f, "; held by {}", list(&self.holders))?;
         }
