@@ -146,7 +146,7 @@ impl From<FleetError> for LabError {
 
 impl LabError {
     /// How the program ends on it.
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Rejected(_)
             | Self::Unreadable(_)
@@ -159,7 +159,6 @@ impl LabError {
             | Self::ArtefactFile { .. }
             | Self::MeasuresNothing { .. }
             | Self::NoHistory { .. }
-            | Self::Report(_)
             | Self::Compare(_)
             | Self::Image(
                 ImageError::Manifest { .. }
@@ -168,6 +167,7 @@ impl LabError {
                 | ImageError::LockText { .. }
                 | ImageError::Limit { .. },
             ) => Exit::BadInput,
+            Self::Report(error) if !error.is_the_hosts() => Exit::BadInput,
             Self::Interrupted => Exit::Interrupted,
             _ => Exit::Broken,
         }

@@ -21,7 +21,7 @@ mod child;
 
 use child::ended;
 
-/// For a comparison of four pairs with everything that it may have to build first.
+/// For a comparison of five pairs with everything that it may have to build first.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn not_counted() -> Option<String> {
     })
 }
 
-/// Small frames cost instructions whatever else the machine does: four runs of each side are enough.
+/// Small frames cost instructions whatever else the machine does: five runs of each side are enough.
 fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
     let folder = tempfile::Builder::new()
         .prefix("compare-")
@@ -73,7 +73,7 @@ fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
         &[
             "compare",
             "scenarios/throughput/two-nodes.toml",
-            "--pairs=4",
+            "--pairs=5",
             "--seed=1",
             // Small enough for a trial, large enough for the frames to outnumber everything else.
             "--set=step.write.size=8MiB",
@@ -101,8 +101,8 @@ fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
         return Err(wrong("the sides are not told as they were given"));
     }
     // The first of each side is discarded.
-    if (a.records.len(), b.records.len(), loaded.runs.len()) != (5, 5, 10) {
-        return Err(wrong("there are not five runs of each side"));
+    if (a.records.len(), b.records.len(), loaded.runs.len()) != (6, 6, 12) {
+        return Err(wrong("there are not six runs of each side"));
     }
     let beside = |record: &String| found.path.with_file_name("").join(record).is_file();
     if !a.records.iter().chain(&b.records).all(beside) {

@@ -18,6 +18,7 @@ pub use finding::{Excuse, Finding, FindingKind, Source};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
 pub use phase::PhaseName;
 pub use record::{
-    AcceleratorUse, Acknowledged, ArtefactUse, Dip, FORMAT, HostUse, ImageUse, KnownBy, Latency,
-    LayerUse, NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord, Sample,
+    AcceleratorUse, Acknowledged, ArtefactUse, Dip, FORMAT, HostUse, ImageUse, InComparison,
+    KnownBy, Latency, LayerUse, NodeUse, Origin, Outcome, Phase, PortUse, ReadError, RunRecord,
+    Sample,
 };

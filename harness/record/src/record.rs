@@ -41,6 +41,9 @@ pub struct RunRecord {
     pub stack: Vec<LayerUse>,
     /// What this run was given in place of what its scenario file says, key by key: `mtu`, `layer.striped.chunk`, `kernel`.
     pub settings: BTreeMap<String, String>,
+    /// Of a run that a comparison made: its place there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<InComparison>,
     /// Stretches of the run in order; they do not overlap, except for background steps.
     pub phases: Vec<Phase>,
     /// Everything that happened, in order.
@@ -60,6 +63,15 @@ pub struct RunRecord {
     pub console_tail: BTreeMap<String, Vec<String>>,
     /// What each node cost the host.
     pub nodes: BTreeMap<String, NodeUse>,
+}
+
+/// A run's place in a comparison of two sides. Its figures count with those of other runs only if that comparison came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InComparison {
+    /// `A` or `B`.
+    pub side: String,
+    /// Of which pair; that of pair 0 was discarded.
+    pub pair: u32,
 }
 
 /// How a run ended.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use sanlab_record::{
     AcceleratorUse, Acknowledged, ArtefactUse, BlockRange, Cost, CrashKind, Dip, Event, EventKind,
-    Excuse, FORMAT, Failure, FailureKind, Finding, FindingKind, Found, HostUse, ImageUse, KnownBy,
-    Lane, Latency, LayerUse, LostBlocks, Measurement, NodeUse, Origin, Outcome, Phase, PortUse,
-    Rate, ReadError, RunRecord, Sample, Source, Timeline, Work,
+    Excuse, FORMAT, Failure, FailureKind, Finding, FindingKind, Found, HostUse, ImageUse,
+    InComparison, KnownBy, Lane, Latency, LayerUse, LostBlocks, Measurement, NodeUse, Origin,
+    Outcome, Phase, PortUse, Rate, ReadError, RunRecord, Sample, Source, Timeline, Work,
 };
 
 /// What records of the present format look like, byte for byte.
@@ -138,6 +138,8 @@ fn record() -> RunRecord {
             parameters: BTreeMap::from([("chunk".to_owned(), "64KiB".to_owned())]),
         }],
         settings: BTreeMap::from([("layer.striped.chunk".to_owned(), "64KiB".to_owned())]),
+        // Below, by itself: such a run is no run like others.
+        comparison: None,
         phases: vec![
             Phase {
                 name: "boot".into(),
@@ -432,6 +434,20 @@ fn what_was_laid_over_an_image_is_told() {
     );
     record.images.get_mut("x86").unwrap().artefacts = vec![used];
     assert_eq!(RunRecord::from_json(&record.to_json()).unwrap(), record);
+}
+
+#[test]
+fn a_run_of_a_comparison_says_so() {
+    let side = "B".to_owned();
+    let record = RunRecord {
+        comparison: Some(InComparison { side, pair: 3 }),
+        ..record()
+    };
+    let text = record.to_json();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let expected = serde_json::json!({ "side": "B", "pair": 3 });
+    assert_eq!(value["comparison"], expected);
+    assert_eq!(RunRecord::from_json(&text).unwrap(), record);
 }
 
 #[test]

@@ -14,12 +14,15 @@ pub enum ReportError {
     Io(#[from] io::Error),
     /// Nothing to report on.
     #[error(
-        "find a record or a comparison below {}\n  help: `sanlab run` leaves a `record.json` in target/sanlab/runs, `sanlab compare` a `comparison.json`",
-        paths(.looked_in)
+        "find a record or a comparison below {}{}\n  help: `sanlab run` leaves a `record.json` in target/sanlab/runs, `sanlab compare` a `comparison.json`",
+        paths(.looked_in),
+        lines(.left_out)
     )]
     NothingFound {
         /// Where it was looked for.
         looked_in: Vec<PathBuf>,
+        /// What was found there and is not what its name promises.
+        left_out: Vec<String>,
     },
     /// Some files are not what their names promise. All of them are reported.
     #[error("read {}:{}", count(.0.len(), "file"), list(.0))]
@@ -99,6 +102,9 @@ pub enum ReportError {
     /// The runs and the baseline have no series in common.
     #[error("compare with the baseline: {0}")]
     NoCommonSeries(String),
+    /// The baseline was measured on other hosts.
+    #[error("find a baseline for this host: {0}")]
+    NoBaselineHere(String),
     /// The XML could not be written.
     #[error("write the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
@@ -194,6 +200,32 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 impl ReportError {
+    /// Whether the input is right, and it is the host that does not let the lab do its part: a full disk, a database that another
+    /// program does not give back.
+    pub fn is_the_hosts(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            Self::History { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                        | Code::DiskFull
+                        | Code::SystemIoFailure
+                        | Code::ReadOnly
+                        | Code::OutOfMemory
+                )
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn history(path: &Path, source: rusqlite::Error) -> Self {
         Self::History {
             path: path.to_owned(),
@@ -203,10 +235,15 @@ impl ReportError {
 }
 
 fn list(errors: &[FileError]) -> String {
-    errors.iter().fold(String::new(), |mut text, error| {
-        text.push_str("\n  ");
-        text.push_str(&error.to_string());
-        text
+    let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    lines(&all)
+}
+
+fn lines(texts: &[String]) -> String {
+    texts.iter().fold(String::new(), |mut all, text| {
+        all.push_str("\n  ");
+        all.push_str(text);
+        all
     })
 }
 

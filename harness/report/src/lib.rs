@@ -19,6 +19,7 @@
 //! # Ok::<(), sanlab_record::ReadError>(())
 //! ```
 
+pub mod durable;
 mod error;
 pub mod history;
 pub mod load;

@@ -30,7 +30,7 @@ Exit codes: 0 everything passed or failed as is known, and nothing regressed, 1 
 Environment: SANLAB_CACHE store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
 SANLAB_CACHE_LIMIT its maximum size (default 16GiB), SANLAB_RUNTIME folder of running fleets \
 (default $TMPDIR/sanlab-UID, without TMPDIR in /tmp, or in /var/tmp where /tmp lies in memory), SANLAB_RUNS folder of records (default target/sanlab/runs), SANLAB_HISTORY history file \
-(default target/sanlab/history.sqlite), SANLAB_SEED seed of random moments, SANLAB_REQUIRE_KVM=1 an error where guests would not run on KVM, SANLAB_LOG tracing filter such as `sanlab_vm=debug`.";
+(default .sanlab/history.sqlite), SANLAB_SEED seed of random moments, SANLAB_REQUIRE_KVM=1 an error where guests would not run on KVM, SANLAB_LOG tracing filter such as `sanlab_vm=debug`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -84,7 +84,7 @@ enum Command {
     Report(report::Arguments),
     /// Import, export or list the figures of all runs
     History {
-        /// History file [default: `$SANLAB_HISTORY`, else target/sanlab/history.sqlite]
+        /// History file [default: `$SANLAB_HISTORY`, else .sanlab/history.sqlite]
         #[arg(long, global = true, value_name = "FILE")]
         history: Option<PathBuf>,
         #[command(subcommand)]

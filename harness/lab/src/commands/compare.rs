@@ -1,17 +1,22 @@
 //! `sanlab compare`: two sides of a scenario, run in turns until the verdict is clear.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sanlab_fleet::{Budget, Permit, Registry, RunDir, WaitingFor};
 use sanlab_plan::parse_duration;
 use sanlab_record::Outcome;
 use sanlab_report::comparison::{Comparison, FEWEST_PAIRS, Rules};
-use sanlab_report::history::History;
+use sanlab_report::history::{History, Learnt};
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::report::Report;
 use sanlab_report::terminal::comparison_table;
+use sanlab_report::{moment, number};
+
+use tokio_util::sync::CancellationToken;
 
 use super::history;
 use super::pages::Pages;
@@ -60,6 +65,9 @@ pub(crate) struct Arguments {
     /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
     #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
     margin: Vec<(Measure, f64)>,
+    /// Compare beside other fleets of yours, which disturb the figures; without this, they wait until the comparison has ended
+    #[arg(long)]
+    share: bool,
     /// Seed of random moments, permutations and the bootstrap [default: `$SANLAB_SEED`, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -90,6 +98,11 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let cancel = interrupt::cancel_on_signal()?;
     a.prepare(&lab, &cancel, &mut terminal).await?;
     b.prepare(&lab, &cancel, &mut terminal).await?;
+    let _alone = if arguments.share {
+        None
+    } else {
+        Some(alone(&cancel, &mut terminal).await?)
+    };
     let folder = lab.new_run()?;
     let started = since_1970().as_secs_f64();
     terminal.line(&progress::sides(
@@ -131,6 +144,14 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         return calibrate(&course, &lab, seed);
     }
     print(&comparison_table(&comparison))?;
+    for (measure, margin, floor) in comparison.rules.below_noise() {
+        print(&format!(
+            "\nwarning: a margin of {} was asked for {}, below this host's noise floor of {}: a difference between the two may be noise\n",
+            number::share(margin),
+            measure.title(),
+            number::share(floor)
+        ))?;
+    }
     print(&format!(
         "\n{}\ncomparison: {}\n",
         why_it_ended(&course, &arguments),
@@ -150,6 +171,30 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     Ok(comparison.verdict.into())
 }
 
+/// How long other fleets are awaited.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Waits until no other fleet of this user runs. As long as what it gives is kept, none starts but this process's own.
+async fn alone(
+    cancel: &CancellationToken,
+    terminal: &mut Terminal,
+) -> Result<(Permit, RunDir), LabError> {
+    let (registry, _) = Registry::open()?;
+    let folder = registry.create_run()?;
+    let budget = Budget::new(&registry);
+    let said = RefCell::new(terminal);
+    let waiting = |waiting: &WaitingFor| {
+        said.borrow_mut()
+            .line(&format!("waiting for {waiting}; --share does not wait"));
+    };
+    let permit = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(LabError::Interrupted),
+        permit = budget.acquire_alone(&folder, PATIENCE, waiting) => permit?,
+    };
+    Ok((permit, folder))
+}
+
 /// Learns the noise floors of this class of host from a comparison of a scenario with itself.
 fn calibrate(course: &Course, lab: &Lab, seed: u64) -> Result<Exit, LabError> {
     let calibration = Calibration::of(&course.sides, seed)?;
@@ -158,20 +203,27 @@ fn calibrate(course: &Course, lab: &Lab, seed: u64) -> Result<Exit, LabError> {
     let class = figures
         .and_then(HostClass::of)
         .ok_or(LabError::UnknownHost)?;
-    let path = history::default_path(lab);
-    History::open(&path)?.learn_noise(
+    let path = history::default_path(lab)?;
+    let learnt = Learnt {
+        at: since_1970().as_secs_f64(),
+        pairs: u32::try_from(course.pairs()).unwrap_or(u32::MAX),
+        comparisons: Calibration::COMPARISONS,
+    };
+    let known = History::open(&path)?.learn_noise(
         &class.host,
         &class.accelerator,
         &calibration.noise_floors,
-        Calibration::COMPARISONS,
-        since_1970().as_secs_f64(),
+        learnt,
     )?;
-    print(&format!(
-        "noise floors of {}, {}: {}\n",
-        class.host,
-        class.accelerator,
-        shown(&path).display()
-    ))?;
+    let path = shown(&path).display();
+    let HostClass { host, accelerator } = class;
+    print(&match known {
+        None => format!("noise floors of {host}, {accelerator}: {path}\n"),
+        Some(Learnt { at, pairs, .. }) => format!(
+            "not kept: {path} has noise floors of {host}, {accelerator}, from {pairs} pairs ({}); take as many or more to replace them\n",
+            moment::utc(at)
+        ),
+    })?;
     Ok(Exit::Success)
 }
 
@@ -191,7 +243,7 @@ fn without_verdict(course: &Course, comparison: &Comparison) -> Result<Option<Ex
     let outcome = &ran.record.outcome;
     let exit = match outcome {
         // What fails, known or not, has no figures to compare.
-        Outcome::Failed(_) | Outcome::KnownFailure { .. } => Exit::Failed,
+        Outcome::Failed(_) | Outcome::KnownFailure { .. } => Exit::SideFailed,
         Outcome::Broken(_) | Outcome::Passed | Outcome::Skipped { .. } => Exit::Broken,
     };
     let before = match course.pairs() {
@@ -230,17 +282,23 @@ fn why_it_ended(course: &Course, arguments: &Arguments) -> String {
 }
 
 fn parse_pairs(text: &str) -> Result<RangeInclusive<usize>, String> {
-    let wrong = || "write MIN..MAX such as 4..20, or one number, from 1 to 1000".to_owned();
+    let wrong =
+        || format!("write MIN..MAX such as 4..20, or one number, from {FEWEST_PAIRS} to 1000");
     let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
     let (low, high) = match text.split_once("..") {
         Some((low, high)) => (number(low)?, number(high)?),
         None => (number(text)?, number(text)?),
     };
-    if low >= 1 && low <= high && high <= 1000 {
-        Ok(low..=high)
-    } else {
-        Err(wrong())
+    if low < 1 || low > high || high > 1000 {
+        return Err(wrong());
     }
+    if high < FEWEST_PAIRS {
+        return Err(format!(
+            "what is timed is undecided with fewer than {FEWEST_PAIRS} pairs, so that no comparison could end with `no change`; {}",
+            wrong()
+        ));
+    }
+    Ok(low..=high)
 }
 
 fn parse_aa(text: &str) -> Result<usize, String> {
@@ -308,7 +366,7 @@ mod tests {
     fn pairs_are_a_range_or_a_number() {
         assert_eq!(parse_pairs("4..20"), Ok(4..=20));
         assert_eq!(parse_pairs("6"), Ok(6..=6));
-        for wrong in ["0", "5..4", "4..2000", "many", "..", "-1"] {
+        for wrong in ["0", "4", "1..4", "5..4", "4..2000", "many", "..", "-1"] {
             let refused = parse_pairs(wrong).unwrap_err();
             assert!(refused.contains("MIN..MAX"), "{wrong}: {refused}");
         }

@@ -12,6 +12,8 @@ pub enum Exit {
     Undecided,
     /// A scenario failed: the stack under test did not do what the scenario says. Or what was compared got worse.
     Failed,
+    /// A run of a comparison failed, so that nothing can be said of its sides.
+    SideFailed,
     /// The input or the command line is wrong; nothing was run.
     BadInput,
     /// The lab could not do its part: a tool is missing, a guest did not start, ...
@@ -30,6 +32,7 @@ impl Exit {
             Self::BadInput => 2,
             Self::Broken => 3,
             Self::Interrupted => 4,
+            Self::SideFailed => 6,
         }
     }
 }

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use sanlab_record::RunRecord;
-use sanlab_report::history::{History, Imported};
+use sanlab_report::history::{History, Imported, Pruned};
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::table::Table;
 
+use super::report::load_and_tell;
 use crate::compare::verdicts::HostClass;
-use crate::terminal::print;
 use crate::terminal::quantity::count;
+use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError};
 
 /// What to do with the history.
@@ -33,29 +34,48 @@ pub(crate) enum HistoryCommand {
     },
     /// List the series, with their numbers of runs
     Ls,
+    /// Keep the newest runs of each series, and give the space of the others back
+    Prune {
+        /// How many runs of each series stay
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        keep: usize,
+    },
 }
 
-/// Executes it on the file that the environment names, else `target/sanlab/history.sqlite`.
+/// Executes it on the file that the environment names, else `.sanlab/history.sqlite`.
 pub(crate) fn execute(command: HistoryCommand, file: Option<PathBuf>) -> Result<Exit, LabError> {
     let path = match file {
         Some(path) => path,
-        None => default_path(&Lab::find(&std::env::current_dir()?)?),
+        None => default_path(&Lab::find(&std::env::current_dir()?)?)?,
     };
     match command {
         HistoryCommand::Import { paths } => import(&path, paths)?,
         HistoryCommand::Export { file } => export(&path, file.as_deref())?,
         HistoryCommand::Ls => list(&path)?,
+        HistoryCommand::Prune { keep } => prune(&path, keep)?,
     }
     Ok(Exit::Success)
 }
 
-/// Where a lab's history is kept.
-pub(crate) fn default_path(lab: &Lab) -> PathBuf {
+/// Where a lab's history is kept: not in `target`, which `cargo clean` deletes. One that an earlier version left there is moved.
+pub(crate) fn default_path(lab: &Lab) -> Result<PathBuf, LabError> {
     let named = std::env::var_os("SANLAB_HISTORY").filter(|path| !path.is_empty());
-    named.map_or_else(
-        || lab.project().join("target/sanlab/history.sqlite"),
-        PathBuf::from,
-    )
+    if let Some(named) = named {
+        return Ok(PathBuf::from(named));
+    }
+    let path = lab.project().join(".sanlab/history.sqlite");
+    let before = lab.project().join("target/sanlab/history.sqlite");
+    if before.exists() && !path.exists() {
+        fs::create_dir_all(lab.project().join(".sanlab"))?;
+        fs::rename(&before, &path)?;
+        let moved = format!(
+            "the history is now {}, no longer {}",
+            path.display(),
+            before.display()
+        );
+        Terminal::new().line(&moved);
+    }
+    Ok(path)
 }
 
 /// What noise the lab's history knows of a class of hosts; nothing where there is no history.
@@ -63,7 +83,7 @@ pub(crate) fn noise_floors(
     lab: &Lab,
     class: &HostClass,
 ) -> Result<BTreeMap<Measure, f64>, LabError> {
-    let path = default_path(lab);
+    let path = default_path(lab)?;
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
@@ -95,7 +115,7 @@ fn import(path: &Path, paths: Vec<PathBuf>) -> Result<(), LabError> {
     let records: Vec<RunRecord> = if others.is_empty() {
         Vec::new()
     } else {
-        let loaded = load::load(&others)?;
+        let loaded = load_and_tell(&others)?;
         let counted = load::counted(&loaded.runs, &loaded.comparisons);
         counted.cloned().collect()
     };
@@ -146,5 +166,17 @@ fn list(path: &Path) -> Result<(), LabError> {
     print(&table.render(0))?;
     let runs = count(history.runs()?, "run");
     print(&format!("{runs} in {}\n", path.display()))?;
+    Ok(())
+}
+
+fn prune(path: &Path, keep: usize) -> Result<(), LabError> {
+    let mut history = existing(path)?;
+    let Pruned { runs, entries } = history.prune(keep)?;
+    print(&format!(
+        "figures of {entries} runs removed, and {} with nothing left; {} holds {}\n",
+        count(runs, "run"),
+        path.display(),
+        count(history.runs()?, "run")
+    ))?;
     Ok(())
 }

@@ -7,17 +7,17 @@ use sanlab_report::baseline::{Baseline, WINDOW};
 use sanlab_report::comparison::Rules;
 use sanlab_report::github_action_benchmark::{self, Direction};
 use sanlab_report::history::History;
-use sanlab_report::load;
+use sanlab_report::load::{self, Loaded};
 use sanlab_report::measure::Measure;
 use sanlab_report::report::Report;
 use sanlab_report::series::{Figures, figures};
-use sanlab_report::{bencher, terminal};
+use sanlab_report::{ReportError, bencher, terminal, trend};
 
 use super::history;
 use super::pages::{self, Pages};
 use crate::compare::verdicts::HostClass;
 use crate::lab::runs::since_1970;
-use crate::terminal::print;
+use crate::terminal::{Terminal, complain, print};
 use crate::{Exit, Lab, LabError};
 
 /// What the command line says of it.
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Write a baseline from the runs and the history: the last 20 runs of each series
     #[arg(long, value_name = "FILE")]
     save_baseline: Option<PathBuf>,
-    /// History file with earlier runs, for trends [default: `$SANLAB_HISTORY`, else target/sanlab/history.sqlite, if it is there]
+    /// History file with earlier runs, for trends [default: `$SANLAB_HISTORY`, else .sanlab/history.sqlite, if it is there]
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
     /// Seed of permutations and the bootstrap
@@ -53,15 +53,20 @@ pub(crate) struct Arguments {
 
 /// Reads, renders, and ends by the verdict: what was only measured and not compared is no regression.
 pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
-    let loaded = load::load(&arguments.paths)?;
+    let loaded = load_and_tell(&arguments.paths)?;
     let history = history_of(arguments)?;
-    let past = history
-        .as_ref()
-        .map_or_else(|| Ok(Vec::new()), History::figures)?;
     let runs: Vec<Figures> = load::counted(&loaded.runs, &loaded.comparisons)
         .flat_map(figures)
         .collect();
+    let past = match &history {
+        Some(history) => {
+            let series = runs.iter().map(|figures| figures.series.clone());
+            history.newest(&series.collect(), trend::LONGEST)?
+        }
+        None => Vec::new(),
+    };
     let made = since_1970().as_secs_f64();
+    let mut without_baseline = false;
     let baseline = match &arguments.baseline {
         Some(path) => {
             let mut rules = Rules::new(arguments.seed);
@@ -69,7 +74,15 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
                 rules.noise_floors.extend(floors(history, &runs)?);
             }
             let name = path.display().to_string();
-            Some(Baseline::read(path)?.against(&name, &rules, &runs)?)
+            match Baseline::read(path)?.against(&name, &rules, &runs, &past) {
+                Err(error @ ReportError::NoBaselineHere(_)) => {
+                    // No mistake of the input, and nothing that was compared.
+                    complain(&error.into());
+                    without_baseline = true;
+                    None
+                }
+                other => Some(other?),
+            }
         }
         None => None,
     };
@@ -86,7 +99,13 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         }
     }
     if let Some(path) = &arguments.save_baseline {
-        let mut all = past;
+        let mut all = match &history {
+            Some(history) => {
+                let series = history.series()?.into_iter().map(|(series, _)| series);
+                history.newest(&series.collect(), WINDOW)?
+            }
+            None => Vec::new(),
+        };
         let known = |new: &Figures| {
             let same = |old: &Figures| {
                 old.series == new.series && (old.started - new.started).abs() < 1e-6
@@ -98,7 +117,22 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         all.sort_by(|one, other| one.started.total_cmp(&other.started));
         Baseline::of(&all, WINDOW, made)?.write(path)?;
     }
-    Ok(report.verdict.map_or(Exit::Success, Exit::from))
+    let exit = report.verdict.map_or(Exit::Success, Exit::from);
+    Ok(if without_baseline {
+        exit.max(Exit::Undecided)
+    } else {
+        exit
+    })
+}
+
+/// Loads, and says on standard error what was left out.
+pub(crate) fn load_and_tell(paths: &[PathBuf]) -> Result<Loaded, LabError> {
+    let loaded = load::load(paths)?;
+    let mut terminal = Terminal::new();
+    for text in &loaded.left_out {
+        terminal.line(&format!("left out: {text}"));
+    }
+    Ok(loaded)
 }
 
 /// One that is named must be there; else the project's, if there is one.
@@ -107,7 +141,7 @@ fn history_of(arguments: &Arguments) -> Result<Option<History>, LabError> {
         return history::existing(path).map(Some);
     }
     let lab = Lab::find(&std::env::current_dir()?)?;
-    let path = history::default_path(&lab);
+    let path = history::default_path(&lab)?;
     if path.exists() {
         Ok(Some(History::open(&path)?))
     } else {

@@ -11,9 +11,6 @@ use sanlab_run::Extent;
 
 use crate::LabError;
 
-/// A regression that stands after so many times the fewest pairs is enough: what is undecided then could not change the whole.
-const EARLY_STOP_FACTOR: usize = 2;
-
 /// Which side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Letter {
@@ -99,11 +96,8 @@ pub(crate) trait Judge {
     /// By step and measure; nothing before there are figures of both sides.
     fn judge(&self, sides: &Sides) -> Result<Vec<Judgement>, LabError>;
 
-    /// Whether more runs are needed for none of them.
-    fn is_firm(&self, judgements: &[Judgement]) -> bool;
-
-    /// Whether the whole verdict is one that no other could outweigh.
-    fn is_gravest(&self, judgements: &[Judgement]) -> bool;
+    /// Whether so many pairs are enough, of which at least `fewest` are wanted.
+    fn is_enough(&self, judgements: &[Judgement], pairs: usize, fewest: usize) -> bool;
 }
 
 /// When there is enough.
@@ -232,9 +226,7 @@ pub(crate) async fn run(
                 pairs: pair,
                 judgements: &judgements,
             });
-            let fewest = *bounds.pairs.start();
-            let is_grave = pair >= EARLY_STOP_FACTOR * fewest && judge.is_gravest(&judgements);
-            if pair >= fewest && (judge.is_firm(&judgements) || is_grave) {
+            if judge.is_enough(&judgements, pair, *bounds.pairs.start()) {
                 break End::Firm;
             }
         }

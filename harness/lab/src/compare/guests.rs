@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sanlab_image::Store;
+use sanlab_record::InComparison;
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,10 @@ impl Runner for Guests<'_> {
             accelerator: self.accelerator,
             seed: self.seed.wrapping_add(turn.pair as u64),
             settings: side.given.words.clone(),
+            comparison: Some(InComparison {
+                side: turn.side.as_str().to_owned(),
+                pair: u32::try_from(turn.pair).unwrap_or(u32::MAX),
+            }),
             qemu: side.given.qemu.clone(),
             // On both sides or on none: counting costs a little.
             count_instructions: Some(true),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sanlab_report::comparison::{self, Comparison, FORMAT, Rules};
 use sanlab_report::measure::Measure;
 use sanlab_report::series::Figures;
-use sanlab_report::verdict::{Judgement, Verdict};
+use sanlab_report::verdict::Judgement;
 
 use super::course::{Course, Judge, Records, Sides};
 use super::guests::relative;
@@ -72,12 +72,8 @@ impl Judge for Verdicts<'_> {
         Ok(comparison::judge(self.rules(), &sides.a, &sides.b)?)
     }
 
-    fn is_firm(&self, judgements: &[Judgement]) -> bool {
-        comparison::is_firm(judgements)
-    }
-
-    fn is_gravest(&self, judgements: &[Judgement]) -> bool {
-        comparison::overall(judgements) == Verdict::Regressed
+    fn is_enough(&self, judgements: &[Judgement], pairs: usize, fewest: usize) -> bool {
+        comparison::is_enough(judgements, pairs, fewest)
     }
 }
 

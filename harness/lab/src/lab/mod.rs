@@ -15,7 +15,7 @@ use std::time::Instant;
 use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
-use sanlab_record::{Event, RunRecord};
+use sanlab_record::{Event, InComparison, RunRecord};
 use sanlab_run::{Environment, Extent, KeepPolicy};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
@@ -48,6 +48,8 @@ pub struct Order {
     pub seed: u64,
     /// What the record says that this run was given in place of what the scenario's file says.
     pub settings: BTreeMap<String, String>,
+    /// Where a comparison makes it: the run's place there.
+    pub comparison: Option<InComparison>,
     /// A folder with QEMU's programs, instead of those of the host.
     pub qemu: Option<PathBuf>,
     /// Whether guests' instructions are counted: see [`Environment`].
@@ -72,6 +74,7 @@ impl Order {
             state_dump: false,
             seed: seed::drawn(),
             settings: BTreeMap::new(),
+            comparison: None,
             qemu: None,
             count_instructions: None,
             extent: Extent::Whole,
@@ -308,6 +311,7 @@ pub async fn run_on(
         state_dump,
         seed,
         settings,
+        comparison,
         qemu,
         count_instructions,
         extent,
@@ -333,7 +337,10 @@ pub async fn run_on(
         extent,
         cancel,
     };
-    let record = sanlab_run::execute(&plan, environment, events).await;
+    let record = RunRecord {
+        comparison,
+        ..sanlab_run::execute(&plan, environment, events).await
+    };
     let path = write_record(&out_dir, &record)?;
     Ok((record, path))
 }

@@ -8,7 +8,7 @@ use fs_err as fs;
 use sanlab_plan::Plan;
 use sanlab_record::{FORMAT, Outcome, RunRecord};
 use sanlab_report::comparison::Comparison;
-use sanlab_report::moment;
+use sanlab_report::{durable, moment};
 use serde::Serialize;
 
 use crate::LabError;
@@ -97,9 +97,7 @@ fn write_json(folder: &Path, name: &str, content: &impl Serialize) -> Result<Pat
     let path = folder.join(name);
     let mut text = serde_json::to_string_pretty(content).map_err(LabError::Record)?;
     text.push('\n');
-    let half = folder.join(format!("{name}.half"));
-    fs::write(&half, text)?;
-    fs::rename(&half, &path)?;
+    durable::write(&path, &text)?;
     Ok(path)
 }
 
@@ -129,6 +127,7 @@ pub(crate) fn not_run(plan: &Plan, seed: u64, reason: &str) -> RunRecord {
         host: sanlab_run::host(),
         stack: Vec::new(),
         settings: BTreeMap::new(),
+        comparison: None,
         phases: Vec::new(),
         events: Vec::new(),
         samples: Vec::new(),

@@ -62,6 +62,8 @@ fn a_setting_that_the_scenario_has_no_place_for_is_a_mistake_in_its_own_text() {
 fn bounds_and_effects_are_checked_before_anything_runs() {
     let said = refused(&["compare", SCENARIO, "--pairs", "9..4"]);
     assert!(said.contains("MIN..MAX"), "{said}");
+    let said = refused(&["compare", SCENARIO, "--pairs", "4"]);
+    assert!(said.contains("fewer than 5 pairs"), "{said}");
     let said = refused(&["compare", SCENARIO, "--budget", "soon"]);
     assert!(said.contains("ms, s, m"), "{said}");
     let said = refused(&["compare", SCENARIO, "--margin", "speed=5%"]);

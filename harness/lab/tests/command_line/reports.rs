@@ -181,10 +181,17 @@ fn a_baseline_is_saved_and_held_against() {
     let record = fs::read_to_string(project().join(RECORD)).unwrap();
     let mut record = RunRecord::from_json(&record).unwrap();
     let runs = folder.path().join("runs");
-    let write = |record: &RunRecord, name: &str| {
+    let past = folder.path().join("past");
+    let write_in = |runs: &Path, record: &RunRecord, name: &str| {
         fs::create_dir_all(runs.join(name)).unwrap();
         fs::write(runs.join(name).join("record.json"), record.to_json()).unwrap();
     };
+    for day in 0..3_u32 {
+        record.started += 86_400.0;
+        write_in(&past, &record, &day.to_string());
+    }
+    record.started += 86_400.0;
+    let write = |record: &RunRecord, name: &str| write_in(&runs, record, name);
     for number in 0..6_u32 {
         record.started += 60.0;
         write(&record, &number.to_string());
@@ -192,6 +199,9 @@ fn a_baseline_is_saved_and_held_against() {
     let save = ["report", text(&runs), "--save-baseline", text(&baseline)];
     done(&history, &save, 0);
     let against = ["report", text(&runs), "--baseline", text(&baseline)];
+    // How far days lie apart is not known yet.
+    done(&history, &against, 5);
+    done(&history, &["history", "import", text(&past)], 0);
     done(&history, &against, 0);
     // Everything takes half as long again.
     for measurement in &mut record.measurements {

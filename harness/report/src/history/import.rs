@@ -180,7 +180,7 @@ fn series_row(transaction: &Transaction<'_>, series: &Series) -> rusqlite::Resul
 }
 
 /// Fields in the order of the type, keys of maps sorted: equal values have equal texts.
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     // Strings and maps with string keys: nothing in it can fail to serialise.
     serde_json::to_string(value).expect("names and texts are plain data")
 }

@@ -7,8 +7,11 @@ mod import;
 mod lines;
 mod noise;
 mod schema;
+mod window;
 
 pub use import::Imported;
+pub use noise::Learnt;
+pub use window::Pruned;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use rusqlite::Connection;
 
 use crate::error::ReportError;
 use crate::load::measure::Measure;
-use crate::load::series::{Figures, Series};
+use crate::load::series::Figures;
 
 /// How long to wait for another program that writes into the file: an import of thousands of runs takes seconds.
 const BUSY: Duration = Duration::from_secs(30);
@@ -54,15 +57,6 @@ impl History {
             .query_row("SELECT count(*) FROM runs", (), |row| row.get::<_, i64>(0))
             .map_err(|source| self.failed(source))?;
         Ok(usize::try_from(count).unwrap_or_default())
-    }
-
-    /// Its series, and how many runs each has.
-    pub fn series(&self) -> Result<Vec<(Series, usize)>, ReportError> {
-        let mut counts: BTreeMap<Series, usize> = BTreeMap::new();
-        for figures in self.figures()? {
-            *counts.entry(figures.series).or_default() += 1;
-        }
-        Ok(counts.into_iter().collect())
     }
 
     /// Everything it knows, one entry a run and series, the oldest first.

@@ -2,9 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::OptionalExtension;
+
 use super::History;
 use crate::error::ReportError;
 use crate::load::measure::Measure;
+
+/// What noise floors rest on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Learnt {
+    /// When they were learnt, seconds since 1970.
+    pub at: f64,
+    /// From how many pairs of runs.
+    pub pairs: u32,
+    /// How many comparisons were drawn from these.
+    pub comparisons: u32,
+}
 
 impl History {
     /// The floors learnt last for this class of host, as shares by measure; empty where nothing was learnt. `host` and
@@ -32,28 +45,71 @@ impl History {
         read().map_err(|source| self.failed(source))
     }
 
-    /// Keeps floors that so many A/A comparisons showed at a time, seconds since 1970. They count from then on; what was learnt
-    /// before stays in the file.
+    /// What those floors rest on.
+    pub fn noise_learnt(
+        &self,
+        host: &str,
+        accelerator: &str,
+    ) -> Result<Option<Learnt>, ReportError> {
+        let read = || {
+            self.connection
+                .query_row(
+                    "SELECT at, pairs, comparisons FROM noise WHERE host = ?1 AND accelerator = ?2
+                     ORDER BY at DESC LIMIT 1",
+                    (host, accelerator),
+                    |row| {
+                        Ok(Learnt {
+                            at: row.get(0)?,
+                            pairs: row.get(1)?,
+                            comparisons: row.get(2)?,
+                        })
+                    },
+                )
+                .optional()
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Keeps floors that A/A comparisons showed. They count from then on; what was learnt before stays in the file. Nothing is kept
+    /// where the floors known so far rest on more pairs: then it gives these.
     pub fn learn_noise(
         &mut self,
         host: &str,
         accelerator: &str,
         floors: &BTreeMap<Measure, f64>,
-        comparisons: u32,
-        at: f64,
-    ) -> Result<(), ReportError> {
+        learnt: Learnt,
+    ) -> Result<Option<Learnt>, ReportError> {
+        if let Some(known) = self.noise_learnt(host, accelerator)?
+            && known.pairs > learnt.pairs
+        {
+            return Ok(Some(known));
+        }
+        let Learnt {
+            at,
+            pairs,
+            comparisons,
+        } = learnt;
         let path = self.path.clone();
         let failed = |source| ReportError::history(&path, source);
         let transaction = self.connection.transaction().map_err(failed)?;
         for (measure, floor) in floors {
             transaction
                 .execute(
-                    "INSERT OR REPLACE INTO noise (host, accelerator, measure, at, floor, comparisons)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    (host, accelerator, measure.as_str(), at, floor, comparisons),
+                    "INSERT OR REPLACE INTO noise (host, accelerator, measure, at, floor, comparisons, pairs)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    (
+                        host,
+                        accelerator,
+                        measure.as_str(),
+                        at,
+                        floor,
+                        comparisons,
+                        pairs,
+                    ),
                 )
                 .map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        Ok(None)
     }
 }

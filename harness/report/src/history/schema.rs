@@ -11,7 +11,8 @@ const APPLICATION: i64 = 0x7361_6e6c;
 
 /// What brings a file from each version to the next: the first makes version 1 of an empty file. Steps are never changed, only
 /// added to.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     -- One row a run, whatever it measured.
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY,
@@ -54,7 +55,12 @@ const STEPS: [&str; 1] = ["
         comparisons INTEGER NOT NULL,  -- from how many
         PRIMARY KEY (host, accelerator, measure, at)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    -- Of how many pairs of runs the comparisons were drawn.
+    ALTER TABLE noise ADD COLUMN pairs INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// Makes sure that the file is a history of the newest version.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), ReportError> {

@@ -3,7 +3,7 @@
 pub mod measure;
 pub mod series;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,8 @@ pub struct Loaded {
     pub runs: Vec<LoadedRun>,
     /// Comparisons, the oldest first.
     pub comparisons: Vec<LoadedComparison>,
+    /// Files in the folders that are not what their names promise, each with its fault: they were left out.
+    pub left_out: Vec<String>,
 }
 
 impl LoadedRun {
@@ -67,35 +69,40 @@ impl LoadedRun {
 }
 
 impl LoadedComparison {
-    /// The records of the runs that did not count: of each side that has one more than there are pairs, the first.
-    fn discarded(&self) -> impl Iterator<Item = PathBuf> {
+    /// The records of its runs, each with whether it counts: of a side that has one more than there are pairs, the first does not.
+    fn records(&self) -> impl Iterator<Item = (PathBuf, bool)> {
         let Comparison { a, b, pairs, .. } = &self.comparison;
         let folder = self.path.parent().unwrap_or(Path::new(""));
-        [a, b]
-            .into_iter()
-            .filter(|side| side.records.len() > *pairs)
-            .filter_map(|side| side.records.first())
-            .map(|record| folder.join(record))
+        [a, b].into_iter().flat_map(move |side| {
+            let discarded = side.records.len().saturating_sub(*pairs);
+            let records = side.records.iter().enumerate();
+            records.map(move |(number, record)| (folder.join(record), number >= discarded))
+        })
     }
 }
 
-/// Runs whose figures count: all but those that one of the comparisons discarded, for they did more than the others, on a fleet
-/// that had done nothing yet.
+/// Runs whose figures count. Those that a comparison discarded do not, for they did more than the others, on a fleet
+/// that had done nothing yet; and none of a comparison that was interrupted or that a run stopped: which runs it has was then
+/// decided by how they went.
 pub fn counted<'r>(
     runs: &'r [LoadedRun],
     comparisons: &[LoadedComparison],
 ) -> impl Iterator<Item = &'r RunRecord> {
-    let discarded: BTreeSet<PathBuf> = comparisons
+    let listed: BTreeMap<PathBuf, bool> = comparisons
         .iter()
-        .flat_map(LoadedComparison::discarded)
+        .flat_map(LoadedComparison::records)
         .collect();
-    runs.iter()
-        .filter(move |run| !discarded.contains(&run.path))
-        .map(|run| &run.record)
+    let counts = move |run: &&LoadedRun| match listed.get(&run.path) {
+        Some(counts) => *counts,
+        None => run.record.comparison.is_none(),
+    };
+    runs.iter().filter(counts).map(|run| &run.record)
 }
 
 /// Reads every `record.json` and `comparison.json` below the folders, and the files that are named themselves, whatever they
-/// are called. Either all of it can be read, or the error lists every file that cannot. A file that is reached twice counts once; links below a folder are not followed.
+/// are called. A file in a folder that cannot be read or is not what its name promises, as after a crash of the host, is left out
+/// and told in [`Loaded::left_out`]. Of those that are named themselves all can be read, or the error lists every one that cannot. A file
+/// that is reached twice counts once; links below a folder are not followed.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, ReportError> {
     let mut files = Vec::new();
     let mut faults = Vec::new();
@@ -122,15 +129,24 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, ReportError> {
                 path,
                 comparison: *comparison,
             }),
-            Err(fault) => faults.push(FileError { path, fault }),
+            Err(fault) => {
+                let named = paths.contains(&path);
+                let error = FileError { path, fault };
+                if named {
+                    faults.push(error);
+                } else {
+                    loaded.left_out.push(error.to_string());
+                }
+            }
         }
     }
     if !faults.is_empty() {
         return Err(ReportError::Unreadable(faults));
     }
-    if loaded == Loaded::default() {
+    if loaded.runs.is_empty() && loaded.comparisons.is_empty() {
         return Err(ReportError::NothingFound {
             looked_in: paths.to_vec(),
+            left_out: loaded.left_out,
         });
     }
     loaded

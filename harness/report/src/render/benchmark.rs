@@ -78,7 +78,7 @@ fn summary(runs: &[Figures], measure: Measure) -> Option<Summary> {
         (0, _) => return None,
         (1, _) => runs
             .iter()
-            .filter_map(|run| run.repetitions.get(&measure))
+            .filter_map(|run| run.repetitions.get(&measure.repeated()))
             .flatten()
             .copied()
             .collect(),

@@ -57,7 +57,9 @@ impl Report {
         past: &[Figures],
         baseline: Option<AgainstBaseline>,
     ) -> Self {
-        let Loaded { runs, comparisons } = loaded;
+        let Loaded {
+            runs, comparisons, ..
+        } = loaded;
         let now: Vec<_> = counted(&runs, &comparisons).flat_map(figures).collect();
         Self {
             title: title.to_owned(),

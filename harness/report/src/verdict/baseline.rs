@@ -2,7 +2,8 @@
 //! a change of it can be reviewed.
 //!
 //! A baseline was measured at another time than the runs that are held against it, and whatever the host did meanwhile is in
-//! the difference: of what is timed, a comparison of two sides in turns tells more. What is counted does not mind.
+//! the difference. So what is timed must differ by more than sessions of the same series lay apart in the history, and where that is
+//! not known, it is undecided: a comparison of two sides in turns tells more. What is counted does not mind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,11 +13,12 @@ use fs_err as fs;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::error::ReportError;
 use crate::load::measure::Measure;
 use crate::load::series::{Figures, Series};
 use crate::verdict::comparison::{self, Rules};
-use crate::verdict::{Judgement, Verdict};
+use crate::verdict::{Judgement, Verdict, drift};
 
 /// Version of a baseline's shape, its field `format`.
 pub const FORMAT: u32 = 1;
@@ -51,6 +53,9 @@ pub struct Window {
 pub struct AgainstSeries {
     /// Which series.
     pub series: Series,
+    /// What sessions of it lay apart in the history, as a share; of what is timed, nothing smaller is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<f64>,
     /// A is the baseline, B the runs of the report.
     pub judgement: Judgement,
 }
@@ -153,19 +158,17 @@ impl Baseline {
 
     /// Writes the file, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), ReportError> {
-        let mut half = path.as_os_str().to_owned();
-        half.push(".half");
-        fs::write(&half, self.to_json())?;
-        Ok(fs::rename(&half, path)?)
+        Ok(durable::write(path, &self.to_json())?)
     }
 
     /// Holds runs against it, series by series, by the test for sides that were not run in turns. `name` is what the report calls
-    /// the baseline.
+    /// the baseline; `past` is what the history has of the runs' series.
     pub fn against(
         &self,
         name: &str,
         rules: &Rules,
         figures: &[Figures],
+        past: &[Figures],
     ) -> Result<AgainstBaseline, ReportError> {
         let now = by_series(figures);
         let known: BTreeSet<_> = self.series.iter().map(|window| &window.series).collect();
@@ -175,19 +178,38 @@ impl Baseline {
                 continue;
             };
             let means = means(runs);
-            for (measure, before) in &window.means {
-                let judgement = means.get(measure).and_then(|after| {
+            let begins: Vec<f64> = runs.iter().map(|run| run.started).collect();
+            for (&measure, before) in &window.means {
+                let drift = drift::of(past, &window.series, measure, &begins);
+                let mut rules = rules.clone();
+                if let Some(drift) = drift.filter(|_| measure.is_timed()) {
+                    let floor = rules.noise_floors.entry(measure).or_default();
+                    *floor = floor.max(drift);
+                }
+                let judgement = means.get(&measure).and_then(|after| {
                     let step = &window.series.step;
-                    comparison::judge_independent(rules, step, *measure, before, after)
+                    comparison::judge_independent(&rules, step, measure, before, after)
                 });
-                series.extend(judgement.map(|judgement| AgainstSeries {
-                    series: window.series.clone(),
-                    judgement,
+                series.extend(judgement.map(|mut judgement| {
+                    if measure.is_timed() && drift.is_none() {
+                        judgement.verdict = Verdict::Undecided;
+                        judgement.within = None;
+                    }
+                    AgainstSeries {
+                        series: window.series.clone(),
+                        drift,
+                        judgement,
+                    }
                 }));
             }
         }
         if series.is_empty() {
-            return Err(ReportError::NoCommonSeries(self.nothing_in_common(&now)));
+            let text = self.nothing_in_common(&now);
+            return Err(if self.is_of_another_host(&now) {
+                ReportError::NoBaselineHere(text)
+            } else {
+                ReportError::NoCommonSeries(text)
+            });
         }
         let judgements: Vec<_> = series.iter().map(|one| one.judgement.clone()).collect();
         Ok(AgainstBaseline {
@@ -205,6 +227,19 @@ impl Baseline {
                 .collect(),
             verdict: comparison::overall(&judgements),
         })
+    }
+
+    /// Whether it has one of these series but for the host or what executes the guests' instructions.
+    fn is_of_another_host(&self, now: &BTreeMap<&Series, Vec<&Figures>>) -> bool {
+        let anywhere = |series: &Series| {
+            let mut series = series.clone();
+            for dimension in ["host", "accelerator"] {
+                series.dimensions.remove(dimension);
+            }
+            series
+        };
+        let ours: BTreeSet<Series> = self.series.iter().map(|it| anywhere(&it.series)).collect();
+        now.keys().any(|series| ours.contains(&anywhere(series)))
     }
 
     /// What each has, and where the same step was measured under other circumstances, which.

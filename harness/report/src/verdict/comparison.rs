@@ -23,7 +23,7 @@ pub const FEWEST_RUNS: usize = 4;
 pub const FEWEST_PAIRS: usize = 5;
 
 /// How coarsely it may be said that a figure did not change which the host's speed is part of, where the same step has one
-/// without it: within 15 %. That other one, CPU-normalised throughput, is held to its own limit, and is the one that finds what is
+/// without it: within 15 %, of which no more than a tenth may be a loss. That other one, CPU-normalised throughput, is held to its own limit, and is the one that finds what is
 /// smaller; to bring the noise of those with the host's speed in them below the equivalence margin takes a hundred pairs on a shared host.
 const COARSE: f64 = 0.15;
 
@@ -137,6 +137,18 @@ impl Rules {
         self.exacting.insert(measure);
     }
 
+    /// Margins that somebody asked for and that are below this host's noise: measure, margin, noise floor.
+    pub fn below_noise(&self) -> Vec<(Measure, f64, f64)> {
+        let asked = self.exacting.iter();
+        asked
+            .filter_map(|measure| {
+                let floor = *self.noise_floors.get(measure)?;
+                let margin = self.margin(*measure);
+                (margin < floor).then_some((*measure, margin, floor))
+            })
+            .collect()
+    }
+
     /// `has_cpu_normalised`: whether the same step has [`Measure::CpuNormalisedThroughput`].
     fn limits(&self, measure: Measure, has_cpu_normalised: bool) -> Limits {
         let margin = self.margin(measure);
@@ -153,13 +165,16 @@ impl Rules {
         }
     }
 
-    /// The equivalence margin: what is asked for, or the noise floor if that is greater.
+    /// The equivalence margin: what somebody asked for; else the usual one, or the noise floor if that is greater.
     pub fn margin(&self, measure: Measure) -> f64 {
         let wish = self
             .margins
             .get(&measure)
             .copied()
             .unwrap_or_else(|| measure.margin());
+        if self.exacting.contains(&measure) {
+            return wish;
+        }
         self.noise_floors
             .get(&measure)
             .map_or(wish, |floor| wish.max(*floor))
@@ -198,7 +213,9 @@ pub fn judge(
                 |(a, b): &(&Figures, &Figures)| Some((a.figure(measure)?, b.figure(measure)?));
             pairs.iter().filter_map(both).unzip()
         };
-        let has_cpu_normalised = !of_both(Measure::CpuNormalisedThroughput).0.is_empty();
+        // Another QEMU may take longer for each instruction, which the normalisation would take for the host's speed.
+        let has_cpu_normalised = pairs.iter().all(|(a, b)| same_qemu(a, b))
+            && !of_both(Measure::CpuNormalisedThroughput).0.is_empty();
         judgements.extend(Measure::ALL.into_iter().filter_map(|measure| {
             let (a, b) = of_both(measure);
             let limits = rules.limits(measure, has_cpu_normalised);
@@ -239,6 +256,21 @@ pub fn is_firm(judgements: &[Judgement]) -> bool {
         && judgements
             .iter()
             .all(|one| one.verdict != Verdict::Undecided)
+}
+
+/// A regression that stands after so many times the fewest pairs is enough: what is undecided then could not change the whole.
+const EARLY_STOP_FACTOR: usize = 2;
+
+/// And that must be as sure as this. A comparison that ended with the first regression that any look at any measure shows would
+/// raise a false alarm in one of twelve cases where runs vary by 8 %.
+const EARLY_STOP_ALPHA: f64 = statistics::ALPHA / 10.0;
+
+/// Whether a comparison ends after so many pairs, of which at least `fewest` are wanted: nothing is left undecided, or there is a
+/// regression that has had the time to go away.
+pub fn is_enough(judgements: &[Judgement], pairs: usize, fewest: usize) -> bool {
+    let is_grave = |one: &Judgement| one.verdict == Verdict::Regressed && one.p <= EARLY_STOP_ALPHA;
+    let stands = pairs >= EARLY_STOP_FACTOR * fewest && judgements.iter().any(is_grave);
+    pairs >= fewest && (stands || is_firm(judgements))
 }
 
 /// The gravest of all; of nothing, undecided.
@@ -366,6 +398,12 @@ fn steps(runs: &[Vec<Figures>]) -> Vec<(&str, &str)> {
         }
     }
     steps
+}
+
+fn same_qemu(a: &Figures, b: &Figures) -> bool {
+    let keys = ["qemu", "set.qemu"];
+    keys.iter()
+        .all(|key| a.origin.get(*key) == b.origin.get(*key))
 }
 
 fn same_host(a: &Series, b: &Series) -> Result<(), CompareError> {

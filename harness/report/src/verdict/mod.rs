@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod change_point;
 pub mod comparison;
+mod drift;
 pub mod trend;
 
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,8 @@ impl Verdict {
     }
 
     /// What is to be said of an estimate. A difference is reported when it is not by chance **and** of interest: at least the
-    /// limits' margin. "No change" is reported when the whole interval lies within 1 ± margin; or within 1 ± coarse margin, unless it
-    /// is all on one side of 1 with a difference of interest in its middle: that is a suspicion, and asks for more runs.
+    /// limits' margin. "No change" is reported when the whole interval lies within 1 ± margin; or within 1 ± coarse margin and above
+    /// the largest loss, unless it is all on one side of 1 with a difference of interest in its middle: that is a suspicion, and asks for more runs.
     pub fn of(estimate: &Estimate, limits: Limits, higher_is_better: bool) -> Self {
         let (low, high) = estimate.interval;
         let is_of_interest = (estimate.ratio - 1.0).abs() >= limits.margin;
@@ -50,7 +51,9 @@ impl Verdict {
                 Self::Regressed
             }
         } else if lies_within(estimate.interval, limits.margin)
-            || (lies_within(estimate.interval, limits.coarse_margin) && !is_suspect)
+            || (limits.excludes_the_largest_loss(estimate.interval, higher_is_better)
+                && lies_within(estimate.interval, limits.coarse_margin)
+                && !is_suspect)
         {
             Self::NoChange
         } else {
@@ -74,7 +77,19 @@ pub struct Limits {
     pub coarse_margin: f64,
 }
 
+/// A loss of that share of the rate is never called `no change`, however coarsely that is said.
+const LARGEST_LOSS: f64 = 0.10;
+
 impl Limits {
+    fn excludes_the_largest_loss(self, (low, high): (f64, f64), higher_is_better: bool) -> bool {
+        let loss = LARGEST_LOSS.max(self.margin);
+        if higher_is_better {
+            low >= 1.0 - loss
+        } else {
+            high <= 1.0 / (1.0 - loss)
+        }
+    }
+
     /// The narrower of the two that an interval lies within, for people: no change within that.
     pub(crate) fn around(self, interval: (f64, f64)) -> f64 {
         if lies_within(interval, self.margin) {
@@ -105,7 +120,7 @@ pub struct Judgement {
     pub interval: (f64, f64),
     /// The probability of a difference as great as this if there were none, by the permutation test.
     pub p: f64,
-    /// The equivalence margin, as a share: the wish or the noise floor, whichever is greater.
+    /// The equivalence margin, as a share: what somebody asked for; else the usual one or the noise floor, whichever is greater.
     pub margin: f64,
     /// For `no change`: within which share. The equivalence margin, or where only that could be shown, something coarser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,7 +181,11 @@ mod tests {
 
     #[test]
     fn a_coarser_margin_will_do_where_nothing_is_suspected() {
-        assert_eq!(said(0.94, (0.87, 1.01), 0.2, true), Verdict::NoChange);
+        assert_eq!(said(0.96, (0.91, 1.01), 0.2, true), Verdict::NoChange);
+        assert_eq!(said(1.06, (0.99, 1.14), 0.2, true), Verdict::NoChange);
+        // A tenth may have been lost.
+        assert_eq!(said(0.94, (0.87, 1.01), 0.2, true), Verdict::Undecided);
+        assert_eq!(said(1.06, (0.99, 1.14), 0.2, false), Verdict::Undecided);
         assert_eq!(said(0.96, (0.93, 0.99), 0.001, true), Verdict::NoChange);
         assert_eq!(said(0.96, (0.84, 1.05), 0.5, true), Verdict::Undecided);
         let limits = Limits {

@@ -13,6 +13,9 @@ use crate::verdict::change_point::{self, ChangePoint};
 /// How many of the runs before the latest one it is held against.
 pub const WINDOW: usize = 20;
 
+/// How many of its newest runs a trend has at most: what came before is neither drawn nor searched for changes.
+pub const LONGEST: usize = 200;
+
 /// The search for changes of level draws permutations from this: the same history shows the same changes.
 const SEED: u64 = 6;
 
@@ -58,7 +61,7 @@ pub struct Trend {
     pub series: Series,
     /// Which measure.
     pub measure: Measure,
-    /// Its runs, the oldest first; never empty.
+    /// Its newest runs, at most [`LONGEST`], the oldest first; never empty.
     pub points: Vec<Point>,
     /// Where the level changed for good, by the measure's equivalence margin or more; indices into `points`, in order.
     pub changes: Vec<ChangePoint>,
@@ -84,7 +87,11 @@ pub fn trends(figures: &[Figures]) -> Vec<Trend> {
 }
 
 fn trend(series: &Series, measure: Measure, runs: &[&Figures]) -> Option<Trend> {
-    let points: Vec<_> = runs.iter().filter_map(|run| point(run, measure)).collect();
+    let newest = &runs[runs.len().saturating_sub(LONGEST)..];
+    let points: Vec<_> = newest
+        .iter()
+        .filter_map(|run| point(run, measure))
+        .collect();
     if points.is_empty() {
         return None;
     }

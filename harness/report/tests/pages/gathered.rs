@@ -102,6 +102,7 @@ pub(crate) fn report() -> Report {
     let loaded = Loaded {
         runs,
         comparisons: vec![same, slow],
+        left_out: Vec::new(),
     };
     Report::new(
         "sanlab, 22 November 2026",
@@ -117,7 +118,7 @@ pub(crate) fn of_runs(title: &str, records: Vec<RunRecord>) -> Report {
     let runs = records.into_iter().map(loaded).collect();
     let loaded = Loaded {
         runs,
-        comparisons: Vec::new(),
+        ..Loaded::default()
     };
     Report::new(title, NOON, loaded, &[], None)
 }

@@ -29,6 +29,49 @@ fn baseline(records: &[RunRecord]) -> Baseline {
     Baseline::of(&all(records), 20, day(100)).expect("there are figures")
 }
 
+/// What the history knows: a session a day, all at about the same level.
+fn past() -> Vec<Figures> {
+    all(&runs(0..12, 100.0))
+}
+
+#[test]
+fn what_is_timed_needs_to_know_how_far_sessions_lie_apart() {
+    let baseline = baseline(&runs(0..12, 100.0));
+    let now = all(&runs(200..210, 80.0));
+    let against = |past: &[Figures]| {
+        let against = baseline.against("b.json", &Rules::new(6), &now, past);
+        let series = against.expect("the same series").series;
+        let of = |measure| {
+            let mut all = series.iter();
+            let found = all.find(|one| one.judgement.measure == measure).unwrap();
+            (found.judgement.verdict, found.drift)
+        };
+        (of(Measure::Throughput), of(Measure::Instructions).0)
+    };
+    let (throughput, instructions) = against(&[]);
+    assert_eq!(throughput, (Verdict::Undecided, None));
+    assert_eq!(instructions, Verdict::NoChange);
+    assert_eq!(against(&past()).0.0, Verdict::Regressed);
+    // Where days lie a third apart, a fifth is nothing.
+    let drifting = [runs(0..6, 100.0), runs(6..12, 140.0)].concat();
+    let ((throughput, drift), _) = against(&all(&drifting));
+    assert!(drift.unwrap() > 0.35, "{drift:?}");
+    assert_ne!(throughput, Verdict::Regressed);
+}
+
+#[test]
+fn a_baseline_of_another_host_is_no_mistake() {
+    let mut elsewhere = runs(200..203, 100.0);
+    for record in &mut elsewhere {
+        "Another CPU".clone_into(&mut record.host.cpu);
+    }
+    let error = baseline(&runs(0..3, 100.0))
+        .against("b.json", &Rules::new(6), &all(&elsewhere), &[])
+        .expect_err("another host");
+    assert!(matches!(error, ReportError::NoBaselineHere(_)), "{error}");
+    insta::assert_snapshot!(format!("failed to {error}"));
+}
+
 #[test]
 fn it_keeps_the_last_runs_and_survives_its_file() {
     let baseline =
@@ -54,7 +97,7 @@ fn the_same_is_no_change_and_a_fifth_slower_regressed() {
     let verdict = |rate: f64| {
         let now = all(&runs(200..210, rate));
         let against = baseline
-            .against("b.json", &Rules::new(6), &now)
+            .against("b.json", &Rules::new(6), &now, &past())
             .expect("the same series");
         let of = |measure| {
             let found = against
@@ -85,7 +128,7 @@ fn one_run_against_it_is_undecided() {
     let baseline = baseline(&runs(0..12, 100.0));
     let now = all(&runs(200..201, 70.0));
     let against = baseline
-        .against("b.json", &Rules::new(6), &now)
+        .against("b.json", &Rules::new(6), &now, &past())
         .expect("the same series");
     assert_eq!(against.verdict, Verdict::Undecided);
 }
@@ -110,7 +153,7 @@ fn series_of_one_side_only_are_told() {
     elsewhere.mtu = 1500;
     now.push(elsewhere);
     let against = baseline(&before)
-        .against("b.json", &Rules::new(6), &all(&now))
+        .against("b.json", &Rules::new(6), &all(&now), &past())
         .expect("one series in common");
     assert_eq!(against.missing.len(), 1);
     assert_eq!(against.missing[0].step, "other");
@@ -125,7 +168,7 @@ fn nothing_in_common_says_what_differs() {
         record.mtu = 1500;
     }
     let error = baseline(&runs(0..3, 100.0))
-        .against("b.json", &Rules::new(6), &all(&elsewhere))
+        .against("b.json", &Rules::new(6), &all(&elsewhere), &[])
         .expect_err("another series");
     insta::assert_snapshot!(format!("failed to {error}"));
 }

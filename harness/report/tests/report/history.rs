@@ -6,11 +6,11 @@ use std::path::Path;
 use fs_err as fs;
 use sanlab_record::RunRecord;
 use sanlab_report::ReportError;
-use sanlab_report::history::{History, Imported};
+use sanlab_report::history::{History, Imported, Learnt, Pruned};
 use sanlab_report::measure::Measure;
 use sanlab_report::series::figures;
 
-use crate::sample::{hostile, rounded, run};
+use crate::sample::{day, hostile, rounded, run};
 
 fn open() -> (tempfile::TempDir, History) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -174,20 +174,56 @@ fn a_bad_line_is_named_and_nothing_of_the_file_comes_in() {
 }
 
 #[test]
+fn the_newest_runs_of_a_series_are_read_and_the_others_pruned() {
+    let (_folder, mut history) = open();
+    let mut records: Vec<RunRecord> = (1..=9).map(|day| run(day, [90.0, 91.0])).collect();
+    records[3].mtu = 1500;
+    // Without figures.
+    records.extend((20..=24).map(|day| hostile(day, false)));
+    history.import(&records).expect("taken in");
+    let series: Vec<_> = history.series().expect("read");
+    let counts: Vec<usize> = series.iter().map(|(_, runs)| *runs).collect();
+    assert_eq!(counts, [1, 8]);
+    let many = series.into_iter().find(|(_, runs)| *runs == 8).unwrap().0;
+    let days = |history: &History| -> Vec<f64> {
+        let newest = history.newest(&[many.clone()].into(), 3).expect("read");
+        newest.iter().map(|figures| figures.started).collect()
+    };
+    assert_eq!(days(&history), [day(7), day(8), day(9)]);
+    let all = history.figures().expect("read");
+    let last = all.last().expect("there are some");
+    let newest = history.newest(&[many.clone()].into(), 1).expect("read");
+    assert_eq!(newest.first(), Some(last), "the same by either way");
+    let pruned = history.prune(3).expect("pruned");
+    assert_eq!((pruned.runs, pruned.entries), (5 + 2, 5));
+    assert_eq!(history.runs().expect("read"), 1 + 3 + 3);
+    assert_eq!(days(&history), [day(7), day(8), day(9)]);
+    assert_eq!(history.prune(3).expect("pruned"), Pruned::default());
+}
+
+#[test]
 fn the_noise_learnt_last_on_this_class_of_host_counts() {
     let (_folder, mut history) = open();
-    let mut learn = |host: &str, floor: f64, at: f64| {
+    let mut learn = |host: &str, floor: f64, at: f64, pairs: u32| {
+        let learnt = Learnt {
+            at,
+            pairs,
+            comparisons: 100,
+        };
         let floors = BTreeMap::from([
             (Measure::Throughput, floor),
             (Measure::HostCpu, floor / 2.0),
         ]);
         history
-            .learn_noise(host, "tcg", &floors, 20, at)
-            .expect("kept");
+            .learn_noise(host, "tcg", &floors, learnt)
+            .expect("kept")
     };
-    learn("slow", 0.08, 200.0);
-    learn("slow", 0.12, 100.0);
-    learn("fast", 0.01, 300.0);
+    assert_eq!(learn("slow", 0.12, 100.0, 5), None);
+    assert_eq!(learn("slow", 0.08, 200.0, 20), None);
+    assert_eq!(learn("fast", 0.01, 300.0, 5), None);
+    // Fewer pairs never replace more.
+    let known = learn("slow", 0.02, 400.0, 19).expect("known");
+    assert_eq!((known.pairs, known.at), (20, 200.0));
     let floors = history.noise_floors("slow", "tcg").expect("read");
     assert_eq!(
         floors,

@@ -19,6 +19,7 @@ fn report_of(runs: Vec<RunRecord>) -> Report {
     let loaded = Loaded {
         runs,
         comparisons: Vec::new(),
+        left_out: Vec::new(),
     };
     Report::new("Nightly", day(10), loaded, &[], None)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use sanlab_record::InComparison;
 use sanlab_report::load::{counted, load};
 use sanlab_report::{FileFault, ReportError};
 
@@ -24,7 +25,7 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 /// What is said of a folder with this one record, without the folder's own name.
 fn fault(bytes: &[u8]) -> String {
     let folder = folder(&[("record.json", bytes)]);
-    let error = load(&[folder.path().to_owned()]).expect_err("a bad record");
+    let error = load(&[folder.path().join("record.json")]).expect_err("a bad record");
     assert!(matches!(error, ReportError::Unreadable(_)), "{error:?}");
     format!("failed to {error}").replace(&folder.path().display().to_string(), "FOLDER")
 }
@@ -167,22 +168,56 @@ fn all_bad_files_are_told_at_once() {
         ("b/record.json", good.as_bytes()),
         ("c/comparison.json", b"{\"format\": 99, \"judgements\": []}"),
     ]);
-    let Err(ReportError::Unreadable(faults)) = load(&[folder.path().to_owned()]) else {
+    let bad = ["a/record.json", "c/comparison.json"].map(|name| folder.path().join(name));
+    let Err(ReportError::Unreadable(faults)) = load(&bad) else {
         panic!("two files are bad");
     };
     let paths: Vec<&Path> = faults.iter().map(|fault| fault.path.as_path()).collect();
-    assert_eq!(
-        paths,
-        [
-            folder.path().join("a/record.json"),
-            folder.path().join("c/comparison.json")
-        ]
-    );
+    assert_eq!(paths, bad);
     assert!(
         faults[1].to_string().contains("a comparison of format 99"),
         "{}",
         faults[1]
     );
+    // Of a folder they are left out, so that one of them does not take all the others along.
+    let loaded = load(&[folder.path().to_owned()]).expect("one is good");
+    assert_eq!(loaded.runs.len(), 1);
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(loaded.left_out, told);
+    let error = load(&[folder.path().join("a")]).expect_err("nothing good is there");
+    assert!(matches!(error, ReportError::NothingFound { .. }));
+    assert!(error.to_string().contains(&told[0]), "{error}");
+}
+
+#[test]
+fn runs_of_a_comparison_count_only_when_it_came_to_its_end() {
+    let of_pair = |day: u32, pair: u32| {
+        let mut record = run(day, [90.0, 91.0]);
+        let side = "A".to_owned();
+        record.comparison = Some(InComparison { side, pair });
+        record.to_json()
+    };
+    let texts = [of_pair(1, 0), of_pair(2, 1), run(3, [90.0, 91.0]).to_json()];
+    let mut compared = comparison(vec![judgement(Measure::Throughput, Verdict::NoChange, 1.0)]);
+    compared.comparison.pairs = 1;
+    compared.comparison.a.records = ["a-0", "a-1"]
+        .map(|run| format!("{run}/record.json"))
+        .to_vec();
+    compared.comparison.b.records = Vec::new();
+    let compared = serde_json::to_vec(&compared.comparison).expect("plain data");
+    let folder = folder(&[
+        ("x/a-0/record.json", texts[0].as_bytes()),
+        ("x/a-1/record.json", texts[1].as_bytes()),
+        ("y/record.json", texts[2].as_bytes()),
+    ]);
+    let days = || {
+        let loaded = load(&[folder.path().to_owned()]).expect("all good");
+        let counted = counted(&loaded.runs, &loaded.comparisons);
+        counted.map(|record| record.started).collect::<Vec<_>>()
+    };
+    assert_eq!(days(), [day(3)], "it was interrupted");
+    fs::write(folder.path().join("x/comparison.json"), compared).expect("written");
+    assert_eq!(days(), [day(2), day(3)]);
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn report() -> Report {
                 judgement(Measure::HostCpu, Verdict::Undecided, 1.062),
                 judgement(Measure::SwitchBytes, Verdict::Improved, 0.9),
             ])],
+            left_out: Vec::new(),
         },
         &past,
         None,
@@ -89,6 +90,7 @@ fn what_history_knows_of_other_series_stays_out() {
         Loaded {
             runs,
             comparisons: Vec::new(),
+            left_out: Vec::new(),
         },
         &past,
         None,
@@ -109,11 +111,12 @@ fn markdown_of_a_baseline() {
     let now = vec![run(20, [99.0, 100.0]), run(21, [101.0, 99.5])];
     let figures: Vec<_> = now.iter().flat_map(figures).collect();
     let against = Baseline::of(&before, 20, day(9))
-        .and_then(|baseline| baseline.against("ci/base_line.json", &Rules::new(6), &figures))
+        .and_then(|baseline| baseline.against("ci/base_line.json", &Rules::new(6), &figures, &[]))
         .expect("the same series");
     let loaded = Loaded {
         runs: now.into_iter().map(loaded).collect(),
         comparisons: Vec::new(),
+        left_out: Vec::new(),
     };
     let report = Report::new("Baseline", day(30), loaded, &[], Some(against));
     insta::assert_snapshot!(markdown::render(&report));
@@ -157,6 +160,7 @@ fn a_normalised_throughput_that_instructions_contradict_is_told() {
         let loaded = Loaded {
             runs: Vec::new(),
             comparisons: vec![comparison],
+            left_out: Vec::new(),
         };
         let report = Report::new("", day(10), loaded, &[], None);
         let forms = [table, markdown::render(&report), html::render(&report)];

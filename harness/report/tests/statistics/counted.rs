@@ -1,11 +1,16 @@
 //! What is counted, by the example of instructions: equivalence margin 2 %, all runs of a side together.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use fastrand::Rng;
+use sanlab_report::comparison::Rules;
 use sanlab_report::measure::Measure;
+use sanlab_report::series::Figures;
+use sanlab_report::verdict::Verdict;
 
 use crate::noise::Noise;
-use crate::play::{HEAD, Play, Tally};
+use crate::play::{HEAD, MOST_PAIRS, Play, Tally, figures, until_firm};
 
 const TIMES: u64 = 100;
 
@@ -61,6 +66,36 @@ fn a_cost_of_four_percent_of_what_is_counted() {
         assert_eq!(tally.improved, 0, "{noise:?}");
     }
     insta::assert_snapshot!(table);
+}
+
+/// A cost that every other repetition pays, as of retransmissions: the lower half of the repetitions does not know of it.
+#[test]
+fn a_cost_that_some_repetitions_pay_is_found() {
+    let (mut found, mut alarms) = (0, 0);
+    for seed in 0..TIMES {
+        let mut rng = Rng::with_seed(seed);
+        let mut side = |some: f64| -> Vec<Vec<Figures>> {
+            let run = |_| {
+                let ripple = Noise::Disturbed.factors(0.005, 4, &mut rng);
+                let costs = [1.0, some, 1.0, some];
+                let repetitions = ripple.iter().zip(costs).map(|(one, cost)| 1e6 / one * cost);
+                let mut figures = figures(BTreeMap::new());
+                let repetitions = repetitions.collect();
+                figures
+                    .repetitions
+                    .insert(Measure::Instructions, repetitions);
+                vec![figures]
+            };
+            (0..MOST_PAIRS).map(run).collect()
+        };
+        let (a, same, b) = (side(1.0), side(1.0), side(1.15));
+        let rules = Rules::new(seed);
+        found += usize::from(until_firm(&rules, &a, &b).0 == Verdict::Regressed);
+        let same = until_firm(&rules, &a, &same).0;
+        alarms += usize::from(matches!(same, Verdict::Regressed | Verdict::Improved));
+    }
+    assert!(found >= 95, "{found} of {TIMES}");
+    assert!(alarms <= 1, "{alarms} of {TIMES}");
 }
 
 /// One comparison after another of one thing with itself, counted to within a percent: a hundred of them, and no alarm.

@@ -76,7 +76,10 @@ pub(crate) fn sides(factors: &[f64], ratio: f64) -> (Vec<f64>, Vec<f64>) {
     factors.chunks_exact(2).enumerate().map(pair).unzip()
 }
 
-/// Judges after every pair; the verdict of the whole, and how many pairs it took.
+/// As many as `sanlab compare` wants where nobody says otherwise.
+const FEWEST_PAIRS: usize = 4;
+
+/// Judges after every pair, and ends by the rule that `sanlab compare` ends by; the verdict of the whole, and how many pairs it took.
 pub(crate) fn until_firm(
     rules: &Rules,
     a: &[Vec<Figures>],
@@ -84,7 +87,7 @@ pub(crate) fn until_firm(
 ) -> (Verdict, usize) {
     for pairs in 1..=a.len() {
         let judgements = comparison::judge(rules, &a[..pairs], &b[..pairs]).expect("sides fit");
-        if comparison::is_firm(&judgements) {
+        if comparison::is_enough(&judgements, pairs, FEWEST_PAIRS) {
             return (comparison::overall(&judgements), pairs);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sanlab_report::comparison::{
-    CompareError, Rules, is_firm, judge, judge_independent, noise_floors, overall,
+    CompareError, Rules, is_enough, is_firm, judge, judge_independent, noise_floors, overall,
 };
 use sanlab_report::measure::Measure;
 use sanlab_report::series::Figures;
@@ -102,6 +102,43 @@ fn nothing_against_nothing_is_no_change_and_against_something_a_great_one() {
         overall(&judge(&rules, &some, &none).unwrap()),
         Verdict::Improved
     );
+}
+
+#[test]
+fn a_regression_that_stands_after_twice_the_fewest_pairs_is_enough() {
+    let rules = Rules::new(1);
+    let pair = |instructions: f64, throughput: f64| {
+        vec![figures(
+            [
+                (Measure::Instructions, instructions),
+                (Measure::Throughput, throughput),
+            ]
+            .into(),
+        )]
+    };
+    // What is counted regresses; what is timed stays undecided.
+    let rates = [40.0, 55.0, 43.0, 60.0, 38.0, 52.0, 41.0, 58.0];
+    let a: Vec<_> = rates.iter().map(|rate| pair(100.0, *rate)).collect();
+    let b: Vec<_> = rates.iter().rev().map(|rate| pair(110.0, *rate)).collect();
+    for pairs in 5..=8 {
+        let judged = judge(&rules, &a[..pairs], &b[..pairs]).unwrap();
+        assert_eq!(overall(&judged), Verdict::Regressed);
+        assert!(!is_firm(&judged), "{judged:?}");
+        assert_eq!(is_enough(&judged, pairs, 4), pairs == 8, "{pairs}");
+        assert!(!is_enough(&judged, pairs, 5), "{pairs}");
+    }
+    let same = judge(&rules, &a, &a).unwrap();
+    assert!(is_enough(&same, 8, 8) && !is_enough(&same, 8, 9));
+}
+
+#[test]
+fn a_margin_that_is_asked_for_holds_against_a_noise_floor() {
+    let mut rules = Rules::new(1);
+    rules.noise_floors.insert(Measure::Throughput, 0.2);
+    assert!((rules.margin(Measure::Throughput) - 0.2).abs() < 1e-12);
+    rules.ask(Measure::Throughput, 0.05);
+    assert!((rules.margin(Measure::Throughput) - 0.05).abs() < 1e-12);
+    assert_eq!(rules.below_noise(), [(Measure::Throughput, 0.05, 0.2)]);
 }
 
 #[test]

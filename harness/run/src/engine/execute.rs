@@ -71,6 +71,7 @@ pub async fn execute(
         host: host(),
         stack: plan.layers.iter().map(layer_use).collect(),
         settings,
+        comparison: None,
         phases: told.phases,
         events: told.events,
         samples: told.samples,

@@ -76,7 +76,7 @@ fn next(folder: &Path, has_tests: bool) -> String {
 /// Paths and texts.
 fn files(source: Option<&Source>) -> Vec<(&'static str, String)> {
     let mut files = vec![
-        (".gitignore", "/target/\n".to_owned()),
+        (".gitignore", "/target/\n/.sanlab/\n".to_owned()),
         ("scenarios/first.toml", FIRST.to_owned()),
         ("scenarios/schema.json", SCHEMA.to_owned()),
     ];
