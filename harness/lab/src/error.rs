@@ -57,7 +57,7 @@ pub enum LabError {
         command: String,
     },
     /// The folder of a run could not be made.
-    #[error("failed to create a run folder in {}: {source}", .path.display())]
+    #[error("failed to create a run folder in {}: {source}; set SANLAB_RUNS to a folder that can be written", .path.display())]
     RunFolder {
         /// Where.
         path: PathBuf,

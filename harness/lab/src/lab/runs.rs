@@ -29,16 +29,17 @@ impl RunFolder {
 
     /// The same in a folder of the caller's choice.
     pub fn create_in(runs: &Path) -> Result<Self, LabError> {
-        fs::create_dir_all(runs)?;
+        let failed = |source| LabError::RunFolder {
+            path: runs.to_owned(),
+            source,
+        };
+        fs::create_dir_all(runs).map_err(failed)?;
         let path = tempfile::Builder::new()
             .prefix(&format!("{}-", moment::compact(since_1970().as_secs_f64())))
             .rand_bytes(4)
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .tempdir_in(runs)
-            .map_err(|source| LabError::RunFolder {
-                path: runs.to_owned(),
-                source,
-            })?
+            .map_err(failed)?
             .keep();
         Ok(Self { path })
     }
@@ -150,6 +151,17 @@ pub(crate) fn since_1970() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::RunFolder;
+
+    #[test]
+    fn a_folder_that_cannot_be_written_names_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        // Root may write into folders that are read-only to others, and nobody into a file.
+        let file = folder.path().join("target");
+        fs_err::write(&file, "").unwrap();
+        let error = RunFolder::create_in(&file.join("sanlab/runs")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("set SANLAB_RUNS to a folder"), "{text}");
+    }
 
     #[test]
     fn two_runs_of_one_second_have_different_folders() {
