@@ -163,6 +163,8 @@ impl LabError {
             | Self::Image(
                 ImageError::Manifest { .. }
                 | ImageError::Artefact { .. }
+                | ImageError::FolderExists(_)
+                | ImageError::Headers { .. }
                 | ImageError::Kernel { .. }
                 | ImageError::LockText { .. }
                 | ImageError::Limit { .. },
