@@ -7,7 +7,7 @@ use sanlab_report::measure::Measure;
 use sanlab_report::number;
 use sanlab_report::statistics::{coefficient_of_variation, quantile};
 use sanlab_report::table::Table;
-use sanlab_report::verdict::{Judgement, Verdict};
+use sanlab_report::verdict::Judgement;
 
 use super::course::Sides;
 
@@ -110,7 +110,7 @@ fn draw(sides: &Sides, seed: u64) -> Vec<Sides> {
 }
 
 fn false_alarms(comparisons: &[Vec<Judgement>]) -> usize {
-    let is_alarm = |it: &Judgement| matches!(it.verdict, Verdict::Regressed | Verdict::Improved);
+    let is_alarm = |it: &Judgement| it.verdict.is_difference();
     comparisons
         .iter()
         .filter(|judgements| judgements.iter().any(is_alarm))

@@ -50,6 +50,7 @@ fn compared(folder: &Path, verdict: Verdict) {
         ratio: 0.8,
         interval: (0.78, 0.82),
         p: 0.003,
+        certain: false,
         margin: 0.05,
         within: None,
         noise_floor: None,
@@ -279,4 +280,50 @@ fn history_takes_runs_in_once_and_gives_them_back() {
     // The option is the environment's better.
     let said = done(&one, &["history", "ls", "--history", text(&other)], 0);
     assert!(said.contains("other.sqlite"), "{said}");
+}
+
+#[test]
+fn the_newest_run_folders_stay_and_those_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let (history, runs) = (folder.path().join("h.sqlite"), folder.path().join("runs"));
+    let record = text(Path::new(RECORD)).to_owned();
+    done(&history, &["history", "import", &record], 0);
+    let at = |name: &str| runs.join(name);
+    for day in 1..=5 {
+        fs::create_dir_all(at(&format!("2026110{day}T120000Z-ab{day}d")).join("mount")).unwrap();
+    }
+    fs::create_dir_all(at("my notes")).unwrap();
+    let in_use = fs::File::open(at("20261101T120000Z-ab1d")).unwrap();
+    in_use.file().lock_shared().unwrap();
+    let pruned = |keep: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sanlab"))
+            .args(["history", "prune", "--run-folders", keep])
+            .current_dir(project())
+            .env("SANLAB_HISTORY", &history)
+            .env("SANLAB_RUNS", &runs)
+            .output()
+            .expect("the binary starts");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = pruned("2");
+    assert!(said.contains("2 run folders removed"), "{said}");
+    let mut left: Vec<_> = fs::read_dir(&runs)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort_unstable();
+    assert_eq!(
+        left,
+        [
+            "20261101T120000Z-ab1d",
+            "20261104T120000Z-ab4d",
+            "20261105T120000Z-ab5d",
+            "my notes"
+        ]
+    );
+    drop(in_use);
+    assert!(pruned("2").contains("1 run folder removed"));
+    assert!(pruned("2").contains("0 run folders removed"));
 }

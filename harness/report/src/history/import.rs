@@ -139,8 +139,10 @@ fn insert(transaction: &Transaction<'_>, lines: &[&Line]) -> rusqlite::Result<bo
         let series = series_row(transaction, series)?;
         let origin = parts.first().map(|figures| json(&figures.origin));
         let entry = transaction
-            .prepare_cached("INSERT INTO entries (run, series, origin) VALUES (?1, ?2, ?3)")?
-            .insert((run, series, origin))?;
+            .prepare_cached(
+                "INSERT INTO entries (run, series, origin, started) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .insert((run, series, origin, first.started))?;
         insert_figures(transaction, entry, &parts)?;
     }
     Ok(any)
@@ -151,11 +153,15 @@ fn insert_figures(
     entry: i64,
     parts: &[&Figures],
 ) -> rusqlite::Result<()> {
+    let mut known =
+        transaction.prepare_cached("INSERT OR IGNORE INTO measures (word) VALUES (?1)")?;
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO figures (entry, measure, repetition, value) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO figures (entry, measure, repetition, value)
+         VALUES (?1, (SELECT id FROM measures WHERE word = ?2), ?3, ?4)",
     )?;
     let mut counts = BTreeMap::new();
     for (measure, values) in parts.iter().flat_map(|figures| &figures.repetitions) {
+        known.execute([measure.as_str()])?;
         for value in values {
             let count: &mut i64 = counts.entry(measure).or_default();
             *count += 1;

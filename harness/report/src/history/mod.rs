@@ -115,7 +115,8 @@ impl History {
     fn repetitions(&self) -> Result<BTreeMap<i64, BTreeMap<Measure, Vec<f64>>>, ReportError> {
         let read = || -> rusqlite::Result<_> {
             let mut statement = self.connection.prepare(
-                "SELECT entry, measure, value FROM figures ORDER BY entry, measure, repetition",
+                "SELECT entry, word, value FROM figures JOIN measures ON measures.id = measure
+                 ORDER BY entry, measure, repetition",
             )?;
             let mut rows = statement.query(())?;
             let mut figures: BTreeMap<i64, BTreeMap<Measure, Vec<f64>>> = BTreeMap::new();

@@ -11,7 +11,7 @@ const APPLICATION: i64 = 0x7361_6e6c;
 
 /// What brings a file from each version to the next: the first makes version 1 of an empty file. Steps are never changed, only
 /// added to.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     -- One row a run, whatever it measured.
     CREATE TABLE runs (
@@ -59,6 +59,28 @@ const STEPS: [&str; 2] = [
     "
     -- Of how many pairs of runs the comparisons were drawn.
     ALTER TABLE noise ADD COLUMN pairs INTEGER NOT NULL DEFAULT 0;
+",
+    "
+    -- Half the file was the names of measures, and to find a series' newest runs all of its runs were sorted.
+    CREATE TABLE measures (
+        id INTEGER PRIMARY KEY,
+        word TEXT NOT NULL UNIQUE      -- throughput, instructions, ...
+    );
+    INSERT INTO measures (word) SELECT DISTINCT measure FROM figures;
+    CREATE TABLE numbered (
+        entry INTEGER NOT NULL REFERENCES entries (id),
+        measure INTEGER NOT NULL REFERENCES measures (id),
+        repetition INTEGER NOT NULL,   -- from 1, warm-ups left out
+        value REAL NOT NULL,           -- in the measure's unit
+        PRIMARY KEY (entry, measure, repetition)
+    ) WITHOUT ROWID;
+    INSERT INTO numbered SELECT entry, measures.id, repetition, value FROM figures JOIN measures ON word = measure;
+    DROP TABLE figures;
+    ALTER TABLE numbered RENAME TO figures;
+    ALTER TABLE entries ADD COLUMN started REAL NOT NULL DEFAULT 0;  -- as that of the run
+    UPDATE entries SET started = (SELECT started FROM runs WHERE runs.id = entries.run);
+    DROP INDEX entries_by_series;
+    CREATE INDEX entries_by_series ON entries (series, started);
 ",
 ];
 
@@ -123,4 +145,51 @@ fn identified(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(
             path: path.to_owned(),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_version_kept_is_there_in_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.sqlite");
+        let mut connection = Connection::open(&path).unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO runs VALUES (1, 'k1', 's', 't', 10.5, 'passed'), (2, 'k2', 's', 't', 11.5, 'passed');
+                 INSERT INTO series VALUES (7, '{}');
+                 INSERT INTO entries VALUES (3, 1, 7, '{}'), (4, 2, 7, '{}');
+                 INSERT INTO figures VALUES (3, 'throughput', 1, 40.0), (3, 'throughput', 2, 0.1), (4, 'instructions', 1, 7e6);
+                 INSERT INTO noise VALUES ('h', 'tcg', 'throughput', 9.0, 0.04, 100);",
+            )
+            .unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION)
+            .unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        prepare(&mut connection, &path).unwrap();
+        let rows = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map((), |row| row.get::<_, String>(0));
+            rows.unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(
+            rows(
+                "SELECT format('%d %s %d %s', entry, word, repetition, value) FROM figures JOIN measures ON measures.id = measure
+                 ORDER BY entry, word, repetition"
+            ),
+            ["3 throughput 1 40.0", "3 throughput 2 0.1", "4 instructions 1 7000000.0"]
+        );
+        assert_eq!(
+            rows("SELECT format('%d %s', id, started) FROM entries ORDER BY id"),
+            ["3 10.5", "4 11.5"]
+        );
+        assert_eq!(
+            rows("SELECT format('%d %s', pairs, floor) FROM noise"),
+            ["0 0.04"]
+        );
+    }
 }

@@ -71,9 +71,8 @@ impl History {
         most: usize,
     ) -> rusqlite::Result<Vec<(i64, String, f64)>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT entries.id, entries.origin, runs.started
-             FROM series JOIN entries ON entries.series = series.id JOIN runs ON runs.id = entries.run
-             WHERE series.key = ?1 ORDER BY runs.started DESC, runs.id DESC LIMIT ?2",
+            "SELECT id, origin, started FROM entries WHERE series = (SELECT id FROM series WHERE key = ?1)
+             ORDER BY started DESC, id DESC LIMIT ?2",
         )?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let rows = statement.query_map((super::import::json(series), most), |row| {
@@ -85,7 +84,8 @@ impl History {
     /// A measure of a later version is left out.
     fn repetitions_of(&self, entry: i64) -> rusqlite::Result<BTreeMap<Measure, Vec<f64>>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT measure, value FROM figures WHERE entry = ?1 ORDER BY measure, repetition",
+            "SELECT word, value FROM figures JOIN measures ON measures.id = measure WHERE entry = ?1
+             ORDER BY measure, repetition",
         )?;
         let mut rows = statement.query([entry])?;
         let mut repetitions: BTreeMap<Measure, Vec<f64>> = BTreeMap::new();
@@ -107,9 +107,8 @@ impl History {
             let transaction = self.connection.transaction()?;
             transaction.execute(
                 "CREATE TEMPORARY TABLE old AS SELECT id FROM (
-                    SELECT entries.id AS id, row_number() OVER (
-                        PARTITION BY entries.series ORDER BY runs.started DESC, runs.id DESC
-                    ) AS age FROM entries JOIN runs ON runs.id = entries.run
+                    SELECT id, row_number() OVER (PARTITION BY series ORDER BY started DESC, id DESC) AS age
+                    FROM entries
                  ) WHERE age > ?1",
                 [keep],
             )?;

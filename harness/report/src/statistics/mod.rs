@@ -40,7 +40,10 @@ static NORMAL: LazyLock<f64> = LazyLock::new(|| student::normal_quantile(1.0 - T
 /// How sure a look must be of a difference. Looks are many: with this for each, a comparison that is looked at after each of
 /// twenty pairs cries wolf in 1 to 4 of 100 cases where runs vary by twice the equivalence margin, and in hardly any
 /// where they vary by less than that.
-pub const ALPHA: f64 = 0.005;
+pub const ALPHA: f64 = 0.002;
+
+/// How sure of a difference a look must be that ends a comparison before everything else is decided.
+const ALPHA_OF_CERTAIN: f64 = ALPHA / 10.0;
 
 /// How B stands to A.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +54,8 @@ pub struct Estimate {
     pub interval: (f64, f64),
     /// The same at 1 - [`ALPHA`].
     pub wide: (f64, f64),
+    /// The same at 1 - a tenth of [`ALPHA`].
+    pub widest: (f64, f64),
     /// The probability of a difference as great as this if there were none, by the permutation test.
     pub p: f64,
     /// The least that `p` can be with so few runs.
@@ -61,11 +66,20 @@ impl Estimate {
     /// Whether the difference is not by chance: `p` below [`ALPHA`]. With so few runs that `p` cannot get there it must be the
     /// least there is, and the wide interval must exclude 1 as well.
     pub fn is_significant(&self) -> bool {
+        self.is_significant_at(ALPHA, self.wide)
+    }
+
+    /// The same at a tenth of [`ALPHA`].
+    pub fn is_certain(&self) -> bool {
+        self.is_significant_at(ALPHA_OF_CERTAIN, self.widest)
+    }
+
+    fn is_significant_at(&self, alpha: f64, wide: (f64, f64)) -> bool {
         let excludes = |(low, high): (f64, f64)| low > 1.0 || high < 1.0;
-        if self.least_p <= ALPHA {
-            self.p <= ALPHA && excludes(self.interval)
+        if self.least_p <= alpha {
+            self.p <= alpha && excludes(self.interval)
         } else {
-            self.p <= self.least_p * (1.0 + 1e-9) && excludes(self.wide)
+            self.p <= self.least_p * (1.0 + 1e-9) && excludes(wide)
         }
     }
 }
@@ -144,6 +158,7 @@ impl Estimate {
             ratio: middle.exp(),
             interval: within(reach(TAIL)),
             wide: within(reach(ALPHA / 2.0)),
+            widest: within(reach(ALPHA_OF_CERTAIN / 2.0)),
             p,
             least_p,
         }
@@ -177,6 +192,19 @@ mod tests {
             assert!(there.interval.0 < there.ratio && there.ratio < there.interval.1);
             assert!(there.wide.0 < there.interval.0 && there.interval.1 < there.wide.1);
         }
+    }
+
+    #[test]
+    fn to_be_certain_takes_more_than_to_be_significant() {
+        let a = [10.0, 10.2, 9.9, 10.1, 10.0, 9.8];
+        let by = |share: f64| paired(&a, &a.map(|one| one * share + (one - 10.0)), 7).unwrap();
+        let (slight, great) = (by(0.95), by(0.5));
+        assert!(slight.widest.0 < slight.wide.0 && slight.wide.1 < slight.widest.1);
+        assert!(great.is_significant() && great.is_certain(), "{great:?}");
+        assert!(
+            slight.is_significant() && !slight.is_certain(),
+            "{slight:?}"
+        );
     }
 
     #[test]

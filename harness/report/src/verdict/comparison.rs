@@ -258,18 +258,12 @@ pub fn is_firm(judgements: &[Judgement]) -> bool {
             .all(|one| one.verdict != Verdict::Undecided)
 }
 
-/// A regression that stands after so many times the fewest pairs is enough: what is undecided then could not change the whole.
-const EARLY_STOP_FACTOR: usize = 2;
-
-/// And that must be as sure as this. A comparison that ended with the first regression that any look at any measure shows would
-/// have raised a false alarm in 3 of 40 simulated cases where runs vary by 8 %.
-const EARLY_STOP_ALPHA: f64 = statistics::ALPHA / 10.0;
-
-/// Whether a comparison ends after so many pairs, of which at least `fewest` are wanted: nothing is left undecided, or there is a
-/// regression that has had the time to go away.
+/// Whether a comparison ends after so many pairs, of which at least `fewest` are wanted: nothing is left undecided; or a regression
+/// is certain, so that nothing that is undecided could change the whole. One that is just significant is not enough for that: a
+/// comparison that ended with the first of those would have raised a false alarm in 3 of 40 simulated cases where runs vary by 8 %.
 pub fn is_enough(judgements: &[Judgement], pairs: usize, fewest: usize) -> bool {
-    let is_grave = |one: &Judgement| one.verdict == Verdict::Regressed && one.p <= EARLY_STOP_ALPHA;
-    let stands = pairs >= EARLY_STOP_FACTOR * fewest && judgements.iter().any(is_grave);
+    let is_certain = |one: &Judgement| one.verdict == Verdict::Regressed && one.certain;
+    let stands = pairs >= FEWEST_PAIRS && judgements.iter().any(is_certain);
     pairs >= fewest && (stands || is_firm(judgements))
 }
 
@@ -288,7 +282,7 @@ pub fn contradictions(judgements: &[Judgement]) -> Vec<String> {
     let change = |step: &str, measure: Measure| {
         let mut all = judgements.iter();
         let it = all.find(|one| one.step == step && one.measure == measure)?;
-        matches!(it.verdict, Verdict::Regressed | Verdict::Improved).then_some(it.verdict)
+        it.verdict.is_difference().then_some(it.verdict)
     };
     let sentence = |step: &str| {
         let normalised = change(step, Measure::CpuNormalisedThroughput)?;
@@ -359,6 +353,7 @@ fn judgement(
         ratio: estimate.ratio,
         interval: estimate.interval,
         p: estimate.p,
+        certain: verdict.is_difference() && estimate.is_certain(),
         margin: limits.margin,
         within: is_no_change.then(|| limits.around(estimate.interval)),
         noise_floor: rules.noise_floors.get(&measure).copied(),
@@ -378,6 +373,7 @@ fn single(a: &[f64], b: &[f64]) -> Estimate {
         ratio,
         interval,
         wide: interval,
+        widest: interval,
         p: 1.0,
         least_p: 1.0,
     }

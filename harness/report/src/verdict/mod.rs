@@ -37,6 +37,11 @@ impl Verdict {
         }
     }
 
+    /// Whether it says that B differs.
+    pub const fn is_difference(self) -> bool {
+        matches!(self, Self::Regressed | Self::Improved)
+    }
+
     /// What is to be said of an estimate. A difference is reported when it is not by chance **and** of interest: at least the
     /// limits' margin. "No change" is reported when the whole interval lies within 1 ± margin; or within 1 ± coarse margin and above
     /// the largest loss, unless it is all on one side of 1 with a difference of interest in its middle: that is a suspicion, and asks for more runs.
@@ -120,6 +125,10 @@ pub struct Judgement {
     pub interval: (f64, f64),
     /// The probability of a difference as great as this if there were none, by the permutation test.
     pub p: f64,
+    /// Whether a regression or an improvement is so sure that nothing else needs to be decided: significant at a tenth of what a
+    /// look asks for.
+    #[serde(default)]
+    pub certain: bool,
     /// The equivalence margin, as a share: what somebody asked for; else the usual one or the noise floor, whichever is greater.
     pub margin: f64,
     /// For `no change`: within which share. The equivalence margin, or where only that could be shown, something coarser.
@@ -152,6 +161,7 @@ mod tests {
             ratio,
             interval,
             wide: interval,
+            widest: interval,
             p,
             least_p: 0.001,
         };

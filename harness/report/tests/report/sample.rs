@@ -160,6 +160,7 @@ pub(crate) fn judgement(measure: Measure, verdict: Verdict, ratio: f64) -> Judge
         } else {
             0.25
         },
+        certain: false,
         margin: 0.05,
         within: (verdict == Verdict::NoChange).then_some(0.05),
         noise_floor: Some(0.031),

@@ -61,7 +61,7 @@ fn a_cost_of_four_percent_of_what_is_counted() {
                 tally.percent(tally.regressed) >= 99.0,
                 "{noise:?}: {tally:?}"
             );
-            assert!(tally.percent(in_four) >= 95.0, "{noise:?}: {tally:?}");
+            assert!(tally.percent(in_four) >= 85.0, "{noise:?}: {tally:?}");
         }
         assert_eq!(tally.improved, 0, "{noise:?}");
     }
@@ -92,7 +92,7 @@ fn a_cost_that_some_repetitions_pay_is_found() {
         let rules = Rules::new(seed);
         found += usize::from(until_firm(&rules, &a, &b).0 == Verdict::Regressed);
         let same = until_firm(&rules, &a, &same).0;
-        alarms += usize::from(matches!(same, Verdict::Regressed | Verdict::Improved));
+        alarms += usize::from(same.is_difference());
     }
     assert!(found >= 95, "{found} of {TIMES}");
     assert!(alarms <= 1, "{alarms} of {TIMES}");

@@ -4,10 +4,10 @@
 
 mod change_points;
 mod counted;
+mod family;
 mod figures;
 mod intervals;
 mod noise;
 mod play;
 mod sides;
 mod timed;
-mod whole;

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use sanlab_report::comparison::{self, Rules};
 use sanlab_report::measure::Measure;
 use sanlab_report::series::{Figures, Series};
-use sanlab_report::verdict::Verdict;
+use sanlab_report::verdict::{Judgement, Verdict};
 
 use crate::noise::Noise;
 
@@ -79,20 +79,30 @@ pub(crate) fn sides(factors: &[f64], ratio: f64) -> (Vec<f64>, Vec<f64>) {
 /// As many as `sanlab compare` wants where nobody says otherwise.
 const FEWEST_PAIRS: usize = 4;
 
-/// Judges after every pair, and ends by the rule that `sanlab compare` ends by; the verdict of the whole, and how many pairs it took.
+/// The verdict of the whole, and how many pairs it took.
 pub(crate) fn until_firm(
     rules: &Rules,
     a: &[Vec<Figures>],
     b: &[Vec<Figures>],
 ) -> (Verdict, usize) {
-    for pairs in 1..=a.len() {
-        let judgements = comparison::judge(rules, &a[..pairs], &b[..pairs]).expect("sides fit");
+    let (judgements, pairs) = until_enough(rules, a, b);
+    (comparison::overall(&judgements), pairs)
+}
+
+/// Judges after every pair, and ends by the rule that `sanlab compare` ends by; what is said then, and how many pairs it took.
+pub(crate) fn until_enough(
+    rules: &Rules,
+    a: &[Vec<Figures>],
+    b: &[Vec<Figures>],
+) -> (Vec<Judgement>, usize) {
+    let judged = |pairs| comparison::judge(rules, &a[..pairs], &b[..pairs]).expect("sides fit");
+    for pairs in FEWEST_PAIRS..a.len() {
+        let judgements = judged(pairs);
         if comparison::is_enough(&judgements, pairs, FEWEST_PAIRS) {
-            return (comparison::overall(&judgements), pairs);
+            return (judgements, pairs);
         }
     }
-    let judgements = comparison::judge(rules, a, b).expect("sides fit");
-    (comparison::overall(&judgements), a.len())
+    (judged(a.len()), a.len())
 }
 
 /// A run that measured one step once.
