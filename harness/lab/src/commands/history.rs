@@ -13,6 +13,7 @@ use sanlab_report::table::Table;
 
 use super::report::load_and_tell;
 use crate::compare::verdicts::HostClass;
+use crate::lab::runs::{self, shown};
 use crate::terminal::quantity::count;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError};
@@ -39,6 +40,9 @@ pub(crate) enum HistoryCommand {
         /// How many runs of each series stay
         #[arg(long, value_name = "N", default_value_t = 1000)]
         keep: usize,
+        /// How many run folders stay, the newest, with records, logs and collected files; without this, all of them
+        #[arg(long, value_name = "N")]
+        run_folders: Option<usize>,
     },
 }
 
@@ -52,7 +56,12 @@ pub(crate) fn execute(command: HistoryCommand, file: Option<PathBuf>) -> Result<
         HistoryCommand::Import { paths } => import(&path, paths)?,
         HistoryCommand::Export { file } => export(&path, file.as_deref())?,
         HistoryCommand::Ls => list(&path)?,
-        HistoryCommand::Prune { keep } => prune(&path, keep)?,
+        HistoryCommand::Prune { keep, run_folders } => {
+            prune(&path, keep)?;
+            if let Some(keep) = run_folders {
+                prune_folders(keep)?;
+            }
+        }
     }
     Ok(Exit::Success)
 }
@@ -177,6 +186,17 @@ fn prune(path: &Path, keep: usize) -> Result<(), LabError> {
         count(runs, "run"),
         path.display(),
         count(history.runs()?, "run")
+    ))?;
+    Ok(())
+}
+
+fn prune_folders(keep: usize) -> Result<(), LabError> {
+    let lab = Lab::find(&std::env::current_dir()?)?;
+    let (removed, runs) = runs::prune(lab.project(), keep)?;
+    print(&format!(
+        "{} removed from {}\n",
+        count(removed, "run folder"),
+        shown(&runs).display()
     ))?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
@@ -13,18 +14,63 @@ use serde::Serialize;
 
 use crate::LabError;
 
-/// The folder of one invocation; its name sorts by time.
+/// The folder of one invocation; its name sorts by time. Locked as long as this lives, so that nobody prunes it.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    _lock: Arc<fs::File>,
+}
+
+/// Where run folders are: `$SANLAB_RUNS`, else `target/sanlab/runs` of the project.
+fn runs_of(project: &Path) -> Result<PathBuf, LabError> {
+    let runs = std::env::var_os("SANLAB_RUNS")
+        .map_or_else(|| project.join("target/sanlab/runs"), PathBuf::from);
+    Ok(std::path::absolute(runs)?)
+}
+
+/// Removes all but the newest `keep` run folders of a project, and none that a run still writes into. How many went, and where.
+pub(crate) fn prune(project: &Path, keep: usize) -> Result<(usize, PathBuf), LabError> {
+    let runs = runs_of(project)?;
+    let mut folders = Vec::new();
+    if runs.exists() {
+        for entry in fs::read_dir(&runs)? {
+            let path = entry?.path();
+            if path.is_dir() && is_run_id(&path) {
+                folders.push(path);
+            }
+        }
+    }
+    folders.sort_unstable();
+    folders.truncate(folders.len().saturating_sub(keep));
+    let mut removed = 0;
+    for folder in folders {
+        let lock = fs::File::open(&folder)?;
+        if lock.file().try_lock().is_ok() {
+            fs::remove_dir_all(&folder)?;
+            removed += 1;
+        }
+    }
+    Ok((removed, runs))
+}
+
+/// Whether a folder is called as [`RunFolder::create`] calls them.
+fn is_run_id(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some((moment, rest)) = name.split_once('-') else {
+        return false;
+    };
+    let shape = |(place, byte): (usize, u8)| match place {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    };
+    moment.len() == 16 && moment.bytes().enumerate().all(shape) && rest.len() == 4
 }
 
 impl RunFolder {
     /// Creates `20261122T020304Z-x7f3` in `$SANLAB_RUNS`, else in `target/sanlab/runs` of the project.
     pub fn create(project: &Path) -> Result<Self, LabError> {
-        let runs = std::env::var_os("SANLAB_RUNS")
-            .map_or_else(|| project.join("target/sanlab/runs"), PathBuf::from);
-        Self::create_in(&std::path::absolute(runs)?)
+        Self::create_in(&runs_of(project)?)
     }
 
     /// The same in a folder of the caller's choice.
@@ -41,7 +87,13 @@ impl RunFolder {
             .tempdir_in(runs)
             .map_err(failed)?
             .keep();
-        Ok(Self { path })
+        let lock = fs::File::open(&path).map_err(failed)?;
+        // Where folders cannot be locked, `prune` cannot lock them either and leaves them alone.
+        let _ = lock.file().try_lock_shared();
+        Ok(Self {
+            path,
+            _lock: Arc::new(lock),
+        })
     }
 
     /// The run's name.
@@ -61,6 +113,7 @@ impl RunFolder {
     pub fn within(&self, name: &str) -> Self {
         Self {
             path: self.path.join(name),
+            ..self.clone()
         }
     }
 
