@@ -6,13 +6,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::guest::{DD, HEAD, MD5SUM};
+use sanlab_plan::guest::{DD, MD5SUM};
 use sanlab_plan::{Dd, NodeName, Source, quote};
 use sanlab_record::{Sample, Work};
 use tokio::time::{Instant, timeout};
 
 use super::Doing;
 use super::gate::{self, Times};
+use super::random_bytes;
 use crate::Failure;
 use crate::backend::Ended;
 use crate::engine::state::{Acknowledged, Content};
@@ -246,8 +247,9 @@ fn waiting(dd: &Dd, folder: &str, id: &str, path: &str) -> String {
         Source::Zero => (String::new(), "/dev/zero"),
         Source::Random => (
             format!(
-                "{HEAD} -c {} /dev/urandom >source\n{MD5SUM} <source\n",
-                dd.bytes()
+                "{}{} >source\nrm base\n{MD5SUM} <source\n",
+                random_bytes::draw(),
+                random_bytes::print(dd.bytes())
             ),
             "source",
         ),

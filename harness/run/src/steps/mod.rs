@@ -8,6 +8,7 @@ mod dip;
 mod expect;
 mod gate;
 mod mount;
+mod random_bytes;
 mod restart;
 mod run_command;
 mod start;

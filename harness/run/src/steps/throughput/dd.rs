@@ -1,21 +1,17 @@
 //! Rounds of dd: what is written are random bytes, made in the guest's memory beforehand.
 
-use sanlab_plan::guest::{BLOCKDEV, CAT, DD, HEAD, MD5SUM, TAIL};
+use sanlab_plan::guest::{BLOCKDEV, DD, HEAD, MD5SUM, TAIL};
 use sanlab_plan::{Sync, Target, Throughput, quote};
 
 use super::{Report, Worker};
 use crate::measure::dd_report;
+use crate::steps::random_bytes;
 
 /// Each round writes what the round before it wrote, moved by so many bytes: every block is another one then, and one
 /// that was not written is found.
 const SHIFT: u64 = 4096;
 /// Requests that lay a file out, bytes.
 const LAYING: u64 = 1 << 20;
-
-/// Random bytes of which all others are made, since a translated guest makes some five MiB of them a second. Their number is
-/// odd, so that each time they are repeated they lie otherwise among the blocks: no two blocks of 4 KiB within 8 GiB are
-/// alike.
-const BASE: u64 = (2 << 20) + 1;
 
 /// Makes what all rounds write, or lays out what they read.
 pub(super) fn preparation(throughput: &Throughput, worker: &Worker, rounds: usize) -> String {
@@ -33,27 +29,22 @@ pub(super) fn preparation(throughput: &Throughput, worker: &Worker, rounds: usiz
     let size = throughput.size.bytes();
     let make = if throughput.pattern.writes() {
         let bytes = size + rounds.saturating_sub(1) as u64 * SHIFT;
-        format!("{} >pattern\n", bytes_of(bytes))
+        format!("{} >pattern\n", random_bytes::print(bytes))
     } else {
         // It need not fit the guest's memory.
         format!(
             "{} | {DD} of={path} bs={LAYING} iflag=fullblock oflag=seek_bytes seek={offset} conv=notrunc,fsync\n",
-            bytes_of(size)
+            random_bytes::print(size)
         )
     };
     format!(
         "rm -rf {folder}\n\
          mkdir -p {folder}\n\
          cd {folder}\n\
-         {fresh}{HEAD} -c {BASE} /dev/urandom >base\n\
-         {make}"
+         {fresh}{draw}\
+         {make}",
+        draw = random_bytes::draw()
     )
-}
-
-/// A command that prints so many bytes made of `base`, always the same.
-fn bytes_of(bytes: u64) -> String {
-    let times = usize::try_from(bytes.div_ceil(BASE)).unwrap_or(usize::MAX);
-    format!("{CAT}{} | {HEAD} -c {bytes}", " base".repeat(times))
 }
 
 /// The dd of a round, counted from 0.
@@ -95,7 +86,7 @@ pub(super) fn sum(throughput: &Throughput, worker: &Worker, number: usize) -> St
         let from = number as u64 * SHIFT + 1;
         format!("{TAIL} -c +{from} pattern | {HEAD} -c {size}")
     } else {
-        bytes_of(size)
+        random_bytes::print(size)
     };
     format!(
         "sync\n\
