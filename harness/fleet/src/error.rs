@@ -86,7 +86,7 @@ pub enum FleetError {
         source: io::Error,
     },
     /// Nobody of that name is a member.
-    #[error("start node {node}: the fleet has no such member")]
+    #[error("find node {node}: the fleet has no such member")]
     UnknownMember {
         /// The name.
         node: String,
@@ -100,6 +100,12 @@ pub enum FleetError {
     /// It is not there: not started yet, or gone.
     #[error("crash node {node}: it does not run")]
     NotRunning {
+        /// The name.
+        node: String,
+    },
+    /// A member that does not run has no network card.
+    #[error("set the link of node {node}: it does not run")]
+    NoCard {
         /// The name.
         node: String,
     },
@@ -185,7 +191,7 @@ pub enum FleetError {
     )]
     NotKept,
     /// It was shut down.
-    #[error("start a node: the fleet has ended")]
+    #[error("use the fleet: it has ended")]
     Ended,
     /// A declared readiness condition did not come true.
     #[error("see that {what} on node {node} within {} s: last seen {last_seen}", .deadline.as_secs())]

@@ -4,7 +4,8 @@
 //! before `run`, which carries a scenario out. A [`Fleet`] boots its members side by side, connects them by a
 //! layer-2 [`Switch`] of its own, and gives each its name and address; another member can join later.
 //!
-//! A member can crash on purpose ([`Fleet::crash`]) and restart with its disk ([`Fleet::restart`]).
+//! A member can crash on purpose ([`Fleet::crash`]) and restart with its disk ([`Fleet::restart`]). Frames between members
+//! can be lost, late or changed on purpose ([`Fleet::impair`]), and a member's cable be pulled ([`Fleet::set_link`]).
 //!
 //! Fleets share the host: the [`Budget`] lets one start when there is memory and CPU for it. Each has a folder in the
 //! [`Registry`], locked as long as its process lives; what a killed one left is removed when the next one starts.
@@ -47,7 +48,7 @@ pub use host::need::{Claimant, Need, WaitingFor};
 pub use host::registry::Registry;
 pub use host::run_dir::RunDir;
 pub use host::sweep::{Remains, Swept};
-pub use network::{PortCounters, PortSpec, Switch, SwitchEvent};
+pub use network::{Effect, Impairment, ImpairmentId, PortCounters, PortSpec, Switch, SwitchEvent};
 pub use nodes::cost::NodeCost;
 pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sanlab_fleet::{PortCounters, PortSpec, Switch, SwitchEvent};
+use sanlab_fleet::{Effect, Impairment, ImpairmentId, PortCounters, PortSpec, Switch, SwitchEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,6 +65,11 @@ impl Net {
     fn counters(&self, name: &str) -> PortCounters {
         self.switch.counters()[name]
     }
+
+    /// Has something done to frames from one port to another.
+    fn impair(&self, from: &str, to: &str, effect: Effect) -> ImpairmentId {
+        self.switch.impair(1, vec![impairment(from, to, effect)])
+    }
 }
 
 fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -114,6 +119,28 @@ fn wired(frame: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend(frame);
     bytes
+}
+
+fn impairment(from: &str, to: &str, effect: Effect) -> Impairment {
+    Impairment {
+        from: vec![from.to_owned()],
+        to: vec![to.to_owned()],
+        effect,
+    }
+}
+
+fn cut() -> Effect {
+    Effect {
+        cut: true,
+        ..Effect::default()
+    }
+}
+
+fn late(milliseconds: u64) -> Effect {
+    Effect {
+        delay: Duration::from_millis(milliseconds),
+        ..Effect::default()
+    }
 }
 
 const EVERYBODY: u8 = 0xff;
@@ -383,4 +410,177 @@ fn a_taken_socket_path_is_an_error_that_names_port_and_path() {
     let error = net.switch.add_port(&spec).unwrap_err().to_string();
     let dir = net.dir.path().display().to_string();
     insta::assert_snapshot!(error.replace(&dir, "DIR"), @"add the switch port b at DIR/a: Address already in use (os error 98)");
+}
+
+#[test]
+fn a_partition_goes_one_way_or_both_until_it_is_healed() {
+    let mut net = Net::new();
+    let (mut a, mut b, mut c) = (net.port("a"), net.port("b"), net.port("c"));
+    let one_way = net.impair("a", "b", cut());
+    // Unknown as yet, so that it is flooded.
+    a.send(&frame(1, 2, 46));
+    assert_eq!(c.receive(), frame(1, 2, 46));
+    b.hears_nothing();
+    b.send(&frame(2, 1, 46));
+    assert_eq!(a.receive(), frame(2, 1, 46));
+    a.send(&frame(1, 2, 47));
+    b.hears_nothing();
+    eventually("the count of the lost frames", || {
+        (net.counters("b").lost_frames == 2).then_some(())
+    });
+    assert_eq!(net.counters("b").dropped_frames, 0);
+    assert_eq!(net.counters("c").lost_frames, 0);
+
+    let both = vec![impairment("a", "b", cut()), impairment("b", "a", cut())];
+    let both = net.switch.impair(1, both);
+    net.switch.restore(one_way);
+    a.send(&frame(1, 2, 46));
+    b.send(&frame(2, 1, 46));
+    b.hears_nothing();
+    a.hears_nothing();
+
+    net.switch.restore(both);
+    a.send(&frame(1, 2, 48));
+    assert_eq!(b.receive(), frame(1, 2, 48));
+    b.send(&frame(2, 1, 48));
+    assert_eq!(a.receive(), frame(2, 1, 48));
+    c.hears_nothing();
+}
+
+#[test]
+fn a_broadcast_reaches_all_but_the_one_that_is_cut_off() {
+    let mut net = Net::new();
+    let names = ["a", "b", "c", "d"];
+    let [mut a, mut b, mut c, mut d] = names.map(|name| net.port(name));
+    net.switch.impair(
+        1,
+        vec![Impairment {
+            from: names.map(str::to_owned).to_vec(),
+            to: vec!["c".to_owned()],
+            effect: cut(),
+        }],
+    );
+    a.send(&frame(1, EVERYBODY, 46));
+    assert_eq!(b.receive(), frame(1, EVERYBODY, 46));
+    assert_eq!(d.receive(), frame(1, EVERYBODY, 46));
+    c.hears_nothing();
+    let lost = names.map(|name| net.counters(name).lost_frames);
+    assert_eq!(lost, [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_delayed_frame_is_late_and_arrives_even_if_the_delay_has_ended() {
+    let mut net = Net::new();
+    let (mut a, mut b) = (net.port("a"), net.port("b"));
+    let delay = net.impair("a", "b", late(50));
+    let begin = Instant::now();
+    a.send(&frame(1, 2, 46));
+    assert_eq!(b.receive(), frame(1, 2, 46));
+    assert!(begin.elapsed() >= Duration::from_millis(50));
+    net.switch.restore(delay);
+
+    // Long enough that the next frame comes before this one even on a busy host.
+    let delay = net.impair("a", "b", late(1000));
+    let begin = Instant::now();
+    a.send(&frame(1, 2, 47));
+    eventually("the frame in the switch", || {
+        (net.counters("a").sent_frames == 2).then_some(())
+    });
+    net.switch.restore(delay);
+    // One that is sent now does not wait for it.
+    a.send(&frame(1, 2, 48));
+    assert_eq!(b.receive(), frame(1, 2, 48));
+    assert_eq!(b.receive(), frame(1, 2, 47));
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert_eq!(net.counters("b").lost_frames, 0);
+}
+
+#[test]
+fn two_impairments_apply_at_once_also_to_a_port_that_comes_later() {
+    let mut net = Net::new();
+    let mut a = net.port("a");
+    let twice = Effect {
+        duplicate: 1.0,
+        ..late(30)
+    };
+    let first = net.impair("a", "later", twice);
+    net.impair("a", "later", late(40));
+    let mut later = net.port("later");
+    let begin = Instant::now();
+    a.send(&frame(1, 2, 46));
+    for _ in 0..2 {
+        assert_eq!(later.receive(), frame(1, 2, 46));
+        assert!(begin.elapsed() >= Duration::from_millis(70));
+    }
+    net.switch.restore(first);
+    let begin = Instant::now();
+    a.send(&frame(1, 2, 47));
+    assert_eq!(later.receive(), frame(1, 2, 47));
+    assert!(begin.elapsed() >= Duration::from_millis(40));
+    later.hears_nothing();
+}
+
+#[test]
+fn frames_stay_in_order_where_they_are_late_by_turns() {
+    let mut net = Net::new();
+    let (mut a, mut b) = (net.port("a"), net.port("b"));
+    let jitter = Effect {
+        jitter: Duration::from_millis(3),
+        ..late(3)
+    };
+    net.impair("a", "b", jitter);
+    let frames: Vec<_> = (0..500).map(|payload| frame(1, 2, payload)).collect();
+    for frame in &frames {
+        a.send(frame);
+    }
+    for frame in &frames {
+        assert_eq!(b.receive(), *frame);
+    }
+}
+
+#[test]
+fn late_frames_that_find_no_room_are_lost_and_nobody_else_suffers() {
+    let mut net = Net::new();
+    let (mut a, mut b, mut c) = (net.port("a"), net.port("b"), net.port("c"));
+    b.send(&frame(2, EVERYBODY, 0));
+    a.receive();
+    c.receive();
+    let hour = net.impair("a", "b", late(3_600_000));
+    let (total, room) = (1200, 64 * 1024 * 1024 / 65_000);
+    for _ in 0..total {
+        a.send(&frame(1, 2, 65_000));
+    }
+    c.send(&frame(3, 1, 46));
+    assert_eq!(a.receive(), frame(3, 1, 46));
+    eventually("the count of what is lost", || {
+        let lost = net.counters("b").lost_frames;
+        let expected = total - room..total - room + 10;
+        expected.contains(&lost).then_some(())
+    });
+    net.switch.restore(hour);
+    a.send(&frame(1, 2, 47));
+    assert_eq!(b.receive(), frame(1, 2, 47));
+}
+
+#[test]
+fn a_capture_shows_what_was_sent_and_what_arrived() {
+    let mut net = Net::new();
+    let files = ["a", "b"].map(|name| net.socket(&format!("{name}.pcap")));
+    let mut a = net.captured_port("a", Some(files[0].clone()));
+    let mut b = net.captured_port("b", Some(files[1].clone()));
+    net.impair("a", "b", late(20));
+    let small_only = Effect {
+        mtu: Some(100),
+        ..Effect::default()
+    };
+    net.impair("a", "b", small_only);
+    a.send(&frame(1, 2, 101));
+    a.send(&frame(1, 2, 100));
+    assert_eq!(b.receive(), frame(1, 2, 100));
+    let wholes = [24 + 16 + 115 + 16 + 114, 24 + 16 + 114];
+    for (file, whole) in files.iter().zip(wholes) {
+        eventually("the whole file", || {
+            (fs_err::metadata(file).unwrap().len() == whole).then_some(())
+        });
+    }
 }

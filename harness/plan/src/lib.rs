@@ -48,4 +48,4 @@ pub use values::names::{
     StepLabel, VolumeName, file_name,
 };
 pub use values::shell::quote;
-pub use values::units::{ByteSize, UnitError, parse_duration};
+pub use values::units::{ByteSize, Share, UnitError, parse_duration};

@@ -102,6 +102,18 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// A step broke or degraded the network.
+    NetworkFault {
+        /// In words: `cut vix0 off from vix1, vix2`.
+        what: String,
+    },
+    /// The network is again as it was before a step.
+    NetworkWhole {
+        /// The step's label.
+        step: String,
+        /// How long the fault lasted.
+        seconds: f64,
+    },
     /// A node's QEMU is about to be started.
     Booting,
     /// A node is about to be cloned from its template.
@@ -383,6 +395,12 @@ impl fmt::Display for EventKind {
                 )
             }
             Self::Fenced { by } => write!(f, "fenced by {by}"),
+            Self::NetworkFault { what } => f.write_str(what),
+            Self::NetworkWhole { step, seconds } => write!(
+                f,
+                "the network is as before step {step}, after {}",
+                quantity::seconds(*seconds)
+            ),
             Self::Forked {
                 checkpoint,
                 key,
@@ -482,6 +500,13 @@ mod tests {
                 how: CrashKind::Power,
                 after_seconds: 1.25,
             },
+            EventKind::NetworkFault {
+                what: text("pull the network cable of vix0"),
+            },
+            EventKind::NetworkWhole {
+                step: text("link"),
+                seconds: 5.0,
+            },
             EventKind::Forked {
                 checkpoint: text("layers"),
                 key: key.clone(),
@@ -520,6 +545,8 @@ mod tests {
         vix0: QEMU was ended by SIGBUS: there is no space left on the tmpfs at /dev/shm
         vix0: QEMU exited with 1: out of patience
         vix0: crashed (power) after 1.2 s
+        vix0: pull the network cable of vix0
+        vix0: the network is as before step link, after 5.0 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt

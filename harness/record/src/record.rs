@@ -446,4 +446,13 @@ pub struct PortUse {
     pub received_bytes: u64,
     /// Frames for the guest that did not fit its queue.
     pub dropped_frames: u64,
+    /// Frames for the guest that a fault of the network took, because a step says so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_frames: u64,
+}
+
+/// Serde asks by reference.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -265,6 +265,23 @@ fn record() -> RunRecord {
                 },
             ),
             event(
+                16.4,
+                "step cut",
+                None,
+                EventKind::NetworkFault {
+                    what: "cut vix0 off from vix1".to_owned(),
+                },
+            ),
+            event(
+                16.4,
+                "step cut",
+                None,
+                EventKind::NetworkWhole {
+                    step: "cut".to_owned(),
+                    seconds: 5.0,
+                },
+            ),
+            event(
                 16.5,
                 "step crash",
                 Some("storage0b"),
@@ -414,6 +431,7 @@ fn record() -> RunRecord {
                     received_frames: 4,
                     received_bytes: 4_000,
                     dropped_frames: 1,
+                    lost_frames: 7,
                 },
             },
         )]),

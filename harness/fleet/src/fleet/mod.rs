@@ -1,9 +1,10 @@
 //! Many machines that know each other. From the bottom up: who is there ([`members`]), how members come to life
-//! ([`bring_up`]), how they crash and come back ([`crash`]), how all are saved ([`save`]), and how a fleet begins
-//! ([`start`]).
+//! ([`bring_up`]), how they crash and come back ([`crash`]), what is done to their network ([`faults`]), how all
+//! are saved ([`save`]), and how a fleet begins ([`start`]).
 
 mod bring_up;
 mod crash;
+mod faults;
 mod members;
 mod save;
 mod start;

@@ -15,6 +15,8 @@ pub struct PortCounters {
     pub received_bytes: u64,
     /// Frames for the guest that its full queue had no room for, or that came while nothing was connected.
     pub dropped_frames: u64,
+    /// Frames for the guest that were lost on purpose ([`Switch::impair`](crate::Switch::impair)).
+    pub lost_frames: u64,
 }
 
 /// Written by the switch's thread alone.
@@ -25,6 +27,7 @@ pub(crate) struct Counters {
     received_frames: AtomicU64,
     received_bytes: AtomicU64,
     dropped_frames: AtomicU64,
+    lost_frames: AtomicU64,
     queued_bytes: AtomicU64,
 }
 
@@ -43,7 +46,11 @@ impl Counters {
         self.dropped_frames.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// What waits for the guest now.
+    pub(crate) fn lost(&self, frames: u64) {
+        self.lost_frames.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// What waits for the guest now, because it does not take it or because it is late on purpose.
     pub(crate) fn queued(&self, bytes: usize) {
         self.queued_bytes.store(bytes as u64, Ordering::Relaxed);
     }
@@ -59,6 +66,7 @@ impl Counters {
             received_frames: self.received_frames.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             dropped_frames: self.dropped_frames.load(Ordering::Relaxed),
+            lost_frames: self.lost_frames.load(Ordering::Relaxed),
         }
     }
 }

@@ -5,14 +5,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::counters::Counters;
 use super::event::SwitchEvent;
+use super::impairment::{Fate, Impairment, ImpairmentId, Pair};
+use super::late::Late;
 use super::link::{Input, Link};
+use super::pairs::Impairments;
 use super::pcap::Capture;
 use super::wire::{self, Mac, Next, PREFIX};
 
@@ -30,8 +33,23 @@ pub(super) struct NewPort {
     pub(super) counters: Arc<Counters>,
 }
 
-/// What the handle asks for. The thread ends when the handle's end of the channel is gone.
-pub(super) type Orders = mpsc::Receiver<NewPort>;
+/// What the handle asks for. Who waits for an order hears of it by `done`.
+pub(super) enum Order {
+    Port(NewPort),
+    Impair {
+        id: ImpairmentId,
+        seed: u64,
+        impairments: Vec<Impairment>,
+        done: mpsc::Sender<()>,
+    },
+    Restore {
+        id: ImpairmentId,
+        done: mpsc::Sender<()>,
+    },
+}
+
+/// The thread ends when the handle's end of the channel is gone.
+pub(super) type Orders = mpsc::Receiver<Order>;
 
 struct Port {
     name: String,
@@ -54,6 +72,8 @@ enum Destination {
 pub(super) struct Engine {
     ports: Vec<Port>,
     table: HashMap<Mac, usize>,
+    impairments: Impairments,
+    late: Late,
     orders: Orders,
     wake: Arc<OwnedFd>,
     events: UnboundedSender<SwitchEvent>,
@@ -68,6 +88,8 @@ impl Engine {
         Self {
             ports: Vec::new(),
             table: HashMap::new(),
+            impairments: Impairments::default(),
+            late: Late::default(),
             orders,
             wake,
             events,
@@ -91,6 +113,9 @@ impl Engine {
                     break;
                 }
             }
+            if !self.late.is_empty() {
+                self.release_due();
+            }
             for (index, listener, link) in ready.drain(..) {
                 if !link.is_empty() {
                     self.serve(index, link);
@@ -99,21 +124,23 @@ impl Engine {
                     self.accept(index);
                 }
             }
-            for port in &self.ports {
-                port.counters
-                    .queued(port.link.as_ref().map_or(0, Link::queued));
+            for (index, port) in self.ports.iter().enumerate() {
+                let queued = port.link.as_ref().map_or(0, Link::queued);
+                port.counters.queued(queued + self.late.queued(index));
             }
         }
         self.flush_captures();
     }
 
-    /// Waits for sockets; says whether the handle woke the thread. `ready` gets port, listener's and link's state.
+    /// Waits for sockets and for late frames to be due; says whether the handle woke the thread. `ready` gets port,
+    /// listener's and link's state.
     fn wait(&mut self, ready: &mut Vec<(usize, PollFlags, PollFlags)>) -> io::Result<bool> {
-        let quiet = self
+        let dirty = self
             .ports
             .iter()
             .any(|port| port.capture.as_ref().is_some_and(|capture| capture.dirty));
-        let timeout = Timespec::try_from(CAPTURE_FLUSH).ok().filter(|_| quiet);
+        let flush = dirty.then_some(CAPTURE_FLUSH);
+        let due = self.late.next_due();
         let mut fds = Vec::with_capacity(1 + 2 * self.ports.len());
         fds.push(PollFd::new(&self.wake, PollFlags::IN));
         for port in &self.ports {
@@ -129,10 +156,13 @@ impl Engine {
                 fds.push(PollFd::new(&link.stream, PollFlags::IN | out));
             }
         }
-        let count = loop {
+        let (count, patience) = loop {
+            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let patience = flush.into_iter().chain(due).min();
+            let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
             match poll(&mut fds, timeout.as_ref()) {
                 Err(rustix::io::Errno::INTR) => {}
-                other => break other?,
+                other => break (other?, patience),
             }
         };
         let mut states = fds.iter().map(PollFd::revents);
@@ -152,32 +182,40 @@ impl Engine {
             entry.2 = state;
         }
         drop(fds);
-        if count == 0 {
+        if count == 0 && patience == flush {
             self.flush_captures();
         }
         Ok(woken)
     }
 
-    /// Adds the new ports; false when the handle is gone.
+    /// Carries orders out; false when the handle is gone.
     fn take_orders(&mut self) -> bool {
         let mut ignored = [0; 8];
         // The count in the eventfd says nothing that the channel does not say better.
         let _ = rustix::io::read(&*self.wake, &mut ignored);
         loop {
             match self.orders.try_recv() {
-                Ok(NewPort {
-                    name,
-                    listener,
-                    capture,
-                    counters,
+                Ok(Order::Port(new)) => self.ports.push(Port {
+                    name: new.name,
+                    listener: new.listener,
+                    link: None,
+                    capture: new.capture,
+                    counters: new.counters,
+                }),
+                Ok(Order::Impair {
+                    id,
+                    seed,
+                    impairments,
+                    done,
                 }) => {
-                    self.ports.push(Port {
-                        name,
-                        listener,
-                        link: None,
-                        capture,
-                        counters,
-                    });
+                    let name = |port: usize| &*self.ports[port].name;
+                    self.impairments.add(id, seed, impairments, name);
+                    // Nobody need wait.
+                    let _ = done.send(());
+                }
+                Ok(Order::Restore { id, done }) => {
+                    self.impairments.remove(id);
+                    let _ = done.send(());
                 }
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
@@ -289,17 +327,68 @@ impl Engine {
     }
 
     fn forward(&mut self, from: usize, way: Destination, frames: &[u8], count: u64) {
+        // What is due by now is not overtaken.
+        let now = (!self.impairments.is_empty()).then(|| self.release_due());
         match way {
-            Destination::Port(to) => self.deliver(to, frames, count),
+            Destination::Port(to) => self.pass(from, to, frames, count, now),
             Destination::Flood => {
                 for to in (0..self.ports.len()).filter(|to| *to != from) {
                     if self.ports[to].link.is_some() {
-                        self.deliver(to, frames, count);
+                        self.pass(from, to, frames, count, now);
                     }
                 }
             }
             Destination::Nowhere => {}
         }
+    }
+
+    /// Frames go from one port to another. `None`: nothing is done to any.
+    fn pass(&mut self, from: usize, to: usize, frames: &[u8], count: u64, now: Option<Instant>) {
+        match now {
+            Some(now) if self.pair(from, to).is_some() => self.impair(from, to, frames, now),
+            _ => self.deliver(to, frames, count),
+        }
+    }
+
+    /// What is done to frames from one port to another.
+    fn pair(&mut self, from: usize, to: usize) -> Option<&mut Pair> {
+        let ports = &self.ports;
+        let name = |port: usize| &*ports[port].name;
+        self.impairments.between(from, to, name)
+    }
+
+    /// Delivers frames that come now: at once or later, changed, twice, or not at all.
+    fn impair(&mut self, from: usize, to: usize, frames: &[u8], now: Instant) {
+        for frame in wire::frames(frames) {
+            let room = self.late.has_room(frame.len());
+            let fate = self.pair(from, to).map(|pair| pair.fate(frame, now, room));
+            match fate {
+                Some(Fate::Passes(passage)) if passage.due > now => {
+                    let altered = passage.altered(frame).into_owned();
+                    let (due, copies) = (passage.due, passage.copies);
+                    self.late.add(due, to, altered.into_boxed_slice(), copies);
+                }
+                Some(Fate::Passes(passage)) => {
+                    let altered = passage.altered(frame);
+                    for _ in 0..passage.copies {
+                        self.deliver(to, &altered, 1);
+                    }
+                }
+                Some(Fate::Lost) => self.ports[to].counters.lost(1),
+                None => self.deliver(to, frame, 1),
+            }
+        }
+    }
+
+    /// Delivers late frames that are due by now; says when that is.
+    fn release_due(&mut self) -> Instant {
+        let now = Instant::now();
+        while let Some(waiting) = self.late.take_due(now) {
+            for _ in 0..waiting.copies {
+                self.deliver(waiting.to, &waiting.frame, 1);
+            }
+        }
+        now
     }
 
     fn deliver(&mut self, to: usize, frames: &[u8], count: u64) {

@@ -3,11 +3,15 @@
 //!
 //! One thread of its own with a `poll` loop serves all ports, apart from the runtime that runs the tests: bulk data
 //! neither waits for it nor holds it up. A frame is copied twice, from one socket and to the other.
+//! Where something is done to frames on purpose ([`Impairment`]), they are taken one by one.
 
 mod counters;
 mod engine;
 mod event;
+mod impairment;
+mod late;
 mod link;
+mod pairs;
 mod pcap;
 mod switch;
 mod wire;
@@ -15,4 +19,5 @@ mod wire;
 pub(crate) use counters::Activity;
 pub use counters::PortCounters;
 pub use event::SwitchEvent;
+pub use impairment::{Effect, Impairment, ImpairmentId};
 pub use switch::{PortSpec, Switch};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -11,8 +12,9 @@ use rustix::event::EventfdFlags;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::counters::{Activity, Counters, PortCounters};
-use super::engine::{Engine, NewPort};
+use super::engine::{Engine, NewPort, Order};
 use super::event::SwitchEvent;
+use super::impairment::{Impairment, ImpairmentId};
 use super::pcap::Capture;
 use crate::error::FleetError;
 
@@ -30,10 +32,12 @@ pub struct PortSpec {
 /// A running switch; dropping it ends its thread and closes all ports.
 #[derive(Debug)]
 pub struct Switch {
-    orders: Option<mpsc::Sender<NewPort>>,
+    orders: Option<mpsc::Sender<Order>>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     counters: Mutex<BTreeMap<String, Arc<Counters>>>,
+    /// How often something was asked to be done to frames.
+    impaired: AtomicU64,
 }
 
 impl Switch {
@@ -53,6 +57,7 @@ impl Switch {
             wake,
             thread: Some(thread),
             counters: Mutex::default(),
+            impaired: AtomicU64::default(),
         })
     }
 
@@ -80,12 +85,31 @@ impl Switch {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(spec.name.clone(), counters);
-        if let Some(orders) = &self.orders {
-            // An ended thread has said so in an event.
-            let _ = orders.send(port);
-        }
-        self.wake();
+        self.order(Order::Port(port));
         Ok(())
+    }
+
+    /// Has something done to frames on purpose until [`Switch::restore`]; it is done to all that are sent when this has
+    /// returned. Where several impairments meet, all apply. A port that is not there, or not yet, is no error.
+    ///
+    /// What chance decides, `seed` decides: the same frames from one port to another see the same fate, whatever goes between
+    /// others. Frames that are late wait in 64 MiB for the whole switch; those that find no room are lost, and counted as
+    /// all that are lost on purpose.
+    pub fn impair(&self, seed: u64, impairments: Vec<Impairment>) -> ImpairmentId {
+        let id = ImpairmentId(self.impaired.fetch_add(1, Ordering::Relaxed));
+        self.carry_out(|done| Order::Impair {
+            id,
+            seed,
+            impairments,
+            done,
+        });
+        id
+    }
+
+    /// Ends what [`Switch::impair`] began. Frames that are late by then still come when they are due; those that follow do
+    /// not wait for them, unless something else is still done to them. A second call finds nothing to do.
+    pub fn restore(&self, id: ImpairmentId) {
+        self.carry_out(|done| Order::Restore { id, done });
     }
 
     /// What every port carried up to now.
@@ -108,6 +132,22 @@ impl Switch {
         activity
     }
 
+    /// Gives the thread an order and waits until it has been carried out, which takes no longer than to forward what has come.
+    fn carry_out(&self, order: impl FnOnce(mpsc::Sender<()>) -> Order) {
+        let (done, carried_out) = mpsc::channel();
+        self.order(order(done));
+        // An ended thread does nothing to frames.
+        let _ = carried_out.recv();
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // An ended thread has said so in an event.
+            let _ = orders.send(order);
+        }
+        self.wake();
+    }
+
     fn wake(&self) {
         // It fails only when the thread has 2^64 - 1 wake-ups before it.
         let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
@@ -122,5 +162,52 @@ impl Drop for Switch {
             // A panic of the thread was printed when it happened.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::network::impairment::Effect;
+
+    #[test]
+    fn a_switch_is_not_quiet_while_frames_are_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, _) = tokio::sync::mpsc::unbounded_channel();
+        let switch = Switch::start(events).unwrap();
+        let mut streams = ["a", "b"].map(|name| {
+            let spec = PortSpec {
+                name: name.to_owned(),
+                socket: dir.path().join(name),
+                capture: None,
+            };
+            switch.add_port(&spec).unwrap();
+            UnixStream::connect(&spec.socket).unwrap()
+        });
+        let impairment = Impairment {
+            from: vec!["a".to_owned()],
+            to: vec!["b".to_owned()],
+            effect: Effect {
+                delay: Duration::from_secs(3600),
+                ..Effect::default()
+            },
+        };
+        let id = switch.impair(1, vec![impairment]);
+        let frame = [[0, 0, 0, 60].to_vec(), vec![0xff; 60]].concat();
+        // Nothing is flooded to b before the switch has taken its connection.
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut last = Activity::default();
+        while last.queued_bytes == 0 && Instant::now() < end {
+            streams[0].write_all(&frame).unwrap();
+            std::thread::park_timeout(Duration::from_millis(2));
+            last = switch.activity();
+        }
+        assert!(last.queued_bytes > 0 && last.queued_bytes % 64 == 0);
+        switch.restore(id);
+        assert!(switch.activity().queued_bytes >= last.queued_bytes);
     }
 }

@@ -40,6 +40,7 @@ impl NodeCost {
                 received_frames: here.received_frames.max(there.received_frames),
                 received_bytes: here.received_bytes.max(there.received_bytes),
                 dropped_frames: here.dropped_frames.max(there.dropped_frames),
+                lost_frames: here.lost_frames.max(there.lost_frames),
             },
         }
     }

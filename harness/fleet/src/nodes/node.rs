@@ -154,6 +154,12 @@ impl Node {
         resumed.map_err(machine_error(&self.spec.name, "resume"))
     }
 
+    /// Pulls the cable of its network card, or plugs it in again.
+    pub(crate) async fn set_link(&self, up: bool) -> Result<(), FleetError> {
+        let set = self.machine.set_link(0, up).await;
+        set.map_err(machine_error(&self.spec.name, "set the link of"))
+    }
+
     /// Writes the state of the machine, which stands still.
     pub(crate) async fn save(
         &self,

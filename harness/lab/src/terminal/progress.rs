@@ -63,6 +63,8 @@ impl Progress {
             EventKind::Measured { .. }
             | EventKind::Crashed { .. }
             | EventKind::Fenced { .. }
+            | EventKind::NetworkFault { .. }
+            | EventKind::NetworkWhole { .. }
             | EventKind::Panicked { .. }
             | EventKind::QemuExited { .. }
             | EventKind::DiskFailed { .. }

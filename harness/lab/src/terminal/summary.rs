@@ -151,8 +151,13 @@ pub(crate) fn not_counted(record: &RunRecord) -> impl Iterator<Item = String> {
 
 /// Whether anything in it was left to chance.
 fn is_random(record: &RunRecord) -> bool {
-    let crashed = |event: &Event| matches!(event.kind, EventKind::Crashed { .. });
-    record.events.iter().any(crashed)
+    let is_drawn = |event: &Event| {
+        matches!(
+            event.kind,
+            EventKind::Crashed { .. } | EventKind::NetworkFault { .. }
+        )
+    };
+    record.events.iter().any(is_drawn)
 }
 
 /// Where a phase's result came from.

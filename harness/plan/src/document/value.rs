@@ -13,7 +13,7 @@ use crate::values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NodeName, ResourceName, StepLabel,
     VolumeName,
 };
-use crate::values::units::{ByteSize, Percent, parse_duration};
+use crate::values::units::{ByteSize, Percent, Share, parse_duration};
 
 /// Text with a rule; the rule's breach is the help.
 fn read_text<T: Value, E: std::fmt::Display>(
@@ -66,6 +66,7 @@ texts! {
     ByteSize, "a size", r#""1GiB""#, ByteSize::parse, ToString::to_string;
     Duration, "a time", r#""30s""#, parse_duration, show_duration;
     Percent, "a percentage", r#""90%""#, Percent::parse, ToString::to_string;
+    Share, "a share", r#""1%""#, Share::parse, ToString::to_string;
     NodeName, "a node name", r#""vix0""#, NodeName::parse, ToString::to_string;
     VolumeName, "a volume name", r#""nbdsan""#, VolumeName::parse, ToString::to_string;
     ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;

@@ -7,9 +7,13 @@ mod check;
 pub(crate) mod checkpoints;
 mod crash;
 mod dd;
+mod degrade;
 mod dip;
 mod expect;
+mod heal;
+mod link;
 mod mount;
+mod partition;
 mod restart;
 mod run;
 mod start;
@@ -65,6 +69,14 @@ catalog! {
     stop_process => StopProcess, Signal;
     /// Starts a layer's daemons again.
     start => Start;
+    /// Cuts groups of nodes off from each other.
+    partition => Partition;
+    /// Pulls a node's network cable, or plugs it in again.
+    link => Link, LinkState;
+    /// Makes the network late, slow or lossy.
+    degrade => Degrade, Direction;
+    /// Ends faults of the network.
+    heal => Heal;
     /// Waits for a state of a layer.
     wait_for => WaitFor, Awaited;
     /// Reads every acknowledged block back.
@@ -195,7 +207,21 @@ pub(crate) struct Walk<'a> {
     now: usize,
 }
 
+/// The longest time after which a fault ends by itself.
+const LASTS: Duration = Duration::from_secs(3600);
+
 impl Walk<'_> {
+    /// A fault that ends by itself does so within an hour.
+    fn check_lasts(&mut self, lasts: Option<&At<Duration>>) {
+        if let Some(lasts) = lasts.filter(|lasts| lasts.value.is_zero() || lasts.value > LASTS) {
+            self.mistakes.note(
+                Diagnostic::at(&lasts.span, "impossible `lasts`")
+                    .label("out of range")
+                    .help("give a time of at most 60m, or leave it out and put a step `heal` where it is to end"),
+            );
+        }
+    }
+
     fn require_volume(&mut self, to: &str, span: &Span) -> Option<()> {
         let resolved_stack = self.topology.resolved_stack;
         if resolved_stack.file_system.is_none() {
@@ -240,4 +266,11 @@ fn is_background(entry: &StepEntry) -> bool {
 pub(crate) fn names(nodes: &[NodeName]) -> String {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
     names.join(", ")
+}
+
+/// What is said of a fault that ends by itself.
+fn for_a_time(lasts: Option<Duration>) -> String {
+    lasts.map_or_else(String::new, |lasts| {
+        format!(" for {} s", lasts.as_secs_f32())
+    })
 }

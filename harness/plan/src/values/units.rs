@@ -106,6 +106,53 @@ impl fmt::Display for Percent {
     }
 }
 
+/// A share from nothing to all, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u32);
+
+impl Share {
+    /// 0%.
+    pub const NONE: Self = Self(0);
+    /// 100%.
+    pub const ALL: Self = Self(1_000_000);
+
+    /// From 0 to 1.
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+
+    /// Parses `1%`, `0.05 %`: a number from 0 to 100 with at most four digits behind the point, and the sign.
+    pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
+        let expected = || UnitError {
+            reason: "a share is a number from 0 to 100 and %, such as `1%` or `0.05%`".to_owned(),
+        };
+        let number = text
+            .strip_suffix('%')
+            .map(str::trim_end)
+            .ok_or_else(expected)?;
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 4 {
+            return Err(expected());
+        }
+        let whole: u32 = whole.parse().map_err(|_| expected())?;
+        let part: u32 = format!("{part:0<4}").parse().map_err(|_| expected())?;
+        let millionths = whole
+            .checked_mul(10_000)
+            .and_then(|whole| whole.checked_add(part));
+        millionths
+            .map(Self)
+            .filter(|share| *share <= Self::ALL)
+            .ok_or_else(expected)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}%", f64::from(self.0) / 1e4))
+    }
+}
+
 /// Parses `500ms`, `30s`, `2m`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let expected = || UnitError {
@@ -131,7 +178,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{ByteSize, Percent, parse_duration};
+    use super::{ByteSize, Percent, Share, parse_duration};
 
     proptest! {
         #[test]
@@ -189,6 +236,35 @@ mod tests {
         assert_eq!(Percent(-10).to_string(), "-10%");
         for text in ["", "%", "90", "1.5%", "+5%", " 5%", "5%%", "99999999999%"] {
             assert!(Percent::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn shares_are_numbers_from_0_to_100_and_the_sign() {
+        for (text, fraction) in [
+            ("1%", 0.01),
+            ("0.05 %", 0.0005),
+            ("100%", 1.0),
+            ("0%", 0.0),
+            ("12.5%", 0.125),
+        ] {
+            let share = Share::parse(text).unwrap();
+            assert!((share.fraction() - fraction).abs() < 1e-12, "{text}");
+            assert_eq!(Share::parse(&share.to_string()), Ok(share));
+        }
+        for text in [
+            "",
+            "%",
+            "1",
+            "101%",
+            "100.0001%",
+            "-1%",
+            "1e1%",
+            ".5%",
+            "0.00001%",
+            "1.%",
+        ] {
+            assert!(Share::parse(text).is_err(), "{text:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, Printed, Room, Status};
+use sanlab_fleet::{ExecError, FleetError, Impairment, ImpairmentId, Printed, Room, Status};
 use sanlab_plan::{CrashKind, NodeName, Plan};
 use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
@@ -372,6 +372,27 @@ impl FleetBackend for FakeFleet {
             }
             Ok(())
         })
+    }
+
+    fn impair(&self, _seed: u64, impairments: Vec<Impairment>) -> Result<ImpairmentId, Failure> {
+        for Impairment { from, to, effect } in impairments {
+            let effect = if effect.cut { "cut" } else { "impaired" };
+            self.note(
+                "network",
+                &format!("{} to {} {effect}", from.join("+"), to.join("+")),
+            );
+        }
+        Ok(ImpairmentId::default())
+    }
+
+    fn restore(&self, _impairment: ImpairmentId) -> Result<(), Failure> {
+        self.note("network", "restored");
+        Ok(())
+    }
+
+    fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>> {
+        self.note(node.as_str(), if up { "link up" } else { "link down" });
+        Box::pin(async { Ok(()) })
     }
 
     fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
     Command, ConsoleLine, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
-    Listener, NodeSpec, Printed, StartMode, Store,
+    Impairment, ImpairmentId, Listener, NodeSpec, Printed, StartMode, Store,
 };
 use sanlab_plan::{Action, ByteSize, CrashKind, ImageName, NodeName, Plan};
 use sanlab_record::{
@@ -452,6 +452,18 @@ impl FleetBackend for Guests {
         })
     }
 
+    fn impair(&self, seed: u64, impairments: Vec<Impairment>) -> Result<ImpairmentId, Failure> {
+        Ok(self.running()?.impair(seed, impairments)?)
+    }
+
+    fn restore(&self, impairment: ImpairmentId) -> Result<(), Failure> {
+        Ok(self.running()?.restore(impairment)?)
+    }
+
+    fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(self.running()?.set_link(node.as_str(), up).await?) })
+    }
+
     fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
         let node = self.running()?.node(node.as_str());
         let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;
@@ -534,6 +546,7 @@ impl FleetBackend for Guests {
                     received_frames: port.received_frames,
                     received_bytes: port.received_bytes,
                     dropped_frames: port.dropped_frames,
+                    lost_frames: port.lost_frames,
                 });
                 Some((
                     name.clone(),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_fleet::{FleetEvent, Printed, Room, Status};
+use sanlab_fleet::{FleetEvent, Impairment, ImpairmentId, Printed, Room, Status};
 use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::Receiver;
@@ -65,6 +65,15 @@ pub(crate) trait FleetBackend: Send + Sync {
 
     /// Brings a node back that was crashed, with its disk as it was left.
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
+
+    /// From now on frames between nodes are treated like this, as `seed` draws it.
+    fn impair(&self, seed: u64, impairments: Vec<Impairment>) -> Result<ImpairmentId, Failure>;
+
+    /// That ends.
+    fn restore(&self, impairment: ImpairmentId) -> Result<(), Failure>;
+
+    /// Plugs a node's network cable in, or pulls it: its driver sees that.
+    fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>>;
 
     /// What programs on the node report to the host: what no one has read so far, and what comes. It ends with
     /// the node. While it is full the programs wait.

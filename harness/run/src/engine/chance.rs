@@ -4,15 +4,22 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-/// A moment within `span`, evenly distributed. `name` keeps the draws of a run apart.
-pub(crate) fn moment(seed: u64, name: &str, span: Duration) -> Duration {
+/// What a generator of random numbers starts from. `name` keeps the draws of a run apart.
+pub(crate) fn seed(seed: u64, name: &str) -> u64 {
     let digest = Sha256::new()
         .chain_update(seed.to_be_bytes())
         .chain_update(name)
         .finalize();
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(&digest[..4]);
-    span.mul_f64(f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX))
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(bytes)
+}
+
+/// A moment within `span`, evenly distributed. `name` keeps the draws of a run apart.
+pub(crate) fn moment(seed: u64, name: &str, span: Duration) -> Duration {
+    // The upper half, so that the moments of a seed stay what they were.
+    let upper = self::seed(seed, name) >> 32;
+    span.mul_f64(upper as f64 / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

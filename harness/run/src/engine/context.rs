@@ -17,6 +17,7 @@ use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::engine::marks::Marks;
+use crate::engine::network::NetworkFaults;
 use crate::engine::state::{Acknowledged, EngineState};
 use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
@@ -46,6 +47,8 @@ pub(crate) struct RunContext {
     pub(crate) extent: Extent,
     /// Which checkpoints are kept.
     pub(crate) keep: KeepPolicy,
+    /// What is wrong with the network.
+    pub(crate) network: NetworkFaults,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
     pub(crate) power: AsyncMutex<()>,
     /// Held for writing while the fleet comes to life, or others take the places of its nodes: who is asked for something
@@ -91,6 +94,7 @@ impl RunContext {
             seed: 0,
             extent: Extent::Whole,
             keep: KeepPolicy::default(),
+            network: NetworkFaults::default(),
             power: AsyncMutex::default(),
             assembly: RwLock::default(),
             past: Mutex::default(),

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// time-outs.
 const LATE: f64 = 2.0;
 
+/// Seconds after which a connection tries again at the latest that was cut off for long (`TCP_RTO_MAX`).
+const LATEST_TRY: f64 = 120.0;
+
 /// Something that is or was broken.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fault {
@@ -37,6 +40,11 @@ pub(crate) enum Broken {
         layer: Option<LayerKind>,
         /// It stands still, and goes on when it is told to; otherwise it was ended.
         paused: bool,
+    },
+    /// Its network, as far as these nodes are concerned: they do not reach it, nor it them.
+    CutOff {
+        /// The others.
+        from: Vec<NodeName>,
     },
     /// All that it serves, as a step expects.
     Served {
@@ -72,14 +80,34 @@ impl Fault {
 
     /// Whether what is seen at that time may follow from it.
     pub(crate) fn reaches(&self, at: f64) -> bool {
-        self.from <= at && self.until.is_none_or(|until| at <= until + LATE)
+        self.from <= at
+            && self
+                .until
+                .is_none_or(|until| at <= until + self.late(until))
+    }
+
+    /// How long after its end it may still be felt. TCP tries again after twice the time each time: who was cut off for some time
+    /// may not know for as long again that it no longer is.
+    fn late(&self, until: f64) -> f64 {
+        match self.what {
+            Broken::CutOff { .. } => LATE + (until - self.from).clamp(0.0, LATEST_TRY),
+            Broken::Down { .. } | Broken::Process { .. } | Broken::Served { .. } => LATE,
+        }
+    }
+
+    /// Whether `node` can be harmed by it.
+    pub(crate) fn concerns(&self, node: &NodeName) -> bool {
+        match &self.what {
+            Broken::CutOff { from } => from.contains(node),
+            Broken::Down { .. } | Broken::Process { .. } | Broken::Served { .. } => true,
+        }
     }
 
     /// The one layer that it is about.
     pub(crate) const fn layer(&self) -> Option<LayerKind> {
         match &self.what {
             Broken::Process { layer, .. } => *layer,
-            Broken::Down { .. } | Broken::Served { .. } => None,
+            Broken::Down { .. } | Broken::CutOff { .. } | Broken::Served { .. } => None,
         }
     }
 
@@ -141,9 +169,17 @@ impl Faults {
             let is_it = match &fault.what {
                 Broken::Process { layer, .. } => *layer == Some(started),
                 Broken::Served { .. } => matches!(started, LayerKind::Nbd | LayerKind::Gnbd),
-                Broken::Down { .. } => false,
+                Broken::Down { .. } | Broken::CutOff { .. } => false,
             };
             is_it && fault.node == *node
+        });
+    }
+
+    /// The network is whole again that the step of that label broke.
+    pub(crate) fn reunited(&mut self, by_step: &str, at: f64) {
+        self.end(at, |fault| {
+            let is_it = matches!(&fault.excuse, Excuse::Fault { step, .. } if step == by_step);
+            is_it && matches!(fault.what, Broken::CutOff { .. })
         });
     }
 
@@ -163,9 +199,11 @@ impl Faults {
         });
     }
 
-    /// Nothing is broken on `node` any more.
+    /// Nothing is broken on `node` itself any more.
     pub(crate) fn mended(&mut self, node: &NodeName, at: f64) {
-        self.end(at, |fault| fault.node == *node);
+        self.end(at, |fault| {
+            fault.node == *node && !matches!(fault.what, Broken::CutOff { .. })
+        });
     }
 
     /// The layers that lack daemons, by node.

@@ -14,6 +14,7 @@ pub(crate) mod hearing;
 pub(crate) mod host;
 pub(crate) mod known;
 pub(crate) mod marks;
+pub(crate) mod network;
 pub(crate) mod state;
 pub(crate) mod tasks;
 pub(crate) mod together;

@@ -129,7 +129,7 @@ impl Judge {
         let mut open = faults.iter().filter(|it| it.lasts(at) && it.harms());
         let fault = open.find(|fault| {
             let own = fault.node == *node && fault.layer().is_none_or(|layer| layer == kind);
-            own || plan.layer_needs(place, node, &fault.node, fault.layer())
+            own || fault.concerns(node) && plan.layer_needs(place, node, &fault.node, fault.layer())
         });
         fault.map(|fault| fault.excuse.clone())
     }
@@ -259,7 +259,7 @@ impl Judge {
                         Some(LayerKind::Membership | LayerKind::O2cb | LayerKind::Ocfs2)
                     );
                     let whole = !matches!(fault.what, Broken::Process { .. });
-                    fault.node == gone.name && (whole || cluster)
+                    fault.node == gone.name && fault.concerns(node) && (whole || cluster)
                 };
                 self.follows(faults, line.at, is_it)
             }
@@ -359,7 +359,7 @@ impl Declared {
 
 /// Whether a device of `node` needs what is at fault; without a name, any of them.
 fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> bool {
-    if !fault.harms() {
+    if !fault.harms() || !fault.concerns(node) {
         return false;
     }
     match about {
@@ -374,7 +374,9 @@ fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> b
 fn is_lost(plan: &Plan, faults: &Faults, node: &NodeName, at: f64) -> bool {
     let broken = |name: &NodeName| {
         let mut faults = faults.iter();
-        faults.any(|it| it.node == *name && it.hides_the_disk() && it.reaches(at))
+        faults.any(|it| {
+            it.node == *name && it.hides_the_disk() && it.concerns(node) && it.reaches(at)
+        })
     };
     let names = plan.nodes.iter().map(|one| one.name.clone());
     let sound: Vec<NodeName> = names.filter(|name| !broken(name)).collect();

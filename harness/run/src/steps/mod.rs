@@ -4,10 +4,14 @@ mod add_node;
 mod check;
 mod crash;
 mod dd;
+mod degrade;
 mod dip;
 mod expect;
 mod gate;
+mod heal;
+mod link;
 mod mount;
+mod partition;
 mod random_bytes;
 mod restart;
 mod run_command;
@@ -97,6 +101,18 @@ pub(crate) async fn perform(
         Action::Restart(restart) => doing.within(restart::perform(doing, restart)).await,
         Action::StopProcess(process) => doing.within(stop_process::perform(doing, process)).await,
         Action::Start(start) => doing.within(start::perform(doing, start)).await,
+        Action::Partition(partition) => {
+            doing
+                .within(partition::perform(context, doing, partition))
+                .await
+        }
+        Action::Link(link) => doing.within(link::perform(context, doing, link)).await,
+        Action::Degrade(degrade) => {
+            doing
+                .within(degrade::perform(context, doing, degrade))
+                .await
+        }
+        Action::Heal(heal) => doing.within(heal::perform(doing, heal)).await,
         Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
         Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
         Action::Throughput(throughput) => {

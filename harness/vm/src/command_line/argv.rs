@@ -236,8 +236,9 @@ fn disk(line: &mut Line, number: usize, drive: &Drive) {
 }
 
 fn network_card(line: &mut Line, number: usize, nic: &Nic) {
-    let id = format!("stream,id=net{number},server=off,addr.type=unix,addr.path=");
-    line.option("-netdev", id.as_bytes(), &value(&nic.socket), b"");
+    let id = netdev_id(number);
+    let stream = format!("stream,id={id},server=off,addr.type=unix,addr.path=");
+    line.option("-netdev", stream.as_bytes(), &value(&nic.socket), b"");
     // No boot ROM: nobody boots from the network. Any MTU may be set in the guest, so that machines which differ in it
     // only can be clones of one.
     let (model, mtu) = match nic.model {
@@ -246,8 +247,13 @@ fn network_card(line: &mut Line, number: usize, nic: &Nic) {
     };
     line.add(
         "-device",
-        &format!("{model},netdev=net{number},mac={},romfile={mtu}", nic.mac),
+        &format!("{model},netdev={id},mac={},romfile={mtu}", nic.mac),
     );
+}
+
+/// What QMP's commands call what a network card is connected to.
+pub(crate) fn netdev_id(number: usize) -> String {
+    format!("net{number}")
 }
 
 /// What counts instructions, and where.

@@ -21,7 +21,7 @@ use crate::channels::event_port::GuestEvent;
 use crate::channels::exec::{Ended, Job, Killed};
 use crate::channels::kernel_log::Trouble;
 use crate::channels::wire::WireError;
-use crate::command_line::argv::Way;
+use crate::command_line::argv::{Way, netdev_id};
 use crate::command_line::clock::GuestClock;
 use crate::command_line::spec::MachineSpec;
 use crate::error::{ExecError, VmError};
@@ -179,6 +179,14 @@ impl Machine {
     /// Lets the virtual processors go on.
     pub async fn cont(&self) -> Result<(), VmError> {
         self.qmp("cont", json!({}), QMP_DEADLINE).await.map(drop)
+    }
+
+    /// Pulls the cable of a network card, counted as in [`MachineSpec::nics`], or plugs it in again: the guest's driver sees
+    /// the carrier go and come.
+    pub async fn set_link(&self, card: usize, up: bool) -> Result<(), VmError> {
+        // QEMU sets the card's link with that of what it is connected to.
+        let link = json!({ "name": netdev_id(card), "up": up });
+        self.qmp("set_link", link, QMP_DEADLINE).await.map(drop)
     }
 
     /// Runs any QMP command. A guest's panic is no hindrance: QEMU still answers.

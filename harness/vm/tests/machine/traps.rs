@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use sanlab_vm::{Command, ExecError, MachineEvent, Status};
+use sanlab_vm::{Command, ExecError, Machine, MachineEvent, Status};
 use serde_json::json;
 
-use crate::bench::{Bench, SOON};
+use crate::bench::{Bench, SOON, spec};
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "an_agent_that_comes_back_answers",
             an_agent_that_comes_back_answers,
         ),
+        trial("a_cable_is_pulled", a_cable_is_pulled),
     ]
 }
 
@@ -134,5 +135,45 @@ async fn an_agent_that_comes_back_answers() {
         .exec(Command::script("true"), SOON)
         .await
         .expect("and works");
+    bench.end(machine).await;
+}
+
+async fn a_cable_is_pulled() {
+    let bench = Bench::new();
+    let transcript = bench.dir.path().join("cable.jsonl");
+    let qmp =
+        |verb: &str, message: serde_json::Value| json!({ verb: {"on": "qmp", "json": message} });
+    let link = |name: &str, up: bool, id: u64| {
+        let arguments = json!({ "name": name, "up": up });
+        qmp(
+            "hear",
+            json!({"execute": "set_link", "arguments": arguments, "id": id}),
+        )
+    };
+    let unknown = json!({"class": "DeviceNotFound", "desc": "Device 'net7' not found"});
+    let entries = [
+        qmp("say", json!({"QMP": {}})),
+        qmp("hear", json!({"execute": "qmp_capabilities", "id": 1})),
+        qmp("say", json!({"return": {}, "id": 1})),
+        link("net0", false, 2),
+        qmp("say", json!({"return": {}, "id": 2})),
+        link("net0", true, 3),
+        qmp("say", json!({"return": {}, "id": 3})),
+        link("net7", false, 4),
+        qmp("say", json!({"error": unknown, "id": 4})),
+    ];
+    fs_err::write(
+        &transcript,
+        entries.map(|entry| entry.to_string()).join("\n"),
+    )
+    .expect("a file");
+    let machine = Machine::start(spec(bench.dir.path(), &transcript), &bench.group)
+        .await
+        .expect("it starts");
+    machine.set_link(0, false).await.expect("it is pulled");
+    machine.set_link(0, true).await.expect("it is back");
+    let error = machine.set_link(7, false).await.expect_err("no such card");
+    let text = "run the QMP command set_link on vix0: Device 'net7' not found";
+    assert_eq!(error.to_string(), text);
     bench.end(machine).await;
 }

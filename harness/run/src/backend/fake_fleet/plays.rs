@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use sanlab_plan::{
-    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, Mount, NodeName, Plan,
-    Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
+    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, Heal, Mount, NodeName,
+    Partition, Plan, Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait,
+    Write,
 };
 
 pub(crate) fn node(name: &str) -> NodeName {
@@ -78,6 +79,21 @@ pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {
         node: node(name),
         how,
         within: Duration::from_secs(within),
+    })
+}
+
+/// Two groups of one each.
+pub(crate) fn partition(one: &str, other: &str, lasts: Option<u64>) -> Action {
+    Action::Partition(Partition {
+        groups: vec![vec![node(one)], vec![node(other)]],
+        one_way: false,
+        lasts: lasts.map(Duration::from_secs),
+    })
+}
+
+pub(crate) fn heal(step: &str) -> Action {
+    Action::Heal(Heal {
+        steps: vec![StepLabel::parse(step).unwrap()],
     })
 }
 

@@ -37,6 +37,7 @@ mod faults;
 mod known;
 mod layers;
 mod measures;
+mod network;
 mod outputs;
 mod pairs;
 mod panics;

@@ -136,6 +136,43 @@ fn a_device_error_follows_from_a_fault_of_its_server_while_that_lasts() {
 }
 
 #[test]
+fn a_cut_between_nodes_excuses_what_crosses_it_and_for_as_long_again() {
+    let mut case = case(STORAGES);
+    let from = |names: &[&str]| Broken::CutOff {
+        from: names.iter().map(|name| node(name)).collect(),
+    };
+    case.breaks("n0", from(&["n1"]), 10.0);
+    case.breaks("n1", from(&["n0"]), 10.0);
+    let evicts = |number: u8| format!("o2cb: o2dlm has evicted node {number} from domain ADA600");
+    assert!(!case.says("n0", 11.0, LOST));
+    assert!(!case.says("n0", 11.0, &evicts(1)));
+    assert!(!case.says("n1", 11.0, &evicts(0)));
+    assert!(case.says("n2", 11.0, LOST), "n2 reaches n1");
+    assert!(case.says("n2", 11.0, &evicts(1)), "n2 reaches n1");
+    assert!(case.says("n0", 11.0, &evicts(2)), "n0 reaches n2");
+    assert!(
+        case.says("n0", 11.0, "I/O error, dev vdb, sector 8"),
+        "its own disk"
+    );
+    let lacks = |case: &Case, name: &str, at| {
+        let excuse = Judge::layer_excuse(
+            &case.plan,
+            &case.faults,
+            (LayerKind::Linear, 1),
+            (&node(name), at),
+        );
+        excuse.is_none()
+    };
+    assert!(!lacks(&case, "n0", 12.0) && lacks(&case, "n2", 12.0));
+    case.faults.reunited("another", 15.0);
+    assert!(!case.says("n0", 39.0, LOST));
+    case.faults.reunited("break", 40.0);
+    assert!(!case.says("n0", 72.0, LOST), "30 s and 2 s later");
+    assert!(case.says("n0", 72.1, LOST));
+    assert!(lacks(&case, "n0", 41.0), "it must be whole again");
+}
+
+#[test]
 fn a_stopped_daemon_excuses_what_its_layer_serves() {
     let mut case = case(STORAGES);
     assert!(case.says("n0", 0.5, LOST));

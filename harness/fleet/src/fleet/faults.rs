@@ -1,0 +1,38 @@
+//! The network between members becomes worse on purpose, and good again.
+
+use crate::error::FleetError;
+use crate::fleet::Fleet;
+use crate::network::{Impairment, ImpairmentId};
+
+impl Fleet {
+    /// Has something done on purpose to frames between members until [`Fleet::restore`]; see
+    /// [`Switch::impair`](crate::Switch::impair). Ports have the members' names. It stays while members crash, restart and
+    /// are forked again in their places; a fleet that is made by [`Fleet::fork`] begins without.
+    pub fn impair(
+        &self,
+        seed: u64,
+        impairments: Vec<Impairment>,
+    ) -> Result<ImpairmentId, FleetError> {
+        self.members
+            .with_resources(|resources| Ok(resources.switch.impair(seed, impairments)))
+    }
+
+    /// Ends what [`Fleet::impair`] began; see [`Switch::restore`](crate::Switch::restore).
+    pub fn restore(&self, id: ImpairmentId) -> Result<(), FleetError> {
+        self.members.with_resources(|resources| {
+            resources.switch.restore(id);
+            Ok(())
+        })
+    }
+
+    /// Pulls the cable of a member's network card, so that its driver sees the carrier go, or plugs it in again. A member
+    /// that is restarted has it plugged in; one that does not run is [`FleetError::NoCard`].
+    pub async fn set_link(&self, node: &str, up: bool) -> Result<(), FleetError> {
+        self.spec.member(node)?;
+        self.members.with_resources(|_| Ok(()))?;
+        let there = self.node(node).ok_or_else(|| FleetError::NoCard {
+            node: node.to_owned(),
+        })?;
+        there.set_link(up).await
+    }
+}

@@ -1,0 +1,73 @@
+//! `heal`: the end of faults of the network.
+
+use std::time::Duration;
+
+use super::{PlannedStep, StepTable, Walk};
+use crate::diagnostic::suggest::did_you_mean;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::document::table::table;
+use crate::values::names::StepLabel;
+
+table! {
+    /// Ends partitions and degradations of the network, and plugs pulled cables in.
+    Written, "`heal`", "{}" {
+        /// The label of the step that is to end. Default: all that go on.
+        step: StepLabel, optional;
+    }
+}
+
+/// The end of faults of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heal {
+    /// The labels of the steps whose faults end; never empty. One that has ended by itself is among them.
+    pub steps: Vec<StepLabel>,
+}
+
+impl StepTable for Written {
+    type Planned = Heal;
+
+    fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Heal> {
+        let network = &mut walk.topology.network;
+        let open = network.open();
+        let steps = match &self.step {
+            None => open,
+            Some(step) if open.contains(&step.value) => vec![step.value.clone()],
+            Some(step) => {
+                let diagnostic = Diagnostic::at(
+                    &step.span,
+                    format!("`{}` is no fault of the network that goes on", step.value),
+                );
+                walk.mistakes
+                    .note(diagnostic.label("nothing to end").help(did_you_mean(
+                        step.as_str(),
+                        "faults of the network that go on",
+                        open.iter().map(StepLabel::as_str),
+                    )));
+                return None;
+            }
+        };
+        if steps.is_empty() {
+            walk.mistakes.note(
+                Diagnostic::at(span, "the network is whole at this step")
+                    .label("nothing to end")
+                    .help("put a step `partition`, `link` or `degrade` before it, or drop it"),
+            );
+            return None;
+        }
+        for step in &steps {
+            network.end(step);
+        }
+        Some(Heal { steps })
+    }
+}
+
+impl PlannedStep for Heal {
+    fn deadline(&self, _walk: &Walk<'_>) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn describe(&self) -> String {
+        let steps: Vec<String> = self.steps.iter().map(|step| format!("`{step}`")).collect();
+        format!("end {}", steps.join(", "))
+    }
+}

@@ -1,0 +1,54 @@
+//! `partition`: the switch drops what groups of nodes send to each other.
+
+use std::sync::Arc;
+
+use sanlab_fleet::{Effect, Impairment};
+use sanlab_plan::{NodeName, Partition};
+
+use super::Doing;
+use crate::Failure;
+use crate::engine::context::RunContext;
+use crate::engine::network::{self, NetworkFault};
+
+pub(super) async fn perform(
+    context: &Arc<RunContext>,
+    doing: Doing<'_>,
+    partition: &Partition,
+) -> Result<(), Failure> {
+    let groups = partition.groups.iter().enumerate();
+    let pairs = groups.clone().flat_map(|(i, from)| {
+        let others = groups.clone().filter(move |(j, _)| i != *j);
+        others.map(move |(j, to)| ((i, from), (j, to)))
+    });
+    let impairments = pairs
+        .filter(|((i, _), (j, _))| !partition.one_way || i < j)
+        .map(|((_, from), (_, to))| cut(from, to))
+        .collect();
+    // One way or both: without answers nothing goes on.
+    let cut_off = groups.clone().flat_map(|(i, group)| {
+        let others = groups.clone().filter(move |(j, _)| i != *j);
+        let others: Vec<NodeName> = others.flat_map(|(_, other)| other.clone()).collect();
+        group.iter().map(move |node| (node.clone(), others.clone()))
+    });
+    let fault = NetworkFault {
+        step: doing.step.label.to_string(),
+        what: doing.step.action.describe(),
+        impairments,
+        pulled: None,
+        cut_off: cut_off.collect(),
+        lasts: partition.lasts,
+    };
+    network::begin(context, fault).await
+}
+
+fn cut(from: &[NodeName], to: &[NodeName]) -> Impairment {
+    let names = |nodes: &[NodeName]| nodes.iter().map(ToString::to_string).collect();
+    Impairment {
+        from: names(from),
+        to: names(to),
+        effect: Effect {
+            cut: true,
+            ..Effect::default()
+        },
+    }
+}
