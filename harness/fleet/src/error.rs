@@ -103,9 +103,9 @@ pub enum FleetError {
         /// The name.
         node: String,
     },
-    /// A member that does not run has no network card.
-    #[error("set the link of node {node}: it does not run")]
-    NoCard {
+    /// What does not run has no network card and cannot stand still.
+    #[error("find node {node}: it does not run")]
+    NotThere {
         /// The name.
         node: String,
     },

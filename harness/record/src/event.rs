@@ -102,13 +102,13 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
-    /// A step broke or degraded the network.
-    NetworkFault {
+    /// A step broke something that ends by itself or with another step.
+    FaultBegan {
         /// In words: `cut vix0 off from vix1, vix2`.
         what: String,
     },
-    /// The network is again as it was before a step.
-    NetworkWhole {
+    /// What a step broke is whole again.
+    FaultEnded {
         /// The step's label.
         step: String,
         /// How long the fault lasted.
@@ -395,10 +395,10 @@ impl fmt::Display for EventKind {
                 )
             }
             Self::Fenced { by } => write!(f, "fenced by {by}"),
-            Self::NetworkFault { what } => f.write_str(what),
-            Self::NetworkWhole { step, seconds } => write!(
+            Self::FaultBegan { what } => f.write_str(what),
+            Self::FaultEnded { step, seconds } => write!(
                 f,
-                "the network is as before step {step}, after {}",
+                "what step {step} broke is whole again after {}",
                 quantity::seconds(*seconds)
             ),
             Self::Forked {
@@ -500,10 +500,10 @@ mod tests {
                 how: CrashKind::Power,
                 after_seconds: 1.25,
             },
-            EventKind::NetworkFault {
+            EventKind::FaultBegan {
                 what: text("pull the network cable of vix0"),
             },
-            EventKind::NetworkWhole {
+            EventKind::FaultEnded {
                 step: text("link"),
                 seconds: 5.0,
             },
@@ -546,7 +546,7 @@ mod tests {
         vix0: QEMU exited with 1: out of patience
         vix0: crashed (power) after 1.2 s
         vix0: pull the network cable of vix0
-        vix0: the network is as before step link, after 5.0 s
+        vix0: what step link broke is whole again after 5.0 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
         vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt

@@ -268,7 +268,7 @@ fn record() -> RunRecord {
                 16.4,
                 "step cut",
                 None,
-                EventKind::NetworkFault {
+                EventKind::FaultBegan {
                     what: "cut vix0 off from vix1".to_owned(),
                 },
             ),
@@ -276,7 +276,7 @@ fn record() -> RunRecord {
                 16.4,
                 "step cut",
                 None,
-                EventKind::NetworkWhole {
+                EventKind::FaultEnded {
                     step: "cut".to_owned(),
                     seconds: 5.0,
                 },

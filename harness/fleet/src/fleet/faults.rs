@@ -1,8 +1,11 @@
-//! The network between members becomes worse on purpose, and good again.
+//! The network between members becomes worse on purpose, and good again; members stand still, and go on.
+
+use std::sync::Arc;
 
 use crate::error::FleetError;
 use crate::fleet::Fleet;
 use crate::network::{Impairment, ImpairmentId};
+use crate::nodes::node::Node;
 
 impl Fleet {
     /// Has something done on purpose to frames between members until [`Fleet::restore`]; see
@@ -26,13 +29,26 @@ impl Fleet {
     }
 
     /// Pulls the cable of a member's network card, so that its driver sees the carrier go, or plugs it in again. A member
-    /// that is restarted has it plugged in; one that does not run is [`FleetError::NoCard`].
+    /// that is restarted has it plugged in; one that does not run is [`FleetError::NotThere`].
     pub async fn set_link(&self, node: &str, up: bool) -> Result<(), FleetError> {
+        self.there(node)?.set_link(up).await
+    }
+
+    /// Lets a member stand still, all of its processors and clocks; one that does not run is [`FleetError::NotThere`].
+    pub async fn pause_one(&self, node: &str) -> Result<(), FleetError> {
+        self.there(node)?.stand_still().await
+    }
+
+    /// Lets it go on.
+    pub async fn resume_one(&self, node: &str) -> Result<(), FleetError> {
+        self.there(node)?.go_on().await
+    }
+
+    fn there(&self, node: &str) -> Result<Arc<Node>, FleetError> {
         self.spec.member(node)?;
         self.members.with_resources(|_| Ok(()))?;
-        let there = self.node(node).ok_or_else(|| FleetError::NoCard {
+        self.node(node).ok_or_else(|| FleetError::NotThere {
             node: node.to_owned(),
-        })?;
-        there.set_link(up).await
+        })
     }
 }

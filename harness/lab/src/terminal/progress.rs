@@ -63,8 +63,8 @@ impl Progress {
             EventKind::Measured { .. }
             | EventKind::Crashed { .. }
             | EventKind::Fenced { .. }
-            | EventKind::NetworkFault { .. }
-            | EventKind::NetworkWhole { .. }
+            | EventKind::FaultBegan { .. }
+            | EventKind::FaultEnded { .. }
             | EventKind::Panicked { .. }
             | EventKind::QemuExited { .. }
             | EventKind::DiskFailed { .. }

@@ -154,7 +154,7 @@ fn is_random(record: &RunRecord) -> bool {
     let is_drawn = |event: &Event| {
         matches!(
             event.kind,
-            EventKind::Crashed { .. } | EventKind::NetworkFault { .. }
+            EventKind::Crashed { .. } | EventKind::FaultBegan { .. }
         )
     };
     record.events.iter().any(is_drawn)

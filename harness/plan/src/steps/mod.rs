@@ -14,6 +14,7 @@ mod heal;
 mod link;
 mod mount;
 mod partition;
+mod pause;
 mod restart;
 mod run;
 mod start;
@@ -77,6 +78,8 @@ catalog! {
     degrade => Degrade, Direction;
     /// Ends faults of the network.
     heal => Heal;
+    /// Lets nodes stand still for a time.
+    pause => Pause;
     /// Waits for a state of a layer.
     wait_for => WaitFor, Awaited;
     /// Reads every acknowledged block back.
@@ -217,7 +220,7 @@ impl Walk<'_> {
             self.mistakes.note(
                 Diagnostic::at(&lasts.span, "impossible `lasts`")
                     .label("out of range")
-                    .help("give a time of at most 60m, or leave it out and put a step `heal` where it is to end"),
+                    .help("give a time of more than 0s and at most 60m"),
             );
         }
     }

@@ -395,6 +395,16 @@ impl FleetBackend for FakeFleet {
         Box::pin(async { Ok(()) })
     }
 
+    fn pause<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        self.note(node.as_str(), "pause");
+        Box::pin(async { Ok(()) })
+    }
+
+    fn resume<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        self.note(node.as_str(), "resume");
+        Box::pin(async { Ok(()) })
+    }
+
     fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
         let (sender, receiver) = channel(LINES);
         self.event_senders

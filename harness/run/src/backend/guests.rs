@@ -464,6 +464,14 @@ impl FleetBackend for Guests {
         Box::pin(async move { Ok(self.running()?.set_link(node.as_str(), up).await?) })
     }
 
+    fn pause<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(self.running()?.pause_one(node.as_str()).await?) })
+    }
+
+    fn resume<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(self.running()?.resume_one(node.as_str()).await?) })
+    }
+
     fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure> {
         let node = self.running()?.node(node.as_str());
         let node = node.ok_or_else(|| Failure::internal("the node was not started"))?;

@@ -75,6 +75,12 @@ pub(crate) trait FleetBackend: Send + Sync {
     /// Plugs a node's network cable in, or pulls it: its driver sees that.
     fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>>;
 
+    /// Lets a node stand still, all of its processors and clocks.
+    fn pause<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
+
+    /// Lets it go on.
+    fn resume<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
+
     /// What programs on the node report to the host: what no one has read so far, and what comes. It ends with
     /// the node. While it is full the programs wait.
     fn guest_events(&self, node: &NodeName) -> Result<Receiver<Line>, Failure>;

@@ -69,15 +69,7 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
         lasts,
     } = fault;
     let since = context.now();
-    context.faults(|faults| {
-        for (node, from) in cut_off {
-            let excuse = Excuse::Fault {
-                step: step.clone(),
-                node: node.to_string(),
-            };
-            faults.begins(Fault::new(node, Broken::CutOff { from }, excuse, since));
-        }
-    });
+    self::cut_off(context, &step, cut_off);
     let impaired = if impairments.is_empty() {
         None
     } else {
@@ -91,7 +83,7 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
     context.event_log.tell(
         Some(PhaseName::step(&step)),
         None,
-        EventKind::NetworkFault { what },
+        EventKind::FaultBegan { what },
     );
     let open = Open {
         impaired,
@@ -117,6 +109,20 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
     Ok(())
 }
 
+/// From now on these nodes do not reach those, because of the step of that label.
+pub(crate) fn cut_off(context: &RunContext, step: &str, apart: Vec<(NodeName, Vec<NodeName>)>) {
+    let since = context.now();
+    context.faults(|faults| {
+        for (node, from) in apart {
+            let excuse = Excuse::Fault {
+                step: step.to_owned(),
+                node: node.to_string(),
+            };
+            faults.begins(Fault::new(node, Broken::CutOff { from }, excuse, since));
+        }
+    });
+}
+
 /// It ends; one that has ended already is no error.
 pub(crate) async fn end(context: &RunContext, step: &str) -> Result<(), Failure> {
     let open = context.network.open().get(step).cloned();
@@ -139,7 +145,7 @@ pub(crate) async fn end(context: &RunContext, step: &str) -> Result<(), Failure>
     if context.network.open().remove(step).is_some() {
         let at = context.now();
         context.faults(|faults| faults.reunited(step, at));
-        let kind = EventKind::NetworkWhole {
+        let kind = EventKind::FaultEnded {
             step: step.to_owned(),
             seconds: at - since,
         };

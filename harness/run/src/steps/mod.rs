@@ -12,6 +12,7 @@ mod heal;
 mod link;
 mod mount;
 mod partition;
+mod pause;
 mod random_bytes;
 mod restart;
 mod run_command;
@@ -112,6 +113,7 @@ pub(crate) async fn perform(
                 .within(degrade::perform(context, doing, degrade))
                 .await
         }
+        Action::Pause(pause) => doing.within(pause::perform(doing, pause)).await,
         Action::Heal(heal) => doing.within(heal::perform(doing, heal)).await,
         Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
         Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,

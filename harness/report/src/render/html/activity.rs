@@ -219,8 +219,8 @@ fn is_grave(kind: &EventKind) -> bool {
         kind,
         EventKind::Crashed { .. }
             | EventKind::Fenced { .. }
-            | EventKind::NetworkFault { .. }
-            | EventKind::NetworkWhole { .. }
+            | EventKind::FaultBegan { .. }
+            | EventKind::FaultEnded { .. }
             | EventKind::Panicked { .. }
             | EventKind::QemuExited { .. }
             | EventKind::DiskFailed { .. }

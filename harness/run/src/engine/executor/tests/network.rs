@@ -1,7 +1,7 @@
 //! Faults of the network: when they begin and end, and what they excuse.
 
 use super::*;
-use crate::backend::fake_fleet::{heal, partition};
+use crate::backend::fake_fleet::{heal, node, partition};
 
 /// What was done to the network, and when a step of that label was done, in order.
 fn course(played: &Played) -> Vec<String> {
@@ -21,7 +21,7 @@ fn sleeper(_node: &str, script: &str) -> Option<Act> {
 fn whole_after(played: &Played) -> Vec<u64> {
     let events = played.logged.events.iter();
     let seconds = events.filter_map(|event| match &event.kind {
-        EventKind::NetworkWhole { seconds, .. } => Some(seconds.round()),
+        EventKind::FaultEnded { seconds, .. } => Some(seconds.round()),
         _ => None,
     });
     // Seconds of tests.
@@ -85,6 +85,24 @@ async fn one_that_ends_before_its_time_does_not_end_again() {
     assert_eq!(played.outcome, Outcome::Passed);
     // The second ends when the layers are taken down.
     assert_eq!(whole_after(&played), [0, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_stands_still_and_goes_on() {
+    let still = sanlab_plan::Action::Pause(sanlab_plan::Pause {
+        on: vec![node("vix1")],
+        lasts: Duration::from_secs(4),
+    });
+    let steps = vec![step("still", still), step("after", run("vix0", "sleep 1"))];
+    let played = play(steps, sleeper).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    let of_vix1 = played.asked.iter().filter(|(node, _)| node == "vix1");
+    let done: Vec<&str> = of_vix1.map(|(_, what)| what.as_str()).collect();
+    assert!(
+        done.windows(2).any(|two| two == ["pause", "resume"]),
+        "{done:?}"
+    );
+    assert_eq!(whole_after(&played), [4]);
 }
 
 #[tokio::test(start_paused = true)]
