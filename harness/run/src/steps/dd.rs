@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout};
 use super::Doing;
 use super::gate::{self, Times};
 use super::random_bytes;
-use crate::Failure;
 use crate::backend::Ended;
 use crate::engine::state::{Acknowledged, Content};
 use crate::engine::together;
 use crate::measure::dd_report::{self, DdReport};
 use crate::measure::meter::Meter;
+use crate::{Extent, Failure};
 
 /// Release and report take up to this much of the host's time on a busy host, seconds. A greater difference, or a
 /// fifth of a long dd, shows a guest whose clock loses time, and of a figure that is not to be trusted.
@@ -45,17 +45,20 @@ pub(super) struct Writer {
 pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Failure> {
     let at = &doing.context.volume()?.at;
     let (id, folder) = (doing.step.label.to_string(), doing.folder());
+    // Where nobody looks at it again, it need not be known.
+    let proved = doing.context.extent == Extent::Whole;
     together::all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
         let (folder, id) = (folder.clone(), id.clone());
         async move {
-            let script = waiting(dd, &folder, &id, &path);
+            let script = waiting(dd, &folder, &id, &path, proved);
             let ended = doing.exec(node, &script).await?;
             let said = ended
                 .success()
                 .map_err(|failure| failure.during(format!("prepare dd on {node}")))?;
             // Appended to or written into, the file is more than what this dd writes.
-            let whole = !dd.oflag.iter().any(|flag| flag == "append")
+            let whole = proved
+                && !dd.oflag.iter().any(|flag| flag == "append")
                 && !dd.conv.iter().any(|conv| conv == "notrunc");
             let content = match dd.source {
                 Source::Zero => Content::Zeros,
@@ -241,15 +244,20 @@ fn work(dd: &Dd) -> Work {
     }
 }
 
-/// Leaves a dd behind that waits at the fifo `go`; prints the MD5 of what it will read, if that is random.
-fn waiting(dd: &Dd, folder: &str, id: &str, path: &str) -> String {
+/// Leaves a dd behind that waits at the fifo `go`; prints the MD5 of what it will read, if that is random and will be proved.
+fn waiting(dd: &Dd, folder: &str, id: &str, path: &str, proved: bool) -> String {
     let (make, source) = match dd.source {
         Source::Zero => (String::new(), "/dev/zero"),
         Source::Random => (
             format!(
-                "{}{} >source\nrm base\n{MD5SUM} <source\n",
+                "{}{} >source\nrm base\n{}",
                 random_bytes::draw(),
-                random_bytes::print(dd.bytes())
+                random_bytes::print(dd.bytes()),
+                if proved {
+                    format!("{MD5SUM} <source\n")
+                } else {
+                    String::new()
+                }
             ),
             "source",
         ),
@@ -296,7 +304,7 @@ mod tests {
     fn a_dd_waits_for_its_start() {
         let waiting = |source, background| {
             let dd = dd(source, background);
-            waiting(&dd, "/run/sanlab/load", "load", "/mnt/nbdsan/vc.img")
+            waiting(&dd, "/run/sanlab/load", "load", "/mnt/nbdsan/vc.img", true)
         };
         insta::assert_snapshot!("zeros", waiting(Source::Zero, true));
         insta::assert_snapshot!("random", waiting(Source::Random, false));
