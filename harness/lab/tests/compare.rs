@@ -100,7 +100,7 @@ fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
     if a.settings.get("mtu").map(String::as_str) != Some("16000") || a == b {
         return Err(wrong("the sides are not told as they were given"));
     }
-    // The first of each side is discarded.
+    // The first of each side prepared the others.
     if (a.records.len(), b.records.len(), loaded.runs.len()) != (6, 6, 12) {
         return Err(wrong("there are not six runs of each side"));
     }

@@ -161,8 +161,16 @@ fn files_are_short() {
     );
 }
 
-/// Where waiting for time is what is meant: the fake fleet, the measuring of the host's clock, and crashes at drawn moments.
-const TIMED: [&str; 4] = ["fake_fleet.rs", "tests.rs", "clock.rs", "crash.rs"];
+/// Where waiting for time is what is meant: the fake fleet, the measuring of the host's clock, crashes at drawn moments, and faults
+/// that last for a time.
+const TIMED: [&str; 6] = [
+    "fake_fleet.rs",
+    "tests.rs",
+    "clock.rs",
+    "crash.rs",
+    "network.rs",
+    "pause.rs",
+];
 
 #[test]
 fn no_sleep_is_bare() {

@@ -70,7 +70,7 @@ pub struct RunRecord {
 pub struct InComparison {
     /// `A` or `B`.
     pub side: String,
-    /// Of which pair; that of pair 0 was discarded.
+    /// Of which pair; pair 0 prepares the others, and nothing of it counts.
     pub pair: u32,
 }
 

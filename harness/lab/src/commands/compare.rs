@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = parse_aa,
         conflicts_with_all = ["a", "b", "pairs", "budget", "margin", "Pages"])]
     aa: Option<usize>,
-    /// Minimum and maximum of pairs that count, or exact number; one more pair comes first and is discarded
+    /// Minimum and maximum of pairs, or exact number
     #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
     pairs: RangeInclusive<usize>,
     /// Start no pair that would end later than this, such as `20m`

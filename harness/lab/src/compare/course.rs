@@ -35,14 +35,20 @@ impl Letter {
 pub(crate) struct Turn {
     /// Whose.
     pub(crate) side: Letter,
-    /// Of which pair; pair 0 is discarded.
+    /// Of which pair; pair 0 prepares the others.
     pub(crate) pair: usize,
 }
 
 impl Turn {
-    /// How much of the plan is done. The first pair is whole, so that each side's data was proved once; nothing of it counts.
+    /// Whether it only makes what the others are forked from.
+    pub(crate) const fn prepares(self) -> bool {
+        self.pair == 0
+    }
+
+    /// How much of the plan is done. The first pair that counts is whole, so that each side's data is proved once, after it was
+    /// measured.
     pub(crate) const fn extent(self) -> Extent {
-        if self.pair == 0 {
+        if self.pair <= 1 {
             Extent::Whole
         } else {
             Extent::Measures
@@ -103,7 +109,7 @@ pub(crate) trait Judge {
 /// When there is enough.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// Not fewer pairs than the one, not more than the other, beside the first pair, which is discarded.
+    /// Not fewer pairs than the one, not more than the other, beside the pair of runs that prepare them.
     pub(crate) pairs: RangeInclusive<usize>,
     /// No pair is begun that would end later than this, as long as the pairs before it took. Preparations left out.
     pub(crate) budget: Option<Duration>,
@@ -118,7 +124,7 @@ pub(crate) struct Sides {
     pub(crate) b: Vec<Vec<Figures>>,
 }
 
-/// Where the records of a side are, the discarded one first.
+/// Where the records of a side are, that of its preparation first.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(crate) a: Vec<PathBuf>,

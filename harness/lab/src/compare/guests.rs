@@ -52,7 +52,12 @@ impl Runner for Guests<'_> {
         };
         let (sender, events) = mpsc::unbounded_channel();
         let store = Store::open_default()?;
-        let work = run_on(store, side.images.clone(), &side.plan, order, sender);
+        let plan = if turn.prepares() {
+            side.preparation()
+        } else {
+            side.plan.clone()
+        };
+        let work = run_on(store, side.images.clone(), &plan, order, sender);
         let title = format!("{} {}", side.plan.id, turn.folder());
         let (record, path) = watch::quietly(self.terminal, &title, events, work).await?;
         Ok(Ran { record, path })

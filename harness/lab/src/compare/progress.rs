@@ -25,7 +25,7 @@ pub(crate) fn line(news: &News<'_>) -> String {
 fn ran(turn: Turn, record: &RunRecord) -> String {
     let Turn { side, pair } = turn;
     let which = match pair {
-        0 => format!("before the pairs, {}", side.as_str()),
+        0 => format!("preparation, {}", side.as_str()),
         _ => format!("pair {pair}, {}", side.as_str()),
     };
     let seconds = took(record.seconds());

@@ -38,6 +38,19 @@ impl Side {
         })
     }
 
+    /// As much of its plan as makes the checkpoints that its runs are forked from; all of it where every run is built from nothing.
+    pub(crate) fn preparation(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        if !plan.fresh {
+            let last = plan
+                .steps
+                .iter()
+                .rposition(|step| step.checkpoint.is_some());
+            plan.steps.truncate(last.map_or(0, |last| last + 1));
+        }
+        plan
+    }
+
     /// Builds what it lacks.
     pub(crate) async fn prepare(
         &mut self,
@@ -79,6 +92,21 @@ fn measures(plan: &Plan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_prepares_a_side_ends_with_its_last_checkpoint() {
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+        let labels = |file: &str, settings: &[&str]| -> Vec<String> {
+            let given: Vec<String> = settings.iter().map(ToString::to_string).collect();
+            let given = Given::parse(given.iter()).unwrap();
+            let side = Side::load(&scenarios.join(file), given).unwrap();
+            let steps = side.preparation().steps.into_iter();
+            steps.map(|step| step.label.to_string()).collect()
+        };
+        let file = "throughput/two-nodes.toml";
+        assert!(labels(file, &[]).is_empty());
+        assert_eq!(labels(file, &["fresh=true"]).len(), 2);
+    }
 
     #[test]
     fn a_scenario_that_measures_nothing_is_refused() {

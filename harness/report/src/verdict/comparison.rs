@@ -49,7 +49,7 @@ pub struct Rules {
 pub struct Side {
     /// What it was given in place of what the scenario says: `mtu` -> `1500`. Empty: the scenario as it is.
     pub settings: BTreeMap<String, String>,
-    /// Its records, relative to the comparison's folder, in the order of the pairs; the first is discarded.
+    /// Its records, relative to the comparison's folder, in the order of the pairs; the first prepared the others.
     pub records: Vec<String>,
 }
 
@@ -263,7 +263,7 @@ pub fn is_firm(judgements: &[Judgement]) -> bool {
 /// comparison that ended with the first of those would have raised a false alarm in 3 of 40 simulated cases where runs vary by 8 %.
 pub fn is_enough(judgements: &[Judgement], pairs: usize, fewest: usize) -> bool {
     let is_certain = |one: &Judgement| one.verdict == Verdict::Regressed && one.certain;
-    let stands = pairs >= FEWEST_PAIRS && judgements.iter().any(is_certain);
+    let stands = pairs >= FEWEST_RUNS && judgements.iter().any(is_certain);
     pairs >= fewest && (stands || is_firm(judgements))
 }
 

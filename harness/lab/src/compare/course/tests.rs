@@ -146,14 +146,14 @@ fn words(actor: &Actor) -> String {
 }
 
 #[tokio::test]
-async fn sides_take_turns_and_the_first_pair_is_whole_and_discarded() {
+async fn sides_are_prepared_and_take_turns_of_which_the_first_is_whole() {
     let mut actor = Actor::default();
     let judge = Acted::firm_at(3);
     let course = acted(&mut actor, &judge, &bounds(1..=20)).await;
     assert!(matches!(course.end, End::Firm), "{:?}", course.end);
-    assert_eq!(words(&actor), "a-0! b-0! b-1 a-1 a-2 b-2 b-3 a-3");
+    assert_eq!(words(&actor), "a-0! b-0! b-1! a-1! a-2 b-2 b-3 a-3");
     assert_eq!(course.pairs(), 3);
-    // The discarded run's record is named, its figures are not there.
+    // The record of the preparation is named, its figures are not there.
     assert_eq!(course.records.a.len(), 4);
     assert_eq!(course.records.b[0], PathBuf::from("b-0/record.json"));
     assert_eq!(*judge.seen.borrow(), [(1, 1), (2, 2), (3, 3)]);
