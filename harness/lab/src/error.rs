@@ -18,6 +18,9 @@ pub enum LabError {
     /// A scenario file that cannot be read.
     #[error(transparent)]
     Unreadable(io::Error),
+    /// `compare` has sides and nothing to compare.
+    #[error("compare which scenario? write `sanlab compare FILE --a KEY=VALUE --b KEY=VALUE`")]
+    NoScenario,
     /// `init` writes over nothing.
     #[error("make a new folder at {}: it is there and not empty; name another", .0.display())]
     NotEmpty(PathBuf),
@@ -151,6 +154,7 @@ impl LabError {
             Self::Rejected(_)
             | Self::Unreadable(_)
             | Self::NotEmpty(_)
+            | Self::NoScenario
             | Self::NoManifest { .. }
             | Self::KernelForNobody { .. }
             | Self::Seed { .. }

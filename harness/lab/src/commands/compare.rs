@@ -39,8 +39,8 @@ use crate::{Exit, Lab, LabError};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Scenario file
-    #[arg(value_name = "SCENARIO")]
-    scenario: PathBuf,
+    #[arg(value_name = "SCENARIO", required_unless_present_any = ["a", "b"])]
+    scenario: Option<PathBuf>,
     /// Value of side A, in place of the file's
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     a: Vec<String>,
@@ -79,12 +79,13 @@ pub(crate) struct Arguments {
 }
 
 /// Compares, shows what came of it, and keeps it.
-pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
+pub(crate) async fn execute(mut arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
+    let scenario = scenario(&mut arguments)?;
     let given = |side: &[String]| Given::parse(arguments.set.iter().chain(side));
     let (given_a, given_b) = (given(&arguments.a)?, given(&arguments.b)?);
-    let mut a = Side::load(&arguments.scenario, given_a)?;
-    let mut b = Side::load(&arguments.scenario, given_b)?;
+    let mut a = Side::load(&scenario, given_a)?;
+    let mut b = Side::load(&scenario, given_b)?;
     let lab = Lab::find(&std::env::current_dir()?)?;
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
@@ -169,6 +170,18 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         arguments.pages.write(&report)?;
     }
     Ok(comparison.verdict.into())
+}
+
+/// The scenario: an option that takes several values takes the file that follows them as well.
+fn scenario(arguments: &mut Arguments) -> Result<PathBuf, LabError> {
+    if let Some(scenario) = arguments.scenario.take() {
+        return Ok(scenario);
+    }
+    let sides = [&mut arguments.b, &mut arguments.a];
+    let taken = sides
+        .into_iter()
+        .find_map(|side| side.pop_if(|last| !last.contains('=')));
+    taken.map(PathBuf::from).ok_or(LabError::NoScenario)
 }
 
 /// How long other fleets are awaited.

@@ -69,6 +69,18 @@ fn bounds_and_effects_are_checked_before_anything_runs() {
     let said = refused(&["compare", SCENARIO, "--margin", "speed=5%"]);
     assert!(said.contains("guest_throughput"), "{said}");
     refused(&["compare"]);
+    let said = refused(&["compare", "--a", "mtu=1500", "--b", "mtu=9000"]);
+    assert!(said.contains("compare which scenario?"), "{said}");
+    // The file may stand behind the sides, too.
+    let said = refused(&[
+        "compare",
+        "--a",
+        "mtu=1500",
+        "--b",
+        "layer.stripe.chunk=64KiB",
+        SCENARIO,
+    ]);
+    assert!(said.contains("layer.stripe"), "{said}");
     let said = refused(&["compare", SCENARIO, "--aa", "4"]);
     assert!(said.contains("from 5 to 1000"), "{said}");
 }
