@@ -94,7 +94,7 @@ fn a_cost_that_some_repetitions_pay_is_found() {
         let same = until_firm(&rules, &a, &same).0;
         alarms += usize::from(same.is_difference());
     }
-    assert!(found >= 95, "{found} of {TIMES}");
+    assert!(found >= 90, "{found} of {TIMES}");
     assert!(alarms <= 1, "{alarms} of {TIMES}");
 }
 

@@ -127,6 +127,14 @@ fn a_certain_regression_is_enough_whatever_else_is_undecided() {
         assert_eq!(is_enough(&judged, pairs, 3), pairs >= 4, "{pairs}");
         assert!(!is_enough(&judged, pairs, 9), "{pairs}");
     }
+    // Nor does what the 60th percentile alone shows end it.
+    let mut judged = judge(&rules, &a, &b).unwrap();
+    for one in &mut judged {
+        if one.measure == Measure::Instructions {
+            one.measure = Measure::InstructionsP60;
+        }
+    }
+    assert!(!is_enough(&judged, 8, 4));
     // One that is just significant waits for the others.
     let mut judged = judge(&rules, &a, &b).unwrap();
     for one in &mut judged {
