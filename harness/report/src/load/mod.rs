@@ -81,9 +81,8 @@ impl LoadedComparison {
     }
 }
 
-/// Runs whose figures count. Those that a comparison discarded do not, for they did more than the others, on a fleet
-/// that had done nothing yet; and none of a comparison that was interrupted or that a run stopped: which runs it has was then
-/// decided by how they went.
+/// Runs whose figures count. Those that only prepared a comparison do not; and none of a comparison that was interrupted or that a
+/// run stopped: which runs it has was then decided by how they went.
 pub fn counted<'r>(
     runs: &'r [LoadedRun],
     comparisons: &[LoadedComparison],

@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// What its runs say, the oldest first; without those that comparisons discarded.
+    /// What its runs say, the oldest first; without those that only prepared comparisons.
     pub fn figures(&self) -> Vec<Figures> {
         counted(&self.runs, &self.comparisons)
             .flat_map(figures)

@@ -37,9 +37,8 @@ const TAIL: f64 = (1.0 - CONFIDENCE) / 2.0;
 /// The normal quantile of the interval's end. It takes as long as the rest of an estimate, so it is computed once.
 static NORMAL: LazyLock<f64> = LazyLock::new(|| student::normal_quantile(1.0 - TAIL));
 
-/// How sure a look must be of a difference. Looks are many: with this for each, a comparison that is looked at after each of
-/// twenty pairs cries wolf in 1 to 4 of 100 cases where runs vary by twice the equivalence margin, and in hardly any
-/// where they vary by less than that.
+/// How sure a look must be of a difference. Looks and measures are many: with this for each, 0.3 % of comparisons of a thing with
+/// itself report any difference, at most 0.7 % of one kind of noise (`tests/statistics/family.rs`).
 pub const ALPHA: f64 = 0.002;
 
 /// How sure of a difference a look must be that ends a comparison before everything else is decided.
