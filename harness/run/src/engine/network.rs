@@ -70,16 +70,15 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
     } = fault;
     let since = context.now();
     self::cut_off(context, &step, cut_off);
-    let impaired = if impairments.is_empty() {
-        None
-    } else {
-        let seed = chance::seed(context.seed, &step);
-        Some(context.backend.impair(seed, impairments)?)
+    let impaired = match impose(context, &step, impairments, pulled.as_ref()).await {
+        Ok(impaired) => impaired,
+        Err(failure) => {
+            // What did not begin excuses nothing.
+            let at = context.now();
+            context.faults(|faults| faults.reunited(&step, at));
+            return Err(failure);
+        }
     };
-    if let Some(node) = &pulled {
-        let down = context.backend.set_link(node, false).await;
-        down.map_err(|failure| failure.during(format!("pull the network cable of {node}")))?;
-    }
     context.event_log.tell(
         Some(PhaseName::step(&step)),
         None,
@@ -107,6 +106,30 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
         context.network.timers().insert(step, timer);
     }
     Ok(())
+}
+
+/// Has it done to the fleet; what was done before an error is undone.
+async fn impose(
+    context: &RunContext,
+    step: &str,
+    impairments: Vec<Impairment>,
+    pulled: Option<&NodeName>,
+) -> Result<Option<ImpairmentId>, Failure> {
+    let impaired = if impairments.is_empty() {
+        None
+    } else {
+        let seed = chance::seed(context.seed, step);
+        Some(context.backend.impair(seed, impairments)?)
+    };
+    if let Some(node) = pulled
+        && let Err(failure) = context.backend.set_link(node, false).await
+    {
+        if let Some(impaired) = impaired {
+            context.backend.restore(impaired)?;
+        }
+        return Err(failure.during(format!("pull the network cable of {node}")));
+    }
+    Ok(impaired)
 }
 
 /// From now on these nodes do not reach those, because of the step of that label.
