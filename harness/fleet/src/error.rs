@@ -75,6 +75,12 @@ pub enum FleetError {
         /// The system's word.
         source: io::Error,
     },
+    /// The switch's thread has ended, or does not carry out what it is asked for.
+    #[error("change what is done to frames: the switch did not answer within {after:?}")]
+    SwitchSilent {
+        /// How long it had.
+        after: std::time::Duration,
+    },
     /// A port's socket or capture file could not be made.
     #[error("add the switch port {port} at {path}: {source}")]
     Port {

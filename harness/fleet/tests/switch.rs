@@ -68,7 +68,9 @@ impl Net {
 
     /// Has something done to frames from one port to another.
     fn impair(&self, from: &str, to: &str, effect: Effect) -> ImpairmentId {
-        self.switch.impair(1, vec![impairment(from, to, effect)])
+        self.switch
+            .impair(1, vec![impairment(from, to, effect)])
+            .unwrap()
     }
 }
 
@@ -432,14 +434,14 @@ fn a_partition_goes_one_way_or_both_until_it_is_healed() {
     assert_eq!(net.counters("c").lost_frames, 0);
 
     let both = vec![impairment("a", "b", cut()), impairment("b", "a", cut())];
-    let both = net.switch.impair(1, both);
-    net.switch.restore(one_way);
+    let both = net.switch.impair(1, both).unwrap();
+    net.switch.restore(one_way).unwrap();
     a.send(&frame(1, 2, 46));
     b.send(&frame(2, 1, 46));
     b.hears_nothing();
     a.hears_nothing();
 
-    net.switch.restore(both);
+    net.switch.restore(both).unwrap();
     a.send(&frame(1, 2, 48));
     assert_eq!(b.receive(), frame(1, 2, 48));
     b.send(&frame(2, 1, 48));
@@ -452,14 +454,16 @@ fn a_broadcast_reaches_all_but_the_one_that_is_cut_off() {
     let mut net = Net::new();
     let names = ["a", "b", "c", "d"];
     let [mut a, mut b, mut c, mut d] = names.map(|name| net.port(name));
-    net.switch.impair(
-        1,
-        vec![Impairment {
-            from: names.map(str::to_owned).to_vec(),
-            to: vec!["c".to_owned()],
-            effect: cut(),
-        }],
-    );
+    net.switch
+        .impair(
+            1,
+            vec![Impairment {
+                from: names.map(str::to_owned).to_vec(),
+                to: vec!["c".to_owned()],
+                effect: cut(),
+            }],
+        )
+        .unwrap();
     a.send(&frame(1, EVERYBODY, 46));
     assert_eq!(b.receive(), frame(1, EVERYBODY, 46));
     assert_eq!(d.receive(), frame(1, EVERYBODY, 46));
@@ -477,7 +481,7 @@ fn a_delayed_frame_is_late_and_arrives_even_if_the_delay_has_ended() {
     a.send(&frame(1, 2, 46));
     assert_eq!(b.receive(), frame(1, 2, 46));
     assert!(begin.elapsed() >= Duration::from_millis(50));
-    net.switch.restore(delay);
+    net.switch.restore(delay).unwrap();
 
     // Long enough that the next frame comes before this one even on a busy host.
     let delay = net.impair("a", "b", late(1000));
@@ -486,7 +490,7 @@ fn a_delayed_frame_is_late_and_arrives_even_if_the_delay_has_ended() {
     eventually("the frame in the switch", || {
         (net.counters("a").sent_frames == 2).then_some(())
     });
-    net.switch.restore(delay);
+    net.switch.restore(delay).unwrap();
     // One that is sent now does not wait for it.
     a.send(&frame(1, 2, 48));
     assert_eq!(b.receive(), frame(1, 2, 48));
@@ -512,7 +516,7 @@ fn two_impairments_apply_at_once_also_to_a_port_that_comes_later() {
         assert_eq!(later.receive(), frame(1, 2, 46));
         assert!(begin.elapsed() >= Duration::from_millis(70));
     }
-    net.switch.restore(first);
+    net.switch.restore(first).unwrap();
     let begin = Instant::now();
     a.send(&frame(1, 2, 47));
     assert_eq!(later.receive(), frame(1, 2, 47));
@@ -557,7 +561,7 @@ fn late_frames_that_find_no_room_are_lost_and_nobody_else_suffers() {
         let expected = total - room..total - room + 10;
         expected.contains(&lost).then_some(())
     });
-    net.switch.restore(hour);
+    net.switch.restore(hour).unwrap();
     a.send(&frame(1, 2, 47));
     assert_eq!(b.receive(), frame(1, 2, 47));
 }

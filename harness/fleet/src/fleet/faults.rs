@@ -17,15 +17,13 @@ impl Fleet {
         impairments: Vec<Impairment>,
     ) -> Result<ImpairmentId, FleetError> {
         self.members
-            .with_resources(|resources| Ok(resources.switch.impair(seed, impairments)))
+            .with_resources(|resources| resources.switch.impair(seed, impairments))
     }
 
     /// Ends what [`Fleet::impair`] began; see [`Switch::restore`](crate::Switch::restore).
     pub fn restore(&self, id: ImpairmentId) -> Result<(), FleetError> {
-        self.members.with_resources(|resources| {
-            resources.switch.restore(id);
-            Ok(())
-        })
+        self.members
+            .with_resources(|resources| resources.switch.restore(id))
     }
 
     /// Pulls the cable of a member's network card, so that its driver sees the carrier go, or plugs it in again. A member

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::event::EventfdFlags;
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,6 +18,9 @@ use super::event::SwitchEvent;
 use super::impairment::{Impairment, ImpairmentId};
 use super::pcap::Capture;
 use crate::error::FleetError;
+
+/// For an order to be carried out, which takes a turn of the thread's loop.
+const ORDER: Duration = Duration::from_secs(10);
 
 /// A port to be added.
 #[derive(Debug, Clone)]
@@ -95,21 +99,25 @@ impl Switch {
     /// What chance decides, `seed` decides: the same frames from one port to another see the same fate, whatever goes between
     /// others. Frames that are late wait in 64 MiB for the whole switch; those that find no room are lost, and counted as
     /// all that are lost on purpose.
-    pub fn impair(&self, seed: u64, impairments: Vec<Impairment>) -> ImpairmentId {
+    pub fn impair(
+        &self,
+        seed: u64,
+        impairments: Vec<Impairment>,
+    ) -> Result<ImpairmentId, FleetError> {
         let id = ImpairmentId(self.impaired.fetch_add(1, Ordering::Relaxed));
         self.carry_out(|done| Order::Impair {
             id,
             seed,
             impairments,
             done,
-        });
-        id
+        })?;
+        Ok(id)
     }
 
     /// Ends what [`Switch::impair`] began. Frames that are late by then still come when they are due; those that follow do
     /// not wait for them, unless something else is still done to them. A second call finds nothing to do.
-    pub fn restore(&self, id: ImpairmentId) {
-        self.carry_out(|done| Order::Restore { id, done });
+    pub fn restore(&self, id: ImpairmentId) -> Result<(), FleetError> {
+        self.carry_out(|done| Order::Restore { id, done })
     }
 
     /// What every port carried up to now.
@@ -133,11 +141,12 @@ impl Switch {
     }
 
     /// Gives the thread an order and waits until it has been carried out, which takes no longer than to forward what has come.
-    fn carry_out(&self, order: impl FnOnce(mpsc::Sender<()>) -> Order) {
+    fn carry_out(&self, order: impl FnOnce(mpsc::Sender<()>) -> Order) -> Result<(), FleetError> {
         let (done, carried_out) = mpsc::channel();
         self.order(order(done));
-        // An ended thread does nothing to frames.
-        let _ = carried_out.recv();
+        carried_out
+            .recv_timeout(ORDER)
+            .map_err(|_| FleetError::SwitchSilent { after: ORDER })
     }
 
     fn order(&self, order: Order) {
@@ -196,7 +205,7 @@ mod tests {
                 ..Effect::default()
             },
         };
-        let id = switch.impair(1, vec![impairment]);
+        let id = switch.impair(1, vec![impairment]).unwrap();
         let frame = [[0, 0, 0, 60].to_vec(), vec![0xff; 60]].concat();
         // Nothing is flooded to b before the switch has taken its connection.
         let end = Instant::now() + Duration::from_secs(10);
@@ -207,7 +216,7 @@ mod tests {
             last = switch.activity();
         }
         assert!(last.queued_bytes > 0 && last.queued_bytes % 64 == 0);
-        switch.restore(id);
+        switch.restore(id).unwrap();
         assert!(switch.activity().queued_bytes >= last.queued_bytes);
     }
 }
