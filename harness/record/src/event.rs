@@ -224,6 +224,13 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// The plan's data was proved by an earlier run on the same guests, and is not read back again.
+    ProvedBefore {
+        /// The folder of that run.
+        run: String,
+        /// How long ago.
+        age_seconds: f64,
+    },
     /// Something in the store was not what it should be, and was thrown away.
     Discarded {
         /// `image`, `template` or `checkpoint`.
@@ -429,6 +436,11 @@ impl fmt::Display for EventKind {
             Self::NotKept { checkpoint, reason } => {
                 write!(f, "`{checkpoint}` was not kept: {reason}")
             }
+            Self::ProvedBefore { run, age_seconds } => write!(
+                f,
+                "what is written was proved {} ago, in {run}",
+                quantity::seconds(*age_seconds)
+            ),
             Self::Discarded { kind, key, reason } => {
                 write!(f, "{kind} {} was discarded: {reason}", short(key))
             }
@@ -518,6 +530,10 @@ mod tests {
                 seconds: 0.31,
                 bytes: 480 << 20,
             },
+            EventKind::ProvedBefore {
+                run: text("runs/7/mount"),
+                age_seconds: 7200.0,
+            },
             EventKind::Printed {
                 file: text("output/step-run/vix0.txt"),
                 command: text("uname -m"),
@@ -549,6 +565,7 @@ mod tests {
         vix0: what step link broke is whole again after 5.0 s
         vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
         vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
+        vix0: what is written was proved 2 h 00 min ago, in runs/7/mount
         vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt
         vix0: FAILED: exited with 1
         vix0: KNOWN FAILURE: exited with 1

@@ -234,6 +234,15 @@ fn record() -> RunRecord {
                 9.75,
                 step,
                 None,
+                EventKind::ProvedBefore {
+                    run: "runs/7/mount".to_owned(),
+                    age_seconds: 7200.0,
+                },
+            ),
+            event(
+                9.75,
+                step,
+                None,
                 EventKind::Progress {
                     text: "1 writer".to_owned(),
                 },

@@ -38,16 +38,19 @@ pub enum Kind {
     Template,
     /// A fleet that stands still.
     Checkpoint,
+    /// That what a plan writes was read back once, byte for byte: nothing but a label.
+    Proof,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Bundle,
         Self::Program,
         Self::Image,
         Self::Template,
         Self::Checkpoint,
+        Self::Proof,
     ];
 
     /// The word for it.
@@ -58,6 +61,7 @@ impl Kind {
             Self::Image => "image",
             Self::Template => "template",
             Self::Checkpoint => "checkpoint",
+            Self::Proof => "proof",
         }
     }
 
@@ -65,14 +69,14 @@ impl Kind {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Image => "image.json",
-            Self::Bundle | Self::Program | Self::Template | Self::Checkpoint => "label.json",
+            _ => "label.json",
         }
     }
 
-    /// Whether it is on the disk before it appears. What machines boot from is, for it is to last. The others are made while
-    /// somebody waits, and can be made again.
+    /// Whether it is on the disk before it appears. What machines boot from is, for it is to last, and what was proved. The
+    /// others are made while somebody waits, and can be made again.
     pub(crate) const fn is_synced(self) -> bool {
-        matches!(self, Self::Program | Self::Image)
+        matches!(self, Self::Program | Self::Image | Self::Proof)
     }
 }
 

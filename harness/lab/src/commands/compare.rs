@@ -68,6 +68,9 @@ pub(crate) struct Arguments {
     /// Compare beside other fleets of yours, which disturb the figures; without this, they wait until the comparison has ended
     #[arg(long)]
     share: bool,
+    /// Read back what each side has written, also where an earlier run of the same scenario on the same guests has proved it
+    #[arg(long)]
+    prove: bool,
     /// Seed of random moments, permutations and the bootstrap [default: `$SANLAB_SEED`, else random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -129,6 +132,7 @@ pub(crate) async fn execute(mut arguments: Arguments) -> Result<Exit, LabError> 
         folder: folder.clone(),
         accelerator: arguments.accel.into(),
         seed,
+        prove: arguments.prove,
         terminal: &mut terminal,
         cancel,
     };

@@ -46,12 +46,13 @@ impl Turn {
     }
 
     /// How much of the plan is done. The first pair that counts is whole, so that each side's data is proved once, after it was
-    /// measured.
-    pub(crate) const fn extent(self) -> Extent {
-        if self.pair <= 1 {
-            Extent::Whole
-        } else {
-            Extent::Measures
+    /// measured; what another run has proved already is proved `again` only if somebody wants it.
+    pub(crate) const fn extent(self, again: bool) -> Extent {
+        match self.pair {
+            0 => Extent::Whole,
+            1 if again => Extent::Whole,
+            1 => Extent::UnlessProved,
+            _ => Extent::Measures,
         }
     }
 

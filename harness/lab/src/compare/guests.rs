@@ -24,6 +24,8 @@ pub(crate) struct Guests<'a> {
     pub(crate) accelerator: AcceleratorWish,
     /// Both runs of a pair draw from the same.
     pub(crate) seed: u64,
+    /// Proves each side's data also where another run has proved it.
+    pub(crate) prove: bool,
     pub(crate) terminal: &'a mut Terminal,
     pub(crate) cancel: CancellationToken,
 }
@@ -46,7 +48,7 @@ impl Runner for Guests<'_> {
             qemu: side.given.qemu.clone(),
             // On both sides or on none: counting costs a little.
             count_instructions: Some(true),
-            extent: turn.extent(),
+            extent: turn.extent(self.prove),
             cancel: self.cancel.clone(),
             ..Order::new(&folder)
         };

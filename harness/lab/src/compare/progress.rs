@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use sanlab_record::RunRecord;
+use sanlab_record::{EventKind, RunRecord};
 use sanlab_report::comparison;
 use sanlab_report::measure::Measure;
 use sanlab_report::number::change;
@@ -42,6 +42,10 @@ fn ran(turn: Turn, record: &RunRecord) -> String {
             // Writing to a String cannot fail.
             let _ = write!(text, "; {} {}", figures.series.step, parts.join(", "));
         }
+    }
+    let proved = record.events.iter().map(|event| &event.kind);
+    for proof in proved.filter(|kind| matches!(kind, EventKind::ProvedBefore { .. })) {
+        let _ = write!(text, "; {proof}");
     }
     // Once a side: it is the same in all its runs.
     for line in not_counted(record).filter(|_| pair == 0) {

@@ -71,6 +71,7 @@ impl Progress {
             | EventKind::Forked { .. }
             | EventKind::Kept { .. }
             | EventKind::NotKept { .. }
+            | EventKind::ProvedBefore { .. }
             | EventKind::Discarded { .. }
             | EventKind::TemplateFailed { .. }
             | EventKind::NotSwept { .. }

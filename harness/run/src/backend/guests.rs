@@ -31,7 +31,7 @@ type Tails = BTreeMap<String, VecDeque<String>>;
 
 /// The guests of one run.
 pub(crate) struct Guests {
-    spec: FleetSpec,
+    pub(crate) spec: FleetSpec,
     at_start: Vec<String>,
     store: Store,
     scenario: String,

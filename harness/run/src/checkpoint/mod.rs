@@ -1,6 +1,7 @@
 //! Checkpoints of a plan: after each layer, and after every step that asks for one. What leads to a checkpoint is its key, so
 //! that a later run can fork it.
 
+pub(crate) mod proof;
 pub(crate) mod session;
 
 use std::collections::BTreeSet;
@@ -106,6 +107,11 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> Ve
     if plan.fresh {
         return Vec::new();
     }
+    course(plan, stack, policy).0
+}
+
+/// Its checkpoints, and the text of all that it does.
+fn course(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> (Vec<Checkpoint>, String) {
     let mut text = groundwork(plan);
     let mut found = Vec::new();
     let works = stack.up();
@@ -159,7 +165,7 @@ pub(crate) fn checkpoints(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> Ve
             });
         }
     }
-    found
+    (found, text)
 }
 
 /// Nodes and network. Of the layers every command counts, but no layer above: the same commands give the same fleet.

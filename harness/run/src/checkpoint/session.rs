@@ -332,7 +332,7 @@ impl KeyedStore {
 }
 
 /// Does what takes its time off the runtime's threads, which stamp what guests acknowledge.
-async fn apart<T: Send + 'static>(
+pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = spawn_blocking(work).await.map_err(io::Error::from);

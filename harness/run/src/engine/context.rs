@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::backend::FleetBackend;
 use crate::checkpoint::KeepPolicy;
+use crate::checkpoint::proof::{Proof, Proofs};
 use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
 use crate::engine::faults::{Broken, Fault, Faults};
@@ -43,8 +44,12 @@ pub(crate) struct RunContext {
     pub(crate) fenced: watch::Sender<BTreeSet<NodeName>>,
     /// What the run's random moments are drawn from.
     pub(crate) seed: u64,
-    /// How much of the plan is done.
-    pub(crate) extent: Extent,
+    /// How much of the plan is to be done.
+    wanted: Extent,
+    /// How much is, once it is known what has been proved.
+    extent: OnceLock<Extent>,
+    /// Where it stands that the plan's data has been proved; nowhere for a plan that wants everything fresh.
+    pub(crate) proofs: Option<Proofs>,
     /// Which checkpoints are kept.
     pub(crate) keep: KeepPolicy,
     /// What is wrong with the network.
@@ -92,7 +97,9 @@ impl RunContext {
             event_log,
             state_dump: None,
             seed: 0,
-            extent: Extent::Whole,
+            wanted: Extent::Whole,
+            extent: OnceLock::new(),
+            proofs: None,
             keep: KeepPolicy::default(),
             network: NetworkFaults::default(),
             power: AsyncMutex::default(),
@@ -121,7 +128,42 @@ impl RunContext {
 
     /// The same, as far as `extent` says.
     pub(crate) fn with_extent(self, extent: Extent) -> Self {
-        Self { extent, ..self }
+        Self {
+            wanted: extent,
+            ..self
+        }
+    }
+
+    /// The same, with what has been proved.
+    pub(crate) fn with_proofs(self, proofs: Option<Proofs>) -> Self {
+        Self { proofs, ..self }
+    }
+
+    /// How much of the plan is done.
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent.get().copied().unwrap_or(self.wanted)
+    }
+
+    /// Keeps that the plan was done whole and passed, in the run of that folder.
+    pub(crate) async fn keep_proof(&self, run: &Path) -> Result<(), Failure> {
+        match &self.proofs {
+            Some(proofs) if self.extent() != Extent::Measures => proofs.keep(run).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Settles how much of the plan is done: what has been proved is not proved again where that is not asked for. Gives back
+    /// the proof.
+    pub(crate) async fn settle_extent(&self) -> Result<Option<Proof>, Failure> {
+        let (Extent::UnlessProved, Some(proofs)) = (self.wanted, &self.proofs) else {
+            return Ok(None);
+        };
+        let proof = proofs.find().await?;
+        if proof.is_some() {
+            // Only this sets it.
+            let _ = self.extent.set(Extent::Measures);
+        }
+        Ok(proof)
     }
 
     /// The word for a node's architecture in records.

@@ -30,14 +30,14 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     let steps = &context.plan.steps;
     let mut background = Background::new();
     for (place, step) in steps.iter().enumerate().skip(begun.steps) {
-        if is_done(context.extent, steps, place) {
+        if is_done(context.extent(), steps, place) {
             steps::perform(&context, step, &mut background).await?;
         }
         let steps = place + 1;
         keep_at(&context, &checkpoints, Progress { layers, steps }).await?;
     }
     steps::join_all(&mut background).await?;
-    if context.extent == Extent::Measures {
+    if context.extent() == Extent::Measures {
         return Ok(());
     }
     in_phase(&context, PhaseName::EndCheck, async |scope| {
@@ -75,7 +75,7 @@ fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
     };
     let proves = |step: &Step| matches!(step.action, Action::Check(_) | Action::Verify(_));
     match extent {
-        Extent::Whole => true,
+        Extent::Whole | Extent::UnlessProved => true,
         Extent::Measures => {
             steps.iter().skip(place).any(measures)
                 && steps.get(place).is_some_and(|step| !proves(step))
@@ -88,7 +88,10 @@ async fn begin(context: &RunContext, checkpoints: &[Checkpoint]) -> Result<Progr
     let _incomplete = context.assembly.write().await;
     loop {
         let mut start_point = StartPoint::Nothing;
-        in_phase(context, PhaseName::Prepare, async |_| {
+        in_phase(context, PhaseName::Prepare, async |scope| {
+            if let Some(proof) = context.settle_extent().await? {
+                scope.say(None, proof.event());
+            }
             start_point = context.backend.look(checkpoints).await?;
             Ok(())
         })

@@ -19,6 +19,9 @@ pub enum Extent {
     /// for what it wrote), the run ends after its last `throughput`, `dd` or `write`, and the layers are never taken down. For
     /// repetitions of a plan that has been proved whole.
     Measures,
+    /// All of it, unless a run of the same plan on the same guests was whole and passed: then as [`Extent::Measures`]. The
+    /// settings of a comparison, the seed and the folder do not make it another plan.
+    UnlessProved,
 }
 
 /// What a run needs beside its plan.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::backend::FleetBackend;
 use crate::backend::guests::Guests;
+use crate::checkpoint::proof::Proofs;
 use crate::engine::context::RunContext;
 use crate::engine::environment::Environment;
 use crate::engine::event_log::EventLog;
@@ -43,12 +44,15 @@ pub async fn execute(
         settings,
         extent,
         keep,
+        store,
         ..
     } = environment;
+    let proofs = (!plan.fresh).then(|| Proofs::of(store, guests.spec.clone(), plan, &stack));
     let backend: Arc<dyn FleetBackend> = Arc::clone(&guests) as Arc<dyn FleetBackend>;
     let context = RunContext::new(plan.clone(), stack, backend, event_log.clone())
         .with_seed(seed)
         .with_extent(extent)
+        .with_proofs(proofs)
         .with_policy(keep);
     let context = if state_dump {
         context.with_state_dump(&out_dir)

@@ -103,6 +103,11 @@ pub(crate) async fn run_plan(
         collect::collect(&context, &scope, out_dir, deadline).await;
         scope.end();
     }
+    if ending.is_none()
+        && let Err(failure) = context.keep_proof(out_dir).await
+    {
+        ending = Some(now(event_log, failure).into());
+    }
     let timeline = sampling.end();
     let scope = event_log.phase(PhaseName::Teardown);
     let mut teardown = tokio::time::timeout(END, backend.end())

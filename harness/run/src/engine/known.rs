@@ -35,7 +35,7 @@ pub(crate) fn ending(context: &RunContext, failed: Option<PhaseFailure>) -> Opti
     };
     let Some(failed) = failed else {
         // A part of a scenario need not come to its failure.
-        if context.extent != Extent::Whole {
+        if context.extent() == Extent::Measures {
             return None;
         }
         let text = format!(

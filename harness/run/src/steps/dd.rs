@@ -46,7 +46,7 @@ pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fa
     let at = &doing.context.volume()?.at;
     let (id, folder) = (doing.step.label.to_string(), doing.folder());
     // Where nobody looks at it again, it need not be known.
-    let proved = doing.context.extent == Extent::Whole;
+    let proved = doing.context.extent() != Extent::Measures;
     together::all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
         let (folder, id) = (folder.clone(), id.clone());

@@ -65,7 +65,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
     for (number, round) in rounds.iter().enumerate() {
         repetition(doing, throughput, &workers, number, *round).await?;
     }
-    if doing.context.extent == Extent::Whole {
+    if doing.context.extent() != Extent::Measures {
         let last = rounds.len().saturating_sub(1);
         proof::prove(doing, throughput, &workers, last).await?;
     }

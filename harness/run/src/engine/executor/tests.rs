@@ -9,6 +9,7 @@ use super::*;
 use crate::Extent;
 use crate::backend::fake_fleet::{Act, FakeFleet, dd, plan, run, same_tree, step};
 use crate::backend::{FleetBackend, StartPoint};
+use crate::checkpoint::proof::Proofs;
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Logged;
 
@@ -24,6 +25,9 @@ fn well(_node: &str, script: &str) -> Option<Act> {
         return Some(Act::Say(0, String::new(), DD.to_owned()));
     }
     let listed = format!("{LISTED}{ZEROS}  ./vix0.img\0{ZEROS}  ./vix1.img\0");
+    if script == "false" {
+        return Some(Act::Say(1, String::new(), String::new()));
+    }
     script
         .contains("drop_caches")
         .then(|| Act::Say(0, listed, String::new()))
@@ -106,9 +110,10 @@ async fn play_with(
     play_plan(plan(steps), dress, actor, direct).await
 }
 
-/// As far as `extent` says, with a dd that works.
-async fn play_extent(steps: Vec<Step>, extent: Extent) -> Played {
-    play_all(plan(steps), extent, |backend| backend, well, |_, _| ()).await
+/// As far as `extent` says, with a dd that works, and with what has been proved.
+async fn play_extent(steps: Vec<Step>, extent: Extent, proofs: Option<Proofs>) -> Played {
+    let dress = |backend| backend;
+    play_all(plan(steps), (extent, proofs), dress, well, |_, _| ()).await
 }
 
 async fn play_plan(
@@ -117,12 +122,12 @@ async fn play_plan(
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
 ) -> Played {
-    play_all(plan, Extent::Whole, dress, actor, direct).await
+    play_all(plan, (Extent::Whole, None), dress, actor, direct).await
 }
 
 async fn play_all(
     plan: Plan,
-    extent: Extent,
+    (extent, proofs): (Extent, Option<Proofs>),
     dress: impl FnOnce(FakeFleet) -> FakeFleet,
     actor: impl Fn(&str, &str) -> Option<Act> + Send + Sync + 'static,
     direct: impl FnOnce(UnboundedSender<Notice>, CancellationToken),
@@ -138,7 +143,8 @@ async fn play_all(
     let as_backend = Arc::clone(&backend) as Arc<dyn FleetBackend>;
     let context = RunContext::new(plan, stack, as_backend, event_log.clone())
         .with_seed(7)
-        .with_extent(extent);
+        .with_extent(extent)
+        .with_proofs(proofs);
     let Finished {
         outcome,
         timeline,

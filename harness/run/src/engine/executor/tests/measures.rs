@@ -257,7 +257,7 @@ async fn where_only_figures_are_wanted_nothing_else_is_done() {
         step("compare", same_tree(&["vix0", "vix1"])),
         step("after", run("vix0", "true")),
     ];
-    let played = play_extent(steps, Extent::Measures).await;
+    let played = play_extent(steps, Extent::Measures, None).await;
     assert_eq!(played.outcome, Outcome::Passed);
     let phases = played.phases();
     let from = phases.iter().position(|phase| phase.starts_with("step"));
@@ -266,6 +266,51 @@ async fn where_only_figures_are_wanted_nothing_else_is_done() {
         ["step before", "step load", "teardown"]
     );
     assert_eq!(played.logged.measurements.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_whole_run_has_proved_is_not_proved_again_unless_somebody_wants_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sanlab_fleet::Store::at(folder.path()).unwrap();
+    let steps = |fine: bool| {
+        vec![
+            step("load", dd(&["vix0", "vix1"], false)),
+            step("compare", same_tree(&["vix0", "vix1"])),
+            step("after", run("vix0", if fine { "true" } else { "false" })),
+        ]
+    };
+    let played = async |fine, extent, key| {
+        let proofs = Some(Proofs::under(store.clone(), key));
+        let played = play_extent(steps(fine), extent, proofs).await;
+        let whole = played.phases().iter().any(|it| *it == "step compare");
+        let told = played.logged.events.iter().any(
+            |event| matches!(&event.kind, EventKind::ProvedBefore { run, .. } if !run.is_empty()),
+        );
+        (played.outcome == Outcome::Passed, whole, told)
+    };
+    let mut seen = Vec::new();
+    for (fine, extent, key) in [
+        // Neither what fails proves anything, nor what only measures.
+        (false, Extent::UnlessProved, "00ff"),
+        (true, Extent::Measures, "00ff"),
+        (true, Extent::UnlessProved, "00ff"),
+        (true, Extent::UnlessProved, "00ff"),
+        (true, Extent::UnlessProved, "11ff"),
+        (true, Extent::Whole, "00ff"),
+    ] {
+        seen.push(played(fine, extent, key).await);
+    }
+    assert_eq!(
+        seen,
+        [
+            (false, true, false),
+            (true, false, false),
+            (true, true, false),
+            (true, false, true),
+            (true, true, false),
+            (true, true, false),
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
