@@ -70,6 +70,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         logs: logs.path().to_owned(),
         capture: Vec::new(),
         start_mode: StartMode::Boot,
+        shares_cpus: false,
         disks_survive: false,
         warm: String::new(),
         absent: Vec::new(),

@@ -38,6 +38,9 @@ pub struct FleetSpec {
     /// with one virtual CPU. It makes them a little slower, and changes nothing that a guest sees. Where it is not possible,
     /// [`EventKind::NotCounted`](sanlab_record::EventKind::NotCounted) says why.
     pub count_instructions: bool,
+    /// Whether it takes what CPUs others leave it, instead of waiting for CPUs of its own: fleets that wait most of their time, side by
+    /// side.
+    pub shares_cpus: bool,
     /// A folder that outlives the fleet, for `NODE.console.log` and `NODE.pcap`.
     pub logs: PathBuf,
     /// Nodes whose traffic is written to a pcap file.
@@ -113,6 +116,7 @@ impl FleetSpec {
 
     /// What all members together take of a host with so many CPUs.
     pub(crate) fn need(&self, cpus: u64) -> Need {
+        let cpus = if self.shares_cpus { 0 } else { cpus };
         need(self.expected(), cpus)
     }
 

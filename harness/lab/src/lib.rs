@@ -18,6 +18,7 @@
 mod commands;
 mod compare;
 mod error;
+mod explore;
 mod lab;
 mod terminal;
 mod trials;

@@ -3,23 +3,23 @@
 //! `cargo test --test compare`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use fs_err as fs;
 use guest_trials::{Failed, Suite, Tier};
-use sanlab::{Lab, Terminal};
+use sanlab::Lab;
 use sanlab_report::comparison::Comparison;
 use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::verdict::{Judgement, Verdict};
 use sanlab_vm::{AcceleratorWish, Arch, NotCounted, counter_plugin, qemu_binary};
 
-#[path = "support/child.rs"]
-mod child;
+#[path = "support/program.rs"]
+mod program;
 
-use child::ended;
+use program::sanlab;
 
 /// For a comparison of five pairs with everything that it may have to build first.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -85,6 +85,7 @@ fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
             "--html",
             &page.display().to_string(),
         ],
+        DEADLINE,
     )?;
     let wrong = |why: &str| -> Failed { format!("{why}\nexit code {code:?}\n{said}").into() };
     if code != Some(1) {
@@ -146,38 +147,4 @@ fn a_cost_is_found_and_kept(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
         return Err(wrong("the page does not have the verdict"));
     }
     Ok(())
-}
-
-/// The program, with a folder of runs and a history of its own; ended when it takes too long.
-fn sanlab(
-    lab: &Lab,
-    runs: &Path,
-    nocapture: bool,
-    arguments: &[&str],
-) -> Result<(Option<i32>, String), Failed> {
-    fs::create_dir_all(runs)?;
-    let said: PathBuf = runs.join("said.txt");
-    let output = fs::File::create(&said)?.into_parts().0;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sanlab"))
-        .args(arguments)
-        .current_dir(lab.project())
-        .env("SANLAB_RUNS", runs)
-        .env("SANLAB_HISTORY", runs.join("history.sqlite"))
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .spawn()?;
-    let status = ended(&mut child, DEADLINE)?;
-    if status.is_none() {
-        child.kill()?;
-        child.wait()?;
-    }
-    let said = fs::read_to_string(&said)?;
-    let Some(status) = status else {
-        return Err(format!("it did not end within {DEADLINE:?}:\n{said}").into());
-    };
-    if nocapture {
-        Terminal::plain().line(&said);
-    }
-    Ok((status.code(), said))
 }

@@ -47,5 +47,6 @@ pub use values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
     StepLabel, VolumeName, file_name,
 };
+pub use values::range::Range;
 pub use values::shell::quote;
 pub use values::units::{ByteSize, Share, UnitError, parse_duration};

@@ -44,6 +44,9 @@ pub struct RunRecord {
     /// Of a run that a comparison made: its place there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<InComparison>,
+    /// Of a run that an exploration made: its number there. Its figures do not count, since others ran beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exploration: Option<u32>,
     /// Stretches of the run in order; they do not overlap, except for background steps.
     pub phases: Vec<Phase>,
     /// Everything that happened, in order.

@@ -140,6 +140,7 @@ fn record() -> RunRecord {
         settings: BTreeMap::from([("layer.striped.chunk".to_owned(), "64KiB".to_owned())]),
         // Below, by itself: such a run is no run like others.
         comparison: None,
+        exploration: None,
         phases: vec![
             Phase {
                 name: "boot".into(),
@@ -468,6 +469,7 @@ fn a_run_of_a_comparison_says_so() {
     let side = "B".to_owned();
     let record = RunRecord {
         comparison: Some(InComparison { side, pair: 3 }),
+        exploration: Some(17),
         ..record()
     };
     let text = record.to_json();

@@ -155,6 +155,7 @@ pub(crate) mod tests {
             logs: "logs".into(),
             capture: Vec::new(),
             start_mode: crate::StartMode::Boot,
+            shares_cpus: false,
             disks_survive: false,
             warm: String::new(),
             members: vec![

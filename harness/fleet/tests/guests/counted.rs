@@ -161,6 +161,7 @@ async fn fork(held: &Held, count: bool, keep: Option<&Path>) -> Fleet {
     let folder = own_qemu("one");
     let spec = FleetSpec {
         count_instructions: count,
+        shares_cpus: false,
         disks_survive: keep.is_none(),
         qemu: Some(folder.clone()),
         ..spec(&store(), "counted")

@@ -174,6 +174,7 @@ async fn fork(logs: &str, disks_survive: bool, keep: Option<&std::path::Path>) -
     let held = checkpoint().await;
     let label: Label = held.label().unwrap();
     let spec = FleetSpec {
+        shares_cpus: false,
         disks_survive,
         ..spec(&store(), logs)
     };

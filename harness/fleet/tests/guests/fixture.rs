@@ -103,6 +103,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         logs: store.root().join("../logs").join(logs),
         capture: Vec::new(),
         start_mode: StartMode::Clone(store.clone()),
+        shares_cpus: false,
         disks_survive: false,
         warm: "ls /bin >/dev/null".to_owned(),
         absent: Vec::new(),

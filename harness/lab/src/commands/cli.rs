@@ -8,7 +8,7 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
-use crate::commands::{compare, init, report, run};
+use crate::commands::{compare, explore, init, report, run};
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
 
@@ -76,6 +76,13 @@ enum Command {
     /// With `--aa N` the scenario is compared with itself, to measure this host's noise floor: later comparisons on
     /// this class of host report no smaller difference. Exit code: 0.
     Compare(compare::Arguments),
+    /// Search moments and values at which a scenario fails
+    ///
+    /// Forks the scenario many times, side by side. What varies: keys with a range in its `[vary]` or in --vary, the moment of each
+    /// crash that has `within`, and the seed. Ends at the first failure, and looks for the least that still fails: without the
+    /// faults that it does not need, between the values beyond which it passes; then prints the command that repeats it. Exit
+    /// codes: 0 nothing failed but in a known way, 1 something failed.
+    Explore(explore::Arguments),
     /// Make verdicts, trends and pages from records
     ///
     /// Exit codes: 1 a comparison, or the runs against the baseline, regressed; 5 undecided; else 0. Trends never change the
@@ -182,6 +189,7 @@ impl Cli {
             } => commands::plan::execute(&file, accel.into(), &changes).await,
             Command::Run(arguments) => run::execute(arguments).await,
             Command::Compare(arguments) => compare::execute(arguments).await,
+            Command::Explore(arguments) => explore::execute(arguments).await,
             Command::Report(arguments) => report::execute(&arguments),
             Command::History {
                 history: file,

@@ -8,6 +8,7 @@ pub(crate) mod cli;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod exit;
+pub(crate) mod explore;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod init;

@@ -50,6 +50,8 @@ pub struct Order {
     pub settings: BTreeMap<String, String>,
     /// Where a comparison makes it: the run's place there.
     pub comparison: Option<InComparison>,
+    /// Where an exploration makes it: its number there.
+    pub exploration: Option<u32>,
     /// A folder with QEMU's programs, instead of those of the host.
     pub qemu: Option<PathBuf>,
     /// Whether guests' instructions are counted: see [`Environment`].
@@ -75,6 +77,7 @@ impl Order {
             seed: seed::drawn(),
             settings: BTreeMap::new(),
             comparison: None,
+            exploration: None,
             qemu: None,
             count_instructions: None,
             extent: Extent::Whole,
@@ -312,6 +315,7 @@ pub async fn run_on(
         seed,
         settings,
         comparison,
+        exploration,
         qemu,
         count_instructions,
         extent,
@@ -335,11 +339,13 @@ pub async fn run_on(
         qemu,
         count_instructions,
         extent,
+        explored: exploration.is_some(),
         cancel,
     };
     let record = RunRecord {
         comparison,
-        ..sanlab_run::execute(&plan, environment, events).await
+        exploration,
+        ..Box::pin(sanlab_run::execute(&plan, environment, events)).await
     };
     let path = write_record(&out_dir, &record)?;
     Ok((record, path))

@@ -182,6 +182,7 @@ pub(crate) fn not_run(plan: &Plan, seed: u64, reason: &str) -> RunRecord {
         stack: Vec::new(),
         settings: BTreeMap::new(),
         comparison: None,
+        exploration: None,
         phases: Vec::new(),
         events: Vec::new(),
         samples: Vec::new(),

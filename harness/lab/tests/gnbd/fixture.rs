@@ -74,6 +74,7 @@ impl Fixture {
             logs: self.lab.new_run()?.scenario("gnbd", 1)?,
             capture: Vec::new(),
             start_mode: StartMode::Clone(Store::open_default()?),
+            shares_cpus: false,
             disks_survive: false,
             warm: String::new(),
             members,

@@ -12,6 +12,7 @@ pub(crate) mod schema;
 pub(crate) mod sources;
 pub(crate) mod table;
 pub(crate) mod value;
+pub(crate) mod vary;
 pub(crate) mod word;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::document::pattern::Pattern;
 use crate::document::read::{At, Field, Table, Value, read};
 use crate::document::table::table;
 use crate::document::value::Nodes;
+use crate::document::vary::Vary;
 use crate::plan::Tier;
 use crate::plan::artefact::ArtefactEntry;
 use crate::plan::node::Written as Node;
@@ -61,6 +63,9 @@ table! {
         nodes: NodeTable, required r#"{ vix0 = { arch = "x86_64" } }"#;
         /// Values of some keys, written as for `--set`, of which `run` runs every combination.
         matrix: Matrix, optional;
+        /// Ranges of some keys, written as for `--set`, in which `explore` looks for values that fail. `run` uses what stands at the
+        /// keys themselves.
+        vary: Vary, optional;
         /// Code under test: files, packages, modules and kernels that nodes get in place of their image's.
         artefact: Vec<At<ArtefactEntry>>, default Vec::new();
         /// The storage stack, lowest layer first.
@@ -117,6 +122,10 @@ table! {
         /// Its name in the record; unique, of letters, digits, spaces, `-`, `_` and `.`. Default: the action's word, then with
         /// `-2`, `-3`.
         label: StepLabel, optional;
+        /// It begins so long after the step before it, up to an hour.
+        after: Duration, default Duration::ZERO;
+        /// Leave the step out.
+        skip: bool, default false;
         /// The longest that it may take, 1s to 24 hours. Default: see each action.
         deadline: Duration, optional;
         /// Keep the whole fleet under this name after the step, so that later runs can fork it.

@@ -13,6 +13,7 @@ use crate::values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NodeName, ResourceName, StepLabel,
     VolumeName,
 };
+use crate::values::range::Range;
 use crate::values::units::{ByteSize, Percent, Share, parse_duration};
 
 /// Text with a rule; the rule's breach is the help.
@@ -67,6 +68,7 @@ texts! {
     Duration, "a time", r#""30s""#, parse_duration, show_duration;
     Percent, "a percentage", r#""90%""#, Percent::parse, ToString::to_string;
     Share, "a share", r#""1%""#, Share::parse, ToString::to_string;
+    Range, "a range", r#""0s..3s""#, Range::parse, ToString::to_string;
     NodeName, "a node name", r#""vix0""#, NodeName::parse, ToString::to_string;
     VolumeName, "a volume name", r#""nbdsan""#, VolumeName::parse, ToString::to_string;
     ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;

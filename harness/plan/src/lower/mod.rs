@@ -23,6 +23,7 @@ use crate::overlay::{self, SourceText};
 use crate::plan::{Known, Network, Plan};
 use crate::steps;
 use crate::values::names::{ImageName, NodeName};
+use crate::values::range::Range;
 
 /// The limits of IPv4's minimum and of the virtio network card.
 const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
@@ -126,6 +127,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         network,
         nodes: node_set.nodes,
         matrix: lower_matrix(document),
+        vary: lower_vary(document),
         artefacts,
         layers: resolved_stack.layers,
         devices: resolved_stack.devices,
@@ -154,6 +156,12 @@ fn lower_matrix(document: &Document) -> Vec<(String, Vec<String>)> {
         Some((key.clone(), values))
     };
     entries.filter_map(axis).collect()
+}
+
+fn lower_vary(document: &Document) -> Vec<(String, Range)> {
+    let entries = document.vary.iter().flat_map(|vary| &vary.value.0);
+    let one = |(key, range): &(String, Field<Range>)| Some((key.clone(), range.clone()?.value));
+    entries.filter_map(one).collect()
 }
 
 fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {

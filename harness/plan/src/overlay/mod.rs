@@ -22,7 +22,7 @@ use crate::steps::complete_labels;
 use crate::values::names::StepLabel;
 
 /// Keys of a step that are not its action's.
-const OF_STEPS: [&str; 4] = ["label", "deadline", "checkpoint", "expect"];
+const OF_STEPS: [&str; 6] = ["label", "after", "skip", "deadline", "checkpoint", "expect"];
 /// Keys that tell layers of one kind from one another.
 const NAMES: [&str; 3] = ["name", "resource", "cluster"];
 

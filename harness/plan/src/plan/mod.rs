@@ -17,6 +17,7 @@ use crate::document::word::words;
 pub(crate) use crate::layers::*;
 pub(crate) use crate::steps::*;
 use crate::values::names::{CheckpointName, ImageName, NodeName, StepLabel};
+use crate::values::range::Range;
 use crate::values::units::ByteSize;
 
 /// A checked scenario. Lists keep the order of the file.
@@ -43,6 +44,8 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// Settings with the values of which every combination is a variant of the scenario. The plan is that of none.
     pub matrix: Vec<(String, Vec<String>)>,
+    /// Settings with the ranges in which an exploration looks for values that fail. The plan is that of none.
+    pub vary: Vec<(String, Range)>,
     /// Code under test, in the order in which it was given.
     pub artefacts: Vec<Artefact>,
     /// The storage stack, lowest layer first.
@@ -116,6 +119,8 @@ pub struct PlacedLayer {
 pub struct Step {
     /// How the record calls it; unique in a scenario.
     pub label: StepLabel,
+    /// It begins so long after the step before it.
+    pub after: Duration,
     /// The host ends the wait for it after this long.
     pub deadline: Duration,
     /// After it the whole fleet is kept under this name; nothing runs in the background then.
@@ -130,6 +135,9 @@ impl Step {
     /// What is done and what is expected, in a few words.
     pub fn describe(&self) -> String {
         let mut text = self.action.describe();
+        if !self.after.is_zero() {
+            text = format!("after {} s: {text}", self.after.as_secs_f32());
+        }
         for (number, expectation) in self.expect.iter().enumerate() {
             text += if number == 0 { "; expects " } else { ", " };
             text += &expectation.describe();

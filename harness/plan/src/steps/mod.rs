@@ -101,10 +101,15 @@ pub(crate) fn lower(
     let Some(entries) = &document.step else {
         return Vec::new();
     };
+    // Those that are left out keep the others' labels what they are.
     let labels = label_all(entries, mistakes);
+    let is_taken = |entry: &StepEntry| entry.skip.as_ref().is_none_or(|skip| !skip.value);
+    let taken = entries.value.iter().cloned().zip(labels);
+    let (entries, labels): (Vec<At<StepEntry>>, Vec<StepLabel>) =
+        taken.filter(|(entry, _)| is_taken(entry)).unzip();
     let topology = Topology::at_start(node_set, resolved_stack, mistakes);
     let mut walk = Walk {
-        entries,
+        entries: &entries,
         labels: &labels,
         topology,
         checkpoints: Checkpoints::new(document.fresh.as_ref()),
@@ -120,6 +125,7 @@ pub(crate) fn lower(
             continue;
         };
         walk.check_deadline(entry);
+        walk.check_after(entry.after.as_ref());
         let before = walk.topology.state();
         let lowered = action.lower(&action.span, label, &mut walk);
         if walk.expects_failure() {
@@ -136,6 +142,10 @@ pub(crate) fn lower(
                 .map_or_else(|| lowered.deadline(&walk), |given| given.value);
             walk.taken.push(Step {
                 label: label.clone(),
+                after: entry
+                    .after
+                    .as_ref()
+                    .map_or(Duration::ZERO, |after| after.value),
                 deadline,
                 checkpoint: entry.checkpoint.as_ref().map(|name| name.value.clone()),
                 expect,
@@ -221,6 +231,16 @@ impl Walk<'_> {
                 Diagnostic::at(&lasts.span, "impossible `lasts`")
                     .label("out of range")
                     .help("give a time of more than 0s and at most 60m"),
+            );
+        }
+    }
+
+    fn check_after(&mut self, after: Option<&At<Duration>>) {
+        if let Some(after) = after.filter(|after| after.value > LASTS) {
+            self.mistakes.note(
+                Diagnostic::at(&after.span, "impossible `after`")
+                    .label("out of range")
+                    .help("give at most 60m"),
             );
         }
     }

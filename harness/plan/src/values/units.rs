@@ -121,6 +121,11 @@ impl Share {
         f64::from(self.0) / 1e6
     }
 
+    /// From 0 to 1,000,000.
+    pub(crate) const fn millionths(self) -> u32 {
+        self.0
+    }
+
     /// Parses `1%`, `0.05 %`: a number from 0 to 100 with at most four digits behind the point, and the sign.
     pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
         let expected = || UnitError {

@@ -81,7 +81,7 @@ impl LoadedComparison {
     }
 }
 
-/// Runs whose figures count. Those that only prepared a comparison do not; and none of a comparison that was interrupted or that a
+/// Runs whose figures count. Those that only prepared a comparison do not, nor those of an exploration; and none of a comparison that was interrupted or that a
 /// run stopped: which runs it has was then decided by how they went.
 pub fn counted<'r>(
     runs: &'r [LoadedRun],
@@ -93,7 +93,7 @@ pub fn counted<'r>(
         .collect();
     let counts = move |run: &&LoadedRun| match listed.get(&run.path) {
         Some(counts) => *counts,
-        None => run.record.comparison.is_none(),
+        None => run.record.comparison.is_none() && run.record.exploration.is_none(),
     };
     runs.iter().filter(counts).map(|run| &run.record)
 }

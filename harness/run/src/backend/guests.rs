@@ -58,6 +58,7 @@ impl Guests {
             store,
             qemu,
             count_instructions,
+            explored,
             ..
         } = environment;
         let images = images
@@ -69,6 +70,7 @@ impl Guests {
             accelerator: *accelerator,
             qemu: qemu.clone(),
             count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
+            shares_cpus: *explored,
             logs: out_dir.clone(),
             start_mode: if plan.fresh {
                 StartMode::Boot

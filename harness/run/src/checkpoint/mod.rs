@@ -139,7 +139,7 @@ fn course(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> (Vec<Checkpoint>, 
     for (number, step) in (1..).zip(&plan.steps) {
         line(
             &mut text,
-            format_args!("step {}: {:?}", step.label, step.action),
+            format_args!("step {}: {:?} {:?}", step.label, step.after, step.action),
         );
         if let Action::AddNode(added) = &step.action {
             let works = stack.join(&added.node, &at_start(plan));

@@ -123,9 +123,10 @@ impl Proofs {
             count_instructions: false,
             logs: std::path::PathBuf::new(),
             start_mode: sanlab_fleet::StartMode::Boot,
+            shares_cpus: false,
             disks_survive: false,
             warm: String::new(),
-            capture: Default::default(),
+            capture: Vec::new(),
             members: Vec::new(),
             absent: Vec::new(),
         };

@@ -50,6 +50,8 @@ pub(crate) struct RunContext {
     extent: OnceLock<Extent>,
     /// Where it stands that the plan's data has been proved; nowhere for a plan that wants everything fresh.
     pub(crate) proofs: Option<Proofs>,
+    /// Whether it is one of an exploration.
+    pub(crate) explored: bool,
     /// Which checkpoints are kept.
     pub(crate) keep: KeepPolicy,
     /// What is wrong with the network.
@@ -100,6 +102,7 @@ impl RunContext {
             wanted: Extent::Whole,
             extent: OnceLock::new(),
             proofs: None,
+            explored: false,
             keep: KeepPolicy::default(),
             network: NetworkFaults::default(),
             power: AsyncMutex::default(),
@@ -137,6 +140,11 @@ impl RunContext {
     /// The same, with what has been proved.
     pub(crate) fn with_proofs(self, proofs: Option<Proofs>) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// The same, as one run of an exploration.
+    pub(crate) fn with_explored(self, explored: bool) -> Self {
+        Self { explored, ..self }
     }
 
     /// How much of the plan is done.

@@ -50,6 +50,8 @@ pub struct Environment {
     pub count_instructions: Option<bool>,
     /// How much of the plan is done.
     pub extent: Extent,
+    /// One of many runs of an exploration, side by side: it shares CPUs with the others, and may pass where a failure is known.
+    pub explored: bool,
     /// Ends the run early as broken, with everything ended in order.
     pub cancel: CancellationToken,
 }

@@ -45,6 +45,7 @@ pub async fn execute(
         extent,
         keep,
         store,
+        explored,
         ..
     } = environment;
     let proofs = (!plan.fresh).then(|| Proofs::of(store, guests.spec.clone(), plan, &stack));
@@ -53,7 +54,8 @@ pub async fn execute(
         .with_seed(seed)
         .with_extent(extent)
         .with_proofs(proofs)
-        .with_policy(keep);
+        .with_policy(keep)
+        .with_explored(explored);
     let context = if state_dump {
         context.with_state_dump(&out_dir)
     } else {
@@ -76,6 +78,7 @@ pub async fn execute(
         stack: plan.layers.iter().map(layer_use).collect(),
         settings,
         comparison: None,
+        exploration: None,
         phases: told.phases,
         events: told.events,
         samples: told.samples,

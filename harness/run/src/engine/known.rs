@@ -34,8 +34,8 @@ pub(crate) fn ending(context: &RunContext, failed: Option<PhaseFailure>) -> Opti
         }
     };
     let Some(failed) = failed else {
-        // A part of a scenario need not come to its failure.
-        if context.extent() == Extent::Measures {
+        // A part of a scenario need not come to its failure, nor a moment that was tried.
+        if context.extent() == Extent::Measures || context.explored {
             return None;
         }
         let text = format!(

@@ -29,7 +29,7 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
                 context.seed
             ),
         );
-        sleep(moment.saturating_sub(scope.elapsed())).await;
+        sleep((step.after + moment).saturating_sub(scope.elapsed())).await;
     }
     // Who is asked for this node's power meanwhile waits for this.
     let _switch = context.power.lock().await;

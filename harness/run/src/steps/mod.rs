@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use sanlab_plan::{Action, Dd, NodeName, Step, Write, file_name};
 use sanlab_record::{FailureKind, PhaseName, Work};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
@@ -78,6 +79,10 @@ pub(crate) async fn perform(
         step,
         scope: &scope,
     };
+    if !step.after.is_zero() {
+        scope.progress(None, format!("begins in {:.3} s", step.after.as_secs_f64()));
+        sleep(step.after).await;
+    }
     if let Err(failure) = expect::begin(doing) {
         return settle(scope, Err(failure));
     }

@@ -15,6 +15,7 @@ pub(crate) fn node(name: &str) -> NodeName {
 
 pub(crate) fn step(label: &str, action: Action) -> Step {
     Step {
+        after: Duration::ZERO,
         label: StepLabel::parse(label).unwrap(),
         deadline: Duration::from_secs(30),
         checkpoint: None,

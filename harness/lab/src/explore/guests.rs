@@ -1,0 +1,64 @@
+//! An exploration's runs, done on guests.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sanlab_image::{Image, Store};
+use sanlab_plan::{NodeName, Plan};
+use sanlab_vm::AcceleratorWish;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::course::{Ran, Runner, Trial};
+use super::kind::Ended;
+use crate::commands::changes::Changes;
+use crate::lab::{run_on, scenario};
+use crate::{LabError, Order, RunFolder};
+
+/// The scenario, and what its runs have in common.
+pub(crate) struct Guests {
+    pub(crate) file: PathBuf,
+    pub(crate) changes: Changes,
+    /// What its guests boot.
+    pub(crate) images: BTreeMap<NodeName, Image>,
+    /// Each run has a folder of its own in this one.
+    pub(crate) folder: RunFolder,
+    pub(crate) accelerator: AcceleratorWish,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Guests {
+    /// The scenario with further settings.
+    pub(crate) fn plan(&self, settings: &[String]) -> Result<Plan, LabError> {
+        let given = self.changes.given_with(settings)?;
+        scenario::load_with(&self.file, &given.settings)
+    }
+}
+
+impl Runner for Guests {
+    async fn run(&self, trial: Trial) -> Result<Ran, LabError> {
+        let plan = self.plan(&trial.settings)?;
+        let given = self.changes.given_with(&trial.settings)?;
+        let folder = self.folder.within(&format!("run-{}", trial.number));
+        let order = Order {
+            accelerator: self.accelerator,
+            seed: trial.seed,
+            settings: given.words,
+            exploration: Some(trial.number),
+            qemu: given.qemu,
+            count_instructions: Some(false),
+            cancel: self.cancel.clone(),
+            ..Order::new(&folder)
+        };
+        // Nobody follows it: what happened is in its record.
+        let (sender, _) = mpsc::unbounded_channel();
+        let store = Store::open_default()?;
+        let (record, path) = run_on(store, self.images.clone(), &plan, order, sender).await?;
+        let ended = Ended::of(&record);
+        Ok(Ran { ended, path })
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}
