@@ -15,6 +15,7 @@ mod link;
 mod mount;
 mod partition;
 mod pause;
+mod remove_node;
 mod restart;
 mod run;
 mod start;
@@ -56,6 +57,8 @@ catalog! {
     wait => Wait;
     /// Boots a further node and brings it into the cluster.
     add_node => AddNode;
+    /// Takes a node out of the cluster for good.
+    remove_node => RemoveNode;
     /// Compares what the nodes see.
     check => Check;
     /// Runs a command.

@@ -3,6 +3,7 @@
 mod faults;
 mod journals;
 pub(crate) mod network;
+mod removal;
 
 use self::faults::Down;
 use self::journals::Written;
@@ -209,7 +210,11 @@ impl<'a> Topology<'a> {
             wrong(
                 format!("`{node}` is down at this step"),
                 "not there any more",
-                format!("put a step `restart = {{ node = \"{node}\" }}` before it"),
+                if down.removed {
+                    "do this step before it".to_owned()
+                } else {
+                    format!("put a step `restart = {{ node = \"{node}\" }}` before it")
+                },
             )
             .also(&down.span, "ends it")
         } else if !self.is_there(node) {
@@ -328,12 +333,20 @@ impl<'a> Topology<'a> {
         if let Some(down) = self.find_down(name) {
             mistakes.note(
                 Diagnostic::at(&name.span, format!("`{}` has joined already", node.name))
-                    .label("crashed since")
+                    .label(if down.removed {
+                        "removed since"
+                    } else {
+                        "crashed since"
+                    })
                     .also(&down.span, "ends it")
-                    .help(format!(
-                        "bring it back with `restart = {{ node = \"{}\" }}`",
-                        node.name
-                    )),
+                    .help(if down.removed {
+                        "add another node, or drop this step".to_owned()
+                    } else {
+                        format!(
+                            "bring it back with `restart = {{ node = \"{}\" }}`",
+                            node.name
+                        )
+                    }),
             );
             return false;
         }

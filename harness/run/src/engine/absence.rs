@@ -18,6 +18,8 @@ pub(crate) struct Absence {
 pub(crate) enum Cause {
     /// A step of the scenario, by its label.
     Step(String),
+    /// A step that took it out of the cluster, by its label.
+    Removed(String),
     /// It fenced itself, as the step of that label expects.
     FencedItself(String),
     /// Its power was cut because that node asked for it.
@@ -28,6 +30,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(step) => write!(f, "it was crashed by step {step}"),
+            Self::Removed(step) => write!(f, "it was removed by step {step}"),
             Self::FencedItself(step) => write!(f, "it fenced itself in step {step}"),
             Self::Fenced(by) => write!(f, "it was fenced by {by}"),
         }
@@ -39,7 +42,7 @@ impl Cause {
     pub(crate) fn excuse(&self, node: &NodeName) -> Excuse {
         let node = node.to_string();
         match self {
-            Self::Step(step) | Self::FencedItself(step) => Excuse::Fault {
+            Self::Step(step) | Self::Removed(step) | Self::FencedItself(step) => Excuse::Fault {
                 step: step.clone(),
                 node,
             },

@@ -14,6 +14,7 @@ mod mount;
 mod partition;
 mod pause;
 mod random_bytes;
+mod remove_node;
 mod restart;
 mod run_command;
 mod start;
@@ -101,6 +102,7 @@ pub(crate) async fn perform(
             };
         }
         Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
+        Action::RemoveNode(remove) => doing.within(remove_node::perform(doing, remove)).await,
         Action::Check(check) => doing.within(check::perform(doing, check)).await,
         Action::Run(run) => doing.within(run_command::perform(doing, run)).await,
         Action::Crash(crash) => doing.within(crash::perform(doing, crash)).await,

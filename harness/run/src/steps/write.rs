@@ -172,7 +172,7 @@ fn verdict(
     let progress = ack_log.progress();
     if let Some(absence) = doing.context.absence(node) {
         return match &absence.cause {
-            AbsenceCause::Step(_) | AbsenceCause::FencedItself(_) => {
+            AbsenceCause::Step(_) | AbsenceCause::Removed(_) | AbsenceCause::FencedItself(_) => {
                 let cause = absence.cause;
                 doing
                     .scope

@@ -21,7 +21,9 @@ pub(super) struct Down {
     /// The step that did it.
     pub(super) span: Span,
     /// It comes back with the volume mounted, as it was.
-    mounted: bool,
+    pub(super) mounted: bool,
+    /// It left for good.
+    pub(super) removed: bool,
 }
 
 impl Topology<'_> {
@@ -79,6 +81,7 @@ impl Topology<'_> {
             node: node.clone(),
             span: step.clone(),
             mounted: self.mounted.contains(node),
+            removed: false,
         });
         self.there.retain(|other| other != node);
         self.mounted.retain(|other| other != node);
@@ -100,6 +103,15 @@ impl Topology<'_> {
                 Diagnostic::at(&name.span, format!("`{}` exports a disk by `nbd`", node.name))
                     .label("the others would not import it again")
                     .help("build the stack on `gnbd`, whose clients come back to their servers, or drop this step"),
+            );
+            return false;
+        }
+        if let Some(down) = self.find_down(name).filter(|down| down.removed) {
+            mistakes.note(
+                Diagnostic::at(&name.span, format!("`{}` has been removed", node.name))
+                    .label("it does not come back")
+                    .also(&down.span, "removes it")
+                    .help("use `crash` in place of `remove_node`, or drop this step"),
             );
             return false;
         }
