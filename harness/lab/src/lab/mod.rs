@@ -337,9 +337,11 @@ pub async fn run_on(
         extent,
         cancel,
     };
+    // Boxed: callers need not hold a whole run's state within their own.
+    let executed = Box::pin(sanlab_run::execute(&plan, environment, events)).await;
     let record = RunRecord {
         comparison,
-        ..sanlab_run::execute(&plan, environment, events).await
+        ..executed
     };
     let path = write_record(&out_dir, &record)?;
     Ok((record, path))
