@@ -71,6 +71,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         capture: Vec::new(),
         start_mode: StartMode::Boot,
         disks_survive: false,
+        volatile_caches: Vec::new(),
         warm: String::new(),
         absent: Vec::new(),
         members,

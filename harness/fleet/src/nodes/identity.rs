@@ -156,6 +156,7 @@ pub(crate) mod tests {
             capture: Vec::new(),
             start_mode: crate::StartMode::Boot,
             disks_survive: false,
+            volatile_caches: Vec::new(),
             warm: String::new(),
             members: vec![
                 member(0, "vix0", NicModel::VirtioNet),

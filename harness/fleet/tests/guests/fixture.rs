@@ -104,6 +104,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         capture: Vec::new(),
         start_mode: StartMode::Clone(store.clone()),
         disks_survive: false,
+        volatile_caches: Vec::new(),
         warm: "ls /bin >/dev/null".to_owned(),
         absent: Vec::new(),
         members,

@@ -75,6 +75,7 @@ impl Fixture {
             capture: Vec::new(),
             start_mode: StartMode::Clone(Store::open_default()?),
             disks_survive: false,
+            volatile_caches: Vec::new(),
             warm: String::new(),
             members,
             absent: Vec::new(),

@@ -124,8 +124,9 @@ impl Proofs {
             logs: std::path::PathBuf::new(),
             start_mode: sanlab_fleet::StartMode::Boot,
             disks_survive: false,
+            volatile_caches: Vec::new(),
             warm: String::new(),
-            capture: Default::default(),
+            capture: Vec::new(),
             members: Vec::new(),
             absent: Vec::new(),
         };
