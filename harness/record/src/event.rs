@@ -422,14 +422,20 @@ impl fmt::Display for EventKind {
                 kept_writes,
                 torn_writes,
             } => {
-                write!(
-                    f,
-                    "power lost: {unflushed_writes} writes of {} were not flushed, {kept_writes} of them are on the disk",
-                    quantity::bytes(*unflushed_bytes)
-                )?;
-                match torn_writes {
-                    0 => Ok(()),
-                    torn => write!(f, ", {torn} of these in part"),
+                let amount = quantity::bytes(*unflushed_bytes);
+                f.write_str("power lost: ")?;
+                match (unflushed_writes, kept_writes) {
+                    (1, 0) => write!(f, "a write of {amount} was not flushed, and is lost")?,
+                    (1, _) => write!(f, "a write of {amount} was not flushed, and is on the disk")?,
+                    (all, kept) => write!(
+                        f,
+                        "{all} writes of {amount} were not flushed, {kept} of them are on the disk"
+                    )?,
+                }
+                match (unflushed_writes, torn_writes) {
+                    (_, 0) => Ok(()),
+                    (1, _) => f.write_str(" in part"),
+                    (_, torn) => write!(f, ", {torn} of these in part"),
                 }
             }
             Self::Fenced { by } => write!(f, "fenced by {by}"),

@@ -62,6 +62,18 @@ fn each_kind_has_one_sentence() {
             torn_writes: 1,
         },
         EventKind::WriteCacheLost {
+            unflushed_writes: 1,
+            unflushed_bytes: 65_536,
+            kept_writes: 0,
+            torn_writes: 0,
+        },
+        EventKind::WriteCacheLost {
+            unflushed_writes: 1,
+            unflushed_bytes: 65_536,
+            kept_writes: 1,
+            torn_writes: 1,
+        },
+        EventKind::WriteCacheLost {
             unflushed_writes: 0,
             unflushed_bytes: 0,
             kept_writes: 0,
@@ -118,6 +130,8 @@ fn each_kind_has_one_sentence() {
     vix0: crashed (power) after 1.2 s
     vix0: power lost: 51 writes of 3.2 MiB were not flushed, 23 of them are on the disk
     vix0: power lost: 2 writes of 8 KiB were not flushed, 1 of them are on the disk, 1 of these in part
+    vix0: power lost: a write of 64 KiB was not flushed, and is lost
+    vix0: power lost: a write of 64 KiB was not flushed, and is on the disk in part
     vix0: power lost: every write to its disk had been flushed
     vix0: pull the network cable of vix0
     vix0: what step link broke is whole again after 5.0 s
