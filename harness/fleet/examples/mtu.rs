@@ -72,6 +72,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         start_mode: StartMode::Boot,
         shares_cpus: false,
         disks_survive: false,
+        volatile_caches: Vec::new(),
         warm: String::new(),
         absent: Vec::new(),
         members,

@@ -129,6 +129,16 @@ pub enum FleetError {
         /// Why.
         reason: String,
     },
+    /// The log of what was written to a disk is not what QEMU writes.
+    #[error("tell what the disk of node {node} has after a loss of power: {}: {reason}", path.display())]
+    WriteLog {
+        /// The node.
+        node: String,
+        /// The log.
+        path: PathBuf,
+        /// How it differs.
+        reason: String,
+    },
     /// Another process made it all the time.
     #[error("get the template of {about} within {} s: another process still makes it", .waited.as_secs_f64())]
     TemplateAwaited {

@@ -4,7 +4,8 @@
 //! before `run`, which carries a scenario out. A [`Fleet`] boots its members side by side, connects them by a
 //! layer-2 [`Switch`] of its own, and gives each its name and address; another member can join later.
 //!
-//! A member can crash on purpose ([`Fleet::crash`]) and restart with its disk ([`Fleet::restart`]). Frames between members
+//! A member can crash on purpose ([`Fleet::crash`]) and restart with its disk ([`Fleet::restart`]), which may lack what was not flushed
+//! ([`Fleet::lose_write_cache`]). Frames between members
 //! can be lost, late or changed on purpose ([`Fleet::impair`]), and a member's cable be pulled ([`Fleet::set_link`]).
 //!
 //! Fleets share the host: the [`Budget`] lets one start when there is memory and CPU for it. Each has a folder in the
@@ -37,6 +38,7 @@ mod network;
 mod nodes;
 mod spec;
 mod templates;
+mod write_cache;
 
 pub use checkpoints::fingerprint::fingerprint;
 pub use checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
@@ -55,6 +57,7 @@ pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
 pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
 pub use templates::TemplateUse;
+pub use write_cache::{CacheDraw, PowerLoss};
 // What those who use a fleet need of the crates below it.
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{

@@ -51,6 +51,10 @@ pub struct FleetSpec {
     /// crash. It costs a copy of each disk's data at the fork. Those that were booted or cloned have disks that survive in
     /// any case.
     pub disks_survive: bool,
+    /// Members whose data disks have a volatile write cache: when one has crashed, [`Fleet::lose_write_cache`](crate::Fleet::lose_write_cache) takes
+    /// from its disk what was not flushed. It costs a log of all that is written, which is removed with the run, a copy of the disk's
+    /// data at the fork and at each restart, and some speed of the disk.
+    pub volatile_caches: Vec<String>,
     /// A script for the guest's shell that a template runs before it is saved: reads files that will be hot, loads what
     /// will be needed. May be empty.
     pub warm: String,
@@ -118,6 +122,20 @@ impl FleetSpec {
     pub(crate) fn need(&self, cpus: u64) -> Need {
         let cpus = if self.shares_cpus { 0 } else { cpus };
         need(self.expected(), cpus)
+    }
+
+    /// Whether the data disk of the member of that name has a volatile write cache.
+    pub(crate) fn has_volatile_cache(&self, name: &str) -> bool {
+        self.volatile_caches.iter().any(|other| other == name)
+    }
+
+    /// Bytes of the files that data disks take together when they are full. What is logged of a disk counts as much again.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let bytes = |member: &NodeSpec| {
+            let logged = self.has_volatile_cache(&member.name);
+            member.disk_bytes * if logged { 2 } else { 1 }
+        };
+        self.expected().map(bytes).sum()
     }
 
     /// Those who are there at some time.

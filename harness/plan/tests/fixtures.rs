@@ -254,7 +254,7 @@ fn expectations_are_told_with_their_step() {
     };
     assert_eq!(
         found("cut the power of storage0a"),
-        r"cut the power of storage0a; expects `I/O error.* sector \d+` in the kernel log of storage0a, storage0b, client0, client1, late"
+        r"cut the power of storage0a, whose disk loses its write cache; expects `I/O error.* sector \d+` in the kernel log of storage0a, storage0b, client0, client1, late"
     );
     assert_eq!(
         found("send KILL to every gnbd_serv on storage0a, storage0b"),

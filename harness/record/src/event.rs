@@ -187,6 +187,17 @@ pub enum EventKind {
         /// So long after the step began: drawn from the run's seed, or at once.
         after_seconds: f64,
     },
+    /// The disk of a node whose power was cut lost what was in its volatile write cache, but for what chance had written by then.
+    WriteCacheLost {
+        /// Writes after the last flush that the disk had completed.
+        unflushed_writes: u64,
+        /// Their bytes.
+        unflushed_bytes: u64,
+        /// So many of them are on the disk.
+        kept_writes: u64,
+        /// So many of these are there in part.
+        torn_writes: u64,
+    },
     /// The node's power was cut because another node asked for it.
     Fenced {
         /// Who asked.
@@ -401,6 +412,32 @@ impl fmt::Display for EventKind {
                     quantity::seconds(*after_seconds)
                 )
             }
+            Self::WriteCacheLost {
+                unflushed_writes: 0,
+                ..
+            } => f.write_str("power lost: every write to its disk had been flushed"),
+            Self::WriteCacheLost {
+                unflushed_writes,
+                unflushed_bytes,
+                kept_writes,
+                torn_writes,
+            } => {
+                let amount = quantity::bytes(*unflushed_bytes);
+                f.write_str("power lost: ")?;
+                match (unflushed_writes, kept_writes) {
+                    (1, 0) => write!(f, "a write of {amount} was not flushed, and is lost")?,
+                    (1, _) => write!(f, "a write of {amount} was not flushed, and is on the disk")?,
+                    (all, kept) => write!(
+                        f,
+                        "{all} writes of {amount} were not flushed, {kept} of them are on the disk"
+                    )?,
+                }
+                match (unflushed_writes, torn_writes) {
+                    (_, 0) => Ok(()),
+                    (1, _) => f.write_str(" in part"),
+                    (_, torn) => write!(f, ", {torn} of these in part"),
+                }
+            }
             Self::Fenced { by } => write!(f, "fenced by {by}"),
             Self::FaultBegan { what } => f.write_str(what),
             Self::FaultEnded { step, seconds } => write!(
@@ -462,113 +499,4 @@ impl fmt::Display for EventKind {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_kind_has_one_sentence() {
-        let text = |text: &str| text.to_owned();
-        let key = "3f2a91c04d5e".repeat(6);
-        let exited = |status: &str, cause: Option<&str>, full: Option<&str>, stderr: &str| {
-            EventKind::QemuExited {
-                status: text(status),
-                cause: cause.map(text),
-                full: full.map(text),
-                stderr: text(stderr),
-            }
-        };
-        let kinds = [
-            EventKind::Swept {
-                run: text("/tmp/sanlab-0/r1"),
-                killed: vec![7, 9],
-            },
-            EventKind::NotSwept {
-                run: text("/tmp/sanlab-0/r2"),
-                reason: text("SIGKILL does not end its processes: 7"),
-            },
-            EventKind::TemplateMade {
-                about: text("x86"),
-                seconds: 9.26,
-                bytes: 90 << 20,
-            },
-            EventKind::TemplateFailed {
-                about: text("x86"),
-                reason: text("boot template of x86: the agent is silent"),
-            },
-            EventKind::Booting,
-            EventKind::Answered { seconds: 0.391 },
-            EventKind::Panicked {
-                console_tail: text("one\nKernel panic - not syncing"),
-            },
-            exited("exited with 0", Some("guest-reset"), None, ""),
-            exited(
-                "was ended by SIGBUS",
-                None,
-                Some("the tmpfs at /dev/shm"),
-                "",
-            ),
-            exited("exited with 1", None, None, "out of patience"),
-            EventKind::Crashed {
-                how: CrashKind::Power,
-                after_seconds: 1.25,
-            },
-            EventKind::FaultBegan {
-                what: text("pull the network cable of vix0"),
-            },
-            EventKind::FaultEnded {
-                step: text("link"),
-                seconds: 5.0,
-            },
-            EventKind::Forked {
-                checkpoint: text("layers"),
-                key: key.clone(),
-                age_seconds: 725.0,
-            },
-            EventKind::Kept {
-                checkpoint: text("written"),
-                key,
-                seconds: 0.31,
-                bytes: 480 << 20,
-            },
-            EventKind::ProvedBefore {
-                run: text("runs/7/mount"),
-                age_seconds: 7200.0,
-            },
-            EventKind::Printed {
-                file: text("output/step-run/vix0.txt"),
-                command: text("uname -m"),
-                status: text("exited with 0"),
-                stdout_bytes: 7,
-                stderr_bytes: 0,
-            },
-            EventKind::Failed {
-                message: text("exited with 1"),
-            },
-            EventKind::KnownFailure {
-                message: text("exited with 1"),
-            },
-        ];
-        let told = kinds.map(|kind| kind.about(Some("vix0"))).join("\n");
-        insta::assert_snapshot!(told, @r"
-        vix0: cleared away the dead run /tmp/sanlab-0/r1 and its processes [7, 9]
-        vix0: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
-        vix0: the template of x86 was made in 9.3 s and takes 90 MiB
-        vix0: without a template of x86 its nodes boot: failed to boot template of x86: the agent is silent
-        vix0: boots
-        vix0: answered after 0.39 s
-        vix0: the kernel panicked: Kernel panic - not syncing
-        vix0: QEMU exited with 0 (guest-reset)
-        vix0: QEMU was ended by SIGBUS: there is no space left on the tmpfs at /dev/shm
-        vix0: QEMU exited with 1: out of patience
-        vix0: crashed (power) after 1.2 s
-        vix0: pull the network cable of vix0
-        vix0: what step link broke is whole again after 5.0 s
-        vix0: `layers` forked from 3f2a91c04d5e of 12 min 05 s ago
-        vix0: `written` kept as 3f2a91c04d5e in 0.31 s, 480 MiB on disk
-        vix0: what is written was proved 2 h 00 min ago, in runs/7/mount
-        vix0: `uname -m` exited with 0 and printed 7 bytes: output/step-run/vix0.txt
-        vix0: FAILED: exited with 1
-        vix0: KNOWN FAILURE: exited with 1
-        ");
-    }
-}
+mod tests;

@@ -27,6 +27,18 @@ pub fn seconds(seconds: f64) -> String {
     )
 }
 
+/// An amount of data: `512 bytes`, `12 KiB`, `3.2 MiB`, `480 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        0..KIB => format!("{bytes} bytes"),
+        KIB..MIB => format!("{} KiB", bytes / KIB),
+        _ if bytes < 100 * MIB => format!("{:.1} MiB", bytes as f64 / MIB as f64),
+        _ => format!("{} MiB", bytes / MIB),
+    }
+}
+
 /// As far as it takes to tell a key or a digest from others.
 pub fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
@@ -35,6 +47,22 @@ pub fn short(digest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_of_data() {
+        let written = [0, 1023, 8192, 1 << 20, 3_355_443, 480 << 20];
+        assert_eq!(
+            written.map(bytes),
+            [
+                "0 bytes",
+                "1023 bytes",
+                "8 KiB",
+                "1.0 MiB",
+                "3.2 MiB",
+                "480 MiB"
+            ]
+        );
+    }
 
     #[test]
     fn stretches_of_time() {

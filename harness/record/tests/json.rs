@@ -97,6 +97,7 @@ fn findings() -> Vec<Finding> {
 /// A run that uses every field and every kind of event.
 fn record() -> RunRecord {
     let step = "step load";
+    let by = "vc".to_owned();
     RunRecord {
         format: FORMAT,
         scenario: "hot_node_addition".to_owned(),
@@ -275,6 +276,17 @@ fn record() -> RunRecord {
                 },
             ),
             event(
+                16.5,
+                "step crash",
+                Some("storage0a"),
+                EventKind::WriteCacheLost {
+                    unflushed_writes: 51,
+                    unflushed_bytes: 3_355_648,
+                    kept_writes: 23,
+                    torn_writes: 4,
+                },
+            ),
+            event(
                 16.4,
                 "step cut",
                 None,
@@ -295,9 +307,7 @@ fn record() -> RunRecord {
                 16.5,
                 "step crash",
                 Some("storage0b"),
-                EventKind::Fenced {
-                    by: "vc".to_owned(),
-                },
+                EventKind::Fenced { by },
             ),
             event(
                 16.5,

@@ -21,7 +21,7 @@ mod failure;
 mod measure;
 mod steps;
 
-pub use backend::guests::measures;
+pub use backend::fleet_spec::measures;
 pub use checkpoint::KeepPolicy;
 pub use engine::environment::{Environment, Extent};
 pub use engine::execute::execute;

@@ -61,11 +61,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 file: folder.join("root.erofs"),
                 serial: "root".into(),
                 access: Access::ReadOnly,
+                write_log: None,
             },
             Drive {
                 file: data,
                 serial: "data".into(),
                 access: Access::Written,
+                write_log: None,
             },
         ],
         nics: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use sanlab_record::EventKind;
-use sanlab_vm::{Command, Drive, Machine, MachineSpec, Output, VmError};
+use sanlab_vm::{Command, Machine, Output, VmError};
 use tokio::task::spawn_blocking;
 
 use crate::checkpoints::saved;
@@ -15,7 +15,7 @@ use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::fleet::Fleet;
 use crate::network::PortSpec;
-use crate::nodes::boot::{self, Disk, InitialState, Kept, StoragePolicy};
+use crate::nodes::boot::{self, Attached, DataDisk, Disk, InitialState, Kept, StoragePolicy};
 use crate::nodes::identity;
 use crate::nodes::node::Node;
 use crate::nodes::readiness::Condition;
@@ -96,10 +96,8 @@ impl Fleet {
         let node = if let Some(template) = template {
             self.tell_of(name, EventKind::Cloning);
             let ram = Some(template.ram());
-            let machine = self
-                .attach_storage(member, InitialState { ram, disk })
-                .await?;
-            let disk = boot::data_disk(&machine);
+            let initial = InitialState { ram, disk };
+            let Attached { machine, disk } = self.attach_storage(member, initial).await?;
             let state = template.state();
             let loaded =
                 Machine::load(machine, &state, template.saved(), self.members.group()).await;
@@ -122,10 +120,8 @@ impl Fleet {
                 self.keep_no_longer()?;
             }
             self.tell_of(name, EventKind::Booting);
-            let machine = self
-                .attach_storage(member, InitialState { ram: None, disk })
-                .await?;
-            let disk = boot::data_disk(&machine);
+            let initial = InitialState { ram: None, disk };
+            let Attached { machine, disk } = self.attach_storage(member, initial).await?;
             let machine = Machine::start(machine, self.members.group()).await;
             self.node_of(member, machine.map_err(failed("start"))?, disk)
         };
@@ -161,15 +157,14 @@ impl Fleet {
             ram: Some(files.ram()),
             disk: Disk::Saved(files.disk()),
         };
-        let machine = self.attach_storage(member, initial).await?;
-        let disk = boot::data_disk(&machine);
+        let Attached { machine, disk } = self.attach_storage(member, initial).await?;
         let loaded =
             Machine::load(machine, &files.state(), &node.state, self.members.group()).await;
         let machine = loaded.map_err(|error| saved::load_error(&node.name, error))?;
         Ok(self.node_of(member, machine, disk))
     }
 
-    fn node_of(&self, member: &NodeSpec, machine: Machine, disk: Option<Drive>) -> Arc<Node> {
+    fn node_of(&self, member: &NodeSpec, machine: Machine, disk: Option<DataDisk>) -> Arc<Node> {
         Arc::new(Node::new(member.clone(), machine, disk, &self.listener))
     }
 
@@ -178,7 +173,7 @@ impl Fleet {
         &self,
         member: &NodeSpec,
         initial: InitialState,
-    ) -> Result<MachineSpec, FleetError> {
+    ) -> Result<Attached, FleetError> {
         let mut machine = boot::base_spec(member, &self.spec, &self.emulators)?;
         let keep = self.members.with_resources(|resources| {
             boot::assign_dir(&mut machine, &resources.run_dir)?;
@@ -203,6 +198,7 @@ impl Fleet {
         let policy = StoragePolicy {
             keep,
             disks_survive: self.spec.disks_survive,
+            volatile_cache: self.spec.has_volatile_cache(&member.name),
         };
         // Hundreds of MiB may be copied.
         let attached =

@@ -3,11 +3,13 @@
 use sanlab_plan::CrashKind;
 use sanlab_record::EventKind;
 use sanlab_vm::{Access, Drive};
+use tokio::task::spawn_blocking;
 
 use crate::error::FleetError;
 use crate::fleet::Fleet;
 use crate::nodes::boot::Disk;
 use crate::nodes::node::Crashed;
+use crate::write_cache::{CacheDraw, PowerLoss};
 
 impl Fleet {
     /// Has a member crash: when this returns, it is gone, and no node any more ([`Fleet::node`]). It can be brought back by
@@ -32,6 +34,26 @@ impl Fleet {
         Ok(crashed)
     }
 
+    /// Takes from a crashed member's disk what it had in its volatile write cache, as a cut of the power does: of what was written
+    /// after the last completed flush some is there, as `draw` has it, and what came before is there. Without this call, all that was
+    /// written is there. `None`: its disk has no volatile cache
+    /// ([`FleetSpec::volatile_caches`](crate::FleetSpec::volatile_caches)), or nothing has been written to it since the member came to
+    /// life.
+    pub async fn lose_write_cache(
+        &self,
+        name: &str,
+        draw: CacheDraw,
+    ) -> Result<Option<PowerLoss>, FleetError> {
+        self.spec.member(name)?;
+        let Some((drive, cache)) = self.members.take_cache(name)? else {
+            return Ok(None);
+        };
+        let name = name.to_owned();
+        // Hundreds of MiB may be written.
+        let lost = spawn_blocking(move || cache.lose(&name, &drive.file, draw));
+        lost.await.map_err(std::io::Error::from)?
+    }
+
     /// Brings a member back that crashed, with its disk as it was left: cloned if it has a template
     /// ([`Fleet::templates`]), booted otherwise. It is ready when this returns, as after [`Fleet::join`], and another
     /// [`Node`](crate::Node) than before. When it does not come up, it can be tried again.
@@ -43,7 +65,7 @@ impl Fleet {
         let left = self.members.take_crashed(name)?;
         let back = async {
             let disk = match &left {
-                Some(drive) => Disk::Left(still_there(name, drive)?),
+                Some(disk) => Disk::Left(still_there(name, &disk.drive)?),
                 // It has none.
                 None => Disk::Empty,
             };

@@ -12,8 +12,10 @@ use crate::error::FleetError;
 use crate::host::budget::Permit;
 use crate::host::run_dir::RunDir;
 use crate::network::{PortCounters, Switch};
+use crate::nodes::boot::DataDisk;
 use crate::nodes::cost::NodeCost;
 use crate::nodes::node::Node;
+use crate::write_cache::WriteCache;
 
 /// A fleet's members, behind locks that nobody else sees.
 ///
@@ -27,7 +29,7 @@ pub(super) struct Members {
     /// `None` once the fleet was shut down.
     resources: Mutex<Option<FleetResources>>,
     /// Members that crashed and are not back, with the disks that they left.
-    crashed: Mutex<BTreeMap<String, Option<Drive>>>,
+    crashed: Mutex<BTreeMap<String, Option<DataDisk>>>,
     /// What members cost whose machines were ended to be forked, or crashed.
     past: Mutex<BTreeMap<String, Usage>>,
     /// What was told last of what members cost: there are moments at which a machine has left and is not yet in `past`.
@@ -110,16 +112,23 @@ impl Members {
     }
 
     /// Notes that a member has crashed and left this disk, if it has one.
-    pub(super) fn crashed_with(&self, name: &str, disk: Option<Drive>) {
+    pub(super) fn crashed_with(&self, name: &str, disk: Option<DataDisk>) {
         lock(&self.crashed).insert(name.to_owned(), disk);
     }
 
     /// The disk that a crashed member left, if it has one; from now on it counts as one that has not crashed.
-    pub(super) fn take_crashed(&self, name: &str) -> Result<Option<Drive>, FleetError> {
+    pub(super) fn take_crashed(&self, name: &str) -> Result<Option<DataDisk>, FleetError> {
         let taken = lock(&self.crashed).remove(name);
-        taken.ok_or_else(|| FleetError::NotCrashed {
-            node: name.to_owned(),
-        })
+        taken.ok_or_else(not_crashed(name))
+    }
+
+    /// What is known of the unflushed writes to a crashed member's disk, if it has a volatile write cache; from now on nothing is.
+    pub(super) fn take_cache(&self, name: &str) -> Result<Option<(Drive, WriteCache)>, FleetError> {
+        let mut crashed = lock(&self.crashed);
+        let left = crashed.get_mut(name).ok_or_else(not_crashed(name))?;
+        Ok(left
+            .as_mut()
+            .and_then(|disk| Some((disk.drive.clone(), disk.cache.take()?))))
     }
 
     /// What every port carried up to now.
@@ -195,6 +204,12 @@ impl Members {
             let now = usage.get(&name).copied();
             usage.insert(name, now.map_or(past, |now| together(past, now)));
         }
+    }
+}
+
+fn not_crashed(name: &str) -> impl FnOnce() -> FleetError + '_ {
+    || FleetError::NotCrashed {
+        node: name.to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::host::in_memory::bytes_in_memory;
 use crate::host::run_dir::RunDir;
 use crate::nodes::emulator::Emulator;
 use crate::spec::{FleetSpec, NodeSpec};
+use crate::write_cache::{Base, WriteCache};
 
 /// The longest of the names that a machine's sockets have in its folder.
 const LONGEST_SOCKET: &str = "console.sock";
@@ -83,6 +84,23 @@ pub(crate) struct StoragePolicy {
     pub(crate) keep: Option<PathBuf>,
     /// What is written to the disk outlives the machine, if not the run.
     pub(crate) disks_survive: bool,
+    /// The disk has a volatile write cache; then it outlives the machine as well.
+    pub(crate) volatile_cache: bool,
+}
+
+/// A settled machine, and its data disk if it has one.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) machine: MachineSpec,
+    pub(crate) disk: Option<DataDisk>,
+}
+
+/// A data disk.
+#[derive(Debug, Clone)]
+pub(crate) struct DataDisk {
+    pub(crate) drive: Drive,
+    /// What it may lose when the power is cut.
+    pub(crate) cache: Option<WriteCache>,
 }
 
 /// Sees before anything boots that sockets can have their paths, and whether full disks would find room. That they
@@ -97,7 +115,7 @@ pub(crate) fn check_folder(
     }
     let found = rustix::fs::statvfs(run_dir.path()).map_err(std::io::Error::from)?;
     let free_mib = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
-    let disks_mib = spec.expected().map(|member| member.disk_bytes).sum::<u64>() >> 20;
+    let disks_mib = spec.disk_bytes() >> 20;
     if disks_mib > free_mib {
         let folder = run_dir.path().display().to_string();
         tell(EventKind::LittleSpace {
@@ -117,7 +135,7 @@ pub(crate) fn files_in_memory_mib(
     keep: Option<&Path>,
     tell: impl Fn(EventKind),
 ) -> Result<u64, FleetError> {
-    let disks: u64 = spec.expected().map(|member| member.disk_bytes).sum();
+    let disks = spec.disk_bytes();
     let ram = |member: &NodeSpec| member.hardware.memory.bytes();
     let ram: u64 = spec.expected().map(ram).sum();
     let mut sum = 0;
@@ -149,12 +167,14 @@ pub(crate) fn base_spec(
         file: image.root.clone(),
         serial: "root".to_owned(),
         access: Access::ReadOnly,
+        write_log: None,
     }];
     if member.disk_bytes > 0 {
         drives.push(Drive {
             file: PathBuf::new(),
             serial: DATA.to_owned(),
             access: Access::Written,
+            write_log: None,
         });
     }
     drives.push(match &image.layer {
@@ -162,6 +182,7 @@ pub(crate) fn base_spec(
             file: layer.clone(),
             serial: ARTEFACTS.to_owned(),
             access: Access::ReadOnly,
+            write_log: None,
         },
         None => no_artefacts(),
     });
@@ -209,6 +230,7 @@ fn no_artefacts() -> Drive {
         file: PathBuf::new(),
         serial: NO_ARTEFACTS.to_owned(),
         access: Access::ReadOnly,
+        write_log: None,
     }
 }
 
@@ -246,7 +268,7 @@ pub(crate) fn attach_storage(
     disk_bytes: u64,
     initial: InitialState,
     policy: &StoragePolicy,
-) -> Result<MachineSpec, FleetError> {
+) -> Result<Attached, FleetError> {
     let ram_bytes = machine.hardware.memory.bytes();
     let kept = policy
         .keep
@@ -274,13 +296,29 @@ pub(crate) fn attach_storage(
         drive.file.clone_from(&empty);
     }
     let new = kept.map_or_else(|| machine.dir.join("data.raw"), |kept| kept.disk());
+    let (log, copy) = (
+        machine.dir.join("data.log"),
+        machine.dir.join("data.before"),
+    );
     let Some(data) = machine.drives.iter_mut().find(|drive| drive.serial == DATA) else {
-        return Ok(machine);
+        return Ok(Attached {
+            machine,
+            disk: None,
+        });
     };
-    (data.file, data.access) = match initial.disk {
-        Disk::Saved(file) if policy.keep.is_none() && !policy.disks_survive => {
-            (file, Access::Forked)
+    let base = match &initial.disk {
+        Disk::Empty => Base::Empty,
+        Disk::Saved(file) => Base::Saved(file.clone()),
+        Disk::Left(file) => {
+            if policy.volatile_cache {
+                copy_sparse(file, &copy)?;
+            }
+            Base::Copy(copy)
         }
+    };
+    let survives = policy.disks_survive || policy.volatile_cache;
+    (data.file, data.access) = match initial.disk {
+        Disk::Saved(file) if policy.keep.is_none() && !survives => (file, Access::Forked),
         Disk::Saved(file) => {
             copy_sparse(&file, &new)?;
             (new, Access::Written)
@@ -291,13 +329,20 @@ pub(crate) fn attach_storage(
         }
         Disk::Left(file) => (file, Access::Written),
     };
-    Ok(machine)
-}
-
-/// The data disk of a machine that has one.
-pub(crate) fn data_disk(machine: &MachineSpec) -> Option<Drive> {
-    let drives = machine.drives.iter();
-    drives.clone().find(|drive| drive.serial == DATA).cloned()
+    let cache = if policy.volatile_cache {
+        data.write_log = Some(log.clone());
+        Some(WriteCache::begin(log, base)?)
+    } else {
+        None
+    };
+    let disk = DataDisk {
+        drive: data.clone(),
+        cache,
+    };
+    Ok(Attached {
+        machine,
+        disk: Some(disk),
+    })
 }
 
 /// A file that takes only what is written.
@@ -308,6 +353,8 @@ pub(crate) fn make_sparse(path: &Path, bytes: u64) -> Result<(), FleetError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use sanlab_plan::{ByteSize, Hardware};
 
     use super::*;
@@ -325,11 +372,13 @@ mod tests {
             file: "root".into(),
             serial: "root".to_owned(),
             access: Access::ReadOnly,
+            write_log: None,
         };
         let data = Drive {
             file: PathBuf::new(),
             serial: DATA.to_owned(),
             access: Access::Written,
+            write_log: None,
         };
         MachineSpec {
             name: "vix0".to_owned(),
@@ -350,7 +399,7 @@ mod tests {
     }
 
     /// Where memory and disk are found in the end, and what of the disk is there.
-    fn attached(ram: bool, disk: &str, keep: bool, disks_survive: bool) -> String {
+    fn attached(ram: bool, disk: &str, policy: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let machine = machine(path);
@@ -368,19 +417,28 @@ mod tests {
             },
         };
         let policy = StoragePolicy {
-            keep: keep.then(|| path.join("keep")),
-            disks_survive,
+            keep: (policy == "keep").then(|| path.join("keep")),
+            disks_survive: policy == "survive",
+            volatile_cache: policy == "volatile",
         };
-        let machine = attach_storage(machine, 4, initial, &policy).unwrap();
-        let data = data_disk(&machine).unwrap();
+        let Attached { machine, disk } = attach_storage(machine, 4, initial, &policy).unwrap();
+        let DataDisk { drive: data, cache } = disk.unwrap();
+        assert_eq!(
+            data.write_log,
+            cache.as_ref().map(|cache| cache.log.clone())
+        );
         assert_eq!(fs_err::read(saved).unwrap(), b"disk");
-        let text = format!(
+        let mut text = format!(
             "{:?}, {:?} {} {:?}",
             machine.ram,
             data.access,
             data.file.display(),
             fs_err::read_to_string(&data.file).unwrap(),
         );
+        if let Some(WriteCache { log, base }) = cache {
+            assert_eq!(fs_err::read(&log).unwrap(), b"");
+            write!(text, ", logged in {} since {base:?}", log.display()).unwrap();
+        }
         text.replace(&path.display().to_string(), "")
     }
 
@@ -418,20 +476,13 @@ mod tests {
             (true, "saved"),
             (true, "left"),
         ] {
-            for (keep, survive) in [(false, false), (false, true), (true, false)] {
+            for policy in ["nowhere", "survive", "volatile", "keep"] {
                 // After a crash nothing is kept any more.
-                if disk == "left" && keep {
+                if disk == "left" && policy == "keep" {
                     continue;
                 }
-                let (from, to) = (
-                    if ram { "ram" } else { "no ram" },
-                    attached(ram, disk, keep, survive),
-                );
-                let policy = match (keep, survive) {
-                    (true, _) => "keep",
-                    (false, true) => "survive",
-                    (false, false) => "nowhere",
-                };
+                let from = if ram { "ram" } else { "no ram" };
+                let to = attached(ram, disk, policy);
                 table.push(format!("{from}, {disk} disk; {policy}: {to}"));
             }
         }

@@ -157,6 +157,7 @@ pub(crate) mod tests {
             start_mode: crate::StartMode::Boot,
             shares_cpus: false,
             disks_survive: false,
+            volatile_caches: Vec::new(),
             warm: String::new(),
             members: vec![
                 member(0, "vix0", NicModel::VirtioNet),

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use sanlab_plan::{Arch, CrashKind};
 use sanlab_record::EventKind;
-use sanlab_vm::{
-    Command, Drive, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage,
-};
+use sanlab_vm::{Command, ExecError, ExitReport, Machine, MachineEvent, Output, SavedState, Usage};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::event::{FleetEvent, Listener};
+use crate::nodes::boot::DataDisk;
 use crate::nodes::readiness::Condition;
 use crate::spec::NodeSpec;
 
@@ -39,7 +38,7 @@ pub struct Node {
     spec: NodeSpec,
     machine: Machine,
     /// Its data disk, if it has one.
-    disk: Option<Drive>,
+    disk: Option<DataDisk>,
     /// Its end is wanted: nobody need be told.
     ending: Arc<AtomicBool>,
 }
@@ -49,7 +48,7 @@ impl Node {
     pub(crate) fn new(
         spec: NodeSpec,
         machine: Machine,
-        disk: Option<Drive>,
+        disk: Option<DataDisk>,
         listener: &Listener,
     ) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
@@ -194,7 +193,7 @@ impl Node {
         Ok((Crashed { began, gone }, report))
     }
 
-    pub(crate) fn disk(&self) -> Option<&Drive> {
+    pub(crate) fn disk(&self) -> Option<&DataDisk> {
         self.disk.as_ref()
     }
 

@@ -280,12 +280,9 @@ impl TemplateBuilder<'_> {
             ram: None,
             disk: Disk::Empty,
         };
-        let mut machine = boot::attach_storage(
-            machine,
-            member.disk_bytes,
-            nothing,
-            &StoragePolicy::default(),
-        )?;
+        let policy = StoragePolicy::default();
+        let attached = boot::attach_storage(machine, member.disk_bytes, nothing, &policy)?;
+        let mut machine = attached.machine;
         let ram = workspace.path().join(format!("{NAME}.ram"));
         let ram_bytes = machine.hardware.memory.bytes();
         boot::make_sparse(&ram, ram_bytes)?;

@@ -1,7 +1,8 @@
 //! Members that crash on purpose, come back with their disks, and what they had told by then.
 
 use sanlab_fleet::{
-    EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Kind, Node, StartMode,
+    CacheDraw, EVENT_PORT_PATH, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Kind, Node,
+    PowerLoss, StartMode,
 };
 use sanlab_plan::CrashKind;
 use sanlab_record::EventKind;
@@ -190,6 +191,16 @@ async fn fork(logs: &str, disks_survive: bool, keep: Option<&std::path::Path>) -
 
 /// Has a member crash while it writes to its disk, and brings it back: every block is there that it had told of by then.
 async fn crash_at_work(fleet: &Fleet, name: &str, how: CrashKind) {
+    crash_and_lose(fleet, name, how, None).await;
+}
+
+/// The same, and its disk may lose its write cache: the blocks are flushed before they are told of. Says what was lost.
+pub(crate) async fn crash_and_lose(
+    fleet: &Fleet,
+    name: &str,
+    how: CrashKind,
+    draw: Option<CacheDraw>,
+) -> Option<PowerLoss> {
     let node = fleet.node(name).unwrap();
     says(&node, "echo before >/run/before").await;
     let mut events = node.machine().guest_events();
@@ -211,6 +222,10 @@ async fn crash_at_work(fleet: &Fleet, name: &str, how: CrashKind) {
     let last = told.last().unwrap();
     assert!(last.at <= crashed.gone, "{:?}", last.at - crashed.gone);
 
+    let lost = match draw {
+        Some(draw) => fleet.lose_write_cache(name, draw).await.unwrap(),
+        None => None,
+    };
     let pid = node.machine().pid();
     drop(node);
     fleet.restart(name).await.unwrap();
@@ -225,6 +240,7 @@ async fn crash_at_work(fleet: &Fleet, name: &str, how: CrashKind) {
     let expected: Vec<String> = (0..count).map(|number| format!("block{number}")).collect();
     assert_eq!(says(&node, &read).await, expected.join("\n"));
     reached_by_others(fleet, &node).await;
+    lost
 }
 
 /// It is on the network for those who never left it.

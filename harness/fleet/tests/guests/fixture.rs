@@ -105,6 +105,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         start_mode: StartMode::Clone(store.clone()),
         shares_cpus: false,
         disks_survive: false,
+        volatile_caches: Vec::new(),
         warm: "ls /bin >/dev/null".to_owned(),
         absent: Vec::new(),
         members,

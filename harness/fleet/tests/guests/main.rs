@@ -7,6 +7,7 @@ use guest_trials::{Suite, Tier};
 
 mod artefacts;
 mod beside;
+mod caches;
 mod clones;
 mod counted;
 mod crashes;
@@ -81,6 +82,18 @@ fn main() -> ExitCode {
         "a_crash_ends_the_keeping",
         Tier::Nightly,
         crashes::kept,
+    );
+    add(
+        &mut suite,
+        "a_disk_loses_what_was_not_flushed",
+        Tier::Test,
+        caches::lost,
+    );
+    add(
+        &mut suite,
+        "what_was_flushed_is_never_lost",
+        Tier::Nightly,
+        caches::honest,
     );
     suite.guests_unless(
         "forks_are_counted_or_not",

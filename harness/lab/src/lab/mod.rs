@@ -342,10 +342,12 @@ pub async fn run_on(
         explored: exploration.is_some(),
         cancel,
     };
+    // Boxed: callers need not hold a whole run's state within their own.
+    let executed = Box::pin(sanlab_run::execute(&plan, environment, events)).await;
     let record = RunRecord {
         comparison,
         exploration,
-        ..Box::pin(sanlab_run::execute(&plan, environment, events)).await
+        ..executed
     };
     let path = write_record(&out_dir, &record)?;
     Ok((record, path))

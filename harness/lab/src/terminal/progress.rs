@@ -63,6 +63,7 @@ impl Progress {
             EventKind::Measured { .. }
             | EventKind::Crashed { .. }
             | EventKind::Fenced { .. }
+            | EventKind::WriteCacheLost { .. }
             | EventKind::FaultBegan { .. }
             | EventKind::FaultEnded { .. }
             | EventKind::Panicked { .. }

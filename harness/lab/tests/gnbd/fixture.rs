@@ -76,6 +76,7 @@ impl Fixture {
             start_mode: StartMode::Clone(Store::open_default()?),
             shares_cpus: false,
             disks_survive: false,
+            volatile_caches: Vec::new(),
             warm: String::new(),
             members,
             absent: Vec::new(),

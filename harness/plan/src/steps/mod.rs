@@ -66,7 +66,7 @@ catalog! {
     /// Writes numbered blocks and keeps a journal of what was acknowledged.
     write => Write;
     /// Ends a node without warning.
-    crash => Crash, CrashKind;
+    crash => Crash, CacheFate, CrashKind;
     /// Brings a crashed node back, with its disk.
     restart => Restart;
     /// Ends a process.

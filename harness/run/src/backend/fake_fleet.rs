@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sanlab_fleet::{ExecError, FleetError, Impairment, ImpairmentId, Printed, Room, Status};
+use sanlab_fleet::{
+    CacheDraw, ExecError, FleetError, Impairment, ImpairmentId, PowerLoss, Printed, Room, Status,
+};
 use sanlab_plan::{CrashKind, NodeName, Plan};
 use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
@@ -360,6 +362,23 @@ impl FleetBackend for FakeFleet {
                 .send_modify(|crashes| *crashes.entry(node.clone()).or_default() += 1);
             self.event_senders.lock().unwrap().remove(node);
             Ok(())
+        })
+    }
+
+    fn lose_write_cache<'a>(
+        &'a self,
+        node: &'a NodeName,
+        draw: CacheDraw,
+    ) -> Pending<'a, Result<Option<PowerLoss>, Failure>> {
+        let torn = if draw.torn { ", torn" } else { "" };
+        self.note(node.as_str(), &format!("lose write cache{torn}"));
+        Box::pin(async {
+            Ok(Some(PowerLoss {
+                unflushed_writes: 2,
+                unflushed_bytes: 8192,
+                kept_writes: 1,
+                torn_writes: 0,
+            }))
         })
     }
 

@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
-    Command, ConsoleLine, DEFAULT_MTU, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
-    Impairment, ImpairmentId, Listener, NodeSpec, Printed, StartMode, Store,
+    CacheDraw, Command, ConsoleLine, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
+    Impairment, ImpairmentId, Listener, PowerLoss, Printed, Store,
 };
-use sanlab_plan::{Action, ByteSize, CrashKind, ImageName, NodeName, Plan};
+use sanlab_plan::{CrashKind, ImageName, NodeName, Plan};
 use sanlab_record::{
     AcceleratorUse, ArtefactUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse,
 };
 use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
+use crate::backend::fleet_spec::fleet_spec;
 use crate::backend::{
     CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, StartPoint,
     Started, Teardown,
@@ -51,48 +52,12 @@ impl Guests {
         environment: &Environment,
         notices: UnboundedSender<Notice>,
     ) -> Self {
-        let Environment {
-            images,
-            accelerator,
-            out_dir,
-            store,
-            qemu,
-            count_instructions,
-            explored,
-            ..
-        } = environment;
-        let images = images
-            .iter()
-            .map(|(node, image)| (node.to_string(), image.clone()));
-        let spec = FleetSpec {
-            images: images.collect(),
-            mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
-            accelerator: *accelerator,
-            qemu: qemu.clone(),
-            count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
-            shares_cpus: *explored,
-            logs: out_dir.clone(),
-            start_mode: if plan.fresh {
-                StartMode::Boot
-            } else {
-                StartMode::Clone(store.clone())
-            },
-            disks_survive: crashes(plan),
-            warm: sanlab_stack::warm(),
-            capture: plan
-                .network
-                .capture
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
-            absent: absent(plan),
-        };
+        let spec = fleet_spec(plan, environment);
         let at_start = plan.at_start().map(|node| node.name.to_string()).collect();
         Self {
             spec,
             at_start,
-            store: store.clone(),
+            store: environment.store.clone(),
             scenario: plan.id.clone(),
             session: AsyncMutex::default(),
             fleet: OnceCell::new(),
@@ -291,36 +256,6 @@ impl Guests {
     }
 }
 
-/// A plan's node as the fleet wants it. All have a data disk: who exports one is the storage layer's affair.
-fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
-    NodeSpec {
-        name: node.name.to_string(),
-        number: node.number,
-        hardware: node.hardware,
-        nic: node.nic,
-        disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
-    }
-}
-
-/// Those who never boot.
-fn absent(plan: &Plan) -> Vec<String> {
-    let never = |node: &&sanlab_plan::Node| plan.booted().all(|booted| booted.name != node.name);
-    let absent = plan.nodes.iter().filter(never);
-    absent.map(|node| node.name.to_string()).collect()
-}
-
-/// Whether a step's figures are what the plan is for: then guests' instructions are counted unless somebody decides otherwise.
-pub fn measures(plan: &Plan) -> bool {
-    let measures = |action: &Action| matches!(action, Action::Throughput(_));
-    plan.steps.iter().any(|step| measures(&step.action))
-}
-
-/// Whether nodes go down and come back.
-fn crashes(plan: &Plan) -> bool {
-    let ends = |action: &Action| matches!(action, Action::Crash(_) | Action::Restart(_));
-    plan.steps.iter().any(|step| ends(&step.action))
-}
-
 impl FleetBackend for Guests {
     fn look<'a>(
         &'a self,
@@ -442,6 +377,17 @@ impl FleetBackend for Guests {
             let crashed = self.running()?.crash(node.as_str(), how).await;
             crashed?;
             Ok(())
+        })
+    }
+
+    fn lose_write_cache<'a>(
+        &'a self,
+        node: &'a NodeName,
+        draw: CacheDraw,
+    ) -> Pending<'a, Result<Option<PowerLoss>, Failure>> {
+        Box::pin(async move {
+            let lost = self.running()?.lose_write_cache(node.as_str(), draw);
+            Ok(lost.await?)
         })
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod fake_fleet;
 #[cfg(test)]
 pub(crate) mod fake_looks;
+pub(crate) mod fleet_spec;
 pub(crate) mod guests;
 pub(crate) mod power;
 
@@ -12,7 +13,9 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_fleet::{FleetEvent, Impairment, ImpairmentId, Printed, Room, Status};
+use sanlab_fleet::{
+    CacheDraw, FleetEvent, Impairment, ImpairmentId, PowerLoss, Printed, Room, Status,
+};
 use sanlab_plan::{CrashKind, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::Receiver;
@@ -62,6 +65,13 @@ pub(crate) trait FleetBackend: Send + Sync {
 
     /// Ends a node without warning: when it returns, the node is gone. That is no [`Notice::Event`] of a lost node.
     fn crash<'a>(&'a self, node: &'a NodeName, how: CrashKind) -> Pending<'a, Result<(), Failure>>;
+
+    /// Takes from a crashed node's disk what it had in its volatile write cache, as `draw` has it. `None`: it had nothing there, ever.
+    fn lose_write_cache<'a>(
+        &'a self,
+        node: &'a NodeName,
+        draw: CacheDraw,
+    ) -> Pending<'a, Result<Option<PowerLoss>, Failure>>;
 
     /// Brings a node back that was crashed, with its disk as it was left.
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;

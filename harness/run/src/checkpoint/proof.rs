@@ -125,6 +125,7 @@ impl Proofs {
             start_mode: sanlab_fleet::StartMode::Boot,
             shares_cpus: false,
             disks_survive: false,
+            volatile_caches: Vec::new(),
             warm: String::new(),
             capture: Vec::new(),
             members: Vec::new(),

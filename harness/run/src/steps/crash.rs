@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sanlab_plan::{Crash, CrashKind};
+use sanlab_fleet::CacheDraw;
+use sanlab_plan::{CacheFate, Crash, CrashKind};
 use sanlab_record::EventKind;
 use tokio::time::sleep;
 
@@ -18,7 +19,9 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
         step,
         scope,
     } = doing;
-    let Crash { node, how, within } = crash;
+    let Crash {
+        node, how, within, ..
+    } = crash;
     let moment = chance::moment(context.seed, step.label.as_str(), *within);
     if moment > Duration::ZERO {
         scope.progress(
@@ -32,7 +35,7 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
         sleep((step.after + moment).saturating_sub(scope.elapsed())).await;
     }
     // Who is asked for this node's power meanwhile waits for this.
-    let _switch = context.power.lock().await;
+    let switch = context.power.lock().await;
     if !context.departs(node, AbsenceCause::Step(step.label.to_string())) {
         let down = Failure::from(Cause::NodeDown {
             node: node.clone(),
@@ -53,5 +56,37 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
     );
     let gone = context.backend.crash(node, *how).await;
     gone.map_err(|failure| failure.during(format!("crash {node}")))?;
+    drop(switch);
+    if crash.cache == CacheFate::Lost {
+        lose_write_cache(doing, crash).await?;
+    }
+    Ok(())
+}
+
+/// Its disk is now what the loss of power left of it.
+async fn lose_write_cache(doing: Doing<'_>, crash: &Crash) -> Result<(), Failure> {
+    let Doing {
+        context,
+        step,
+        scope,
+    } = doing;
+    let Crash { node, torn, .. } = crash;
+    let draw = CacheDraw {
+        seed: chance::seed(context.seed, &format!("write cache, {}", step.label)),
+        torn: *torn,
+    };
+    let lost = context.backend.lose_write_cache(node, draw).await;
+    let lost = lost.map_err(|failure| failure.during(format!("lose the write cache of {node}")))?;
+    if let Some(lost) = lost {
+        scope.say(
+            Some(node),
+            EventKind::WriteCacheLost {
+                unflushed_writes: lost.unflushed_writes,
+                unflushed_bytes: lost.unflushed_bytes,
+                kept_writes: lost.kept_writes,
+                torn_writes: lost.torn_writes,
+            },
+        );
+    }
     Ok(())
 }

@@ -225,14 +225,33 @@ fn disk(line: &mut Line, number: usize, drive: &Drive) {
         Access::Written => "readonly=off",
         Access::Forked => "readonly=off,snapshot=on",
     };
-    let options = format!(
-        ",if=none,id=drive{number},format=raw,cache=unsafe,aio=threads,file.locking=off,{access}"
-    );
-    line.option("-drive", b"file=", &value(&drive.file), options.as_bytes());
+    match &drive.write_log {
+        None => {
+            let options = format!(
+                ",if=none,id=drive{number},format=raw,cache=unsafe,aio=threads,file.locking=off,{access}"
+            );
+            line.option("-drive", b"file=", &value(&drive.file), options.as_bytes());
+        }
+        Some(log) => logged_disk(line, number, &drive.file, log, access),
+    }
     line.add(
         "-device",
         &format!("virtio-blk-pci,drive=drive{number},serial={}", drive.serial),
     );
+}
+
+/// The filter has to see the guest's flushes; both files below it ignore them like those of other disks. Sectors of 512 bytes are
+/// what the guest sees anyway.
+fn logged_disk(line: &mut Line, number: usize, file: &Path, log: &Path, access: &str) {
+    let before = format!(
+        "if=none,id=drive{number},driver=blklogwrites,cache=writeback,{access},log-sector-size=512,\
+         file.driver=file,file.aio=threads,file.locking=off,file.cache.no-flush=on,file.filename="
+    );
+    let mut after =
+        b",log.driver=file,log.aio=threads,log.locking=off,log.cache.no-flush=on,log.filename="
+            .to_vec();
+    after.extend(value(log));
+    line.option("-drive", before.as_bytes(), &value(file), &after);
 }
 
 fn network_card(line: &mut Line, number: usize, nic: &Nic) {
@@ -336,11 +355,13 @@ mod tests {
                     file: "/cache/root.erofs".into(),
                     serial: "root".into(),
                     access: Access::ReadOnly,
+                    write_log: None,
                 },
                 Drive {
                     file: "/run/a,b/vix1/disk".into(),
                     serial: "data".into(),
                     access: Access::Written,
+                    write_log: None,
                 },
             ],
             nics: vec![Nic {
@@ -390,6 +411,19 @@ mod tests {
             .chain(clone.lines().filter(|line| !template.contains(line)))
             .collect();
         insta::assert_snapshot!(differences.join("\n"));
+    }
+
+    #[test]
+    fn a_disk_whose_writes_are_logged() {
+        let plain = spec(Arch::X86, Accelerator::Tcg, NicModel::VirtioNet);
+        let mut logged = plain.clone();
+        logged.drives[1].write_log = Some("/run/a,b/vix1/log".into());
+        let [plain, logged] = [plain, logged].map(|spec| lines(&spec, Way::Load));
+        let differences: Vec<&str> = logged
+            .lines()
+            .filter(|line| !plain.contains(line))
+            .collect();
+        insta::assert_snapshot!(differences.join("\n"), @"-drive if=none,id=drive1,driver=blklogwrites,cache=writeback,readonly=off,log-sector-size=512,file.driver=file,file.aio=threads,file.locking=off,file.cache.no-flush=on,file.filename=/run/a,,b/vix1/disk,log.driver=file,log.aio=threads,log.locking=off,log.cache.no-flush=on,log.filename=/run/a,,b/vix1/log");
     }
 
     #[test]

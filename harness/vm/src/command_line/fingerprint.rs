@@ -42,6 +42,7 @@ fn blanked(spec: &MachineSpec, clock: GuestClock) -> String {
     }
     for drive in &mut spec.drives {
         drive.file = PathBuf::new();
+        drive.write_log = None;
         // A clone writes beside the file that its template wrote to: the guest sees no difference.
         if drive.access == Access::Forked {
             drive.access = Access::Written;
@@ -100,6 +101,7 @@ mod tests {
                 file: path("disk"),
                 serial: "data".into(),
                 access,
+                write_log: None,
             }],
             nics: vec![Nic {
                 model: NicModel::VirtioNet,
@@ -138,6 +140,9 @@ mod tests {
             ..clone
         };
         assert_eq!(text, blanked(&counted, CLOCK));
+        let mut logged = counted;
+        logged.drives[0].write_log = Some("/somewhere/vix1/log".into());
+        assert_eq!(text, blanked(&logged, CLOCK));
         insta::assert_snapshot!(text);
     }
 

@@ -71,6 +71,10 @@ pub struct Drive {
     pub serial: String,
     /// What is done with the file.
     pub access: Access,
+    /// An existing empty file that takes every write and flush of a disk that is written to, in their order and in the format
+    /// of the kernel's dm-log-writes: it tells what a disk with a volatile write cache need not have when its power is cut. The
+    /// guest sees no difference.
+    pub write_log: Option<PathBuf>,
 }
 
 /// A network card, plugged into a switch port.

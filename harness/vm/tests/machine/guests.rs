@@ -103,11 +103,13 @@ pub(crate) async fn guest(
                 file: image.join("root.erofs"),
                 serial: "root".into(),
                 access: Access::ReadOnly,
+                write_log: None,
             },
             Drive {
                 file: disk.0.to_owned(),
                 serial: "data".into(),
                 access: disk.1,
+                write_log: None,
             },
         ],
         nics,

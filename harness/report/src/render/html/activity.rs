@@ -219,6 +219,7 @@ fn is_grave(kind: &EventKind) -> bool {
         kind,
         EventKind::Crashed { .. }
             | EventKind::Fenced { .. }
+            | EventKind::WriteCacheLost { .. }
             | EventKind::FaultBegan { .. }
             | EventKind::FaultEnded { .. }
             | EventKind::Panicked { .. }

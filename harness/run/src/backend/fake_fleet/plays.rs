@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use sanlab_plan::{
-    AccessPattern, Action, ByteSize, Check, Crash, CrashKind, Dd, GuestPath, Heal, Mount, NodeName,
-    Partition, Plan, Restart, Run, Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait,
-    Write,
+    AccessPattern, Action, ByteSize, CacheFate, Check, Crash, CrashKind, Dd, GuestPath, Heal,
+    Mount, NodeName, Partition, Plan, Restart, Run, Source, Step, StepLabel, Target, Throughput,
+    Tool, Verify, Wait, Write,
 };
 
 pub(crate) fn node(name: &str) -> NodeName {
@@ -80,6 +80,11 @@ pub(crate) fn crash(name: &str, how: CrashKind, within: u64) -> Action {
         node: node(name),
         how,
         within: Duration::from_secs(within),
+        cache: match how {
+            CrashKind::Power => CacheFate::Lost,
+            CrashKind::Panic => CacheFate::Kept,
+        },
+        torn: false,
     })
 }
 

@@ -1,11 +1,11 @@
 //! Faults that a scenario brings about, and what must not be lost by them.
 
-use sanlab_plan::CrashKind;
+use sanlab_plan::{Action, CacheFate, Crash, CrashKind};
 use sanlab_record::Sample;
 
 use super::checkpoints::kept;
 use super::*;
-use crate::backend::fake_fleet::{crash, restart, verify, wait, write};
+use crate::backend::fake_fleet::{crash, node, restart, verify, wait, write};
 
 /// The seed of all plays.
 const SEED: u64 = 7;
@@ -228,6 +228,46 @@ async fn a_writer_that_is_crashed_keeps_what_it_had_acknowledged() {
         assert_eq!(crashes[0].node.as_deref(), Some("vix1"));
         let sample = played.logged.samples.iter().find(|one| one.node == "vix1");
         assert_eq!(sample.unwrap().acknowledged.as_ref().unwrap().blocks, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_loses_its_write_cache_with_the_power_unless_it_is_to_be_kept() {
+    let told = |played: &Played| {
+        let lost = |kind: &EventKind| matches!(kind, EventKind::WriteCacheLost { .. });
+        events(played, lost).len()
+    };
+    for (how, cache, torn, lost) in [
+        (
+            CrashKind::Power,
+            CacheFate::Lost,
+            false,
+            Some("lose write cache"),
+        ),
+        (
+            CrashKind::Power,
+            CacheFate::Lost,
+            true,
+            Some("lose write cache, torn"),
+        ),
+        (CrashKind::Power, CacheFate::Kept, false, None),
+        (CrashKind::Panic, CacheFate::Kept, false, None),
+    ] {
+        let crash = Crash {
+            node: node("vix1"),
+            how,
+            within: Duration::ZERO,
+            cache,
+            torn,
+        };
+        let played = play(vec![step("crash", Action::Crash(crash))], sound).await;
+        assert_eq!(played.outcome, Outcome::Passed);
+        let asked = |words: &str| {
+            let asked = played.asked.iter();
+            asked.filter(|(_, what)| what == words).count()
+        };
+        assert_eq!(told(&played), usize::from(lost.is_some()));
+        assert_eq!(lost.map_or(1, asked), 1, "{how:?} {cache:?} {torn}");
     }
 }
 

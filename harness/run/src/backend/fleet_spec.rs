@@ -1,0 +1,83 @@
+//! A plan's nodes as the fleet wants them.
+
+use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NodeSpec, StartMode};
+use sanlab_plan::{Action, ByteSize, CacheFate, Plan};
+
+use crate::Environment;
+
+/// What a plan's fleet is made of.
+pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
+    let Environment {
+        images,
+        accelerator,
+        out_dir,
+        store,
+        qemu,
+        count_instructions,
+        explored,
+        ..
+    } = environment;
+    let images = images
+        .iter()
+        .map(|(node, image)| (node.to_string(), image.clone()));
+    let captured = plan.network.capture.iter();
+    FleetSpec {
+        images: images.collect(),
+        mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
+        accelerator: *accelerator,
+        qemu: qemu.clone(),
+        count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
+        shares_cpus: *explored,
+        logs: out_dir.clone(),
+        start_mode: if plan.fresh {
+            StartMode::Boot
+        } else {
+            StartMode::Clone(store.clone())
+        },
+        disks_survive: crashes(plan),
+        volatile_caches: volatile_caches(plan),
+        warm: sanlab_stack::warm(),
+        capture: captured.map(ToString::to_string).collect(),
+        members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
+        absent: absent(plan),
+    }
+}
+
+/// A plan's node as the fleet wants it. All have a data disk: who exports one is the storage layer's affair.
+fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
+    NodeSpec {
+        name: node.name.to_string(),
+        number: node.number,
+        hardware: node.hardware,
+        nic: node.nic,
+        disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
+    }
+}
+
+/// Those who never boot.
+fn absent(plan: &Plan) -> Vec<String> {
+    let never = |node: &&sanlab_plan::Node| plan.booted().all(|booted| booted.name != node.name);
+    let absent = plan.nodes.iter().filter(never);
+    absent.map(|node| node.name.to_string()).collect()
+}
+
+/// Whether a step's figures are what the plan is for: then guests' instructions are counted unless somebody decides otherwise.
+pub fn measures(plan: &Plan) -> bool {
+    let measures = |action: &Action| matches!(action, Action::Throughput(_));
+    plan.steps.iter().any(|step| measures(&step.action))
+}
+
+/// Whether nodes go down and come back.
+fn crashes(plan: &Plan) -> bool {
+    let ends = |action: &Action| matches!(action, Action::Crash(_) | Action::Restart(_));
+    plan.steps.iter().any(|step| ends(&step.action))
+}
+
+/// Those whose disks lose a volatile write cache in some step.
+fn volatile_caches(plan: &Plan) -> Vec<String> {
+    let lost = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Crash(crash) if crash.cache == CacheFate::Lost => Some(crash.node.to_string()),
+        _ => None,
+    });
+    lost.collect()
+}
