@@ -7,6 +7,9 @@
 //!
 //! Several entries may be under way at once, each at its own place. Where QEMU was killed, one that it had not begun to write leaves
 //! a gap of zeros. Its request was not done, so it is as if it had never been. No entry begins with a sector of zeros.
+//!
+//! QEMU takes the place of a whole entry at once. Versions before 7.2.9, and newer ones without that fix of January 2024, do not where a
+//! guest writes zeros (`WRITE ZEROES`): the log of other writes at the same time may be misread then.
 
 use std::io;
 

@@ -222,7 +222,7 @@ pub(crate) async fn crash_and_lose(
     let last = told.last().unwrap();
     assert!(last.at <= crashed.gone, "{:?}", last.at - crashed.gone);
 
-    let lost = match draw {
+    let loss = match draw {
         Some(draw) => fleet.lose_write_cache(name, draw).await.unwrap(),
         None => None,
     };
@@ -240,7 +240,7 @@ pub(crate) async fn crash_and_lose(
     let expected: Vec<String> = (0..count).map(|number| format!("block{number}")).collect();
     assert_eq!(says(&node, &read).await, expected.join("\n"));
     reached_by_others(fleet, &node).await;
-    lost
+    loss
 }
 
 /// It is on the network for those who never left it.
