@@ -125,7 +125,7 @@ impl Proofs {
             start_mode: sanlab_fleet::StartMode::Boot,
             disks_survive: false,
             warm: String::new(),
-            capture: Default::default(),
+            capture: Vec::default(),
             members: Vec::new(),
             absent: Vec::new(),
         };

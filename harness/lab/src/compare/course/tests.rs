@@ -135,10 +135,10 @@ async fn acted(actor: &mut Actor, judge: &impl Judge, bounds: &Bounds) -> Course
 
 fn words(actor: &Actor) -> String {
     let words = actor.asked.iter().map(|turn| {
-        let whole = if turn.extent(false) != Extent::Measures {
-            "!"
-        } else {
+        let whole = if turn.extent(false) == Extent::Measures {
             ""
+        } else {
+            "!"
         };
         format!("{}{whole}", turn.folder())
     });

@@ -282,7 +282,7 @@ async fn what_a_whole_run_has_proved_is_not_proved_again_unless_somebody_wants_i
     let played = async |fine, extent, key| {
         let proofs = Some(Proofs::under(store.clone(), key));
         let played = play_extent(steps(fine), extent, proofs).await;
-        let whole = played.phases().iter().any(|it| *it == "step compare");
+        let whole = played.phases().contains(&"step compare");
         let told = played.logged.events.iter().any(
             |event| matches!(&event.kind, EventKind::ProvedBefore { run, .. } if !run.is_empty()),
         );
