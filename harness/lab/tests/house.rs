@@ -168,7 +168,7 @@ const TIMED: [&str; 6] = [
     "tests.rs",
     "clock.rs",
     "crash.rs",
-    "network.rs",
+    "open_faults.rs",
     "pause.rs",
 ];
 

@@ -21,6 +21,8 @@ pub const WITNESS: &str = "/usr/sbin/sanlab-witness";
 
 /// coreutils' dd: the applet has no `oflag=dsync`.
 pub const DD: &str = "/bin/dd";
+/// coreutils' date: the applet knows whole seconds only.
+pub const DATE: &str = "/bin/date";
 /// coreutils' cat: it moves more bytes with each call.
 pub const CAT: &str = "/bin/cat";
 /// coreutils' head: the applet copies byte by byte.

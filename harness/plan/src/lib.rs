@@ -39,10 +39,12 @@ pub use layers::*;
 pub use lower::{parse, parse_with};
 pub use overlay::setting::{Setting, SettingError};
 pub use plan::{
-    Arch, Artefact, ArtefactKind, BlockMap, DISK, Device, Expectation, Hardware, Joins, Known,
-    Network, NicModel, Node, PlacedLayer, Plan, Replica, Step, StepFailure, Tier, node_address,
+    Arch, Artefact, ArtefactKind, BlockMap, DISK, Device, Expectation, FAULTY_DISK, Hardware,
+    Joins, Known, Network, NicModel, Node, PlacedLayer, Plan, Replica, Step, StepFailure, Tier,
+    node_address,
 };
 pub use steps::*;
+pub use values::clocks::{Drift, TimeShift};
 pub use values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
     StepLabel, VolumeName, file_name,

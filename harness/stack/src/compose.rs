@@ -2,6 +2,7 @@
 
 use sanlab_plan::{PlacedLayer, Plan, each_layer};
 
+use crate::disk::FaultyDisks;
 use crate::layer::Layer;
 use crate::stack::{Placed, Stack, Watched};
 use crate::topology::Topology;
@@ -21,6 +22,7 @@ pub fn compose(plan: &Plan) -> Stack {
     });
     Stack {
         topology: Topology::of(plan),
+        faulty_disks: FaultyDisks::of(plan),
         at_start: plan.at_start().map(|node| node.name.clone()).collect(),
         placed_layers: placed_layers.collect(),
         devices: plan.devices.clone(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{DISK, Drbd, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries};
+use sanlab_plan::{Drbd, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -94,12 +94,13 @@ impl Resource {
                 text,
                 "\x20   on {} {{\n\
                  \x20       device {} minor {minor};\n\
-                 \x20       disk {DISK};\n\
+                 \x20       disk {};\n\
                  \x20       address {}:{};\n\
                  \x20       meta-disk internal;\n\
                  \x20   }}\n",
                 member.name,
                 self.plan.device.path,
+                member.disk,
                 member.address,
                 PORT + u16::from(*minor)
             );

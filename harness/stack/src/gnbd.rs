@@ -136,7 +136,7 @@ impl Imports {
                 "run gnbd_serv -p {port}{}\n\
                  run gnbd_export -d {} -e {} {how}\n",
                 if lone { " -n" } else { "" },
-                export.source.path,
+                share.member.path(&export.source.path),
                 export.name,
             );
             task.script = script(&text);
@@ -247,7 +247,9 @@ impl Imports {
             script: text.to_owned(),
             expect: Expect::lines([format!(
                 "{} {} {} {timeout}",
-                export.name, export.source.path, export.source.sectors
+                export.name,
+                member.path(&export.source.path),
+                export.source.sectors
             )]),
             deadline: PROBE,
             stall: None,

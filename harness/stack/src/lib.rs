@@ -20,6 +20,7 @@
 //! layer comes up on every node.
 
 mod compose;
+mod disk;
 mod drbd;
 mod gnbd;
 mod layer;

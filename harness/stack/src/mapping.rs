@@ -14,7 +14,7 @@ const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
 
 /// Most guests have no udevd: dmsetup must make the nodes under /dev/mapper itself. Where udevd runs it leaves them alone.
-const NO_UDEV: &str = "export DM_DISABLE_UDEV=1\n";
+pub(crate) const NO_UDEV: &str = "export DM_DISABLE_UDEV=1\n";
 
 /// A device-mapper device that looks the same on every node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -207,8 +207,28 @@ fn exporting(there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
 
 fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
     let servers = exporting(there, topology);
+    let title = format!("serve {DISK} on port {}", nbd.port);
+    let (deadline, files) = match nbd.server {
+        NbdServer::Nbdkit => (SERVE, Vec::new()),
+        NbdServer::NbdServer => {
+            let config = GuestFile {
+                path: SERVER_CONFIG.to_owned(),
+                text: "[generic]\n\tallowlist = true\n".to_owned(),
+                mode: 0o644,
+            };
+            (SERVE_SLOWLY, vec![config])
+        }
+    };
+    let mut stage = Stage::new(&servers, &title, deadline, "").with_files(&files);
+    for (task, member) in stage.tasks.iter_mut().zip(topology.those(&servers)) {
+        task.script = script(&server(nbd, member.disk));
+    }
+    stage
+}
+
+/// Starts the server of a disk.
+fn server(nbd: &Nbd, disk: &str) -> String {
     let port = nbd.port;
-    let title = format!("serve {DISK} on port {port}");
     match nbd.server {
         // Its parent process ends when it listens. Its program asks for 192 MiB of zeros that it never touches: in a guest with
         // less memory than that the kernel would refuse, both when the program starts and when it forks.
@@ -217,39 +237,28 @@ fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
                 .filters
                 .iter()
                 .map(|filter| format!("--filter={filter}"));
-            let mut words = vec![
-                format!("run nbdkit --pidfile={PID_FILE} --port={port}"),
-                format!("file {DISK}"),
-            ];
-            words.splice(1..1, filters);
+            let mut words = vec![format!("run nbdkit --pidfile={PID_FILE} --port={port}")];
+            words.extend(filters);
+            words.push(format!("file {disk}"));
             words.extend(nbd.options.iter().cloned());
-            let text = format!(
+            format!(
                 "overcommit=$(cat {OVERCOMMIT})\n\
                  echo 1 >{OVERCOMMIT}\n\
                  {}\n\
                  echo $overcommit >{OVERCOMMIT}\n",
                 words.join(" ")
-            );
-            Stage::new(&servers, &title, SERVE, &script(&text))
+            )
         }
         // It goes to the background first and then takes its time: its first answer must be waited for.
-        NbdServer::NbdServer => {
-            let text = format!(
-                "run nbd-server -C {SERVER_CONFIG} -p {PID_FILE} {port} {DISK}\n\
-                 tries=0\n\
-                 until said=$(nbd-client -l 127.0.0.1 {port} 2>&1); do\n\
-                 \x20   tries=$((tries + 1))\n\
-                 \x20   [ $tries -lt 100 ] || fail \"nbd-server does not list its export: $said\"\n\
-                 \x20   sleep 0.2\n\
-                 done\n"
-            );
-            let config = GuestFile {
-                path: SERVER_CONFIG.to_owned(),
-                text: "[generic]\n\tallowlist = true\n".to_owned(),
-                mode: 0o644,
-            };
-            Stage::new(&servers, &title, SERVE_SLOWLY, &script(&text)).with_files(&[config])
-        }
+        NbdServer::NbdServer => format!(
+            "run nbd-server -C {SERVER_CONFIG} -p {PID_FILE} {port} {disk}\n\
+             tries=0\n\
+             until said=$(nbd-client -l 127.0.0.1 {port} 2>&1); do\n\
+             \x20   tries=$((tries + 1))\n\
+             \x20   [ $tries -lt 100 ] || fail \"nbd-server does not list its export: $said\"\n\
+             \x20   sleep 0.2\n\
+             done\n"
+        ),
     }
 }
 

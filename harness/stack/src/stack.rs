@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sanlab_plan::guest::IP;
-use sanlab_plan::{Awaited, BlockMap, Device, LayerKind, NodeName, WaitFor};
+use sanlab_plan::{Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, WaitFor};
 
+use crate::disk::FaultyDisks;
 use crate::drbd::Resource;
 use crate::layer::{Layer, LayerProbe, Probe, Stage, Work};
 use crate::membership::Cluster;
@@ -19,6 +20,7 @@ use crate::volume::Volume;
 pub struct Stack {
     pub(crate) topology: Topology,
     pub(crate) at_start: Vec<NodeName>,
+    pub(crate) faulty_disks: FaultyDisks,
     pub(crate) placed_layers: Vec<Placed>,
     /// What the topmost layer offers on each node.
     pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
@@ -146,9 +148,10 @@ impl Stack {
     /// has it mounted from the start.
     ///
     /// Layers of one kind that have no node in common and stand next to one another come up in one work, side by side.
-    /// That a cluster has found together is awaited only when the disks below the next layer are ready as well.
+    /// That a cluster has found together is awaited only when the disks below the next layer are ready as well. Below all of them
+    /// come the devices through which disks are used that steps let fail.
     pub fn up(&self) -> Vec<Work> {
-        let mut works: Vec<Work> = Vec::new();
+        let mut works: Vec<Work> = self.faulty_disks.up(&self.at_start).into_iter().collect();
         let mut before: Vec<&Placed> = Vec::new();
         for placed in &self.placed_layers {
             let peers = placed.peers(&Present::all(&self.at_start));
@@ -229,7 +232,8 @@ impl Stack {
         let mut all = present.clone();
         all.there.push(node.clone());
         all.stopped.retain(|(other, _)| other != node);
-        let mut works = Vec::new();
+        let mut works: Vec<Work> = Vec::new();
+        works.extend(self.faulty_disks.up(std::slice::from_ref(node)));
         for placed in self
             .placed_layers
             .iter()
@@ -368,6 +372,7 @@ impl Stack {
             }
             above.push(placed);
         }
+        works.extend(self.faulty_disks.down(there));
         for work in &mut works {
             work.stages.retain(|stage| !stage.tasks.is_empty());
         }
@@ -375,14 +380,30 @@ impl Stack {
         works
     }
 
+    /// The script by which a disk fails as that step says.
+    pub fn disk_fault(&self, fault: &DiskFault) -> String {
+        self.faulty_disks.fault(fault)
+    }
+
+    /// The script by which the disk of a node is whole again that a step let fail.
+    pub fn whole_disk(&self) -> String {
+        self.faulty_disks.whole_again()
+    }
+
     /// What to collect when something failed: file names, and scripts whose output goes there.
     pub fn state(&self) -> Vec<(String, String)> {
-        self.looks(|_| true)
+        let disk = (!self.faulty_disks.is_empty()).then(FaultyDisks::state);
+        let mut all = self.looks(|_| true);
+        all.extend(disk);
+        all
     }
 
     /// The same for one node: of the layers that it has.
     pub fn state_of(&self, node: &NodeName) -> Vec<(String, String)> {
-        self.looks(|placed| placed.is_on(node))
+        let disk = self.faulty_disks.is_on(node).then(FaultyDisks::state);
+        let mut all = self.looks(|placed| placed.is_on(node));
+        all.extend(disk);
+        all
     }
 
     fn looks(&self, wanted: impl Fn(&Placed) -> bool) -> Vec<(String, String)> {

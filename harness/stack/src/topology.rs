@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use sanlab_plan::{Joins, NodeName, Plan, node_address};
+use sanlab_plan::{DISK, FAULTY_DISK, Joins, NodeName, Plan, node_address};
 
 /// One node as its peers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +15,16 @@ pub struct Member {
     pub address: Ipv4Addr,
     /// Whether it is there from the start: then its disk is part of the storage that all share.
     pub exports: bool,
+    /// The path under which its layers open its own disk.
+    pub disk: &'static str,
 }
 
 impl Member {
+    /// The path under which its layers open a device of its own: [`DISK`] stands for its disk.
+    pub(crate) fn path<'a>(&self, device: &'a str) -> &'a str {
+        if device == DISK { self.disk } else { device }
+    }
+
     /// The name by which peers reach it.
     pub(crate) fn host(&self) -> String {
         format!("{}.local", self.name)
@@ -39,6 +46,11 @@ impl Topology {
             number: node.number,
             address: node_address(node.number),
             exports: node.joins == Joins::AtStart,
+            disk: if plan.has_disk_faults(&node.name) {
+                FAULTY_DISK
+            } else {
+                DISK
+            },
         };
         Self {
             members: plan.nodes.iter().map(member).collect(),

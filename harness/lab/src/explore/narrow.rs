@@ -329,7 +329,13 @@ pub(crate) fn groups(plan: &Plan, is_sound: impl Fn(&[String]) -> bool) -> Vec<V
 
 fn is_fault(action: &Action) -> bool {
     match action {
-        Action::Crash(_) | Action::Partition(_) | Action::Degrade(_) | Action::Pause(_) => true,
+        Action::Crash(_)
+        | Action::Partition(_)
+        | Action::Degrade(_)
+        | Action::Pause(_)
+        | Action::DiskFault(_)
+        | Action::Clock(_)
+        | Action::MemoryPressure(_) => true,
         Action::Link(link) => link.state == LinkState::Down,
         Action::StopProcess(stop) => stop.signal != Signal::Cont,
         _ => false,

@@ -82,6 +82,15 @@ impl<'a> DeviceMap<'a> {
         }
     }
 
+    /// The nodes whose own disk a layer uses.
+    pub(crate) fn disks(&self) -> Vec<NodeName> {
+        let nodes = self.node_set.nodes.iter().zip(&self.owners);
+        nodes
+            .filter(|(_, owner)| owner.is_some())
+            .map(|(node, _)| node.name.clone())
+            .collect()
+    }
+
     /// A layer gives a node a disk of its own: nodes have one.
     pub(crate) fn take_disk(
         &mut self,

@@ -1,6 +1,6 @@
 //! Which node's devices need which other node: every device that a layer gives a node, what it stands on, and who serves it.
 
-use crate::plan::{LayerKind, PlacedLayer, Plan};
+use crate::plan::{DISK, FAULTY_DISK, LayerKind, PlacedLayer, Plan};
 use crate::values::names::NodeName;
 
 /// A device on one node, as the layer states it that makes it.
@@ -75,6 +75,46 @@ impl Plan {
         })
     }
 
+    /// Whether a device of `node`, as the kernel calls it, is `owner`'s own disk or lies on it; without a name, whether any device
+    /// of `node` is so. A disk that steps let fail is a device of device-mapper: any such device of its node may be it.
+    pub fn lies_on_disk(
+        &self,
+        node: &NodeName,
+        kernel_device: Option<&str>,
+        owner: &NodeName,
+    ) -> bool {
+        let is_it = |path: &str| kernel_device.is_none_or(|name| is_called(path, name));
+        let own = node == owner && (is_it(DISK) || is_it(FAULTY_DISK));
+        own || self.any_on_disk(node, owner, |device| is_it(&device.path))
+    }
+
+    /// Whether the layer at that place, as it is on `node`, lies on `owner`'s own disk: through one of its devices or, if it makes
+    /// none, through any device of `node`. Membership has to do with no disk.
+    pub fn layer_lies_on_disk(&self, place: usize, node: &NodeName, owner: &NodeName) -> bool {
+        let Some(placed) = self.layers.get(place) else {
+            return false;
+        };
+        let made = placed.layer.provided(&placed.on);
+        match placed.layer.kind() {
+            LayerKind::Membership => false,
+            _ if made.is_empty() => self.any_on_disk(node, owner, |_| true),
+            _ => self.any_on_disk(node, owner, |device| made.contains(device)),
+        }
+    }
+
+    fn any_on_disk(
+        &self,
+        node: &NodeName,
+        owner: &NodeName,
+        which: impl Fn(&Provided) -> bool,
+    ) -> bool {
+        let provided = provided(&self.layers);
+        let mut candidates = provided.iter().enumerate();
+        candidates.any(|(at, device)| {
+            device.node == *node && which(device) && is_on_disk(&provided, at, owner)
+        })
+    }
+
     /// Whether devices of other nodes need what this one serves.
     pub fn serves(&self, node: &NodeName) -> bool {
         serves(&self.layers, node)
@@ -102,18 +142,24 @@ fn any_server(
     at: usize,
     wanted: &impl Fn(&(LayerKind, NodeName)) -> bool,
 ) -> bool {
-    let device = &provided[at];
-    // Only what lower layers make can be below, so this ends.
-    let place = |(node, path): &(NodeName, String)| {
+    let mut servers = provided[at].servers.iter();
+    servers.any(wanted) || below(provided, at).any(|lower| any_server(provided, lower, wanted))
+}
+
+/// Whether a device, or one of those below it, is made of that node's own disk.
+fn is_on_disk(provided: &[Provided], at: usize, owner: &NodeName) -> bool {
+    let mut over = provided[at].over.iter();
+    over.any(|(node, path)| node == owner && path == DISK)
+        || below(provided, at).any(|lower| is_on_disk(provided, lower, owner))
+}
+
+/// The places of the devices right below one: only what lower layers make can be there.
+fn below(provided: &[Provided], at: usize) -> impl Iterator<Item = usize> {
+    let place = move |(node, path): &(NodeName, String)| {
         let mut lower = provided[..at].iter();
         lower.rposition(|below| below.node == *node && below.path == *path)
     };
-    device.servers.iter().any(wanted)
-        || device
-            .over
-            .iter()
-            .filter_map(place)
-            .any(|below| any_server(provided, below, wanted))
+    provided[at].over.iter().filter_map(place)
 }
 
 /// Whether the kernel may call the device of that path so.

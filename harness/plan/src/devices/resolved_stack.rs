@@ -23,6 +23,8 @@ pub(crate) struct ResolvedStack {
     pub(crate) volume: Option<ByteSize>,
     /// What all layers together offer each node that they offer something.
     pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
+    /// The nodes whose own disk a layer uses, in the order of their numbers.
+    pub(crate) disks: Vec<NodeName>,
     /// The sizes of all devices are known.
     sized: bool,
     /// Every layer was understood. If one was not, a layer that is missing here proves nothing.
@@ -69,6 +71,7 @@ impl ResolvedStack {
             building.resolved_stack.layers.extend(placed);
         }
         building.resolved_stack.sized = building.device_map.sized;
+        building.resolved_stack.disks = building.device_map.disks();
         let holders = building.device_map.holders();
         let offered = |name: &NodeName| (name.clone(), building.device_map.devices(name).to_vec());
         building.resolved_stack.devices = holders.iter().map(offered).collect();
@@ -84,6 +87,12 @@ impl ResolvedStack {
         }
         resolved_stack.warnings = timeouts::check(&kinds, document.mistimed.as_ref(), mistakes);
         resolved_stack
+    }
+
+    /// The size of each node's disk, if layers use any and it is possible.
+    pub(crate) fn disk(&self) -> Option<ByteSize> {
+        let layers = self.layers.iter().filter(|_| self.sized);
+        layers.filter_map(|placed| placed.layer.disk()).max()
     }
 
     /// The layer of that kind, the first of several.

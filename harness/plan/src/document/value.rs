@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::pattern::Pattern;
 use crate::document::read::{At, Value, note_wrong_type, read};
+use crate::values::clocks::{Drift, TimeShift};
 use crate::values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NodeName, ResourceName, StepLabel,
     VolumeName,
@@ -66,6 +67,8 @@ texts! {
     String, "some text", r#""some words""#, not_blank, String::clone;
     ByteSize, "a size", r#""1GiB""#, ByteSize::parse, ToString::to_string;
     Duration, "a time", r#""30s""#, parse_duration, show_duration;
+    TimeShift, "a shift of time", r#""-60m""#, TimeShift::parse, ToString::to_string;
+    Drift, "a drift", r#""500ppm""#, Drift::parse, ToString::to_string;
     Percent, "a percentage", r#""90%""#, Percent::parse, ToString::to_string;
     Share, "a share", r#""1%""#, Share::parse, ToString::to_string;
     Range, "a range", r#""0s..3s""#, Range::parse, ToString::to_string;

@@ -8,6 +8,9 @@ use crate::values::units::ByteSize;
 /// Every node's own disk: its second drive.
 pub const DISK: &str = "/dev/vdb";
 
+/// What layers open in its place on nodes whose disk a step lets fail: device-mapper passes on to [`DISK`] what it may.
+pub const FAULTY_DISK: &str = "/dev/mapper/sanlab-disk";
+
 /// A block device. Nodes that have the same one see the same bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::artefact::{Artefact, ArtefactKind};
-pub use self::device::{BlockMap, DISK, Device, Replica};
+pub use self::device::{BlockMap, DISK, Device, FAULTY_DISK, Replica};
 pub use self::expect::{Expectation, Known, StepFailure};
 pub use self::node::{Arch, Hardware, Joins, NicModel, Node, node_address};
 use crate::document::word::words;
@@ -93,6 +93,12 @@ impl Plan {
     /// The node of that name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// Whether a step lets the node's own disk fail.
+    pub fn has_disk_faults(&self, node: &NodeName) -> bool {
+        let mut actions = self.steps.iter().map(|step| &step.action);
+        actions.any(|action| matches!(action, Action::DiskFault(fault) if fault.on.contains(node)))
     }
 
     /// The largest disk that a layer asks of a node. Every node gets one of that size, used or not: disks are sparse,

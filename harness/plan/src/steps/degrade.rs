@@ -9,7 +9,7 @@ use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::steps::topology::Must;
-use crate::steps::topology::network::NetworkFault;
+use crate::steps::topology::open_faults::{Broken, OpenFault};
 use crate::values::names::{NodeName, StepLabel};
 use crate::values::units::{ByteSize, Share};
 
@@ -142,10 +142,10 @@ impl StepTable for Written {
             lasts: self.lasts.as_ref().map(|lasts| lasts.value),
         };
         self.check_effects(span, &planned, walk);
-        walk.topology.network.begin(NetworkFault {
+        walk.topology.open_faults.begin(OpenFault {
             label: label.clone(),
             span: span.clone(),
-            pulled: None,
+            what: Broken::Network,
         });
         Some(planned)
     }

@@ -1,4 +1,4 @@
-//! `heal`: the end of faults of the network.
+//! `heal`: the end of faults.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::document::table::table;
 use crate::values::names::StepLabel;
 
 table! {
-    /// Ends partitions and degradations of the network, and plugs pulled cables in.
+    /// Ends faults: of the network (pulled cables are plugged in), of disks, of clocks, and the lack of memory.
     Written, "`heal`", "{}" {
         /// The label of the step that is to end. Default: all that go on.
         step: StepLabel, optional;
     }
 }
 
-/// The end of faults of the network.
+/// The end of faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heal {
     /// The labels of the steps whose faults end; never empty. One that has ended by itself is among them.
@@ -27,20 +27,20 @@ impl StepTable for Written {
     type Planned = Heal;
 
     fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Heal> {
-        let network = &mut walk.topology.network;
-        let open = network.open();
+        let faults = &mut walk.topology.open_faults;
+        let open = faults.labels();
         let steps = match &self.step {
             None => open,
             Some(step) if open.contains(&step.value) => vec![step.value.clone()],
             Some(step) => {
                 let diagnostic = Diagnostic::at(
                     &step.span,
-                    format!("`{}` is no fault of the network that goes on", step.value),
+                    format!("`{}` is no fault that goes on", step.value),
                 );
                 walk.mistakes
                     .note(diagnostic.label("nothing to end").help(did_you_mean(
                         step.as_str(),
-                        "faults of the network that go on",
+                        "faults that go on",
                         open.iter().map(StepLabel::as_str),
                     )));
                 return None;
@@ -48,14 +48,14 @@ impl StepTable for Written {
         };
         if steps.is_empty() {
             walk.mistakes.note(
-                Diagnostic::at(span, "the network is whole at this step")
+                Diagnostic::at(span, "nothing is broken at this step")
                     .label("nothing to end")
-                    .help("put a step `partition`, `link` or `degrade` before it, or drop it"),
+                    .help("put a step that breaks something before it, such as `partition` or `disk_fault`, or drop it"),
             );
             return None;
         }
         for step in &steps {
-            network.end(step);
+            faults.end(step);
         }
         Some(Heal { steps })
     }

@@ -6,7 +6,7 @@ use super::{PlannedStep, StepTable, Walk};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::word::words;
-use crate::steps::topology::network::NetworkFault;
+use crate::steps::topology::open_faults::{Broken, OpenFault};
 use crate::values::names::{NodeName, StepLabel};
 
 table! {
@@ -56,7 +56,7 @@ impl StepTable for Written {
             return None;
         }
         let lasts = self.lasts.as_ref().map(|lasts| lasts.value);
-        let pulled = walk.topology.network.pulled(&node.value);
+        let pulled = walk.topology.open_faults.pulled(&node.value);
         let wrong = |title: String| Diagnostic::at(span, title);
         let ends = match (state, pulled) {
             (LinkState::Down, Some(before)) => {
@@ -93,11 +93,11 @@ impl StepTable for Written {
             );
         }
         match &ends {
-            Some(step) => walk.topology.network.end(step),
-            None => walk.topology.network.begin(NetworkFault {
+            Some(step) => walk.topology.open_faults.end(step),
+            None => walk.topology.open_faults.begin(OpenFault {
                 label: label.clone(),
                 span: span.clone(),
-                pulled: Some(node.value.clone()),
+                what: Broken::Cable(node.value.clone()),
             }),
         }
         Some(Link {

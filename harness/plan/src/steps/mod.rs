@@ -5,13 +5,16 @@ mod add_node;
 mod catalog;
 mod check;
 pub(crate) mod checkpoints;
+mod clock;
 mod crash;
 mod dd;
 mod degrade;
 mod dip;
+mod disk_fault;
 mod expect;
 mod heal;
 mod link;
+mod memory_pressure;
 mod mount;
 mod partition;
 mod pause;
@@ -79,7 +82,13 @@ catalog! {
     link => Link, LinkState;
     /// Makes the network late, slow or lossy.
     degrade => Degrade, Direction;
-    /// Ends faults of the network.
+    /// Lets nodes' own disks fail or be slow.
+    disk_fault => DiskFault, DiskFaultKind, Requests;
+    /// Sets nodes' clocks wrong, or lets them go wrong.
+    clock => Clock;
+    /// Takes memory away from nodes.
+    memory_pressure => MemoryPressure;
+    /// Ends faults.
     heal => Heal;
     /// Lets nodes stand still for a time.
     pause => Pause;

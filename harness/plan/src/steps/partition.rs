@@ -8,7 +8,7 @@ use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::steps::topology::Must;
-use crate::steps::topology::network::NetworkFault;
+use crate::steps::topology::open_faults::{Broken, OpenFault};
 use crate::values::names::{NodeName, StepLabel};
 
 table! {
@@ -77,10 +77,10 @@ impl StepTable for Written {
             groups.push(group);
         }
         let lasts = self.lasts.as_ref().map(|lasts| lasts.value);
-        walk.topology.network.begin(NetworkFault {
+        walk.topology.open_faults.begin(OpenFault {
             label: label.clone(),
             span: span.clone(),
-            pulled: None,
+            what: Broken::Network,
         });
         Some(Partition {
             groups,

@@ -2,12 +2,12 @@
 
 mod faults;
 mod journals;
-pub(crate) mod network;
+pub(crate) mod open_faults;
 mod removal;
 
 use self::faults::Down;
 use self::journals::Written;
-use self::network::Network;
+use self::open_faults::OpenFaults;
 use crate::devices::resolved_stack::ResolvedStack;
 use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -72,8 +72,8 @@ pub(crate) struct Topology<'a> {
     written: Vec<Written>,
     /// Where processes were stopped: such a node may have been fenced since.
     stopped: Vec<NodeName>,
-    /// What is wrong with the network.
-    pub(crate) network: Network,
+    /// What steps have broken for a time.
+    pub(crate) open_faults: OpenFaults,
     /// The first crash.
     crash: Option<Span>,
     /// `None`: not known, or its excess was noted already.
@@ -102,7 +102,7 @@ impl<'a> Topology<'a> {
             writing: Vec::new(),
             written: Vec::new(),
             stopped: Vec::new(),
-            network: Network::default(),
+            open_faults: OpenFaults::default(),
             crash: None,
             slots: resolved_stack
                 .file_system
@@ -438,7 +438,7 @@ impl<'a> Topology<'a> {
 
     /// Only a fleet in which nothing is under way can be kept, and no machine is another than it was built as.
     pub(crate) fn check_still(&self, checkpoint: &Span, mistakes: &mut Mistakes) {
-        self.network.check_whole(checkpoint, mistakes);
+        self.open_faults.check_whole(checkpoint, mistakes);
         if let Some(crash) = &self.crash {
             mistakes.note(
                 Diagnostic::at(checkpoint, "a checkpoint after a crash")

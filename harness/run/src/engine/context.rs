@@ -18,7 +18,7 @@ use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::engine::marks::Marks;
-use crate::engine::network::NetworkFaults;
+use crate::engine::open_faults::{self, OpenFaults};
 use crate::engine::state::{Acknowledged, EngineState};
 use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
@@ -54,8 +54,8 @@ pub(crate) struct RunContext {
     pub(crate) explored: bool,
     /// Which checkpoints are kept.
     pub(crate) keep: KeepPolicy,
-    /// What is wrong with the network.
-    pub(crate) network: NetworkFaults,
+    /// What steps have broken for a time.
+    pub(crate) open_faults: OpenFaults,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
     pub(crate) power: AsyncMutex<()>,
     /// Held for writing while the fleet comes to life, or others take the places of its nodes: who is asked for something
@@ -104,7 +104,7 @@ impl RunContext {
             proofs: None,
             explored: false,
             keep: KeepPolicy::default(),
-            network: NetworkFaults::default(),
+            open_faults: OpenFaults::default(),
             power: AsyncMutex::default(),
             assembly: RwLock::default(),
             past: Mutex::default(),
@@ -221,6 +221,10 @@ impl RunContext {
         past.there.retain(|one| one != node);
         past.mounted.retain(|one| one != node);
         past.absent.insert(node.clone(), Absence { cause, mounted });
+        drop(past);
+        for (step, since) in self.open_faults.powered_off(node) {
+            open_faults::ended(self, &step, since);
+        }
         true
     }
 

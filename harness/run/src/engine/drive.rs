@@ -11,7 +11,7 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::{hearing, network, tasks};
+use crate::engine::{hearing, open_faults, tasks};
 use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
@@ -55,7 +55,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     }
     in_phase(&context, PhaseName::TakeDown, async |scope| {
         context.takes_down();
-        network::end_all(&context).await?;
+        open_faults::end_all(&context).await?;
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
         }

@@ -61,7 +61,8 @@ pub async fn execute(
     } else {
         context
     };
-    let finished = run_plan(context, notices, &out_dir, cancel).await;
+    // Boxed, since it holds the whole context.
+    let finished = Box::pin(run_plan(context, notices, &out_dir, cancel)).await;
     let told = event_log.take();
     RunRecord {
         format: FORMAT,

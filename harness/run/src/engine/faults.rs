@@ -46,6 +46,8 @@ pub(crate) enum Broken {
         /// The others.
         from: Vec<NodeName>,
     },
+    /// Its own disk: requests fail.
+    Disk,
     /// All that it serves, as a step expects.
     Served {
         /// The expectation's number, unless the loss of the node is expected.
@@ -91,7 +93,9 @@ impl Fault {
     fn late(&self, until: f64) -> f64 {
         match self.what {
             Broken::CutOff { .. } => LATE + (until - self.from).clamp(0.0, LATEST_TRY),
-            Broken::Down { .. } | Broken::Process { .. } | Broken::Served { .. } => LATE,
+            Broken::Down { .. } | Broken::Process { .. } | Broken::Disk | Broken::Served { .. } => {
+                LATE
+            }
         }
     }
 
@@ -99,7 +103,9 @@ impl Fault {
     pub(crate) fn concerns(&self, node: &NodeName) -> bool {
         match &self.what {
             Broken::CutOff { from } => from.contains(node),
-            Broken::Down { .. } | Broken::Process { .. } | Broken::Served { .. } => true,
+            Broken::Down { .. } | Broken::Process { .. } | Broken::Disk | Broken::Served { .. } => {
+                true
+            }
         }
     }
 
@@ -107,7 +113,9 @@ impl Fault {
     pub(crate) const fn layer(&self) -> Option<LayerKind> {
         match &self.what {
             Broken::Process { layer, .. } => *layer,
-            Broken::Down { .. } | Broken::CutOff { .. } | Broken::Served { .. } => None,
+            Broken::Down { .. } | Broken::CutOff { .. } | Broken::Disk | Broken::Served { .. } => {
+                None
+            }
         }
     }
 
@@ -169,17 +177,17 @@ impl Faults {
             let is_it = match &fault.what {
                 Broken::Process { layer, .. } => *layer == Some(started),
                 Broken::Served { .. } => matches!(started, LayerKind::Nbd | LayerKind::Gnbd),
-                Broken::Down { .. } | Broken::CutOff { .. } => false,
+                Broken::Down { .. } | Broken::CutOff { .. } | Broken::Disk => false,
             };
             is_it && fault.node == *node
         });
     }
 
-    /// The network is whole again that the step of that label broke.
-    pub(crate) fn reunited(&mut self, by_step: &str, at: f64) {
+    /// The network is whole again, or the disks are, that the step of that label broke.
+    pub(crate) fn whole_again(&mut self, by_step: &str, at: f64) {
         self.end(at, |fault| {
             let is_it = matches!(&fault.excuse, Excuse::Fault { step, .. } if step == by_step);
-            is_it && matches!(fault.what, Broken::CutOff { .. })
+            is_it && matches!(fault.what, Broken::CutOff { .. } | Broken::Disk)
         });
     }
 
@@ -195,7 +203,8 @@ impl Faults {
     /// `node` has booted anew. Until [`Faults::mended`] others may still miss it.
     pub(crate) fn booted(&mut self, node: &NodeName, at: f64) {
         self.end(at, |fault| {
-            fault.node == *node && matches!(fault.what, Broken::Process { .. })
+            let of_boot = matches!(fault.what, Broken::Process { .. } | Broken::Disk);
+            fault.node == *node && of_boot
         });
     }
 

@@ -15,6 +15,8 @@ pub(crate) mod host;
 pub(crate) mod known;
 pub(crate) mod marks;
 pub(crate) mod network;
+pub(crate) mod node_faults;
+pub(crate) mod open_faults;
 pub(crate) mod state;
 pub(crate) mod tasks;
 pub(crate) mod together;

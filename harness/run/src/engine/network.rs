@@ -1,20 +1,17 @@
-//! Faults of the network that steps have begun: what is done to frames, whose cable is pulled, who is cut off from whom. Each ends
-//! with a step, by itself after a time, or when the layers are taken down.
+//! Faults of the network: what is done to frames, whose cable is pulled, who is cut off from whom.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sanlab_fleet::{Impairment, ImpairmentId};
 use sanlab_plan::NodeName;
-use sanlab_record::{EventKind, Excuse, PhaseName};
-use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
+use sanlab_record::Excuse;
 
 use crate::Failure;
 use crate::engine::chance;
 use crate::engine::context::RunContext;
 use crate::engine::faults::{Broken, Fault};
+use crate::engine::open_faults::{self, Undo};
 
 /// A fault of the network that is to begin.
 #[derive(Debug)]
@@ -30,32 +27,6 @@ pub(crate) struct NetworkFault {
     pub(crate) cut_off: Vec<(NodeName, Vec<NodeName>)>,
     /// When it ends by itself.
     pub(crate) lasts: Option<Duration>,
-}
-
-/// Those that go on, by the labels of their steps.
-#[derive(Default)]
-pub(crate) struct NetworkFaults {
-    open: Mutex<BTreeMap<String, Open>>,
-    /// What ends them by themselves.
-    timers: Mutex<BTreeMap<String, AbortOnDropHandle<()>>>,
-}
-
-#[derive(Debug, Clone)]
-struct Open {
-    impaired: Option<ImpairmentId>,
-    pulled: Option<NodeName>,
-    /// Seconds since the run began.
-    since: f64,
-}
-
-impl NetworkFaults {
-    fn open(&self) -> MutexGuard<'_, BTreeMap<String, Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn timers(&self) -> MutexGuard<'_, BTreeMap<String, AbortOnDropHandle<()>>> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// It begins. What follows from it is excused from now on.
@@ -75,36 +46,12 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
         Err(failure) => {
             // What did not begin excuses nothing.
             let at = context.now();
-            context.faults(|faults| faults.reunited(&step, at));
+            context.faults(|faults| faults.whole_again(&step, at));
             return Err(failure);
         }
     };
-    context.event_log.tell(
-        Some(PhaseName::step(&step)),
-        None,
-        EventKind::FaultBegan { what },
-    );
-    let open = Open {
-        impaired,
-        pulled,
-        since,
-    };
-    context.network.open().insert(step.clone(), open);
-    if let Some(lasts) = lasts {
-        let (weak, label) = (Arc::downgrade(context), step.clone());
-        let timer = tokio::spawn(async move {
-            sleep(lasts).await;
-            if let Some(context) = weak.upgrade()
-                && let Err(failure) = end(&context, &label).await
-            {
-                // It goes on: whoever ends it next says why if that fails, too.
-                let text = format!("the fault of step {label} does not end: {failure}");
-                context.event_log.note(None, EventKind::Progress { text });
-            }
-        });
-        let timer = AbortOnDropHandle::new(timer);
-        context.network.timers().insert(step, timer);
-    }
+    let undo = Undo::Network { impaired, pulled };
+    open_faults::began(context, &step, (what, undo), since, lasts);
     Ok(())
 }
 
@@ -146,43 +93,18 @@ pub(crate) fn cut_off(context: &RunContext, step: &str, apart: Vec<(NodeName, Ve
     });
 }
 
-/// It ends; one that has ended already is no error.
-pub(crate) async fn end(context: &RunContext, step: &str) -> Result<(), Failure> {
-    let open = context.network.open().get(step).cloned();
-    let Some(Open {
-        impaired,
-        pulled,
-        since,
-    }) = open
-    else {
-        return Ok(());
-    };
+/// It ends. The cable of a node that has lost its power is plugged in when it comes back.
+pub(super) async fn undo(
+    context: &RunContext,
+    impaired: Option<ImpairmentId>,
+    pulled: Option<NodeName>,
+) -> Result<(), Failure> {
     if let Some(impaired) = impaired {
         context.backend.restore(impaired)?;
     }
     if let Some(node) = pulled.filter(|node| context.absence(node).is_none()) {
         let up = context.backend.set_link(&node, true).await;
         up.map_err(|failure| failure.during(format!("plug in the network cable of {node}")))?;
-    }
-    // Whoever else ended it meanwhile has said so.
-    if context.network.open().remove(step).is_some() {
-        let at = context.now();
-        context.faults(|faults| faults.reunited(step, at));
-        let kind = EventKind::FaultEnded {
-            step: step.to_owned(),
-            seconds: at - since,
-        };
-        context.event_log.note(None, kind);
-    }
-    Ok(())
-}
-
-/// All that go on end.
-pub(crate) async fn end_all(context: &RunContext) -> Result<(), Failure> {
-    context.network.timers().clear();
-    let steps: Vec<String> = context.network.open().keys().cloned().collect();
-    for step in steps {
-        end(context, &step).await?;
     }
     Ok(())
 }

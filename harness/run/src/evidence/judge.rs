@@ -128,6 +128,9 @@ impl Judge {
     ) -> Option<Excuse> {
         let mut open = faults.iter().filter(|it| it.lasts(at) && it.harms());
         let fault = open.find(|fault| {
+            if fault.what == Broken::Disk {
+                return plan.layer_lies_on_disk(place, node, &fault.node);
+            }
             let own = fault.node == *node && fault.layer().is_none_or(|layer| layer == kind);
             own || fault.concerns(node) && plan.layer_needs(place, node, &fault.node, fault.layer())
         });
@@ -241,7 +244,11 @@ impl Judge {
             return Some(fault.excuse.clone());
         }
         match (complaint.kind, &complaint.about) {
-            (_, Some(About::OwnHalf(_) | About::Detached(_))) => None,
+            (_, about @ Some(About::OwnHalf(_) | About::Detached(_))) => {
+                let own = |fault: &Fault| fault.node == *node && fault.what == Broken::Disk;
+                let needs = |fault: &Fault| own(fault) && hits(plan, node, about.as_ref(), fault);
+                self.follows(faults, line.at, needs)
+            }
             (FindingKind::DeviceError, about) => {
                 let needs = |fault: &Fault| hits(plan, node, about.as_ref(), fault);
                 self.follows(faults, line.at, needs)
@@ -258,7 +265,7 @@ impl Judge {
                         fault.layer(),
                         Some(LayerKind::Membership | LayerKind::O2cb | LayerKind::Ocfs2)
                     );
-                    let whole = !matches!(fault.what, Broken::Process { .. });
+                    let whole = !matches!(fault.what, Broken::Process { .. } | Broken::Disk);
                     fault.node == gone.name && fault.concerns(node) && (whole || cluster)
                 };
                 self.follows(faults, line.at, is_it)
@@ -361,6 +368,15 @@ impl Declared {
 fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> bool {
     if !fault.harms() || !fault.concerns(node) {
         return false;
+    }
+    if fault.what == Broken::Disk {
+        return match about {
+            Some(About::Device(name) | About::OwnHalf(name) | About::Detached(name)) => {
+                plan.lies_on_disk(node, Some(name), &fault.node)
+            }
+            Some(About::Node(_)) => false,
+            None => plan.lies_on_disk(node, None, &fault.node),
+        };
     }
     match about {
         Some(About::Device(device)) => plan.needs(node, device, &fault.node, fault.layer()),

@@ -1,14 +1,14 @@
-//! `heal`: faults of the network end.
+//! `heal`: faults end.
 
 use sanlab_plan::Heal;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::network;
+use crate::engine::open_faults;
 
 pub(super) async fn perform(doing: Doing<'_>, heal: &Heal) -> Result<(), Failure> {
     for step in &heal.steps {
-        network::end(doing.context, step.as_str()).await?;
+        open_faults::end(doing.context, step.as_str()).await?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
 use crate::engine::network::{self, NetworkFault};
+use crate::engine::open_faults;
 
 pub(super) async fn perform(
     context: &Arc<RunContext>,
@@ -15,7 +16,7 @@ pub(super) async fn perform(
     link: &Link,
 ) -> Result<(), Failure> {
     if let Some(pulled) = &link.ends {
-        return network::end(context, pulled.as_str()).await;
+        return open_faults::end(context, pulled.as_str()).await;
     }
     let node = &link.node;
     let names = context.plan.nodes.iter().map(|other| other.name.clone());

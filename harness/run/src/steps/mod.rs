@@ -2,14 +2,17 @@
 
 mod add_node;
 mod check;
+mod clock;
 mod crash;
 mod dd;
 mod degrade;
 mod dip;
+mod disk_fault;
 mod expect;
 mod gate;
 mod heal;
 mod link;
+mod memory_pressure;
 mod mount;
 mod partition;
 mod pause;
@@ -121,6 +124,17 @@ pub(crate) async fn perform(
                 .await
         }
         Action::Pause(pause) => doing.within(pause::perform(doing, pause)).await,
+        Action::DiskFault(fault) => {
+            doing
+                .within(disk_fault::perform(context, doing, fault))
+                .await
+        }
+        Action::Clock(clock) => doing.within(clock::perform(context, doing, clock)).await,
+        Action::MemoryPressure(pressure) => {
+            doing
+                .within(memory_pressure::perform(context, doing, pressure))
+                .await
+        }
         Action::Heal(heal) => doing.within(heal::perform(doing, heal)).await,
         Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
         Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,

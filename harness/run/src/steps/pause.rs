@@ -49,7 +49,7 @@ pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failu
     });
     let resumed = together::all(resumed).await;
     let at = context.now();
-    context.faults(|faults| faults.reunited(label, at));
+    context.faults(|faults| faults.whole_again(label, at));
     scope.say(
         None,
         EventKind::FaultEnded {

@@ -77,6 +77,7 @@ impl Topology<'_> {
                 ));
             }
         }
+        self.open_faults.powered_off(node);
         self.down.push(Down {
             node: node.clone(),
             span: step.clone(),
@@ -126,6 +127,7 @@ impl Topology<'_> {
         // A node whose server was stopped may have been fenced for that: then it is down.
         let right = self.stopped.contains(&name.value);
         if right {
+            self.open_faults.powered_off(&name.value);
             self.crash.get_or_insert_with(|| step.clone());
         } else if self.sure {
             mistakes.note(

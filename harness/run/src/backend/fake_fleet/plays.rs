@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use sanlab_plan::{
-    AccessPattern, Action, ByteSize, CacheFate, Check, Crash, CrashKind, Dd, GuestPath, Heal,
-    Mount, NodeName, Partition, Plan, Restart, Run, Source, Step, StepLabel, Target, Throughput,
-    Tool, Verify, Wait, Write,
+    AccessPattern, Action, ByteSize, CacheFate, Check, Crash, CrashKind, Dd, DiskFault,
+    DiskFaultKind, GuestPath, Heal, Mount, NodeName, Partition, Plan, Requests, Restart, Run,
+    Source, Step, StepLabel, Target, Throughput, Tool, Verify, Wait, Write,
 };
 
 pub(crate) fn node(name: &str) -> NodeName {
@@ -93,6 +93,19 @@ pub(crate) fn partition(one: &str, other: &str, lasts: Option<u64>) -> Action {
     Action::Partition(Partition {
         groups: vec![vec![node(one)], vec![node(other)]],
         one_way: false,
+        lasts: lasts.map(Duration::from_secs),
+    })
+}
+
+/// Writes to its disk fail, of which one is there.
+pub(crate) fn disk_fault(on: &str, lasts: Option<u64>) -> Action {
+    Action::DiskFault(DiskFault {
+        on: vec![node(on)],
+        kind: DiskFaultKind::Error,
+        of: Requests::Writes,
+        delay: Duration::ZERO,
+        from: ByteSize::from_mib(64),
+        to: ByteSize::from_mib(1024),
         lasts: lasts.map(Duration::from_secs),
     })
 }

@@ -42,6 +42,7 @@ mod known;
 mod layers;
 mod measures;
 mod network;
+mod node_faults;
 mod outputs;
 mod pairs;
 mod panics;

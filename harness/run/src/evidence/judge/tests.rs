@@ -164,12 +164,43 @@ fn a_cut_between_nodes_excuses_what_crosses_it_and_for_as_long_again() {
         excuse.is_none()
     };
     assert!(!lacks(&case, "n0", 12.0) && lacks(&case, "n2", 12.0));
-    case.faults.reunited("another", 15.0);
+    case.faults.whole_again("another", 15.0);
     assert!(!case.says("n0", 39.0, LOST));
-    case.faults.reunited("break", 40.0);
+    case.faults.whole_again("break", 40.0);
     assert!(!case.says("n0", 72.0, LOST), "30 s and 2 s later");
     assert!(case.says("n0", 72.1, LOST));
     assert!(lacks(&case, "n0", 41.0), "it must be whole again");
+}
+
+#[test]
+fn a_disk_that_fails_excuses_what_lies_on_it() {
+    let mut case = case(PAIR);
+    let fails = |on: &str| format!("I/O error, dev {on}, sector 8");
+    let detaches = "block drbd0: disk( UpToDate -> Failed )";
+    case.breaks("n0", Broken::Disk, 10.0);
+    assert!(!case.says("n0", 11.0, &fails("vdb")));
+    assert!(!case.says("n0", 11.0, &fails("dm-0")));
+    assert!(!case.says("n0", 11.0, detaches));
+    assert!(!case.says("n1", 11.0, &fails("drbd0")));
+    assert!(!case.says("n2", 11.0, &fails("nbd0")), "what n0 exports");
+    assert!(
+        !case.says("n2", 11.0, &fails("dm-0")),
+        "the map of both paths"
+    );
+    assert!(case.says("n1", 11.0, &fails("vdb")), "another disk");
+    assert!(case.says("n1", 11.0, detaches), "another half");
+    let lost = "o2cb: o2dlm has evicted node 0 from domain ADA600";
+    assert!(case.says("n2", 11.0, lost), "the node is there");
+    let lacks = |case: &Case, layer, name: &str| {
+        let at = (&node(name), 11.0);
+        Judge::layer_excuse(&case.plan, &case.faults, layer, at).is_none()
+    };
+    assert!(!lacks(&case, (LayerKind::Drbd, 1), "n1"));
+    assert!(lacks(&case, (LayerKind::Membership, 0), "n0"));
+    case.faults.whole_again("break", 20.0);
+    assert!(!case.says("n0", 21.0, &fails("vdb")), "it was under way");
+    assert!(case.says("n0", 22.1, &fails("vdb")));
+    assert!(case.says("n0", 22.1, detaches));
 }
 
 #[test]

@@ -1,0 +1,30 @@
+//! `disk_fault`: another table of device-mapper below the layers of nodes, by which their disks fail or are slow.
+
+use std::sync::Arc;
+
+use sanlab_plan::{DiskFault, DiskFaultKind};
+
+use super::Doing;
+use crate::Failure;
+use crate::engine::context::RunContext;
+use crate::engine::node_faults::{self, NodeFault};
+use crate::engine::open_faults::Mend;
+
+pub(super) async fn perform(
+    context: &Arc<RunContext>,
+    doing: Doing<'_>,
+    fault: &DiskFault,
+) -> Result<(), Failure> {
+    let whole = context.stack.whole_disk();
+    let begun = NodeFault {
+        step: doing.step.label.as_str(),
+        what: doing.step.action.describe(),
+        on: &fault.on,
+        mend: Mend::new(move |_| whole.clone()),
+        // What is only slow is done in the end, and excuses nothing.
+        fails_disks: fault.kind == DiskFaultKind::Error,
+        lasts: fault.lasts,
+    };
+    let script = &context.stack.disk_fault(fault);
+    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+}
