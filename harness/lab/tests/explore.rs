@@ -1,4 +1,4 @@
-//! `sanlab explore` on real guests: a race is found by moments that nobody named, and narrowed.
+//! `sanlab explore` on real guests: what goes wrong at some moments is found although nobody named them, and narrowed.
 //!
 //! `cargo test --test explore`.
 
@@ -24,26 +24,31 @@ fn main() -> ExitCode {
         Lab::find(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the tests run in a checkout");
     let mut suite = Suite::new(|| lab.require_host()).one_at_a_time();
     let nocapture = suite.arguments.nocapture;
+    let race = lab.clone();
     suite.guests("a_race_of_50_ms_is_found", Tier::Nightly, move || {
-        a_race_is_found(&lab, nocapture)
+        is_found(&race, nocapture, "race", "step look: unexpected result")
+    });
+    suite.guests("a_missing_flush_is_found", Tier::Nightly, move || {
+        let failure = "step it is there: unexpected result";
+        is_found(&lab, nocapture, "missing-flush", failure)
     });
     suite.run()
 }
 
-/// Somebody kills a server at one of 200 moments of 3 s; it is without its index for 50 ms of them.
-fn a_race_is_found(lab: &Lab, nocapture: bool) -> Result<(), Failed> {
+/// That scenario fails at some of at most 200 moments, and in that way.
+fn is_found(lab: &Lab, nocapture: bool, scenario: &str, failure: &str) -> Result<(), Failed> {
     let folder = tempfile::Builder::new()
         .prefix("explore-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let runs = folder.path().join("runs");
-    let file = "fixtures/explore/race.toml";
-    let arguments = ["explore", file, "--runs=200", "--seed=1"];
+    let file = format!("fixtures/explore/{scenario}.toml");
+    let arguments = ["explore", &file, "--runs=200", "--seed=1"];
     let (code, said) = sanlab(lab, &runs, nocapture, &arguments, DEADLINE)?;
     let wrong = |why: &str| -> Failed { format!("{why}\nexit code {code:?}\n{said}").into() };
     if code != Some(1) {
-        return Err(wrong("the race was not found"));
+        return Err(wrong("nothing was found"));
     }
-    if !said.contains("step look: unexpected result") {
+    if !said.contains(failure) {
         return Err(wrong("what failed is not told"));
     }
     if !said.contains(&format!("sanlab run {file} --seed ")) {
