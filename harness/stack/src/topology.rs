@@ -62,6 +62,13 @@ impl Topology {
         self.members.iter().find(|member| member.name == *name)
     }
 
+    /// The path under which layers on that node open a device of its own: [`DISK`] stands for its disk. What they have written may
+    /// be in the page cache of that path alone.
+    pub fn path<'a>(&self, node: &NodeName, device: &'a str) -> &'a str {
+        self.member(node)
+            .map_or(device, |member| member.path(device))
+    }
+
     /// Those whose disks make up the shared storage, in the order of their numbers.
     pub fn exporters(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.exports)

@@ -195,6 +195,7 @@ impl TemplateBuilder<'_> {
             let what = waiting.to_string();
             let _ = self.events.send(EventKind::Waiting { what }.into());
         };
+        let cpus = if self.spec.shares_cpus { 0 } else { cpus };
         let need = need(batch.iter().map(|order| &order.member), cpus);
         let permit = Budget::new(self.registry)
             .acquire(&run_dir, need, deadlines::ROOM, waiting)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use sanlab_image::{Image, Store};
 use sanlab_plan::{NodeName, Plan};
+use sanlab_record::{Event, EventKind};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use super::course::{Ran, Runner, Trial};
 use super::kind::Ended;
 use crate::commands::changes::Changes;
 use crate::lab::{run_on, scenario};
+use crate::terminal::Terminal;
 use crate::{LabError, Order, RunFolder};
 
 /// The scenario, and what its runs have in common.
@@ -35,6 +37,15 @@ impl Guests {
     }
 }
 
+/// Says what a run waits for; what else happens is in its record.
+async fn tell_waits(number: u32, mut events: mpsc::UnboundedReceiver<Event>) {
+    while let Some(event) = events.recv().await {
+        if let EventKind::Waiting { .. } = event.kind {
+            Terminal::plain().line(&format!("run {number} {}", event.kind));
+        }
+    }
+}
+
 impl Runner for Guests {
     async fn run(&self, trial: Trial) -> Result<Ran, LabError> {
         let plan = self.plan(&trial.settings)?;
@@ -50,10 +61,11 @@ impl Runner for Guests {
             cancel: self.cancel.clone(),
             ..Order::new(&folder)
         };
-        // Nobody follows it: what happened is in its record.
-        let (sender, _) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let store = Store::open_default()?;
-        let (record, path) = run_on(store, self.images.clone(), &plan, order, sender).await?;
+        let work = run_on(store, self.images.clone(), &plan, order, sender);
+        let (ran, ()) = tokio::join!(work, tell_waits(trial.number, events));
+        let (record, path) = ran?;
         let ended = Ended::of(&record);
         Ok(Ran { ended, path })
     }

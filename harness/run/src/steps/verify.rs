@@ -130,6 +130,7 @@ async fn replica(
     pieces: &[Share],
     ack_logs: &[AckLog],
 ) -> Result<Vec<LostBlocks>, Failure> {
+    let device = doing.context.stack.topology().path(node, device);
     let mut losses = Vec::new();
     let mut looked = 0;
     for (which, pieces) in pieces {
