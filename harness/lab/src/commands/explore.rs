@@ -110,7 +110,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     terminal.clear();
     print(&told::table(&exploration))?;
     print(&format!("{}seed {seed}\n", told::end(&exploration)))?;
-    if !arguments.no_narrowing && exploration.end != End::Interrupted {
+    let is_whole = !matches!(exploration.end, End::Interrupted | End::Broken);
+    if is_whole && !arguments.no_narrowing {
         narrow(&guests, &space, &exploration, jobs, &mut terminal).await?;
     }
     if arguments.pages.any() && !exploration.runs.is_empty() {

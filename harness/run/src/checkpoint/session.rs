@@ -141,7 +141,7 @@ impl CheckpointSession {
                     if !told {
                         told = true;
                         let name = &self.checkpoints[next].name;
-                        let what = format!("another run makes the checkpoint `{name}`");
+                        let what = format!("the checkpoint `{name}`, which another run makes");
                         tell(EventKind::Waiting { what });
                     }
                     sleep(LOOK_AGAIN).await;
