@@ -70,7 +70,7 @@ enum Command {
     /// Sides A and B are the scenario with other values for some keys: keys of the file (`mtu`, `layer.striped.chunk`,
     /// `step.LABEL.bs`), code under test (`file./usr/bin/nbdkit=FILE`, `deb=FILE`, `module=FILE`, `kernel=FILE`; for some nodes
     /// only `module.x86_64=FILE`, `file.vix0:/usr/bin/nbdkit=FILE`), `qemu` (folder with QEMU's programs). Pairs
-    /// run as AB and BA in turn; the first pair is checked in full. The comparison ends when
+    /// run as AB and BA in turn; the first pair is checked in full, unless a run has passed these checks before. The comparison ends when
     /// nothing is undecided, or when a regression is certain. Exit codes: 0 no change or improved, 1 regressed, 5 undecided.
     ///
     /// With `--aa N` the scenario is compared with itself, to measure this host's noise floor: later comparisons on
