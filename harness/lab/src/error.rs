@@ -21,6 +21,16 @@ pub enum LabError {
     /// `compare` has sides and nothing to compare.
     #[error("compare which scenario? write `sanlab compare FILE --a KEY=VALUE --b KEY=VALUE`")]
     NoScenario,
+    /// A run that was to narrow a failure, and that the lab could not do: nothing follows from it.
+    #[error("narrow a failure: run {number} is broken: {why}; record: {}", .path.display())]
+    NarrowingBroken {
+        /// Its number in the exploration.
+        number: u32,
+        /// In which phase, and what happened.
+        why: String,
+        /// Its record.
+        path: PathBuf,
+    },
     /// `init` writes over nothing.
     #[error("make a new folder at {}: it is there and not empty; name another", .0.display())]
     NotEmpty(PathBuf),

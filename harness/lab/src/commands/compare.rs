@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
     pairs: RangeInclusive<usize>,
     /// Start no pair that would end later than this, such as `20m`
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     budget: Option<Duration>,
     /// Equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures:
     /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
@@ -323,10 +323,6 @@ fn parse_aa(text: &str) -> Result<usize, String> {
     pairs
         .filter(|pairs| (FEWEST_PAIRS..=1000).contains(pairs))
         .ok_or_else(|| format!("write a number of pairs from {FEWEST_PAIRS} to 1000"))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn parse_margin(text: &str) -> Result<(Measure, f64), String> {

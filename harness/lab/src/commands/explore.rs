@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
     /// Start no run later than this, such as `30m`; a failure is narrowed all the same
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     budget: Option<Duration>,
     /// Runs side by side [default: two for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -242,10 +242,6 @@ fn parse_vary(text: &str) -> Result<(String, Range), String> {
         .ok_or("no `=` in it: write it like step.cut.after=0s..3s")?;
     let range = Range::parse(range).map_err(|error| error.to_string())?;
     Ok((key.trim().to_owned(), range))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

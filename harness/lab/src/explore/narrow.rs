@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sanlab_plan::{Action, LinkState, Plan, Signal};
 
 use super::course::{Explored, Runner, Trial, all};
-use super::kind::Kind;
+use super::kind::{Ended, Kind};
 use super::space::{Point, Space};
 use crate::LabError;
 
@@ -218,7 +218,7 @@ impl<R: Runner> Narrower<'_, R> {
         seed: u64,
         kind: &Kind,
     ) -> Result<Vec<bool>, LabError> {
-        let mut trials = Vec::new();
+        let (first, mut trials) = (self.next, Vec::new());
         for settings in tried {
             trials.push(Trial {
                 number: self.next,
@@ -230,6 +230,15 @@ impl<R: Runner> Narrower<'_, R> {
         let ran = all(self.runner, trials, self.jobs).await?;
         if self.runner.is_cancelled() {
             return Err(LabError::Interrupted);
+        }
+        for (ran, number) in ran.iter().zip(first..) {
+            if let Ended::Broken(why) = &ran.ended {
+                return Err(LabError::NarrowingBroken {
+                    number,
+                    why: why.clone(),
+                    path: ran.path.clone(),
+                });
+            }
         }
         let is_it =
             |kind: &Kind, other: &Kind| (&kind.phase, &kind.what) == (&other.phase, &other.what);
@@ -263,7 +272,7 @@ impl Side {
         let beyond = |run: &&Explored| (run.point[0] - begin) * outwards > 0.0;
         let distance = |place: f64| (place - begin).abs();
         let passed = runs.iter().filter(beyond);
-        let passed = passed.filter(|run| run.ran.ended == super::kind::Ended::Passed);
+        let passed = passed.filter(|run| run.ran.ended == Ended::Passed);
         let nearest = passed.map(|run| run.point[0]);
         self.passes = nearest.min_by(|one, other| distance(*one).total_cmp(&distance(*other)));
         let failed = runs.iter().filter(beyond);

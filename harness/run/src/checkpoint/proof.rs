@@ -1,17 +1,15 @@
 //! Proofs in the store: that a run of a plan was whole and passed, so that what the plan writes was there, byte for byte.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sanlab_fleet::{FleetSpec, Kind, Store};
 use sanlab_plan::Plan;
 use sanlab_record::EventKind;
 use sanlab_stack::Stack;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use super::session::apart;
+use super::session::{apart, key_of, now};
 use super::{KeepPolicy, course};
 use crate::Failure;
 
@@ -52,12 +50,7 @@ impl Proofs {
     async fn key(&self) -> Result<&String, Failure> {
         let key = async || {
             let fleet = sanlab_fleet::fingerprint(&self.spec).await?;
-            let digest = Sha256::new()
-                .chain_update(fleet)
-                .chain_update([0])
-                .chain_update(&self.text)
-                .finalize();
-            Ok::<_, Failure>(hex::encode(digest))
+            Ok::<_, Failure>(key_of(&fleet, &self.text))
         };
         self.key.get_or_try_init(key).await
     }
@@ -102,13 +95,6 @@ impl Proof {
             age_seconds: (now() - self.made).max(0.0),
         }
     }
-}
-
-fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }
 
 #[cfg(test)]

@@ -84,17 +84,12 @@ impl CheckpointSession {
         ram_bytes: u64,
         checkpoints: &[Checkpoint],
     ) -> Self {
-        let key = |checkpoint: &Checkpoint| {
-            let digest = Sha256::new()
-                .chain_update(fleet)
-                .chain_update([0])
-                .chain_update(&checkpoint.text)
-                .finalize();
-            hex::encode(digest)
-        };
         let keyed = KeyedStore {
             store,
-            keys: checkpoints.iter().map(key).collect(),
+            keys: checkpoints
+                .iter()
+                .map(|checkpoint| key_of(fleet, &checkpoint.text))
+                .collect(),
             ram_bytes,
         };
         Self {
@@ -339,7 +334,18 @@ pub(super) async fn apart<T: Send + 'static>(
     done.map_err(Failure::host("deal with the store"))?
 }
 
-fn now() -> f64 {
+/// The key of what a fleet becomes by all that the text says.
+pub(super) fn key_of(fleet: &str, text: &str) -> String {
+    let digest = Sha256::new()
+        .chain_update(fleet)
+        .chain_update([0])
+        .chain_update(text)
+        .finalize();
+    hex::encode(digest)
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -48,7 +48,9 @@ pub async fn execute(
         explored,
         ..
     } = environment;
-    let proofs = (!plan.fresh).then(|| Proofs::of(store, guests.spec.clone(), plan, &stack));
+    // Each run of an exploration is another plan, which nobody compares.
+    let proofs =
+        (!plan.fresh && !explored).then(|| Proofs::of(store, guests.spec.clone(), plan, &stack));
     let backend: Arc<dyn FleetBackend> = Arc::clone(&guests) as Arc<dyn FleetBackend>;
     let context = RunContext::new(plan.clone(), stack, backend, event_log.clone())
         .with_seed(seed)

@@ -142,3 +142,36 @@ async fn what_does_not_come_again_is_sought_near_by() {
     assert!((1600..1650).contains(&milliseconds(&edge.from)), "{edge:?}");
     assert_eq!(narrow(2000..2050).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_the_lab_could_not_do_tells_nothing_of_the_failure() {
+    let space = space();
+    let mut actor = Arc::into_inner(Actor::new(0..3001)).unwrap();
+    actor.breaks = Some(5);
+    let actor = Arc::new(actor);
+    let bounds = Bounds {
+        runs: 3,
+        budget: None,
+        jobs: 4,
+        all: true,
+    };
+    let exploration = explore(&actor, &space, 7, &bounds, |_, _| ())
+        .await
+        .unwrap();
+    let mut narrower = Narrower {
+        runner: &actor,
+        space: &space,
+        jobs: 4,
+        runs: &exploration.runs,
+        next: 4,
+    };
+    let error = narrower
+        .narrow(&exploration.runs[0], &lost(), &[])
+        .await
+        .unwrap_err();
+    assert_eq!(error.exit(), crate::Exit::Broken);
+    assert_eq!(
+        error.to_string(),
+        "narrow a failure: run 5 is broken: boot: no space left; record: run-5/record.json"
+    );
+}
