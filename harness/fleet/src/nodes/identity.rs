@@ -9,13 +9,13 @@ use sanlab_vm::EVENT_PORT_PATH;
 use crate::spec::{FleetSpec, NodeSpec};
 
 /// The script that brings `eth0` up unless it is, without IPv6: nobody has such an address here, and it would ask everybody
-/// questions.
+/// questions. A kernel of the user's may have no IPv6 at all.
 ///
 /// Whatever makes Linux look at the card's filters again, such as bringing it up once more or joining a group, makes
 /// QEMU's e1000 deaf for a second (its `flush_queue_timer`).
 fn card_up(mtu: u32) -> String {
     format!(
-        "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6\n\
+        "[ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6\n\
          echo {mtu} >/sys/class/net/eth0/mtu\n\
          read -r flags </sys/class/net/eth0/flags\n\
          [ $((flags & 1)) = 1 ] || ip link set eth0 up\n"
@@ -181,7 +181,7 @@ pub(crate) mod tests {
         10.77.0.14 vc vc.local' >/etc/hosts
         ip link set eth0 address 52:54:00:4d:00:00
         ip addr add 10.77.0.10/24 dev eth0
-        echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        [ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
         echo 65000 >/sys/class/net/eth0/mtu
         read -r flags </sys/class/net/eth0/flags
         [ $((flags & 1)) = 1 ] || ip link set eth0 up
@@ -208,7 +208,7 @@ pub(crate) mod tests {
         10.77.0.14 vc vc.local' >/etc/hosts
         ip link set eth0 address 52:54:00:4d:00:04
         ip addr add 10.77.0.14/24 dev eth0
-        echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        [ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
         echo 16110 >/sys/class/net/eth0/mtu
         read -r flags </sys/class/net/eth0/flags
         [ $((flags & 1)) = 1 ] || ip link set eth0 up

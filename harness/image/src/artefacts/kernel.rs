@@ -26,6 +26,22 @@ const NEEDED: [(&str, &str); 6] = [
     ("overlay", "CONFIG_OVERLAY_FS"),
 ];
 
+/// Without these in its configuration a kernel does not reach a guest's first program, or nothing is heard of it. They cannot be modules.
+const BUILT_IN: [&str; 12] = [
+    "CONFIG_BINFMT_ELF",
+    "CONFIG_BINFMT_SCRIPT",
+    "CONFIG_BLK_DEV_INITRD",
+    "CONFIG_DEVTMPFS",
+    "CONFIG_INET",
+    "CONFIG_PCI",
+    "CONFIG_PRINTK",
+    "CONFIG_PROC_FS",
+    "CONFIG_SERIAL_8250_CONSOLE",
+    "CONFIG_SYSFS",
+    "CONFIG_TMPFS",
+    "CONFIG_UNIX",
+];
+
 /// Files beside the modules that depmod and modprobe read.
 const LISTS: [&str; 3] = [ORDER, BUILTIN, "modules.builtin.modinfo"];
 const ORDER: &str = "modules.order";
@@ -99,7 +115,7 @@ impl Kernel {
             );
         }
         let (release, bytes) = bootable(&files, image.arch)?;
-        let tree = if is_tree {
+        let mut tree = if is_tree {
             Tree::built(folder)
         } else {
             let roots =
@@ -107,6 +123,16 @@ impl Kernel {
             let root = roots.into_iter().find(|root| root.is_dir());
             Tree::installed(&root.ok_or(format!("it has no lib/modules/{release}"))?)
         }?;
+        let configuration = if is_tree {
+            folder.join(".config")
+        } else {
+            folder.join("boot").join(format!("config-{release}"))
+        };
+        // A kernel without one is tried as it is.
+        if configuration.is_file() {
+            let text = fs_err::read_to_string(configuration).map_err(|error| error.to_string())?;
+            tree.not_built_in = not_built_in(&text);
+        }
         let modules = tree.choose(&image.wanted)?;
         Ok(Self {
             release,
@@ -185,6 +211,8 @@ struct Tree {
     /// By name, path in the source, and below `lib/modules/RELEASE`.
     modules: BTreeMap<String, (PathBuf, PathBuf)>,
     builtin: BTreeSet<String>,
+    /// Of [`BUILT_IN`], what its configuration does not have.
+    not_built_in: Vec<&'static str>,
     lists: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -283,6 +311,7 @@ impl Tree {
         Ok(Self {
             modules: by_name.collect(),
             builtin: builtin.collect(),
+            not_built_in: Vec::new(),
             lists,
             source,
         })
@@ -295,10 +324,17 @@ impl Tree {
             .filter(|(name, _)| !self.modules.contains_key(*name) && !self.builtin.contains(*name))
             .map(|(_, option)| *option)
             .collect();
+        let mut without = Vec::new();
+        if !self.not_built_in.is_empty() {
+            without.push(format!("{} (y)", self.not_built_in.join(", ")));
+        }
         if !lacking.is_empty() {
+            without.push(format!("{} (y or m)", lacking.join(", ")));
+        }
+        if !without.is_empty() {
             return Err(format!(
-                "guests need what it was built without: {}\n  help: set them to y or m and build it again",
-                lacking.join(", ")
+                "guests need what it was built without: {}\n  help: set them and build it again",
+                without.join("; ")
             ));
         }
         let mut loaded = Loaded::default();
@@ -379,6 +415,16 @@ impl Modules {
             .values()
             .find_map(|bytes| module::vermagic(bytes))
     }
+}
+
+/// Which of [`BUILT_IN`] a configuration does not have.
+fn not_built_in(configuration: &str) -> Vec<&'static str> {
+    let set: BTreeSet<&str> = configuration
+        .lines()
+        .filter_map(|line| line.strip_suffix("=y"))
+        .collect();
+    let lacking = BUILT_IN.into_iter().filter(|option| !set.contains(option));
+    lacking.collect()
 }
 
 /// The one file of a folder whose name begins so.

@@ -243,6 +243,8 @@ fn a_tree_gives_the_modules_that_guests_need() {
 
     let error = {
         tree(folder.path(), "6.18.0-mine", &[("fs/erofs/erofs", "")], &[]);
+        let configuration = "CONFIG_PROC_FS=y\nCONFIG_TMPFS=m\n# CONFIG_PCI is not set\n";
+        fs_err::write(folder.path().join(".config"), configuration).unwrap();
         Kernel::read(folder.path(), &image()).unwrap_err()
     };
     insta::assert_snapshot!(error);
