@@ -10,7 +10,7 @@ use crate::layers::membership::Clusters;
 use crate::layers::order::Order;
 use crate::layers::timeouts;
 use crate::lower::node_set::NodeSet;
-use crate::plan::{Device, LayerKind, Ocfs2, PlacedLayer};
+use crate::plan::{Device, FileSystem, LayerKind, PlacedLayer};
 use crate::values::names::{ClusterName, NodeName, ResourceName};
 use crate::values::units::ByteSize;
 
@@ -18,8 +18,10 @@ use crate::values::units::ByteSize;
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedStack {
     pub(crate) layers: Vec<PlacedLayer>,
-    pub(crate) file_system: Option<At<Ocfs2>>,
-    pub(crate) slots: Option<Span>,
+    pub(crate) file_system: Option<At<FileSystem>>,
+    /// Where it is written how many nodes can mount the file system.
+    pub(crate) mounts: Option<Span>,
+    /// The size of the device below the file system.
     pub(crate) volume: Option<ByteSize>,
     /// What all layers together offer each node that they offer something.
     pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
@@ -100,6 +102,18 @@ impl ResolvedStack {
         self.layers
             .iter()
             .find(|placed| placed.layer.kind() == kind)
+    }
+
+    /// The layer of the file system.
+    pub(crate) fn volume_layer(&self) -> Option<&PlacedLayer> {
+        let mut placed_layers = self.layers.iter();
+        placed_layers.find(|placed| placed.layer.kind().is_file_system())
+    }
+
+    /// Whether a node can mount the file system.
+    pub(crate) fn has_volume(&self, node: &NodeName) -> bool {
+        let placed = self.volume_layer();
+        placed.is_some_and(|placed| placed.on.contains(node))
     }
 
     /// The devices that a node has of all layers together.

@@ -3,6 +3,7 @@
 
 mod catalog;
 pub(crate) mod drbd;
+mod file_system;
 pub(crate) mod gnbd;
 mod linear;
 mod md;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use self::catalog::catalog;
 pub(crate) use self::catalog::{LayerTable, Planned, Property};
+pub use self::file_system::{FileSystem, Mounts};
 use crate::devices::device_map::DeviceMap;
 use crate::devices::provided::Provided;
 use crate::devices::resolved_stack::Building;

@@ -69,7 +69,7 @@ impl StepTable for Written {
         }
         let command = self.command.as_ref()?.value.clone();
         if command.contains("tunefs.ocfs2") {
-            walk.topology.forget_slots();
+            walk.topology.forget_mounts();
         }
         let output = self.output.as_ref().map(|output| output.value.clone());
         Some(Run {
