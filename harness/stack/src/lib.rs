@@ -32,6 +32,7 @@ mod multipath;
 mod nbd;
 mod o2cb;
 mod ocfs2;
+mod power;
 mod present;
 mod script;
 mod stack;
