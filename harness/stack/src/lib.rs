@@ -21,10 +21,13 @@
 
 mod compose;
 mod disk;
+mod dlm;
 mod drbd;
+mod gfs2;
 mod gnbd;
 mod layer;
 mod linear;
+mod lvm;
 mod mapping;
 mod md;
 mod membership;

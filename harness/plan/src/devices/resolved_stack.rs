@@ -6,12 +6,13 @@ use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::Document;
 use crate::document::read::At;
+use crate::layers::dlm::Locks;
 use crate::layers::membership::Clusters;
 use crate::layers::order::Order;
 use crate::layers::timeouts;
 use crate::lower::node_set::NodeSet;
 use crate::plan::{Device, FileSystem, LayerKind, PlacedLayer};
-use crate::values::names::{ClusterName, NodeName, ResourceName};
+use crate::values::names::{ClusterName, NodeName, ResourceName, VolumeName};
 use crate::values::units::ByteSize;
 
 /// The layers of a scenario, and what the steps must know of them.
@@ -59,6 +60,8 @@ impl ResolvedStack {
             clusters: Clusters::default(),
             resources: Vec::new(),
             cluster: None,
+            locks: None,
+            logical_volumes: Vec::new(),
             nbd_disk: order.nbd_disk().cloned(),
         };
         for (at, kind) in kinds.iter().enumerate() {
@@ -144,6 +147,10 @@ pub(crate) struct Building<'a> {
     pub(crate) resources: Vec<At<ResourceName>>,
     /// Of `o2cb`.
     pub(crate) cluster: Option<ClusterName>,
+    /// Of `dlm`.
+    pub(crate) locks: Option<Locks>,
+    /// Of `lvm`.
+    pub(crate) logical_volumes: Vec<(VolumeName, Device)>,
     /// Of each NBD server.
     pub(crate) nbd_disk: Option<At<ByteSize>>,
 }

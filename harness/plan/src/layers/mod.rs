@@ -2,10 +2,13 @@
 //! crate, and one row in the table below.
 
 mod catalog;
+pub(crate) mod dlm;
 pub(crate) mod drbd;
 mod file_system;
+mod gfs2;
 pub(crate) mod gnbd;
 mod linear;
+mod lvm;
 mod md;
 pub(crate) mod membership;
 mod multipath;
@@ -50,9 +53,15 @@ catalog! {
     striped => Striped;
     /// Device-mapper concatenation of what the layer below offers.
     linear => Linear;
+    /// The kernel's distributed lock manager.
+    dlm => Dlm;
+    /// A volume group of LVM that all nodes share.
+    lvm => Lvm, Extents, Layout, LogicalVolume;
+    /// GFS2, the cluster file system of the DLM.
+    gfs2 => Gfs2;
     /// OCFS2's own cluster stack.
     o2cb => O2cb;
-    /// The cluster file system.
+    /// OCFS2, the cluster file system of o2cb.
     ocfs2 => Ocfs2;
 }
 
