@@ -111,6 +111,15 @@ pub enum Excuse {
         /// The step's label.
         step: String,
     },
+    /// Kernels are known to write this line, and what it tells of does no harm.
+    Known {
+        /// The versions that do, such as `6.1`.
+        kernels: String,
+        /// What it tells of.
+        because: String,
+        /// Where that is written.
+        source: String,
+    },
 }
 
 /// The words for people, of one.
@@ -144,6 +153,11 @@ impl fmt::Display for Excuse {
             Self::Fenced { node, by } => write!(f, "follows from the fencing of {node} by {by}"),
             Self::Lost { node } => write!(f, "follows from the loss of {node}"),
             Self::Expected { step } => write!(f, "expected by step {step}"),
+            Self::Known {
+                kernels,
+                because,
+                source,
+            } => write!(f, "known of Linux {kernels}: {because} ({source})"),
         }
     }
 }
@@ -234,12 +248,22 @@ mod tests {
             }),
             ..layer.clone()
         };
-        let told = [excused, counts, layer, expected].map(|one| one.to_string());
+        let known = Finding {
+            kind: FindingKind::Warning,
+            excuse: Some(Excuse::Known {
+                kernels: "6.1".to_owned(),
+                because: "a checker is wrong".to_owned(),
+                source: "https://example.org/2".to_owned(),
+            }),
+            ..expected.clone()
+        };
+        let told = [excused, counts, layer, expected, known].map(|one| one.to_string());
         insta::assert_snapshot!(told.join("\n"), @r"
         14 device errors about nbd0 on vix1, 12.1-14.0 s: follows from step crash on vix3
         14 device errors about nbd0 on vix1, 12.1-14.0 s; the first: I/O error, dev nbd0, sector 8
         1 wrong layer state on vix1, at 12.1 s: layer drbd: r is StandAlone
         2 oopses on vix1, at 12.1 s: expected by step pull
+        2 warnings on vix1, at 12.1 s: known of Linux 6.1: a checker is wrong (https://example.org/2)
         ");
     }
 }

@@ -7,6 +7,7 @@ use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, PlacedLay
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::power;
 use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
@@ -26,30 +27,6 @@ const NO_CLUSTER: &str = "#!/bin/sh\n\
     # There is no cluster here: this says the host's name and knows of nobody else.\n\
     [ \"$1\" = name ] && exec hostname\n\
     exit 1\n";
-
-/// Fencing: the lab's power switch listens on the console, and answers with a file.
-const FENCE: &str = r#"#!/bin/sh
-# /etc/gnbd/fence NODE: has the lab cut the power of a node. Success: it is off.
-node=$1
-read -r id </proc/sys/kernel/random/uuid
-answer=/run/sanlab/power/$id
-mkdir -p /run/sanlab/power
-echo "<1>sanlab power off $node $id" >/dev/kmsg
-tries=0
-until [ -e "$answer" ]; do
-    tries=$((tries + 1))
-    if [ $tries -ge 300 ]; then
-        echo "fence $node: the power switch has not answered request $id within 30 s" >&2
-        exit 1
-    fi
-    sleep 0.1
-done
-read -r said <"$answer"
-rm -f "$answer"
-[ "$said" = off ] && exit 0
-echo "fence $node: the power switch said: $said" >&2
-exit 1
-"#;
 
 /// Servers, clients, and what goes from one to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +77,14 @@ impl Imports {
             files.push(executable("/etc/gnbd/membership", NO_CLUSTER));
         }
         if self.plan.membership && self.plan.clients.contains(node) {
-            files.push(executable("/etc/gnbd/fence", FENCE));
+            let ask = power::cut(self.plan.timeout);
+            let agent = format!(
+                "#!/bin/sh\n\
+                 # /etc/gnbd/fence NODE: has the lab cut the power of a node. Success: it is off.\n\
+                 node=$1\n\
+                 {ask}"
+            );
+            files.push(executable("/etc/gnbd/fence", &agent));
         }
         files
     }

@@ -21,10 +21,13 @@
 
 mod compose;
 mod disk;
+mod dlm;
 mod drbd;
+mod gfs2;
 mod gnbd;
 mod layer;
 mod linear;
+mod lvm;
 mod mapping;
 mod md;
 mod membership;
@@ -32,6 +35,7 @@ mod multipath;
 mod nbd;
 mod o2cb;
 mod ocfs2;
+mod power;
 mod present;
 mod script;
 mod stack;

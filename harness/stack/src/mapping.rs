@@ -37,6 +37,24 @@ pub(crate) const HOT: Hot = Hot {
     commands: &[("dmsetup", "--version")],
 };
 
+/// Prints the table of a device of device-mapper, with the paths of those below. dmsetup prints device numbers, which differ from
+/// guest to guest: they are put back into names.
+pub(crate) fn table(name: &str, below: &[Device]) -> String {
+    let below: Vec<&str> = below.iter().map(|device| device.path.as_str()).collect();
+    format!(
+        "table=$(dmsetup table {name})\n\
+         numbers=$(stat -L -c '%n 0x%t 0x%T' {below})\n\
+         while read -r device major minor; do\n\
+         \x20   number=$((major)):$((minor))\n\
+         \x20   table=${{table// $number / $device }}\n\
+         done <<NUMBERS\n\
+         $numbers\n\
+         NUMBERS\n\
+         echo \"$table\"\n",
+        below = below.join(" "),
+    )
+}
+
 impl Layer for Mapping {
     fn kind(&self) -> LayerKind {
         self.kind
@@ -73,27 +91,8 @@ impl Layer for Mapping {
     }
 
     fn probes(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Probe> {
-        // dmsetup prints device numbers, which differ from guest to guest: they are put back into names.
-        let below: Vec<&str> = self
-            .below
-            .iter()
-            .map(|device| device.path.as_str())
-            .collect();
-        let text = format!(
-            "table=$(dmsetup table {name})\n\
-             numbers=$(stat -L -c '%n 0x%t 0x%T' {below})\n\
-             while read -r device major minor; do\n\
-             \x20   number=$((major)):$((minor))\n\
-             \x20   table=${{table// $number / $device }}\n\
-             done <<NUMBERS\n\
-             $numbers\n\
-             NUMBERS\n\
-             echo \"$table\"\n\
-             blockdev --getsize {path}\n",
-            name = self.name,
-            below = below.join(" "),
-            path = self.device.path,
-        );
+        let text = table(self.name.as_str(), &self.below)
+            + &format!("blockdev --getsize {}\n", self.device.path);
         let mut lines = self.table.clone();
         lines.push(self.device.sectors.to_string());
         vec![Probe {

@@ -375,8 +375,8 @@ impl Cluster {
     }
 }
 
-/// Node 0 is none to corosync.
-fn id(member: &Member) -> u16 {
+/// A node's number in its cluster: node 0 is none to corosync.
+pub(crate) fn id(member: &Member) -> u16 {
     u16::from(member.number) + 1
 }
 

@@ -1,4 +1,4 @@
-//! The cluster file system: formatted once, by the first node. Mounting is the [`Volume`](crate::Volume)'s.
+//! OCFS2: formatted once, by the first node. Mounting is the [`Volume`](crate::Volume)'s.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::layer::{Expect, Layer, Probe, Stage};
 use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::volume::Volume;
+use crate::topology::{Member, Topology};
+use crate::volume::{Shared, Sharing};
 use crate::warm::Hot;
 
 const FORMAT: Duration = Duration::from_secs(300);
@@ -29,15 +29,45 @@ impl Describe for Ocfs2 {
         _plan: &Plan,
         watched: &mut Watched,
     ) -> Box<dyn Layer> {
-        watched.blocks = Some(self.device.blocks.clone());
-        watched.volume = Some(Volume {
-            device: self.device.path.clone(),
-            at: self.at.clone(),
-            cluster: self.cluster.clone(),
-            on: placed.on.clone(),
-            mounted_from_start: self.mount,
-        });
+        watched.mounts(placed, Box::new(self.clone()));
         Box::new(self.clone())
+    }
+}
+
+impl Sharing for Ocfs2 {
+    /// Its heartbeat region is active, and exactly those nodes beat on it and are in its lock domain.
+    fn shared_by(&self, members: &[&Member]) -> Shared {
+        let cluster = &self.cluster;
+        let numbers: Vec<String> = members
+            .iter()
+            .map(|member| member.number.to_string())
+            .collect();
+        let numbers = numbers.join(" ");
+        let script = format!(
+            "for region in /sys/kernel/config/cluster/{cluster}/heartbeat/*/; do\n\
+             \x20   read -r pid <$region/pid\n\
+             \x20   [ ! -d /proc/$pid ] || echo 'heartbeat active'\n\
+             done\n\
+             cd /sys/kernel/debug\n\
+             read -r alive <o2hb/livenodes\n\
+             echo \"alive $alive\"\n\
+             while read -r line; do\n\
+             \x20   case $line in 'Domain Map: '*) echo \"domain ${{line#*: }}\" ;; esac\n\
+             done <$(echo o2dlm/*/dlm_state)\n"
+        );
+        Shared {
+            title: format!("nodes {numbers} are alive in its lock domain"),
+            script,
+            lines: vec![
+                "heartbeat active".to_owned(),
+                format!("alive {numbers}"),
+                format!("domain {numbers}"),
+            ],
+        }
+    }
+
+    fn news(&self, newcomer: &Member) -> Option<String> {
+        Some(format!("Node {} joins domain", newcomer.number))
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sanlab_plan::guest::IP;
-use sanlab_plan::{Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, WaitFor};
+use sanlab_plan::{
+    Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, PlacedLayer, WaitFor,
+};
 
 use crate::disk::FaultyDisks;
 use crate::drbd::Resource;
@@ -13,7 +15,7 @@ use crate::membership::Cluster;
 use crate::multipath;
 use crate::present::{Peers, Present};
 use crate::topology::Topology;
-use crate::volume::Volume;
+use crate::volume::{Sharing, Volume};
 
 /// The layers of a scenario, lowest first, with their devices resolved.
 #[derive(Debug)]
@@ -42,6 +44,16 @@ pub(crate) struct Watched {
     pub(crate) resources: Vec<Resource>,
     /// Where the volume's bytes are.
     pub(crate) blocks: Option<BlockMap>,
+}
+
+impl Watched {
+    /// A layer's file system is what steps mount.
+    pub(crate) fn mounts(&mut self, placed: &PlacedLayer, sharing: Box<dyn Sharing>) {
+        if let Some(file_system) = placed.layer.file_system() {
+            self.blocks = Some(file_system.device.blocks.clone());
+            self.volume = Some(Volume::new(file_system, &placed.on, sharing));
+        }
+    }
 }
 
 impl Placed {
@@ -268,8 +280,7 @@ impl Stack {
             let kind = placed.layer.kind();
             let peers = placed.peers(present);
             // A node that has the volume mounted shows more than its superblock.
-            let mounted =
-                |node: &NodeName| kind == LayerKind::Ocfs2 && present.mounted.contains(node);
+            let mounted = |node: &NodeName| kind.is_file_system() && present.mounted.contains(node);
             // A client whose receivers are stopped has none of its devices.
             let looked = peers
                 .active
@@ -280,11 +291,11 @@ impl Stack {
             found.extend(probes.map(|probe| LayerProbe { kind, place, probe }));
             above_gnbd |= kind == LayerKind::Gnbd;
         }
-        let kind = LayerKind::Ocfs2;
-        let mut placed_layers = self.placed_layers.iter();
-        let place = placed_layers.position(|placed| placed.layer.kind() == kind);
+        let mut kinds = self.placed_layers.iter().map(|it| it.layer.kind());
+        let file_system = kinds.clone().position(LayerKind::is_file_system);
         let held = |blocks: &BlockMap| blocks.is_held_by(&present.serving());
-        if let (Some(place), Some(volume)) = (place, &self.watched.volume)
+        if let (Some(place), Some(volume)) = (file_system, &self.watched.volume)
+            && let Some(kind) = kinds.nth(place)
             && self.watched.blocks.as_ref().is_some_and(held)
         {
             let probes = volume.probes(&present.mounted, &self.topology).into_iter();

@@ -1,51 +1,104 @@
 //! The shared file system as nodes use it: mounting, unmounting, and how to see who has it.
 
+use std::fmt;
 use std::time::Duration;
 
 use sanlab_plan::guest::{MOUNT, UMOUNT};
-use sanlab_plan::{ClusterName, GuestPath, NodeName};
+use sanlab_plan::{FileSystem, GuestPath, NodeName};
 
 use crate::layer::{Expect, Probe, Stage, Work};
 use crate::script::script;
-use crate::topology::Topology;
+use crate::topology::{Member, Topology};
 
-/// Mounting takes 11 s of heartbeat rounds whatever the machine does, and longer when a journal must be recovered.
+/// OCFS2's mount takes 11 s of heartbeat rounds whatever the machine does, and each takes longer when a journal must be recovered.
 const MOUNTING: Duration = Duration::from_secs(180);
 const UNMOUNTING: Duration = Duration::from_secs(180);
 const PROBE: Duration = Duration::from_secs(60);
 
+/// How one cluster file system is mounted, and how its nodes see each other.
+pub(crate) trait Sharing: fmt::Debug + Send + Sync {
+    /// For mount's `-o`, joined by commas; nothing: the defaults.
+    fn options(&self) -> String {
+        String::new()
+    }
+
+    /// How a node that has it mounted shows that exactly `members` have.
+    fn shared_by(&self, members: &[&Member]) -> Shared;
+
+    /// What the kernels of the others log when a node has joined, where they log it.
+    fn news(&self, _newcomer: &Member) -> Option<String> {
+        None
+    }
+}
+
+/// A state of a file system that some nodes have mounted.
+pub(crate) struct Shared {
+    /// In words that go on after "/mnt/san is mounted, and ".
+    pub(crate) title: String,
+    /// For busybox `sh -e`.
+    pub(crate) script: String,
+    /// What it prints.
+    pub(crate) lines: Vec<String>,
+}
+
 /// The topmost layer: a file system on a shared device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Volume {
+    /// Its type, as mount's `-t` has it.
+    kind: &'static str,
     /// The block device, the same on every node.
     pub device: String,
     /// Where it is mounted, the same on every node.
     pub at: GuestPath,
-    /// The o2cb cluster that guards it.
-    pub cluster: ClusterName,
     /// The nodes that may mount it; in the order of their numbers.
     pub on: Vec<NodeName>,
     /// Whether [`Stack::up`](crate::Stack::up) mounts it everywhere, or leaves that to `mount` steps.
     pub mounted_from_start: bool,
+    sharing: Box<dyn Sharing>,
 }
 
 impl Volume {
+    /// That file system on these nodes.
+    pub(crate) fn new(file_system: FileSystem, on: &[NodeName], sharing: Box<dyn Sharing>) -> Self {
+        Self {
+            kind: file_system.kind.as_str(),
+            device: file_system.device.path,
+            at: file_system.at,
+            on: on.to_vec(),
+            mounted_from_start: file_system.mount,
+            sharing,
+        }
+    }
+
+    /// What the kernels of the others log when `node` has mounted it, where they log it.
+    pub fn news(&self, node: &NodeName, topology: &Topology) -> Option<String> {
+        self.sharing.news(topology.member(node)?)
+    }
+
     /// Mounts it on the nodes `on` side by side while `mounted` (none of `on`) have it already.
     ///
     /// A task that fails says what mount said, on standard error, and what the kernel logged meanwhile, on standard output:
     /// however much one of them says, the other is seen.
     pub fn mount(&self, on: &[NodeName], mounted: &[NodeName], topology: &Topology) -> Work {
-        let Self { device, at, .. } = self;
+        let Self {
+            kind, device, at, ..
+        } = self;
+        let options = match self.sharing.options() {
+            none if none.is_empty() => none,
+            some => format!(" -o {some}"),
+        };
+        let command = format!("mount -t {kind}{options} {device} {at}");
+        let program = command.replacen("mount", MOUNT, 1);
         let text = script(&format!(
             "mkdir -p {at}\n\
              read -r uptime rest </proc/uptime\n\
              mark=\"sanlab: mounting at $uptime\"\n\
              echo \"$mark\" >/dev/kmsg\n\
-             {MOUNT} -t ocfs2 {device} {at} || {{\n\
+             {program} || {{\n\
              \x20   code=$?\n\
              \x20   echo \"the kernel since then:\"\n\
              \x20   dmesg | sed \"1,/$mark/d\"\n\
-             \x20   fail \"exit code $code: mount -t ocfs2 {device} {at}\"\n\
+             \x20   fail \"exit code $code: {command}\"\n\
              }}\n"
         ));
         Work {
@@ -82,45 +135,24 @@ impl Volume {
         }
     }
 
-    /// On each of `mounted`: it is mounted, its heartbeat region is active, and exactly those nodes beat on it and are in
-    /// its lock domain.
+    /// On each of `mounted`: it is mounted, and exactly those nodes share it.
     pub fn probes(&self, mounted: &[NodeName], topology: &Topology) -> Vec<Probe> {
         let Self {
-            device,
-            at,
-            cluster,
-            ..
+            kind, device, at, ..
         } = self;
-        let numbers: Vec<String> = topology
-            .those(mounted)
-            .map(|member| member.number.to_string())
-            .collect();
-        let numbers = numbers.join(" ");
-        let text = format!(
-            "{}\
-             for region in /sys/kernel/config/cluster/{cluster}/heartbeat/*/; do\n\
-             \x20   read -r pid <$region/pid\n\
-             \x20   [ ! -d /proc/$pid ] || echo 'heartbeat active'\n\
-             done\n\
-             cd /sys/kernel/debug\n\
-             read -r alive <o2hb/livenodes\n\
-             echo \"alive $alive\"\n\
-             while read -r line; do\n\
-             \x20   case $line in 'Domain Map: '*) echo \"domain ${{line#*: }}\" ;; esac\n\
-             done <$(echo o2dlm/*/dlm_state)\n",
-            self.mounts()
-        );
-        let expect = Expect::lines([
-            format!("{device} {at} ocfs2"),
-            "heartbeat active".to_owned(),
-            format!("alive {numbers}"),
-            format!("domain {numbers}"),
-        ]);
+        let members: Vec<&Member> = topology.those(mounted).collect();
+        let Shared {
+            title,
+            script,
+            lines,
+        } = self.sharing.shared_by(&members);
+        let mut expect = vec![format!("{device} {at} {kind}")];
+        expect.extend(lines);
         let probe = |node: &NodeName| Probe {
             node: node.clone(),
-            title: format!("{at} is mounted, and nodes {numbers} are alive in its lock domain"),
-            script: text.clone(),
-            expect: expect.clone(),
+            title: format!("{at} is mounted, and {title}"),
+            script: self.mounts() + &script,
+            expect: Expect(expect.clone()),
             deadline: PROBE,
             stall: None,
         };

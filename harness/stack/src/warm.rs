@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sanlab_plan::guest::SHELL;
 
-use crate::{drbd, gnbd, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
+use crate::{dlm, drbd, gfs2, gnbd, lvm, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
 
 /// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct Hot {
     pub(crate) commands: &'static [(&'static str, &'static str)],
 }
 
-const ALL: [Hot; 9] = [
+const ALL: [Hot; 12] = [
     nbd::HOT,
     membership::HOT,
     drbd::HOT,
@@ -24,6 +24,9 @@ const ALL: [Hot; 9] = [
     multipath::HOT,
     md::HOT,
     mapping::HOT,
+    dlm::HOT,
+    lvm::HOT,
+    gfs2::HOT,
     o2cb::HOT,
     ocfs2::HOT,
 ];

@@ -89,14 +89,14 @@ impl Plan {
     }
 
     /// Whether the layer at that place, as it is on `node`, lies on `owner`'s own disk: through one of its devices or, if it makes
-    /// none, through any device of `node`. Membership has to do with no disk.
+    /// none, through any device of `node`. Membership and the lock manager have to do with no disk.
     pub fn layer_lies_on_disk(&self, place: usize, node: &NodeName, owner: &NodeName) -> bool {
         let Some(placed) = self.layers.get(place) else {
             return false;
         };
         let made = placed.layer.provided(&placed.on);
         match placed.layer.kind() {
-            LayerKind::Membership => false,
+            LayerKind::Membership | LayerKind::Dlm => false,
             _ if made.is_empty() => self.any_on_disk(node, owner, |_| true),
             _ => self.any_on_disk(node, owner, |device| made.contains(device)),
         }

@@ -6,20 +6,23 @@ use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::Document;
 use crate::document::read::At;
+use crate::layers::dlm::Locks;
 use crate::layers::membership::Clusters;
 use crate::layers::order::Order;
 use crate::layers::timeouts;
 use crate::lower::node_set::NodeSet;
-use crate::plan::{Device, LayerKind, Ocfs2, PlacedLayer};
-use crate::values::names::{ClusterName, NodeName, ResourceName};
+use crate::plan::{Device, FileSystem, LayerKind, PlacedLayer};
+use crate::values::names::{ClusterName, NodeName, ResourceName, VolumeName};
 use crate::values::units::ByteSize;
 
 /// The layers of a scenario, and what the steps must know of them.
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedStack {
     pub(crate) layers: Vec<PlacedLayer>,
-    pub(crate) file_system: Option<At<Ocfs2>>,
-    pub(crate) slots: Option<Span>,
+    pub(crate) file_system: Option<At<FileSystem>>,
+    /// Where it is written how many nodes can mount the file system.
+    pub(crate) mounts: Option<Span>,
+    /// The size of the device below the file system.
     pub(crate) volume: Option<ByteSize>,
     /// What all layers together offer each node that they offer something.
     pub(crate) devices: BTreeMap<NodeName, Vec<Device>>,
@@ -57,6 +60,8 @@ impl ResolvedStack {
             clusters: Clusters::default(),
             resources: Vec::new(),
             cluster: None,
+            locks: None,
+            logical_volumes: Vec::new(),
             nbd_disk: order.nbd_disk().cloned(),
         };
         for (at, kind) in kinds.iter().enumerate() {
@@ -102,6 +107,18 @@ impl ResolvedStack {
             .find(|placed| placed.layer.kind() == kind)
     }
 
+    /// The layer of the file system.
+    pub(crate) fn volume_layer(&self) -> Option<&PlacedLayer> {
+        let mut placed_layers = self.layers.iter();
+        placed_layers.find(|placed| placed.layer.kind().is_file_system())
+    }
+
+    /// Whether a node can mount the file system.
+    pub(crate) fn has_volume(&self, node: &NodeName) -> bool {
+        let placed = self.volume_layer();
+        placed.is_some_and(|placed| placed.on.contains(node))
+    }
+
     /// The devices that a node has of all layers together.
     pub(crate) fn devices(&self, node: &NodeName) -> &[Device] {
         self.devices.get(node).map_or(&[], Vec::as_slice)
@@ -130,6 +147,10 @@ pub(crate) struct Building<'a> {
     pub(crate) resources: Vec<At<ResourceName>>,
     /// Of `o2cb`.
     pub(crate) cluster: Option<ClusterName>,
+    /// Of `dlm`.
+    pub(crate) locks: Option<Locks>,
+    /// Of `lvm`.
+    pub(crate) logical_volumes: Vec<(VolumeName, Device)>,
     /// Of each NBD server.
     pub(crate) nbd_disk: Option<At<ByteSize>>,
 }

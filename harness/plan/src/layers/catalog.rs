@@ -4,6 +4,7 @@ use crate::devices::provided::Provided;
 use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::read::{At, Value};
+use crate::layers::FileSystem;
 use crate::plan::LayerKind;
 use crate::values::names::NodeName;
 use crate::values::units::ByteSize;
@@ -17,6 +18,8 @@ pub(crate) enum Property {
     OnDevices,
     /// Makes one device of several. Of all layers that do, one can be there.
     Joins,
+    /// A cluster file system: nothing stands on it, and of all of them one can be there.
+    FileSystem,
     /// There can be several of its kind.
     Several,
     /// Has daemons in guests, which a `start` step starts again.
@@ -62,6 +65,11 @@ pub(crate) trait Planned {
         None
     }
 
+    /// The file system that it is, as steps use it.
+    fn file_system(&self) -> Option<FileSystem> {
+        None
+    }
+
     /// The devices that it makes, on all nodes together. `on`: the layer's nodes.
     fn provided(&self, _on: &[NodeName]) -> Vec<Provided> {
         Vec::new()
@@ -104,6 +112,13 @@ macro_rules! catalog {
                 }
             }
 
+            /// The cluster file system that it is, if it is one.
+            pub fn file_system(&self) -> Option<FileSystem> {
+                match self {
+                    $(Self::$name(layer) => layer.file_system(),)+
+                }
+            }
+
             /// See [`Planned::provided`].
             pub(crate) fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
                 match self {
@@ -138,6 +153,11 @@ macro_rules! catalog {
 
             pub(crate) fn has(self, property: Property) -> bool {
                 self.properties().contains(&property)
+            }
+
+            /// Whether it is a cluster file system: what nodes mount.
+            pub fn is_file_system(self) -> bool {
+                self.has(Property::FileSystem)
             }
 
             /// Those that are so, in the order of the guide.

@@ -483,7 +483,7 @@ fn membership(
     mistakes: &mut Mistakes,
 ) -> Option<bool> {
     let (servers, clients) = (plain(servers), plain(clients));
-    let can = clusters.one_has(&clients) && clusters.lone(&servers).is_none();
+    let can = clusters.with_all(&clients).is_some() && clusters.lone(&servers).is_none();
     if let Some(wanted) = layer
         .membership
         .as_ref()

@@ -125,15 +125,17 @@ impl LayerTable for Written {
             );
         }
         let members = plain(&on);
+        let token = self.token.as_ref()?.value;
         clusters.0.push(Cluster {
             name: name.clone(),
             on,
+            token,
         });
         let membership = Membership {
             cluster: name.value.clone(),
             transport: self.transport.as_ref()?.value,
             crypto: self.crypto.as_ref()?.value,
-            token: self.token.as_ref()?.value,
+            token,
         };
         Some((members, membership))
     }
@@ -143,18 +145,20 @@ impl LayerTable for Written {
 #[derive(Debug, Default)]
 pub(crate) struct Clusters(Vec<Cluster>);
 
+/// One of them.
 #[derive(Debug)]
-struct Cluster {
-    name: At<ClusterName>,
+pub(crate) struct Cluster {
+    pub(crate) name: At<ClusterName>,
     on: Vec<At<NodeName>>,
+    pub(crate) token: Duration,
 }
 
 impl Clusters {
-    /// Whether one of the clusters has all of these nodes.
-    pub(crate) fn one_has(&self, nodes: &[NodeName]) -> bool {
+    /// The cluster that has all of these nodes.
+    pub(crate) fn with_all(&self, nodes: &[NodeName]) -> Option<&Cluster> {
         self.0
             .iter()
-            .any(|cluster| nodes.iter().all(|node| cluster.has(node).is_some()))
+            .find(|cluster| nodes.iter().all(|node| cluster.has(node).is_some()))
     }
 
     /// The first of these nodes that is in no cluster.

@@ -2,9 +2,13 @@
 //! crate, and one row in the table below.
 
 mod catalog;
+pub(crate) mod dlm;
 pub(crate) mod drbd;
+mod file_system;
+mod gfs2;
 pub(crate) mod gnbd;
 mod linear;
+mod lvm;
 mod md;
 pub(crate) mod membership;
 mod multipath;
@@ -19,6 +23,7 @@ use std::time::Duration;
 
 use self::catalog::catalog;
 pub(crate) use self::catalog::{LayerTable, Planned, Property};
+pub use self::file_system::{FileSystem, Mounts};
 use crate::devices::device_map::DeviceMap;
 use crate::devices::provided::Provided;
 use crate::devices::resolved_stack::Building;
@@ -48,9 +53,15 @@ catalog! {
     striped => Striped;
     /// Device-mapper concatenation of what the layer below offers.
     linear => Linear;
+    /// The kernel's distributed lock manager.
+    dlm => Dlm;
+    /// A volume group of LVM that all nodes share.
+    lvm => Lvm, Extents, Layout, LogicalVolume;
+    /// GFS2, the cluster file system of the DLM.
+    gfs2 => Gfs2;
     /// OCFS2's own cluster stack.
     o2cb => O2cb;
-    /// The cluster file system.
+    /// OCFS2, the cluster file system of o2cb.
     ocfs2 => Ocfs2;
 }
 

@@ -1,7 +1,7 @@
-//! The cluster file system.
+//! OCFS2, the cluster file system.
 
-use super::{Building, LayerKind, LayerTable, Planned, Property, impossible, show};
-use crate::devices::device_map::DeviceMap;
+use super::file_system::{Below, FileSystem, Journals, Mounts};
+use super::{Building, LayerKind, LayerTable, Planned, Property, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
@@ -57,12 +57,29 @@ impl Planned for Ocfs2 {
             ("mount", show(&self.mount)),
         ]
     }
+
+    fn file_system(&self) -> Option<FileSystem> {
+        Some(FileSystem {
+            kind: LayerKind::Ocfs2,
+            at: self.at.clone(),
+            device: self.device.clone(),
+            mount: self.mount,
+            mounts: Mounts {
+                most: self.slots,
+                key: "slots",
+                refusal: "no free slots",
+            },
+        })
+    }
 }
 
 impl LayerTable for Written {
     type Planned = Ocfs2;
-    const PROPERTIES: &'static [Property] =
-        &[Property::NeedsDevice, Property::Needs(LayerKind::O2cb)];
+    const PROPERTIES: &'static [Property] = &[
+        Property::FileSystem,
+        Property::NeedsDevice,
+        Property::Needs(LayerKind::O2cb),
+    ];
 
     fn lower(
         &self,
@@ -70,75 +87,29 @@ impl LayerTable for Written {
         building: &mut Building<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(Vec<NodeName>, Ocfs2)> {
-        let on = building.device_map.holders();
-        check_device(&building.device_map, &on, span, mistakes);
-        let device = building.device_map.first_devices().first().cloned();
-        let sized = building.device_map.sure && building.device_map.sized;
-        let volume = match building.device_map.first_devices() {
-            [device] if sized => Some(device.size()),
-            _ => None,
+        let below = Below::find(LayerKind::Ocfs2, span, &building.device_map, mistakes);
+        let journals = Journals {
+            count: self.slots.as_ref(),
+            size: self.journal.as_ref(),
+            least: LEAST_JOURNAL,
+            key: "slots",
         };
-        let lowered = planned(self, volume, device, building.cluster.clone(), mistakes);
-        building.resolved_stack.slots = self.slots.as_ref().map(|slots| slots.span.clone());
-        building.resolved_stack.volume = volume;
-        building.resolved_stack.file_system = lowered.clone().map(|value| At {
+        journals.check(below.size, mistakes);
+        check_features(self, mistakes);
+        let cluster = building.cluster.clone();
+        let lowered = planned(self, below.device, cluster);
+        let slots = self.slots.as_ref().map(|slots| &slots.span);
+        let file_system = lowered.as_ref().and_then(Planned::file_system);
+        let file_system = file_system.map(|value| At {
             value,
             span: span.clone(),
         });
-        Some((on, lowered?))
+        building.has_file_system(slots, below.size, file_system);
+        Some((below.on, lowered?))
     }
 }
 
-/// `volume`: its size, when it is known. `device` and `cluster` are those below.
-fn planned(
-    layer: &Written,
-    volume: Option<ByteSize>,
-    device: Option<Device>,
-    cluster: Option<ClusterName>,
-    mistakes: &mut Mistakes,
-) -> Option<Ocfs2> {
-    if let Some(slots) = &layer.slots
-        && slots.value == 0
-    {
-        mistakes.note(
-            Diagnostic::at(&slots.span, "impossible number of slots: 0")
-                .label("no node could mount")
-                .help("give as many slots as nodes mount at the same time"),
-        );
-    }
-    if let Some(journal) = &layer.journal {
-        let all = journal.bytes().saturating_mul(
-            layer
-                .slots
-                .as_ref()
-                .map_or(1, |slots| u64::from(slots.value)),
-        );
-        if journal.value < LEAST_JOURNAL {
-            mistakes.note(
-                impossible(journal, "journal").help(format!("give at least {LEAST_JOURNAL}")),
-            );
-        } else if let Some(volume) = volume
-            && all > volume.bytes() / 2
-        {
-            let slots = layer
-                .slots
-                .as_ref()
-                .map_or(&journal.span, |slots| &slots.span);
-            mistakes.note(
-                Diagnostic::at(
-                    slots,
-                    format!(
-                        "the journals do not fit: {} in all",
-                        ByteSize::from_bytes(all)
-                    ),
-                )
-                .label(format!("one journal of {} for each", journal.value))
-                .help(format!(
-                    "the volume has {volume}: give larger disks, smaller journals or fewer slots"
-                )),
-            );
-        }
-    }
+fn check_features(layer: &Written, mistakes: &mut Mistakes) {
     for feature in layer.features.iter().flat_map(|features| features.iter()) {
         let word = feature
             .bytes()
@@ -154,6 +125,10 @@ fn planned(
             );
         }
     }
+}
+
+/// `device` and `cluster` are those below.
+fn planned(layer: &Written, device: Option<Device>, cluster: Option<ClusterName>) -> Option<Ocfs2> {
     Some(Ocfs2 {
         slots: layer.slots.as_ref()?.value,
         at: layer.at.clone()?.value,
@@ -168,21 +143,4 @@ fn planned(
         device: device?,
         cluster: cluster?,
     })
-}
-
-/// A file system is made on one device, the same on all nodes.
-fn check_device(device_map: &DeviceMap<'_>, on: &[NodeName], span: &Span, mistakes: &mut Mistakes) {
-    if !device_map.sure || !device_map.check_paths(LayerKind::Ocfs2, span, mistakes) {
-        return;
-    }
-    let devices = device_map.first_devices();
-    if devices.len() > 1 {
-        mistakes.note(
-            Diagnostic::at(span, format!("`ocfs2` on {} disks", devices.len()))
-                .label("needs one device below")
-                .help(r#"join them with a layer `striped = { name = "san" }` or `linear = { name = "san" }`"#),
-        );
-    } else {
-        device_map.check_same(LayerKind::Ocfs2, on, span, mistakes);
-    }
 }

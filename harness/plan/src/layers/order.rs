@@ -110,7 +110,7 @@ impl<'d> Order<'_, 'd> {
         let Some(at) = self
             .kinds
             .iter()
-            .position(|entry| entry.kind() == LayerKind::Ocfs2)
+            .position(|entry| entry.kind().is_file_system())
         else {
             return;
         };
@@ -121,13 +121,13 @@ impl<'d> Order<'_, 'd> {
             word.has(Property::OnDevices) && !twice // a second one is told as such
         };
         if let Some(above) = self.kinds[at..].iter().find(misplaced) {
-            let word = above.kind();
+            let (word, file_system) = (above.kind(), self.kinds[at].kind());
             mistakes.note(
-                Diagnostic::at(&above.span, format!("`{word}` on top of `ocfs2`"))
+                Diagnostic::at(&above.span, format!("`{word}` on top of `{file_system}`"))
                     .label("nothing stands on a file system")
                     .also(&self.kinds[at].span, "the file system")
                     .help(format!(
-                        "move the `{word}` layer before `ocfs2`: the lowest layer comes first"
+                        "move the `{word}` layer before `{file_system}`: the lowest layer comes first"
                     )),
             );
         }
@@ -171,6 +171,8 @@ fn one_of(kinds: &[LayerKind]) -> String {
 }
 
 fn same_layer(one: LayerKind, other: LayerKind) -> bool {
-    let joins = |kind: LayerKind| kind.has(Property::Joins);
-    one == other && !one.has(Property::Several) || joins(one) && joins(other)
+    let both = |property| one.has(property) && other.has(property);
+    one == other && !one.has(Property::Several)
+        || both(Property::Joins)
+        || both(Property::FileSystem)
 }

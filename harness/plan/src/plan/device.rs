@@ -76,6 +76,13 @@ pub enum BlockMap {
     },
     /// So many bytes on each, one after another.
     Linear(Vec<(u64, Self)>),
+    /// That, without so many bytes at its beginning.
+    After {
+        /// Bytes.
+        skipped: u64,
+        /// What is left of it is meant.
+        part: Box<Self>,
+    },
     /// Somewhere on these: from outside one cannot see where.
     Unknown(Vec<Self>),
 }
@@ -87,6 +94,7 @@ impl BlockMap {
             Self::Disk(_) => true,
             Self::Copies(parts) | Self::Striped { parts, .. } => parts.iter().all(Self::is_known),
             Self::Linear(parts) => parts.iter().all(|(_, part)| part.is_known()),
+            Self::After { part, .. } => part.is_known(),
             Self::Unknown(_) => false,
         }
     }
@@ -100,6 +108,7 @@ impl BlockMap {
                 parts.iter().all(|part| part.is_held_by(nodes))
             }
             Self::Linear(parts) => parts.iter().all(|(_, part)| part.is_held_by(nodes)),
+            Self::After { part, .. } => part.is_held_by(nodes),
         }
     }
 
@@ -155,6 +164,9 @@ impl BlockMap {
                     begin = end;
                 }
             }
+            Self::After { skipped, part } => {
+                part.find(piece.at(piece.offset + skipped), replicas);
+            }
             Self::Unknown(_) => {}
         }
     }
@@ -175,6 +187,10 @@ impl fmt::Display for BlockMap {
                     format!("{} of {part}", ByteSize::from_bytes(*length))
                 };
                 ("in turn".to_owned(), parts.iter().map(part).collect())
+            }
+            Self::After { skipped, part } => {
+                let skipped = ByteSize::from_bytes(*skipped);
+                (format!("behind {skipped}"), vec![part.to_string()])
             }
             Self::Unknown(parts) => ("somewhere".to_owned(), list(parts)),
         };
@@ -267,6 +283,26 @@ mod tests {
             show(&replicas.locate(148 * KIB, 8 * KIB)),
             ["b /dev/vdb 49152+2048 from 0"]
         );
+    }
+
+    #[test]
+    fn what_is_skipped_at_the_beginning_of_each_part_has_no_place() {
+        let part = |name: &str| BlockMap::After {
+            skipped: 1024 * KIB,
+            part: Box::new(disk(name)),
+        };
+        let replicas = BlockMap::Striped {
+            chunk: 16 * KIB,
+            parts: vec![part("a"), part("b")],
+        };
+        assert_eq!(
+            show(&replicas.locate(24 * KIB, 16 * KIB)),
+            [
+                "b /dev/vdb 1056768+8192 from 0",
+                "a /dev/vdb 1064960+8192 from 8192",
+            ]
+        );
+        assert!(replicas.is_known());
     }
 
     /// Every byte of a stripe, looked up one by one, is where a stripe of arrays has it.

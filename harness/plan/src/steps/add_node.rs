@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{PlannedStep, StepTable, Walk};
 use crate::diagnostic::Span;
 use crate::document::table::table;
-use crate::layers::LayerKind;
 use crate::values::names::{NodeName, StepLabel};
 
 table! {
@@ -42,7 +41,7 @@ impl StepTable for Written {
         let resolved_stack = walk.topology.resolved_stack;
         let mount = match &self.mount {
             Some(mount) => mount.value,
-            None => resolved_stack.has(&name.value, LayerKind::Ocfs2),
+            None => resolved_stack.has_volume(&name.value),
         };
         if mount {
             walk.require_volume("mount", span)?;

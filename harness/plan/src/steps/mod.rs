@@ -265,7 +265,7 @@ impl Walk<'_> {
                 self.mistakes.note(
                     Diagnostic::at(span, format!("there is no volume to {to}"))
                         .label("needs a file system")
-                        .help(r#"add the layers `o2cb = { cluster = "san" }` and `ocfs2 = { slots = 4, at = "/mnt/san" }`"#),
+                        .help(r#"add the layers `o2cb = { cluster = "san" }` and `ocfs2 = { slots = 4, at = "/mnt/san" }`, or `dlm = {}` and `gfs2 = { journals = 4, at = "/mnt/san" }`"#),
                 );
             }
             return None;

@@ -68,8 +68,11 @@ impl StepTable for Written {
             );
         }
         let command = self.command.as_ref()?.value.clone();
-        if command.contains("tunefs.ocfs2") {
-            walk.topology.forget_slots();
+        if ["tunefs.ocfs2", "gfs2_jadd"]
+            .iter()
+            .any(|it| command.contains(it))
+        {
+            walk.topology.forget_mounts();
         }
         let output = self.output.as_ref().map(|output| output.value.clone());
         Some(Run {

@@ -89,8 +89,7 @@ fn check_nbd(on: &[NodeName], layer: &Span, walk: &mut Walk<'_>) -> bool {
         .layers
         .iter()
         .map(|placed| placed.layer.kind());
-    let mut holders =
-        kinds.filter(|kind| kind.has(Property::OnDevices) || *kind == LayerKind::Ocfs2);
+    let mut holders = kinds.filter(|kind| kind.has(Property::OnDevices) || kind.is_file_system());
     if let Some(holder) = holders.next() {
         walk.mistakes.note(
             Diagnostic::at(layer, format!("`nbd` cannot be started again below `{holder}`"))

@@ -381,7 +381,7 @@ impl Walk<'_> {
                 self.mistakes.note(
                     Diagnostic::at(&of.span, "a file without a file system")
                         .label("there is no volume")
-                        .help("drop `of`: the topmost device is measured then; or add `o2cb` and `ocfs2`"),
+                        .help("drop `of`: the topmost device is measured then; or add a file system: `o2cb` and `ocfs2`, or `dlm` and `gfs2`"),
                 );
             }
             return Some(Target::Device);

@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::value::Nodes;
 use crate::lower::node_set::NodeSet;
-use crate::plan::{Joins, LayerKind};
+use crate::plan::{Joins, Mounts};
 use crate::values::names::{NodeName, StepLabel};
 
 const JOIN: &str =
@@ -76,8 +76,8 @@ pub(crate) struct Topology<'a> {
     pub(crate) open_faults: OpenFaults,
     /// The first crash.
     crash: Option<Span>,
-    /// `None`: not known, or its excess was noted already.
-    slots: Option<usize>,
+    /// How many nodes can have the volume mounted. `None`: not known, or an excess was noted already.
+    mounts: Option<Mounts>,
     /// Every step so far was understood. If one was not, who is where is a guess, and guesses are no mistakes.
     sure: bool,
 }
@@ -104,11 +104,11 @@ impl<'a> Topology<'a> {
             stopped: Vec::new(),
             open_faults: OpenFaults::default(),
             crash: None,
-            slots: resolved_stack
+            mounts: resolved_stack
                 .file_system
                 .as_ref()
-                .map(|layer| usize::from(layer.slots))
-                .filter(|slots| *slots > 0),
+                .map(|file_system| file_system.mounts)
+                .filter(|mounts| mounts.most > 0),
             sure: node_set.is_whole() && resolved_stack.whole,
         };
         if let Some(layer) = resolved_stack
@@ -117,7 +117,7 @@ impl<'a> Topology<'a> {
             .filter(|layer| layer.mount)
         {
             let mut all = topology.there.clone();
-            all.retain(|name| resolved_stack.has(name, LayerKind::Ocfs2));
+            all.retain(|name| resolved_stack.has_volume(name));
             topology.mount(&all, &layer.span, mistakes);
         }
         topology
@@ -128,9 +128,9 @@ impl<'a> Topology<'a> {
         self.sure = false;
     }
 
-    /// A command may have changed the number of slots.
-    pub(crate) fn forget_slots(&mut self) {
-        self.slots = None;
+    /// A command may have changed how many nodes can mount.
+    pub(crate) fn forget_mounts(&mut self) {
+        self.mounts = None;
     }
 
     /// The nodes of a step: those listed, or all that are as they must be. `None` after a noted mistake.
@@ -160,6 +160,10 @@ impl<'a> Topology<'a> {
             .cloned()
             .collect();
         if all.is_empty() && self.sure {
+            let mount_later = format!(
+                "set `mount = false` in the {} layer, or unmount first",
+                self.volume_word()
+            );
             let (what, help) = match must {
                 Must::BeThere => ("no node is there", "add a node"),
                 Must::HaveMounted => (
@@ -168,7 +172,7 @@ impl<'a> Topology<'a> {
                 ),
                 Must::NotHaveMounted => (
                     "every node has the volume mounted already",
-                    "set `mount = false` in the `ocfs2` layer, or unmount first",
+                    mount_later.as_str(),
                 ),
                 Must::HaveDevice if !self.holders().is_empty() => {
                     ("no node has one topmost device", JOIN)
@@ -244,7 +248,7 @@ impl<'a> Topology<'a> {
                     help,
                 )
             }
-        } else if !self.resolved_stack.has(node, LayerKind::Ocfs2) {
+        } else if !self.resolved_stack.has_volume(node) {
             self.without_volume(node, &name.span)
         } else if must == Must::HaveMounted {
             wrong(
@@ -256,8 +260,10 @@ impl<'a> Topology<'a> {
             wrong(
                 format!("`{node}` has the volume mounted already"),
                 "mounted already",
-                "unmount it first, set `mount = false` in the `ocfs2` layer, or drop this step"
-                    .to_owned(),
+                format!(
+                    "unmount it first, set `mount = false` in the {} layer, or drop this step",
+                    self.volume_word()
+                ),
             )
         });
         false
@@ -295,20 +301,28 @@ impl<'a> Topology<'a> {
             && match must {
                 Must::BeThere => true,
                 Must::HaveMounted => mounted,
-                Must::NotHaveMounted => !mounted && self.resolved_stack.has(name, LayerKind::Ocfs2),
+                Must::NotHaveMounted => !mounted && self.resolved_stack.has_volume(name),
                 Must::HaveDevice => self.resolved_stack.devices(name).len() == 1,
             }
     }
 
     fn without_volume(&self, node: &NodeName, span: &Span) -> Diagnostic {
-        let placed = self.resolved_stack.placed(LayerKind::Ocfs2);
+        let placed = self.resolved_stack.volume_layer();
         let holders = placed.map_or(&[][..], |placed| &placed.on);
         Diagnostic::at(span, format!("`{node}` has no volume"))
             .label("the file system is not there")
             .help(format!(
-                "name nodes that have the device below `ocfs2`: {}",
+                "name nodes that have the device below {}: {}",
+                self.volume_word(),
                 quoted(holders)
             ))
+    }
+
+    /// "`ocfs2`"
+    fn volume_word(&self) -> String {
+        let placed = self.resolved_stack.volume_layer();
+        let word = placed.map(|placed| format!("`{}`", placed.layer.kind()));
+        word.unwrap_or_else(|| "file system's".to_owned())
     }
 
     /// Whether a node that is there could mount the volume; otherwise a mistake is noted.
@@ -318,7 +332,7 @@ impl<'a> Topology<'a> {
         span: &Span,
         mistakes: &mut Mistakes,
     ) -> bool {
-        let has = self.resolved_stack.has(node, LayerKind::Ocfs2);
+        let has = self.resolved_stack.has_volume(node);
         if !has && self.sure {
             mistakes.note(self.without_volume(node, span));
         }
@@ -391,31 +405,32 @@ impl<'a> Topology<'a> {
         self.there.insert(at, name);
     }
 
-    /// Nodes mount, if there are slots for them.
+    /// Nodes mount, if the file system has a slot, or a journal, for each.
     pub(crate) fn mount(&mut self, on: &[NodeName], step: &Span, mistakes: &mut Mistakes) {
         self.mounted.extend(on.iter().cloned());
-        let Some(slots) = self.slots.filter(|slots| self.mounted.len() > *slots) else {
+        let wanted = self.mounted.len();
+        let few = |mounts: &Mounts| wanted > usize::from(mounts.most);
+        let Some(Mounts { most, key, refusal }) = self.mounts.filter(few) else {
             return;
         };
-        self.slots = None;
+        self.mounts = None;
         if !self.sure {
             return;
         }
-        let wanted = self.mounted.len();
-        let last = &self.mounted[slots];
+        let last = &self.mounted[usize::from(most)];
         let mut diagnostic =
-            Diagnostic::at(step, format!("too few slots: {wanted} nodes have it mounted then, {slots} can"))
+            Diagnostic::at(step, format!("too few {key}: {wanted} nodes have it mounted then, {most} can"))
                 .label(format!("the mount on `{last}` will fail"))
                 .help(format!(
-                    "give `slots = {wanted}`; a mount that is to fail is written `mount = {{ on = \"{last}\", fails = \"no free slots\" }}`"
+                    "give `{key} = {wanted}`; a mount that is to fail is written `mount = {{ on = \"{last}\", fails = \"{refusal}\" }}`"
                 ));
         if let Some(given) = self
             .resolved_stack
-            .slots
+            .mounts
             .as_ref()
             .filter(|given| given.start < step.start || step.end < given.end)
         {
-            diagnostic = diagnostic.also(given, format!("room for {slots}"));
+            diagnostic = diagnostic.also(given, format!("room for {most}"));
         }
         mistakes.note(diagnostic);
     }

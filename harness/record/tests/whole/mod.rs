@@ -85,6 +85,19 @@ fn findings() -> Vec<Finding> {
             excuse: Some(Excuse::Expected {
                 step: "pull".to_owned(),
             }),
+            ..counts.clone()
+        },
+        Finding {
+            at: 20.5,
+            until: 20.5,
+            kind: FindingKind::Warning,
+            about: None,
+            text: "WARNING: CPU: 0 PID: 297 at fs/dlm/requestqueue.c:47".to_owned(),
+            excuse: Some(Excuse::Known {
+                kernels: "6.1".to_owned(),
+                because: "a checker takes a copy for an overflow".to_owned(),
+                source: "https://example.org/2".to_owned(),
+            }),
             ..counts
         },
     ]

@@ -1,15 +1,16 @@
 //! The power switch of the fleet: guests that must be sure that another is dead ask for its power to be cut.
 //!
-//! A guest asks with a line on its console, `sanlab power off NODE ID`, and waits for the file `/run/sanlab/power/ID`. Its
-//! content is `off` when the node is off, and a reason otherwise. A node that is off already is off.
+//! A guest asks with a line on its console, `sanlab power off NODE ID SILENCE`, and waits for the file `/run/sanlab/power/ID`.
+//! Its content is `off` when the node is off, and a reason otherwise. A node that is off already is off.
 //!
-//! Who asks has not heard of the node for a time-out, and must know that writes which the node had in flight then will never
-//! be done. That is also true of a node that was off within that time and has come back: its power is not cut again.
+//! Who asks has not heard of the node for so many milliseconds (not written: 0), and must know that writes which the node had in
+//! flight then will never be done. That is also true of a node that was off within that time and has come back: its power is
+//! not cut again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::{CrashKind, Layer, NodeName, Plan, quote};
+use sanlab_plan::{CrashKind, NodeName, Plan, quote};
 use sanlab_record::EventKind;
 
 use crate::Failure;
@@ -30,6 +31,8 @@ pub(crate) struct Request {
     node: String,
     /// Names the answer.
     id: String,
+    /// For so long, at least, who asks has not heard of the node.
+    silence: Duration,
 }
 
 /// What a notice asks for, if it comes from a node of the plan and asks for anything.
@@ -44,23 +47,33 @@ pub(crate) fn request(plan: &Plan, notice: &Notice) -> Option<Request> {
     if !id.chars().all(is_safe) {
         return None;
     }
+    let silence = match words.next() {
+        Some(millis) => Duration::from_millis(millis.parse().ok()?),
+        None => Duration::ZERO,
+    };
     let by = plan.nodes.iter().find(|one| one.name.as_str() == by)?;
     Some(Request {
         by: by.name.clone(),
         node: node.to_owned(),
         id: id.to_owned(),
+        silence,
     })
 }
 
 /// Cuts the node's power unless it is off, and answers. If the node that asked is gone meanwhile, that is no error.
 pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result<(), Failure> {
-    let Request { by, node, id } = request;
+    let Request {
+        by,
+        node,
+        id,
+        silence,
+    } = request;
     // A guest may ask as soon as it runs, before its fleet is complete.
     let _complete = context.assembly.read().await;
     let target = context.plan.nodes.iter().map(|one| &one.name);
     let said = match target.clone().find(|name| name.as_str() == node) {
         Some(target) => {
-            cut(&context, target, &by).await?;
+            cut(&context, target, &by, silence).await?;
             "off".to_owned()
         }
         None => format!("{node} is no node of this fleet"),
@@ -85,16 +98,18 @@ pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result
 }
 
 /// Returns when the node is off.
-async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(), Failure> {
+async fn cut(
+    context: &RunContext,
+    node: &NodeName,
+    by: &NodeName,
+    silence: Duration,
+) -> Result<(), Failure> {
     // Whoever ends it already must have done so.
     let _switch = context.power.lock().await;
     if !context.there().contains(node) {
         return Ok(());
     }
-    if let Some(ago) = context
-        .since_off(node)
-        .filter(|ago| *ago < missed(&context.plan))
-    {
+    if let Some(ago) = context.since_off(node).filter(|ago| *ago < silence) {
         let text = format!(
             "{by} asked to cut its power: not done, since it was off until {:.1} s ago",
             ago.as_secs_f64()
@@ -110,15 +125,6 @@ async fn cut(context: &RunContext, node: &NodeName, by: &NodeName) -> Result<(),
     context.event_log.note(Some(node.as_str()), kind);
     let off = context.backend.crash(node, CrashKind::Power).await;
     off.map_err(|failure| failure.during(format!("cut the power of {node}, as {by} asked")))
-}
-
-/// The least time for which a client has not heard of a node when it asks to cut its power.
-fn missed(plan: &Plan) -> Duration {
-    let timeouts = plan.layers.iter().filter_map(|placed| match &placed.layer {
-        Layer::Gnbd(gnbd) => Some(gnbd.timeout),
-        _ => None,
-    });
-    timeouts.min().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -158,6 +164,7 @@ mod tests {
                 by: asks.clone(),
                 node: server.to_string(),
                 id: id.to_owned(),
+                silence: Duration::from_secs(10),
             };
             answer(Arc::clone(&context), request).await.unwrap();
             let asked = backend.asked.lock().unwrap();
@@ -186,11 +193,12 @@ mod tests {
             request(&plan, &notice)
         };
         assert_eq!(
-            said("vix0", "[   99.123456] sanlab power off vix1 812-3\r"),
+            said("vix0", "[   99.123456] sanlab power off vix1 812-3 10000\r"),
             Some(Request {
                 by: node("vix0"),
                 node: "vix1".to_owned(),
-                id: "812-3".to_owned()
+                id: "812-3".to_owned(),
+                silence: Duration::from_secs(10),
             })
         );
         let asked_meanwhile = Notice::Dump {
@@ -203,6 +211,7 @@ mod tests {
         for (by, line) in [
             ("vix0", "sanlab power off vix1"),
             ("vix0", "sanlab power off vix1 ../../etc/passwd"),
+            ("vix0", "sanlab power off vix1 7 soon"),
             ("vix9", "sanlab power off vix1 7"),
             ("vix0", "power off vix1 7"),
         ] {

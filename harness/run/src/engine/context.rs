@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sanlab_plan::{Expectation, Layer, LayerKind, NodeName, Plan, guest};
+use sanlab_plan::{Expectation, LayerKind, NodeName, Plan, guest};
 use sanlab_record::{EventKind, Excuse, Finding};
 use sanlab_stack::{Present, Stack, Volume};
 use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
@@ -435,7 +435,8 @@ impl RunContext {
     /// The nodes that have the volume once the layers are up, if the scenario mounts it.
     pub(crate) fn mounted_from_start(&self) -> Vec<NodeName> {
         let holders = self.plan.layers.iter().find_map(|placed| {
-            matches!(&placed.layer, Layer::Ocfs2(ocfs2) if ocfs2.mount).then_some(&placed.on)
+            let file_system = placed.layer.file_system()?;
+            file_system.mount.then_some(&placed.on)
         });
         let at_start = self.plan.at_start().map(|node| &node.name);
         let held = at_start.filter(|node| holders.is_some_and(|holders| holders.contains(node)));

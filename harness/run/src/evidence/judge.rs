@@ -9,6 +9,7 @@ use sanlab_record::{Excuse, Finding, FindingKind, PhaseName, Source};
 
 use crate::engine::faults::{Broken, Fault, Faults};
 use crate::evidence::complaint::{About, Complaint, announces_traces, classify};
+use crate::evidence::known_lines;
 
 /// Seconds from a kernel's complaint to the call traces that belong to it.
 const TRACES: f64 = 2.0;
@@ -105,7 +106,8 @@ impl Judge {
         let follows = self.excuse(plan, faults, &complaint, &line);
         let excuse = expected
             .or_else(|| self.own_fencing(complaint.kind, &line))
-            .or(follows);
+            .or(follows)
+            .or_else(|| known_lines::excuse(line.text));
         let about = complaint.about.map(|about| name(plan, about));
         self.note(complaint.kind, about, Source::KernelLog, line, excuse)
     }

@@ -7,7 +7,7 @@ use regex::Regex;
 /// The cluster's news: who connected, joined, left, mounted, which paths and peers were lost and came back.
 static NEWS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|dlm|device-mapper: multipath|block drbd\d+): |drbd |block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
+        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|device-mapper: multipath|block drbd\d+): |dlm: (?:closing connection|\S+: (?:(?:add|remove) member|dlm_recover \d+ generation))|gfs2: fsid=\S+: (?:recover |Joined cluster)|drbd |block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
     )
     .expect("the pattern is written here")
 });
@@ -63,6 +63,10 @@ mod tests {
             "o2dlm: Node 4 joins domain 8F2B ( 0 1 2 3 4 ) 5 nodes",
             "ocfs2: Mounting device (254,0) on (node 4, slot 4) with ordered data mode.",
             "device-mapper: multipath: 253:0: Failing path 43:0.",
+            "gfs2: fsid=san:lv.0: recover generation 3 done",
+            "dlm: closing connection to node 3",
+            "dlm: lv: add member 3",
+            "dlm: lv: dlm_recover 3 generation 3 done: 24 ms",
             "drbd r0: PingAck did not arrive in time.",
             "block nbd0: Dead connection, failed to find a fallback",
         ] {
@@ -71,6 +75,7 @@ mod tests {
         for line in [
             "block nbd0: Other side returned error (5)",
             "EXT4-fs (vda): mounted",
+            "dlm: lv: dlm_recover_directory 0 in 0 new",
             "[unknown] o2net: x",
         ] {
             assert!(!is_news(line), "{line}");

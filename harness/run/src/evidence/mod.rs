@@ -8,6 +8,7 @@ pub(crate) mod end_check;
 pub(crate) mod extents;
 pub(crate) mod judge;
 pub(crate) mod kernel_log;
+pub(crate) mod known_lines;
 pub(crate) mod output;
 pub(crate) mod state_dump;
 pub(crate) mod tree;

@@ -61,7 +61,7 @@ fn looks(context: &RunContext, node: &NodeName) -> Vec<(String, String)> {
             "mounts".to_owned(),
             // OCFS2 shows the size of a node's allocation window where that is less than the usual one: on a small volume
             // the node that mounts last gets less.
-            "sed -n '/ \\(ocfs2\\|ocfs2_dlmfs\\|configfs\\) /{s/,localalloc=[0-9]*//;p}' /proc/mounts | sort\n"
+            "sed -n '/ \\(gfs2\\|ocfs2\\|ocfs2_dlmfs\\|configfs\\) /{s/,localalloc=[0-9]*//;p}' /proc/mounts | sort\n"
                 .to_owned(),
         ),
         (

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sanlab_plan::AddNode;
+use sanlab_plan::{AddNode, NodeName};
 use sanlab_record::EventKind;
 use tokio::time::Instant;
 
@@ -29,33 +29,30 @@ pub(super) async fn perform(doing: Doing<'_>, add: &AddNode) -> Result<(), Failu
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }
     if add.mount {
-        let work = context.volume()?.mount(
+        let volume = context.volume()?;
+        let work = volume.mount(
             std::slice::from_ref(node),
             &before.mounted,
             context.stack.topology(),
         );
         tasks::carry_out(&*context.backend, scope, &work).await?;
         context.has_mounted(std::slice::from_ref(node));
-        witnesses(doing, add, &before.mounted).await;
+        if let Some(news) = volume.news(node, context.stack.topology()) {
+            witnesses(doing, &news, &before.mounted).await;
+        }
     }
     Ok(())
 }
 
 /// Waits for the kernel lines in which the others log that the newcomer joined their lock domain. They are for the
 /// record: that it did join has been probed, and kernels differ in their words.
-async fn witnesses(doing: Doing<'_>, add: &AddNode, others: &[sanlab_plan::NodeName]) {
-    let number = doing
-        .context
-        .plan
-        .node(&add.node)
-        .map_or(0, |node| node.number);
-    let joins = format!("Node {number} joins domain");
+async fn witnesses(doing: Doing<'_>, joins: &str, others: &[NodeName]) {
     let begun = Instant::now();
     for node in others {
         let said = || {
             doing.scope.any(|event| {
                 event.node.as_deref() == Some(node.as_str())
-                    && matches!(&event.kind, EventKind::KernelSaid { line } if line.contains(&joins))
+                    && matches!(&event.kind, EventKind::KernelSaid { line } if line.contains(joins))
             })
         };
         while !said() {

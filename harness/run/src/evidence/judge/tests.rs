@@ -335,6 +335,22 @@ fn a_pattern_excuses_lines_of_its_nodes_from_its_step_on() {
 }
 
 #[test]
+fn a_known_line_excuses_itself_alone() {
+    let mut case = case(STORAGES);
+    let known = "WARNING: CPU: 0 PID: 297 at fs/dlm/requestqueue.c:47 dlm_add_requestqueue+0x177/0x180 [dlm]";
+    let another =
+        "WARNING: CPU: 0 PID: 297 at fs/dlm/midcomms.c:1123 dlm_midcomms_shutdown+0x3f/0x90 [dlm]";
+    assert!(!case.says("n0", 5.0, known));
+    assert!(!case.says("n0", 5.1, "Call Trace:"), "it belongs to it");
+    assert!(case.says("n0", 5.2, another));
+    assert!(case.says("n0", 6.0, "kernel BUG at fs/gfs2/glock.c:867!"));
+    let moved = known.replace(":47", ":48");
+    assert!(case.says("n0", 7.0, &moved), "another version's line");
+    let excused = case.told().into_iter().filter(|it| it.contains("known of"));
+    insta::assert_snapshot!(excused.collect::<Vec<_>>().join("\n"), @"1 warning on n0, at 5.0 s: known of Linux 6.1: a lock message that waits for a recovery is copied into memory of its own size, which the checker of copies does not see (https://lore.kernel.org/all/20221117221157.2396743-1-aahringo@redhat.com/)");
+}
+
+#[test]
 fn a_pattern_may_be_of_a_line_that_is_no_complaint() {
     let mut case = case(STORAGES);
     let pattern = "^o2net: No longer connected".to_owned();
