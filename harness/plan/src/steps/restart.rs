@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk};
+use super::{FaultRole, PlannedStep, StepTable, Walk};
 use crate::diagnostic::Span;
 use crate::document::table::table;
 use crate::values::names::{NodeName, StepLabel};
@@ -42,6 +42,10 @@ impl StepTable for Written {
 impl PlannedStep for Restart {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         Duration::from_secs(240)
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Mends
     }
 
     fn describe(&self) -> String {

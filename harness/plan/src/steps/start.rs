@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{FaultRole, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
@@ -116,6 +116,10 @@ impl PlannedStep for Start {
             }
             _ => Duration::from_secs(120),
         }
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Mends
     }
 
     fn describe(&self) -> String {
