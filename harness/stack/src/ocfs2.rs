@@ -35,6 +35,7 @@ impl Describe for Ocfs2 {
             at: self.at.clone(),
             cluster: self.cluster.clone(),
             on: placed.on.clone(),
+            options: self.mount_options.clone(),
             mounted_from_start: self.mount,
         });
         Box::new(self.clone())

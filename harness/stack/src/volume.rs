@@ -25,6 +25,8 @@ pub struct Volume {
     pub cluster: ClusterName,
     /// The nodes that may mount it; in the order of their numbers.
     pub on: Vec<NodeName>,
+    /// Options of every mount.
+    pub options: Vec<String>,
     /// Whether [`Stack::up`](crate::Stack::up) mounts it everywhere, or leaves that to `mount` steps.
     pub mounted_from_start: bool,
 }
@@ -36,16 +38,20 @@ impl Volume {
     /// however much one of them says, the other is seen.
     pub fn mount(&self, on: &[NodeName], mounted: &[NodeName], topology: &Topology) -> Work {
         let Self { device, at, .. } = self;
+        let options = match self.options.as_slice() {
+            [] => String::new(),
+            options => format!(" -o {}", options.join(",")),
+        };
         let text = script(&format!(
             "mkdir -p {at}\n\
              read -r uptime rest </proc/uptime\n\
              mark=\"sanlab: mounting at $uptime\"\n\
              echo \"$mark\" >/dev/kmsg\n\
-             {MOUNT} -t ocfs2 {device} {at} || {{\n\
+             {MOUNT} -t ocfs2{options} {device} {at} || {{\n\
              \x20   code=$?\n\
              \x20   echo \"the kernel since then:\"\n\
              \x20   dmesg | sed \"1,/$mark/d\"\n\
-             \x20   fail \"exit code $code: mount -t ocfs2 {device} {at}\"\n\
+             \x20   fail \"exit code $code: mount -t ocfs2{options} {device} {at}\"\n\
              }}\n"
         ));
         Work {

@@ -37,7 +37,7 @@ catalog! {
     /// A cluster of corosync: who is a member.
     membership => Membership, Transport;
     /// A disk that two nodes hold a copy of each.
-    drbd => Drbd, FirstSync, Primaries;
+    drbd => Drbd, AfterSplit0, AfterSplit1, AfterSplit2, FirstSync, OnIoError, Primaries;
     /// Network block devices of GNBD, from servers to clients.
     gnbd => Gnbd, Export;
     /// One device for all paths to the same disk.
@@ -49,7 +49,7 @@ catalog! {
     /// Device-mapper concatenation of what the layer below offers.
     linear => Linear;
     /// OCFS2's own cluster stack.
-    o2cb => O2cb;
+    o2cb => O2cb, FenceMethod;
     /// The cluster file system.
     ocfs2 => Ocfs2;
 }

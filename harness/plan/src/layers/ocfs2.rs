@@ -25,6 +25,8 @@ table! {
         journal: ByteSize, default ByteSize::from_mib(8);
         /// Whether all nodes mount it before the first step, or leave that to `mount` steps.
         mount: bool, default true;
+        /// Options of every mount, as mount's `-o` has them: `coherency=buffered`, `data=writeback`, ...
+        mount_options: Vec<At<String>>, default Vec::new();
     }
 }
 
@@ -41,6 +43,8 @@ pub struct Ocfs2 {
     pub journal: ByteSize,
     /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
     pub mount: bool,
+    /// Options of every mount, as mount's `-o` has them.
+    pub mount_options: Vec<String>,
     /// The device that it is made on.
     pub device: Device,
     /// The cluster of `o2cb` that guards it.
@@ -55,6 +59,7 @@ impl Planned for Ocfs2 {
             ("features", self.features.join(",")),
             ("journal", show(&self.journal)),
             ("mount", show(&self.mount)),
+            ("mount_options", self.mount_options.join(",")),
         ]
     }
 }
@@ -154,6 +159,7 @@ fn planned(
             );
         }
     }
+    check_options(layer, mistakes);
     Some(Ocfs2 {
         slots: layer.slots.as_ref()?.value,
         at: layer.at.clone()?.value,
@@ -165,9 +171,38 @@ fn planned(
             .collect(),
         journal: layer.journal.as_ref()?.value,
         mount: layer.mount.as_ref()?.value,
+        mount_options: layer
+            .mount_options
+            .as_ref()?
+            .iter()
+            .map(|option| option.value.clone())
+            .collect(),
         device: device?,
         cluster: cluster?,
     })
+}
+
+/// They stand in the command line as they are.
+fn check_options(layer: &Written, mistakes: &mut Mistakes) {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_=".contains(c);
+    let is_option =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(plain);
+    let options = layer
+        .mount_options
+        .iter()
+        .flat_map(|options| options.iter());
+    for option in options.filter(|option| !is_option(option)) {
+        mistakes.note(
+            Diagnostic::at(
+                &option.span,
+                format!("`{}` is not an option of mount", option.value),
+            )
+            .label("lower-case letters, digits, hyphens, `_` and `=`")
+            .help(
+                r#"write each as mount's `-o` spells it, such as `["data=writeback", "noatime"]`"#,
+            ),
+        );
+    }
 }
 
 /// A file system is made on one device, the same on all nodes.
