@@ -52,6 +52,10 @@ impl Resource {
             primaries,
             ping_interval,
             ping_timeout,
+            after_sb_0pri,
+            after_sb_1pri,
+            after_sb_2pri,
+            on_io_error,
             ..
         } = &self.plan;
         let mut text = format!(
@@ -64,9 +68,9 @@ impl Resource {
         }
         let _ = write!(
             text,
-            "\x20       after-sb-0pri discard-zero-changes;\n\
-             \x20       after-sb-1pri discard-secondary;\n\
-             \x20       after-sb-2pri disconnect;\n\
+            "\x20       after-sb-0pri {after_sb_0pri};\n\
+             \x20       after-sb-1pri {after_sb_1pri};\n\
+             \x20       after-sb-2pri {after_sb_2pri};\n\
              \x20       timeout 300;\n\
              \x20       connect-int 10;\n\
              \x20       ping-int {};\n\
@@ -75,6 +79,7 @@ impl Resource {
              \x20   }}\n\
              \x20   disk {{\n\
              \x20       size {}K;\n\
+             \x20       on-io-error {on_io_error};\n\
              \x20       disk-flushes no;\n\
              \x20       md-flushes no;\n\
              \x20       disk-barrier no;\n\

@@ -59,10 +59,6 @@ impl Formatted {
 }
 
 impl Sharing for Formatted {
-    fn options(&self) -> String {
-        self.plan.options.join(",")
-    }
-
     /// Exactly those nodes are in its lock space, and no recovery keeps locks from anybody.
     fn shared_by(&self, members: &[&Member]) -> Shared {
         let name = &self.plan.name;

@@ -301,6 +301,8 @@ impl Cluster {
             transport,
             crypto,
             token,
+            two_node,
+            wait_for_all,
         } = &self.plan;
         let mut text = format!(
             "totem {{\n\
@@ -345,9 +347,13 @@ impl Cluster {
              \x20   provider: corosync_votequorum\n",
             token.as_millis()
         );
-        // Either node of a pair goes on alone.
-        if members.len() <= 2 {
-            text += "\x20   two_node: 1\n\x20   wait_for_all: 0\n";
+        let is_pair = *two_node && members.len() <= 2;
+        if is_pair {
+            text += "\x20   two_node: 1\n";
+        }
+        // `two_node` alone would ask for it.
+        if is_pair || *wait_for_all {
+            let _ = writeln!(text, "\x20   wait_for_all: {}", u8::from(*wait_for_all));
         }
         text += "}\n\
                  logging {\n\

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sanlab_plan::guest::DD;
 use sanlab_plan::{BlockMap, DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
@@ -13,6 +14,8 @@ use crate::stack::Watched;
 use crate::topology::{Member, Topology};
 use crate::warm::Hot;
 
+/// The guests' page.
+const PAGE: u32 = 4096;
 const PID_FILE: &str = "/run/nbd-server.pid";
 /// 1: the kernel promises any memory that it is asked for.
 const OVERCOMMIT: &str = "/proc/sys/vm/overcommit_memory";
@@ -43,6 +46,7 @@ pub(crate) const HOT: Hot = Hot {
         ("nbdkit", "file --version"),
         ("nbd-server", "-V"),
         ("nbd-client", "-V"),
+        ("nbd-persist", "-V"),
     ],
 };
 
@@ -79,6 +83,20 @@ impl Layer for Nbd {
         )]
     }
 
+    /// Its server comes up on the same disk, and its peers get their devices back.
+    fn rejoin(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
+        let one = std::slice::from_ref(node);
+        let mut active = peers.active.clone();
+        let mut stages = Vec::new();
+        if !self.daemons(node).is_empty() {
+            active.push(node.clone());
+            stages.push(serve(self, one, topology));
+            stages.push(connect_again(self, node, &peers.there, topology));
+        }
+        stages.push(import(self, one, &active, topology));
+        stages
+    }
+
     fn daemons(&self, node: &NodeName) -> &'static [&'static str] {
         let own = BlockMap::Disk(node.clone());
         match self.server {
@@ -88,30 +106,13 @@ impl Layer for Nbd {
         }
     }
 
-    /// A connection ends with its server's process; the kernel gives the device another one once nothing has it open.
     fn service(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         if self.daemons(node).is_empty() {
             return Vec::new();
         }
-        let one = std::slice::from_ref(node);
-        let mut text = String::new();
-        for (n, member) in imported(one, topology) {
-            let _ = write!(
-                text,
-                "run nbd-client -d /dev/nbd{n}\n\
-                 tries=0\n\
-                 until said=$({} 2>&1); do\n\
-                 \x20   tries=$((tries + 1))\n\
-                 \x20   [ $tries -lt 50 ] || fail \"import /dev/nbd{n} again: $said\"\n\
-                 \x20   sleep 0.2\n\
-                 done\n",
-                client(self, member, n)
-            );
-        }
-        let title = format!("import the disk of {node} again");
         vec![
-            serve(self, one, topology),
-            Stage::new(&peers.there, &title, IMPORT, &script(&text)),
+            serve(self, std::slice::from_ref(node), topology),
+            connect_again(self, node, &peers.there, topology),
         ]
     }
 
@@ -180,7 +181,8 @@ impl Layer for Nbd {
     fn state(&self) -> Vec<(String, String)> {
         let text = "grep -s . /sys/block/nbd*/size /sys/block/nbd*/pid || true\n\
                     ss -tnp || true\n\
-                    ps w | grep -i nbd || true\n";
+                    ps w | grep -i nbd || true\n\
+                    grep -s . /run/nbd-persist-*.log || true\n";
         vec![("nbd.txt".to_owned(), text.to_owned())]
     }
 }
@@ -262,14 +264,53 @@ fn server(nbd: &Nbd, disk: &str) -> String {
     }
 }
 
-/// How a node imports the disk of `member` as `/dev/nbdN`.
+/// How a node imports the disk of `member` as `/dev/nbdN`. `nbd-client` 3.24 does not persist: over netlink it ignores that option, and
+/// over ioctl the kernel tells it that a lost connection ended well.
 fn client(nbd: &Nbd, member: &Member, n: usize) -> String {
-    format!(
-        "nbd-client {} {} /dev/nbd{n} -b {}",
+    let program = nbd.persist.map_or("nbd-client", |_| "nbd-persist");
+    let mut command = format!(
+        "{program} {} {} /dev/nbd{n} -b {}",
         member.host(),
         nbd.port,
         nbd.block_size.bytes()
-    )
+    );
+    let times = [("timeout", nbd.timeout), ("dead-timeout", nbd.persist)];
+    for (word, time) in times {
+        if let Some(time) = time {
+            let _ = write!(command, " -{word} {}", time.as_secs());
+        }
+    }
+    command
+}
+
+/// On the nodes `on`: their devices of the disk of `node` have a connection again. A client that persists makes it by itself; the
+/// device of any other gets one anew, for which nothing may have it open.
+fn connect_again(nbd: &Nbd, node: &NodeName, on: &[NodeName], topology: &Topology) -> Stage {
+    let mut text = String::new();
+    for (n, member) in imported(std::slice::from_ref(node), topology) {
+        let (before, attempt) = match nbd.persist {
+            // It waits while there is none.
+            Some(_) => (
+                String::new(),
+                format!("{DD} if=/dev/nbd{n} of=/dev/null bs={PAGE} count=1 iflag=direct"),
+            ),
+            None => (
+                format!("run nbd-client -d /dev/nbd{n}\n"),
+                client(nbd, member, n),
+            ),
+        };
+        let _ = write!(
+            text,
+            "{before}tries=0\n\
+             until said=$({attempt} 2>&1); do\n\
+             \x20   tries=$((tries + 1))\n\
+             \x20   [ $tries -lt 50 ] || fail \"/dev/nbd{n} gets no new connection: $said\"\n\
+             \x20   sleep 0.2\n\
+             done\n"
+        );
+    }
+    let title = format!("import the disk of {node} again");
+    Stage::new(on, &title, IMPORT, &script(&text))
 }
 
 /// On the nodes `on`, from the exporters among `active`.

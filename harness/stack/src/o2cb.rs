@@ -18,11 +18,12 @@ const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
 
 /// Parameters in configfs, in the order in which the probe prints them.
-const TIMEOUTS: [&str; 4] = [
+const PARAMETERS: [&str; 5] = [
     "heartbeat/dead_threshold",
     "idle_timeout_ms",
     "keepalive_delay_ms",
     "reconnect_delay_ms",
+    "fence_method",
 ];
 
 /// The cluster and its place.
@@ -117,15 +118,16 @@ impl Layer for Service {
              \x20   echo \"$name $number $address:$port$here\"\n\
              done\n",
             self.plan.cluster,
-            TIMEOUTS.join(" ")
+            PARAMETERS.join(" ")
         );
         let values = [
-            u128::from(self.plan.heartbeat_threshold),
-            self.plan.idle_timeout.as_millis(),
-            self.plan.keepalive_delay.as_millis(),
-            self.plan.reconnect_delay.as_millis(),
+            self.plan.heartbeat_threshold.to_string(),
+            self.plan.idle_timeout.as_millis().to_string(),
+            self.plan.keepalive_delay.as_millis().to_string(),
+            self.plan.reconnect_delay.as_millis().to_string(),
+            self.plan.fence_method.to_string(),
         ];
-        let mut lines: Vec<String> = TIMEOUTS
+        let mut lines: Vec<String> = PARAMETERS
             .iter()
             .zip(values)
             .map(|(name, value)| format!("{name} {value}"))
@@ -194,12 +196,14 @@ impl Service {
 
 /// Writes the configuration that names `members` on the nodes `on`, and starts the service there.
 fn start(o2cb: &O2cb, on: &[NodeName], members: &[NodeName], topology: &Topology) -> Stage {
-    // The service ends with code 0 whatever happened.
+    // The service ends with code 0 whatever happened, and has no setting for the way to fence.
     let text = script(&format!(
         "said=$({O2CB_SERVICE} start 2>&1) || fail \"exit code $?: {O2CB_SERVICE} start: $said\"\n\
          echo \"$said\"\n\
-         [ -d /sys/kernel/config/cluster/{} ] || fail \"no cluster after {O2CB_SERVICE} start: $said\"\n",
-        o2cb.cluster
+         cluster=/sys/kernel/config/cluster/{}\n\
+         [ -d $cluster ] || fail \"no cluster after {O2CB_SERVICE} start: $said\"\n\
+         echo {} >$cluster/fence_method\n",
+        o2cb.cluster, o2cb.fence_method
     ));
     let files = [
         GuestFile {

@@ -17,11 +17,6 @@ const PROBE: Duration = Duration::from_secs(60);
 
 /// How one cluster file system is mounted, and how its nodes see each other.
 pub(crate) trait Sharing: fmt::Debug + Send + Sync {
-    /// For mount's `-o`, joined by commas; nothing: the defaults.
-    fn options(&self) -> String {
-        String::new()
-    }
-
     /// How a node that has it mounted shows that exactly `members` have.
     fn shared_by(&self, members: &[&Member]) -> Shared;
 
@@ -52,6 +47,8 @@ pub struct Volume {
     pub at: GuestPath,
     /// The nodes that may mount it; in the order of their numbers.
     pub on: Vec<NodeName>,
+    /// Options of every mount.
+    pub options: Vec<String>,
     /// Whether [`Stack::up`](crate::Stack::up) mounts it everywhere, or leaves that to `mount` steps.
     pub mounted_from_start: bool,
     sharing: Box<dyn Sharing>,
@@ -65,6 +62,7 @@ impl Volume {
             device: file_system.device.path,
             at: file_system.at,
             on: on.to_vec(),
+            options: file_system.options,
             mounted_from_start: file_system.mount,
             sharing,
         }
@@ -83,9 +81,9 @@ impl Volume {
         let Self {
             kind, device, at, ..
         } = self;
-        let options = match self.sharing.options() {
-            none if none.is_empty() => none,
-            some => format!(" -o {some}"),
+        let options = match self.options.as_slice() {
+            [] => String::new(),
+            options => format!(" -o {}", options.join(",")),
         };
         let command = format!("mount -t {kind}{options} {device} {at}");
         let program = command.replacen("mount", MOUNT, 1);

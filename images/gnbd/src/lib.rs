@@ -1,7 +1,8 @@
 //! GNBD, the Global Network Block Device, for current kernels: server, client and their programs.
 //!
 //! They run inside guests, on both architectures, and speak the protocol of Red Hat Cluster Suite as it was from 2006
-//! on. The crate uses no other crate of the lab and none uses it; the image pipeline builds its programs.
+//! on. The crate uses no other crate of the lab; `nbd-persist` uses its way to the kernel's nbd driver. The image pipeline
+//! builds its programs.
 //!
 //! **The protocol has no authentication.** Whoever reaches the port reads and writes every export, and bans or frees
 //! whom it likes; names of nodes are what clients say. It belongs on a network where everybody is trusted:

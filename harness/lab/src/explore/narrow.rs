@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sanlab_plan::{Action, LinkState, Plan, Signal};
+use sanlab_plan::{FaultRole, Plan};
 
 use super::course::{Explored, Runner, Trial, all};
 use super::kind::{Ended, Kind};
@@ -316,15 +316,16 @@ fn with(settings: &[String], further: &[String]) -> Vec<String> {
 /// What can be left out of a plan at a time: a fault, and what mends it where the plan makes no sense without it. Nothing of a plan
 /// with one fault. `is_sound` says whether the plan stands without these steps.
 pub(crate) fn groups(plan: &Plan, is_sound: impl Fn(&[String]) -> bool) -> Vec<Vec<String>> {
+    let has = |place: usize, role| plan.steps[place].action.fault_role() == role;
     let faults: Vec<usize> = (0..plan.steps.len())
-        .filter(|place| is_fault(&plan.steps[*place].action))
+        .filter(|place| has(*place, FaultRole::Breaks))
         .collect();
     if faults.len() < 2 {
         return Vec::new();
     }
     let label = |place: usize| plan.steps[place].label.to_string();
     let group = |place: usize| {
-        let later = (place + 1..plan.steps.len()).filter(|later| mends(&plan.steps[*later].action));
+        let later = (place + 1..plan.steps.len()).filter(|later| has(*later, FaultRole::Mends));
         let later: Vec<String> = later.map(label).collect();
         let alone = [vec![]];
         let single = later.iter().map(|mending| vec![mending.clone()]);
@@ -334,30 +335,6 @@ pub(crate) fn groups(plan: &Plan, is_sound: impl Fn(&[String]) -> bool) -> Vec<V
         all.find_map(|mending| Some(group(mending)).filter(|group| is_sound(group)))
     };
     faults.into_iter().filter_map(group).collect()
-}
-
-fn is_fault(action: &Action) -> bool {
-    match action {
-        Action::Crash(_)
-        | Action::Partition(_)
-        | Action::Degrade(_)
-        | Action::Pause(_)
-        | Action::DiskFault(_)
-        | Action::Clock(_)
-        | Action::MemoryPressure(_) => true,
-        Action::Link(link) => link.state == LinkState::Down,
-        Action::StopProcess(stop) => stop.signal != Signal::Cont,
-        _ => false,
-    }
-}
-
-fn mends(action: &Action) -> bool {
-    match action {
-        Action::Heal(_) | Action::Restart(_) | Action::Start(_) => true,
-        Action::Link(link) => link.state == LinkState::Up,
-        Action::StopProcess(stop) => stop.signal == Signal::Cont,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

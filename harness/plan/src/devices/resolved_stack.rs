@@ -1,6 +1,7 @@
 //! The layers as a whole: which stands on which, and on which nodes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Mistakes, Span};
@@ -9,7 +10,7 @@ use crate::document::read::At;
 use crate::layers::dlm::Locks;
 use crate::layers::membership::Clusters;
 use crate::layers::order::Order;
-use crate::layers::timeouts;
+use crate::layers::{Layer, NbdServer, Property, timeouts};
 use crate::lower::node_set::NodeSet;
 use crate::plan::{Device, FileSystem, LayerKind, PlacedLayer};
 use crate::values::names::{ClusterName, NodeName, ResourceName, VolumeName};
@@ -129,6 +130,24 @@ impl ResolvedStack {
         let devices = on.iter().flat_map(|node| self.devices(node));
         let smallest = devices.map(Device::size).min();
         smallest.filter(|_| self.whole && self.sized)
+    }
+
+    /// The layer that keeps devices of `nbd` in use, so that those whose server ended stay dead: the kernel gives a device a new
+    /// connection only while nothing has it open, or where its client persists.
+    pub(crate) fn holder_of_nbd(&self) -> Option<LayerKind> {
+        let placed = self.placed(LayerKind::Nbd)?;
+        let persists = matches!(&placed.layer, Layer::Nbd(nbd) if nbd.persist.is_some());
+        let mut kinds = self.layers.iter().map(|placed| placed.layer.kind());
+        let is_holder = |kind: &LayerKind| kind.has(Property::OnDevices) || kind.is_file_system();
+        kinds.find(is_holder).filter(|_| !persists)
+    }
+
+    /// How long it may take until the servers of `nbd` serve, if they take long.
+    pub(crate) fn slow_start(&self) -> Option<Duration> {
+        let slow =
+            |layer: &Layer| matches!(layer, Layer::Nbd(nbd) if nbd.server == NbdServer::NbdServer);
+        let placed = self.placed(LayerKind::Nbd)?;
+        slow(&placed.layer).then_some(Duration::from_secs(600))
     }
 
     /// Whether a node has a layer of that kind.

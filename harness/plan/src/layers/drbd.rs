@@ -41,6 +41,14 @@ table! {
         ping_interval: Duration, default Duration::from_secs(3);
         /// How long it may take to answer, 100ms to 30s in steps of 100ms; then it is given up.
         ping_timeout: Duration, default Duration::from_secs(3);
+        /// After a split brain, where no node is primary: whose writes are lost, in DRBD's words.
+        after_sb_0pri: AfterSplit0, default AfterSplit0::DiscardZeroChanges;
+        /// The same where one node is primary.
+        after_sb_1pri: AfterSplit1, default AfterSplit1::DiscardSecondary;
+        /// The same where both are.
+        after_sb_2pri: AfterSplit2, default AfterSplit2::Disconnect;
+        /// When the own disk fails: `detach` lets it go and uses the peer's, `pass_on` tells whoever uses the device.
+        on_io_error: OnIoError, default OnIoError::Detach;
     }
 }
 
@@ -61,6 +69,14 @@ pub struct Drbd {
     pub ping_interval: Duration,
     /// `ping-timeout`: then it is dead when it has not answered for so long. Tenths of seconds.
     pub ping_timeout: Duration,
+    /// `after-sb-0pri`.
+    pub after_sb_0pri: AfterSplit0,
+    /// `after-sb-1pri`.
+    pub after_sb_1pri: AfterSplit1,
+    /// `after-sb-2pri`.
+    pub after_sb_2pri: AfterSplit2,
+    /// `on-io-error`.
+    pub on_io_error: OnIoError,
     /// What both nodes make of their disks.
     pub device: Device,
 }
@@ -85,6 +101,54 @@ words! {
     }
 }
 
+words! {
+    /// What DRBD does after a split brain where no node is primary.
+    pub AfterSplit0, "policy after a split brain", "policies after a split brain", "a policy after a split brain", r#""discard-zero-changes""# {
+        /// Nothing: both go on alone.
+        Disconnect = "disconnect",
+        /// The node that became primary last loses its writes.
+        DiscardYoungerPrimary = "discard-younger-primary",
+        /// The node that was primary before loses its writes.
+        DiscardOlderPrimary = "discard-older-primary",
+        /// If one node wrote nothing, it takes what the other wrote; if both wrote, nothing.
+        DiscardZeroChanges = "discard-zero-changes",
+        /// The node that wrote less loses its writes.
+        DiscardLeastChanges = "discard-least-changes",
+    }
+}
+
+words! {
+    /// What DRBD does after a split brain where one node is primary.
+    pub AfterSplit1, "policy after a split brain", "policies after a split brain", "a policy after a split brain", r#""discard-secondary""# {
+        /// Nothing: both go on alone.
+        Disconnect = "disconnect",
+        /// What `after_sb_0pri` says, if that discards the secondary's writes; else nothing.
+        Consensus = "consensus",
+        /// The secondary loses its writes.
+        DiscardSecondary = "discard-secondary",
+    }
+}
+
+words! {
+    /// What DRBD does after a split brain where both nodes are primary.
+    pub AfterSplit2, "policy after a split brain", "policies after a split brain", "a policy after a split brain", r#""disconnect""# {
+        /// Nothing: both go on alone.
+        Disconnect = "disconnect",
+        /// What `after_sb_0pri` says, although whoever uses the loser's device sees other bytes from then on.
+        ViolentlyAs0p = "violently-as0p",
+    }
+}
+
+words! {
+    /// What DRBD does when a node's own disk fails.
+    pub OnIoError, "policy for I/O errors", "policies for I/O errors", "a policy for I/O errors", r#""detach""# {
+        /// Lets the disk go, and uses the peer's.
+        Detach = "detach",
+        /// Tells whoever uses the device, on a primary.
+        PassOn = "pass_on",
+    }
+}
+
 impl Planned for Drbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -94,6 +158,10 @@ impl Planned for Drbd {
             ("sync", show(&self.sync)),
             ("ping_interval", show(&self.ping_interval)),
             ("ping_timeout", show(&self.ping_timeout)),
+            ("after_sb_0pri", show(&self.after_sb_0pri)),
+            ("after_sb_1pri", show(&self.after_sb_1pri)),
+            ("after_sb_2pri", show(&self.after_sb_2pri)),
+            ("on_io_error", show(&self.on_io_error)),
         ]
     }
 
@@ -215,6 +283,10 @@ impl LayerTable for Written {
             sync: self.sync.as_ref()?.value,
             ping_interval: self.ping_interval.as_ref()?.value,
             ping_timeout: self.ping_timeout.as_ref()?.value,
+            after_sb_0pri: self.after_sb_0pri.as_ref()?.value,
+            after_sb_1pri: self.after_sb_1pri.as_ref()?.value,
+            after_sb_2pri: self.after_sb_2pri.as_ref()?.value,
+            on_io_error: self.on_io_error.as_ref()?.value,
             device,
         };
         Some((plain(&on), drbd))

@@ -17,6 +17,8 @@ pub struct FileSystem {
     pub at: GuestPath,
     /// The device that it is made on.
     pub device: Device,
+    /// Options of every mount, as mount's `-o` has them.
+    pub options: Vec<String>,
     /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
     pub mount: bool,
     /// How many nodes can have it mounted at the same time.
@@ -32,6 +34,26 @@ pub struct Mounts {
     pub key: &'static str,
     /// What mount or the kernel says to one node more.
     pub refusal: &'static str,
+}
+
+/// Options of mount as written. They stand in the command line as they are.
+pub(crate) fn mount_options(list: &[At<String>], mistakes: &mut Mistakes) -> Vec<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.".contains(c);
+    let is_option =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(plain);
+    for option in list.iter().filter(|option| !is_option(option)) {
+        mistakes.note(
+            Diagnostic::at(
+                &option.span,
+                format!("`{}` is not an option of mount", option.value),
+            )
+            .label("letters, digits, `-`, `_`, `=` and `.`")
+            .help(
+                r#"write each as mount's `-o` spells it, such as `["noatime", "data=writeback"]`"#,
+            ),
+        );
+    }
+    list.iter().map(|option| option.value.clone()).collect()
 }
 
 /// What a file system finds below.

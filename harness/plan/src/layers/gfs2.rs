@@ -1,6 +1,6 @@
 //! GFS2, the cluster file system of the kernel's lock manager.
 
-use super::file_system::{Below, FileSystem, Journals, Mounts};
+use super::file_system::{Below, FileSystem, Journals, Mounts, mount_options};
 use super::{Building, LayerKind, LayerTable, Planned, Property, impossible, show};
 use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -30,8 +30,8 @@ table! {
         volume: VolumeName, optional;
         /// Size of each journal, at least 8MiB.
         journal: ByteSize, default LEAST_JOURNAL;
-        /// Options of mount. Default: `["noatime"]`.
-        options: Vec<At<String>>, optional;
+        /// Options of every mount, as mount's `-o` has them. Default: `["noatime"]`.
+        mount_options: Vec<At<String>>, optional;
         /// Whether all nodes mount it before the first step, or leave that to `mount` steps.
         mount: bool, default true;
     }
@@ -46,8 +46,8 @@ pub struct Gfs2 {
     pub at: GuestPath,
     /// Size of each journal.
     pub journal: ByteSize,
-    /// Options of mount.
-    pub options: Vec<String>,
+    /// Options of every mount, as mount's `-o` has them.
+    pub mount_options: Vec<String>,
     /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
     pub mount: bool,
     /// The device that it is made on.
@@ -65,7 +65,7 @@ impl Planned for Gfs2 {
             ("at", show(&self.at)),
             ("volume", self.name.clone()),
             ("journal", show(&self.journal)),
-            ("options", self.options.join(",")),
+            ("mount_options", self.mount_options.join(",")),
             ("mount", show(&self.mount)),
         ]
     }
@@ -75,6 +75,7 @@ impl Planned for Gfs2 {
             kind: LayerKind::Gfs2,
             at: self.at.clone(),
             device: self.device.clone(),
+            options: self.mount_options.clone(),
             mount: self.mount,
             mounts: Mounts {
                 most: self.journals,
@@ -112,7 +113,7 @@ impl LayerTable for Written {
         if let Some(size) = self.journal.as_ref().filter(odd) {
             mistakes.note(impossible(size, "journal").help("give a multiple of 1MiB"));
         }
-        let options = self.options(mistakes);
+        let mount_options = self.mount_options(mistakes);
         let name = below.device.as_ref().map(|device| building.called(device));
         if let Some(name) = &name {
             check_name(name, span, mistakes);
@@ -122,7 +123,7 @@ impl LayerTable for Written {
                 journals: self.journals.as_ref()?.value,
                 at: self.at.clone()?.value,
                 journal: self.journal.as_ref()?.value,
-                options,
+                mount_options,
                 mount: self.mount.as_ref()?.value,
                 device: below.device?,
                 cluster: cluster?,
@@ -195,35 +196,25 @@ impl Written {
         }
     }
 
-    fn options(&self, mistakes: &mut Mistakes) -> Vec<String> {
-        let Some(list) = &self.options else {
+    fn mount_options(&self, mistakes: &mut Mistakes) -> Vec<String> {
+        let Some(list) = &self.mount_options else {
             return vec![OPTIONS.to_owned()];
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '.');
-        for option in &list.value {
-            if option.is_empty() || !option.chars().all(plain) {
-                mistakes.note(
-                    Diagnostic::at(&option.span, format!("`{}` is not an option", option.value))
-                        .label("letters, digits, `_`, `-`, `=` and `.`")
-                        .help(
-                            r#"write each as mount spells it, such as `["noatime", "commit=30"]`"#,
-                        ),
-                );
-            } else if ["lockproto=", "locktable="]
-                .iter()
-                .any(|it| option.starts_with(it))
-            {
-                mistakes.note(
-                    Diagnostic::at(
-                        &option.span,
-                        format!("`{}` takes the file system from its cluster", option.value),
-                    )
-                    .label("nodes would write without locks of each other")
-                    .help("drop it: mkfs writes the lock protocol and the lock table"),
-                );
-            }
+        let of_locks = |option: &&At<String>| {
+            let mut keys = ["lockproto=", "locktable="].iter();
+            keys.any(|key| option.starts_with(key))
+        };
+        for option in list.iter().filter(of_locks) {
+            mistakes.note(
+                Diagnostic::at(
+                    &option.span,
+                    format!("`{}` takes the file system from its cluster", option.value),
+                )
+                .label("nodes would write without locks of each other")
+                .help("drop it: mkfs writes the lock protocol and the lock table"),
+            );
         }
-        list.value.iter().map(|it| it.value.clone()).collect()
+        mount_options(list, mistakes)
     }
 }
 

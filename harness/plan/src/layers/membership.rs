@@ -25,6 +25,10 @@ table! {
         crypto: bool, default false;
         /// Silence after which a member is suspected, 1s to 5m; after 2.2 times that it is declared dead.
         token: Duration, default Duration::from_secs(5);
+        /// Of two members either goes on alone. Default: `true` of two members; of more it must not be given.
+        two_node: bool, optional;
+        /// A member that starts has quorum only when it has seen all the others at once.
+        wait_for_all: bool, default false;
     }
 }
 
@@ -39,6 +43,10 @@ pub struct Membership {
     pub crypto: bool,
     /// `token`: silence after which a member is suspected. It is declared dead after 2.2 times that.
     pub token: Duration,
+    /// `two_node`: as long as the configuration names two members at most, either goes on alone.
+    pub two_node: bool,
+    /// `wait_for_all`: who starts has quorum only when it has seen all members at once.
+    pub wait_for_all: bool,
 }
 
 words! {
@@ -58,6 +66,8 @@ impl Planned for Membership {
             ("transport", show(&self.transport)),
             ("crypto", show(&self.crypto)),
             ("token", show(&self.token)),
+            ("two_node", show(&self.two_node)),
+            ("wait_for_all", show(&self.wait_for_all)),
         ]
     }
 }
@@ -101,6 +111,18 @@ impl LayerTable for Written {
                     .help(r#"name a node without `joins = "later"`"#),
             );
         }
+        if let Some(two_node) = self
+            .two_node
+            .as_ref()
+            .filter(|given| given.value && on.len() > 2)
+        {
+            let title = format!("`two_node` of a cluster of {}", on.len());
+            mistakes.note(
+                Diagnostic::at(&two_node.span, title)
+                    .label("corosync ignores it")
+                    .help("drop it, or name two members in `on`"),
+            );
+        }
         for node in &on {
             if let Some((cluster, first)) = clusters.place(&node.value) {
                 mistakes.note(
@@ -136,6 +158,8 @@ impl LayerTable for Written {
             transport: self.transport.as_ref()?.value,
             crypto: self.crypto.as_ref()?.value,
             token,
+            two_node: self.two_node.as_ref().is_none_or(|given| given.value),
+            wait_for_all: self.wait_for_all.as_ref()?.value,
         };
         Some((members, membership))
     }

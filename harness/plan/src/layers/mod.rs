@@ -42,7 +42,7 @@ catalog! {
     /// A cluster of corosync: who is a member.
     membership => Membership, Transport;
     /// A disk that two nodes hold a copy of each.
-    drbd => Drbd, FirstSync, Primaries;
+    drbd => Drbd, AfterSplit0, AfterSplit1, AfterSplit2, FirstSync, OnIoError, Primaries;
     /// Network block devices of GNBD, from servers to clients.
     gnbd => Gnbd, Export;
     /// One device for all paths to the same disk.
@@ -60,7 +60,7 @@ catalog! {
     /// GFS2, the cluster file system of the DLM.
     gfs2 => Gfs2;
     /// OCFS2's own cluster stack.
-    o2cb => O2cb;
+    o2cb => O2cb, FenceMethod;
     /// OCFS2, the cluster file system of o2cb.
     ocfs2 => Ocfs2;
 }

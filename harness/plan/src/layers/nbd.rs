@@ -1,8 +1,10 @@
 //! Network block devices, all to all.
 
+use std::time::Duration;
+
 use super::{
-    Building, LayerKind, LayerTable, PAGE, Planned, Property, Provided, check_disk, check_port,
-    impossible, show,
+    Building, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided, check_disk,
+    check_port, impossible, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
@@ -11,6 +13,11 @@ use crate::document::word::words;
 use crate::plan::{BlockMap, DISK, Device, Joins};
 use crate::values::names::NodeName;
 use crate::values::units::ByteSize;
+
+/// The limits of both time-outs.
+const SECONDS: Limits = Limits::seconds(1, 3600);
+/// For how long requests wait for another connection: `nbd-client`'s own default.
+const DEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 table! {
     /// Network block devices: each node that is there from the start exports a disk, every node imports them all.
@@ -27,6 +34,12 @@ table! {
         filters: Vec<At<String>>, default Vec::new();
         /// `KEY=VALUE` words for nbdkit's filters and its file plugin, such as `delay-write=2ms`.
         options: Vec<At<String>>, default Vec::new();
+        /// Clients whose connection ends connect again, as `nbd-client -persist` does from nbd 3.27 on.
+        persist: bool, default false;
+        /// A request that is not answered for so long ends the connection, 1s to 3600s in whole seconds. Default: never.
+        timeout: Duration, optional;
+        /// Of `persist`: requests wait for another connection for so long, 1s to 3600s in whole seconds. Default: 30s.
+        dead_timeout: Duration, optional;
     }
 }
 
@@ -45,6 +58,10 @@ pub struct Nbd {
     pub filters: Vec<String>,
     /// `KEY=VALUE` words for nbdkit's filters: `delay-write=2ms`, `rate=80M`, ...
     pub options: Vec<String>,
+    /// A request that is not answered for so long ends the connection, and fails unless the client persists. Whole seconds.
+    pub timeout: Option<Duration>,
+    /// Clients connect again when their connection ends; their requests wait for that so long. Whole seconds.
+    pub persist: Option<Duration>,
     /// What every node imports: one of each node that is there from the start, in the order of their numbers.
     pub devices: Vec<Device>,
 }
@@ -61,14 +78,19 @@ words! {
 
 impl Planned for Nbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut parameters = vec![
             ("disk", show(&self.disk)),
             ("port", show(&self.port)),
             ("server", show(&self.server)),
             ("block_size", show(&self.block_size)),
             ("filters", self.filters.join(",")),
             ("options", self.options.join(",")),
-        ]
+            ("persist", show(&self.persist.is_some())),
+        ];
+        let times = [("timeout", self.timeout), ("dead_timeout", self.persist)];
+        let times = times.map(|(key, time)| time.map(|time| (key, show(&time))));
+        parameters.extend(times.into_iter().flatten());
+        parameters
     }
 
     fn disk(&self) -> Option<ByteSize> {
@@ -126,6 +148,16 @@ impl LayerTable for Written {
         check_disk(disk, device_map, mistakes);
         check_port(port, mistakes);
         check_filters(self, mistakes);
+        SECONDS.check("timeout", self.timeout.as_ref(), mistakes);
+        SECONDS.check("dead_timeout", self.dead_timeout.as_ref(), mistakes);
+        let persists = self.persist.as_ref()?.value;
+        if let Some(time) = self.dead_timeout.as_ref().filter(|_| !persists) {
+            mistakes.note(
+                Diagnostic::at(&time.span, "`dead_timeout` without `persist`")
+                    .label("would never be used")
+                    .help("give `persist = true` as well, or drop it: without it the kernel fails the requests of a lost connection"),
+            );
+        }
         let mut devices = Vec::new();
         let exporters = device_map.node_set.nodes.iter();
         let exporters = exporters.filter(|node| node.joins == Joins::AtStart);
@@ -155,6 +187,12 @@ impl LayerTable for Written {
             block_size: self.block_size.as_ref()?.value,
             filters: words(self.filters.as_ref())?,
             options: words(self.options.as_ref())?,
+            timeout: self.timeout.as_ref().map(|time| time.value),
+            persist: persists.then(|| {
+                self.dead_timeout
+                    .as_ref()
+                    .map_or(DEAD_TIMEOUT, |time| time.value)
+            }),
             devices,
         };
         Some((on, nbd))

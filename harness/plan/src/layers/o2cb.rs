@@ -6,6 +6,7 @@ use super::{Building, LayerTable, Planned, Property, check_port, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
+use crate::document::word::words;
 use crate::values::names::{ClusterName, NodeName};
 
 table! {
@@ -23,6 +24,8 @@ table! {
         keepalive_delay: Duration, default Duration::from_secs(2);
         /// Wait before connecting again.
         reconnect_delay: Duration, default Duration::from_secs(2);
+        /// How a node ends itself that must not go on: `reset` at once, or by a `panic` of its kernel.
+        fence_method: FenceMethod, default FenceMethod::Reset;
     }
 }
 
@@ -41,6 +44,18 @@ pub struct O2cb {
     pub keepalive_delay: Duration,
     /// `O2CB_RECONNECT_DELAY_MS`.
     pub reconnect_delay: Duration,
+    /// `fence_method` in configfs.
+    pub fence_method: FenceMethod,
+}
+
+words! {
+    /// How o2cb fences the node that it runs on.
+    pub FenceMethod, "way to fence", "ways to fence", "a way to fence", r#""reset""# {
+        /// The machine is reset.
+        Reset = "reset",
+        /// The kernel panics.
+        Panic = "panic",
+    }
 }
 
 impl Planned for O2cb {
@@ -52,6 +67,7 @@ impl Planned for O2cb {
             ("idle_timeout", show(&self.idle_timeout)),
             ("keepalive_delay", show(&self.keepalive_delay)),
             ("reconnect_delay", show(&self.reconnect_delay)),
+            ("fence_method", show(&self.fence_method)),
         ]
     }
 }
@@ -117,6 +133,7 @@ impl LayerTable for Written {
             idle_timeout: idle.value,
             keepalive_delay: keepalive.value,
             reconnect_delay: self.reconnect_delay.as_ref()?.value,
+            fence_method: self.fence_method.as_ref()?.value,
         };
         building.cluster = Some(o2cb.cluster.clone());
         // Its nodes are those that have devices in the end.

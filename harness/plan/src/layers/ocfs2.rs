@@ -1,6 +1,6 @@
 //! OCFS2, the cluster file system.
 
-use super::file_system::{Below, FileSystem, Journals, Mounts};
+use super::file_system::{Below, FileSystem, Journals, Mounts, mount_options};
 use super::{Building, LayerKind, LayerTable, Planned, Property, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
@@ -25,6 +25,8 @@ table! {
         journal: ByteSize, default ByteSize::from_mib(8);
         /// Whether all nodes mount it before the first step, or leave that to `mount` steps.
         mount: bool, default true;
+        /// Options of every mount, as mount's `-o` has them: `coherency=buffered`, `data=writeback`, ...
+        mount_options: Vec<At<String>>, default Vec::new();
     }
 }
 
@@ -41,6 +43,8 @@ pub struct Ocfs2 {
     pub journal: ByteSize,
     /// Whether the layer mounts it on every node, or leaves that to `mount` steps.
     pub mount: bool,
+    /// Options of every mount, as mount's `-o` has them.
+    pub mount_options: Vec<String>,
     /// The device that it is made on.
     pub device: Device,
     /// The cluster of `o2cb` that guards it.
@@ -55,6 +59,7 @@ impl Planned for Ocfs2 {
             ("features", self.features.join(",")),
             ("journal", show(&self.journal)),
             ("mount", show(&self.mount)),
+            ("mount_options", self.mount_options.join(",")),
         ]
     }
 
@@ -63,6 +68,7 @@ impl Planned for Ocfs2 {
             kind: LayerKind::Ocfs2,
             at: self.at.clone(),
             device: self.device.clone(),
+            options: self.mount_options.clone(),
             mount: self.mount,
             mounts: Mounts {
                 most: self.slots,
@@ -97,7 +103,9 @@ impl LayerTable for Written {
         journals.check(below.size, mistakes);
         check_features(self, mistakes);
         let cluster = building.cluster.clone();
-        let lowered = planned(self, below.device, cluster);
+        let options = self.mount_options.as_ref();
+        let options = options.map(|options| mount_options(options, mistakes));
+        let lowered = planned(self, options, below.device, cluster);
         let slots = self.slots.as_ref().map(|slots| &slots.span);
         let file_system = lowered.as_ref().and_then(Planned::file_system);
         let file_system = file_system.map(|value| At {
@@ -128,7 +136,12 @@ fn check_features(layer: &Written, mistakes: &mut Mistakes) {
 }
 
 /// `device` and `cluster` are those below.
-fn planned(layer: &Written, device: Option<Device>, cluster: Option<ClusterName>) -> Option<Ocfs2> {
+fn planned(
+    layer: &Written,
+    mount_options: Option<Vec<String>>,
+    device: Option<Device>,
+    cluster: Option<ClusterName>,
+) -> Option<Ocfs2> {
     Some(Ocfs2 {
         slots: layer.slots.as_ref()?.value,
         at: layer.at.clone()?.value,
@@ -140,6 +153,7 @@ fn planned(layer: &Written, device: Option<Device>, cluster: Option<ClusterName>
             .collect(),
         journal: layer.journal.as_ref()?.value,
         mount: layer.mount.as_ref()?.value,
+        mount_options: mount_options?,
         device: device?,
         cluster: cluster?,
     })

@@ -21,6 +21,17 @@ pub(crate) trait StepTable: Value {
     }
 }
 
+/// What an action has to do with faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultRole {
+    /// Nothing.
+    None,
+    /// It breaks something.
+    Breaks,
+    /// It mends what another broke.
+    Mends,
+}
+
 /// An action as decided.
 pub(crate) trait PlannedStep {
     /// For a step that does not give its own; generous, since guests may be emulated.
@@ -28,6 +39,11 @@ pub(crate) trait PlannedStep {
 
     /// In a few words.
     fn describe(&self) -> String;
+
+    /// What it has to do with faults.
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::None
+    }
 }
 
 /// `key => Action, what else its file makes public;` for each action, in the order of the guide.
@@ -46,6 +62,13 @@ macro_rules! catalog {
             pub fn describe(&self) -> String {
                 match self {
                     $(Self::$name(action) => action.describe(),)+
+                }
+            }
+
+            /// Whether it breaks something, or mends it.
+            pub fn fault_role(&self) -> FaultRole {
+                match self {
+                    $(Self::$name(action) => action.fault_role(),)+
                 }
             }
 

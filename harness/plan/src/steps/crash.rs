@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk};
+use super::{FaultRole, PlannedStep, StepTable, Walk};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::word::words;
@@ -131,6 +131,10 @@ impl StepTable for Written {
 impl PlannedStep for Crash {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         self.within.saturating_add(Duration::from_secs(60))
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Breaks
     }
 
     fn describe(&self) -> String {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{FaultRole, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
@@ -259,6 +259,10 @@ impl Degrade {
 impl PlannedStep for Degrade {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         Duration::from_secs(60)
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Breaks
     }
 
     fn describe(&self) -> String {

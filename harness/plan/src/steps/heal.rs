@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk};
+use super::{FaultRole, PlannedStep, StepTable, Walk};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
@@ -64,6 +64,10 @@ impl StepTable for Written {
 impl PlannedStep for Heal {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         Duration::from_secs(60)
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Mends
     }
 
     fn describe(&self) -> String {

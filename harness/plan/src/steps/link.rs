@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk};
+use super::{FaultRole, PlannedStep, StepTable, Walk};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::word::words;
@@ -112,6 +112,13 @@ impl StepTable for Written {
 impl PlannedStep for Link {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         Duration::from_secs(60)
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        match self.state {
+            LinkState::Down => FaultRole::Breaks,
+            LinkState::Up => FaultRole::Mends,
+        }
     }
 
     fn describe(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{FaultRole, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
@@ -85,6 +85,10 @@ impl StepTable for Written {
 impl PlannedStep for MemoryPressure {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         Duration::from_secs(60)
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Breaks
     }
 
     fn describe(&self) -> String {

@@ -35,6 +35,7 @@ pub(crate) mod writes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use self::catalog::FaultRole;
 use self::catalog::catalog;
 pub(crate) use self::catalog::{PlannedStep, StepTable};
 use crate::devices::resolved_stack::ResolvedStack;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{FaultRole, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::Span;
 use crate::document::table::table;
 use crate::document::value::Nodes;
@@ -47,6 +47,10 @@ impl StepTable for Written {
 impl PlannedStep for Pause {
     fn deadline(&self, _walk: &Walk<'_>) -> Duration {
         self.lasts.saturating_add(Duration::from_secs(60))
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Breaks
     }
 
     fn describe(&self) -> String {

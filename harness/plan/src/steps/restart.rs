@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk};
+use super::{FaultRole, PlannedStep, StepTable, Walk};
 use crate::diagnostic::Span;
 use crate::document::table::table;
 use crate::values::names::{NodeName, StepLabel};
@@ -40,8 +40,14 @@ impl StepTable for Written {
 }
 
 impl PlannedStep for Restart {
-    fn deadline(&self, _walk: &Walk<'_>) -> Duration {
-        Duration::from_secs(240)
+    fn deadline(&self, walk: &Walk<'_>) -> Duration {
+        let usual = Duration::from_secs(240);
+        let slow = walk.topology.resolved_stack.slow_start();
+        slow.map_or(usual, |slow| slow + usual)
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Mends
     }
 
     fn describe(&self) -> String {

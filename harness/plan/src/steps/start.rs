@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{FaultRole, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::layers::membership::at_start;
-use crate::layers::{Layer, LayerKind, NbdServer, Property};
+use crate::layers::{LayerKind, Property};
 use crate::steps::topology::Must;
 use crate::values::names::{NodeName, StepLabel};
 
@@ -84,18 +84,12 @@ fn check_nbd(on: &[NodeName], layer: &Span, walk: &mut Walk<'_>) -> bool {
         );
         return false;
     }
-    // The kernel gives a device no other connection while anything has it open.
-    let kinds = resolved_stack
-        .layers
-        .iter()
-        .map(|placed| placed.layer.kind());
-    let mut holders = kinds.filter(|kind| kind.has(Property::OnDevices) || kind.is_file_system());
-    if let Some(holder) = holders.next() {
+    if let Some(holder) = resolved_stack.holder_of_nbd() {
         walk.mistakes.note(
             Diagnostic::at(layer, format!("`nbd` cannot be started again below `{holder}`"))
                 .label("its devices are in use")
                 .help(format!(
-                    "drop this step, or the layers from `{holder}` on: a device of `nbd` gets a new connection only while nothing has it open"
+                    "give the `nbd` layer `persist = true`, or drop this step, or the layers from `{holder}` on: without it a device gets a new connection only while nothing has it open"
                 )),
         );
         return false;
@@ -105,16 +99,13 @@ fn check_nbd(on: &[NodeName], layer: &Span, walk: &mut Walk<'_>) -> bool {
 
 impl PlannedStep for Start {
     fn deadline(&self, walk: &Walk<'_>) -> Duration {
-        let nbd = walk.topology.resolved_stack.placed(LayerKind::Nbd);
-        match nbd.map(|placed| &placed.layer) {
-            // It takes its time.
-            Some(Layer::Nbd(nbd))
-                if self.layer == LayerKind::Nbd && nbd.server == NbdServer::NbdServer =>
-            {
-                Duration::from_secs(600)
-            }
-            _ => Duration::from_secs(120),
-        }
+        let slow = walk.topology.resolved_stack.slow_start();
+        let slow = slow.filter(|_| self.layer == LayerKind::Nbd);
+        slow.unwrap_or(Duration::from_secs(120))
+    }
+
+    fn fault_role(&self) -> FaultRole {
+        FaultRole::Mends
     }
 
     fn describe(&self) -> String {

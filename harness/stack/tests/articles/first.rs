@@ -72,6 +72,14 @@ pub(crate) fn tell(book: &mut Book) {
         r#"filters = ["log", "delay"], options = ["logfile=/tmp/log", "delay-write=2ms"]"#;
     let slow = self::stack(&[&format!(r#"nbd = {{ disk = "1GiB", {filters} }}"#)]);
     book.add("filters", &slow.up());
+    let persists = r#"persist = true, timeout = "5s", dead_timeout = "2m""#;
+    let persists = self::stack(&[&format!(r#"nbd = {{ disk = "1GiB", {persists} }}"#)]);
+    book.add("clients that persist", &persists.up());
+    let others = Present::all(&[&there[..1], &there[2..]].concat());
+    book.add(
+        "vix1 comes back to them",
+        &persists.rejoin(&there[1], &others),
+    );
     let linear = self::stack(&[NBD, r#"linear = { name = "nbdsan" }"#]);
     book.add("linear", &linear.up()[1..]);
 }

@@ -81,7 +81,7 @@ pub(crate) fn tell(book: &mut Book) {
         [[layer]]
         linear = { name = "joined" }
         [[layer]]
-        gfs2 = { journals = 2, at = "/mnt/san", journal = "16MiB", options = [], mount = false }
+        gfs2 = { journals = 2, at = "/mnt/san", journal = "16MiB", mount_options = [], mount = false }
     "#;
     let below = BELOW.replace("dlm = {}", "dlm = { fencing = false }");
     let alone = self::stack(&[&below, alone]);

@@ -1,8 +1,7 @@
 //! Making, mending and ending nbd devices: a generic netlink socket.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -55,7 +54,7 @@ impl Driver {
     }
 
     /// Makes a device that `socket` serves.
-    pub fn connect(&mut self, attach: Attach, socket: &UnixStream) -> Result<(), Error> {
+    pub fn connect(&mut self, attach: Attach, socket: &impl AsFd) -> Result<(), Error> {
         let attach = with_socket(attach, socket);
         let doing = format!("connect nbd{}", attach.index);
         self.ask(&doing, |family, sequence| {
@@ -65,7 +64,7 @@ impl Driver {
     }
 
     /// Gives a device another socket in the place of a dead one.
-    pub fn reconfigure(&mut self, attach: Attach, socket: &UnixStream) -> Result<(), Error> {
+    pub fn reconfigure(&mut self, attach: Attach, socket: &impl AsFd) -> Result<(), Error> {
         let attach = with_socket(attach, socket);
         let doing = format!("reconnect nbd{}", attach.index);
         self.ask(&doing, |family, sequence| {
@@ -128,8 +127,8 @@ impl Driver {
     }
 }
 
-fn with_socket(mut attach: Attach, socket: &UnixStream) -> Attach {
+fn with_socket(mut attach: Attach, socket: &impl AsFd) -> Attach {
     // Descriptors are no negative numbers.
-    attach.socket = socket.as_raw_fd().unsigned_abs();
+    attach.socket = socket.as_fd().as_raw_fd().unsigned_abs();
     attach
 }

@@ -59,7 +59,7 @@ pub use nbd::{
     Cookie, NBD_REPLY_MAGIC, NBD_REPLY_SIZE, NBD_REQUEST_MAGIC, NBD_REQUEST_SIZE, NbdCommand,
     NbdReply, NbdRequest, errno,
 };
-pub use receiver::{PROGRAM as RECEIVER, timestamp};
+pub use receiver::{PROGRAM as RECEIVER, stay_in_memory, timestamp};
 pub use relay::{End, Relay};
 pub use remote::{Remote, Status};
 pub use request::{Endpoint, LONG_PATIENCE, PATIENCE, RequestError, Server, Session};

@@ -53,19 +53,22 @@ mod attribute {
     pub(super) const DEVICE_CONNECTED: u16 = 2;
 }
 
-/// Bits of the server's flags (linux/nbd.h).
-const HAS_FLAGS: u64 = 1;
-const READ_ONLY: u64 = 2;
+/// Bits of the server's flags (linux/nbd.h): there are some.
+pub const HAS_FLAGS: u64 = 1;
+/// The kernel refuses writes.
+pub const READ_ONLY: u64 = 2;
 
-/// What a device shall be. No flush, no trim, no write-zeroes: GNBD has none, and writes are synchronous.
+/// What a device shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attach {
     /// Which device.
     pub index: u32,
     /// Its size.
     pub bytes: u64,
-    /// Whether the kernel refuses writes.
-    pub read_only: bool,
+    /// Bytes of its logical blocks.
+    pub block_size: u64,
+    /// What the server can do: bits of `linux/nbd.h`.
+    pub flags: u64,
     /// Seconds after which the kernel gives a request up by itself; 0 never.
     pub timeout: u64,
     /// Seconds for which the kernel holds requests of a device whose socket is dead.
@@ -75,9 +78,6 @@ pub struct Attach {
     /// The descriptor's number in the sending process.
     pub socket: u32,
 }
-
-/// Bytes of the logical blocks: sizes are in this unit.
-const BLOCK_SIZE: u64 = 512;
 
 /// Builds one message.
 #[derive(Debug)]
@@ -148,16 +148,11 @@ pub fn get_family(sequence: u32) -> Vec<u8> {
 
 /// Makes a device. Its index comes back.
 pub fn connect(family: u16, sequence: u32, attach: &Attach) -> Vec<u8> {
-    let flags = if attach.read_only {
-        HAS_FLAGS | READ_ONLY
-    } else {
-        HAS_FLAGS
-    };
     let message = Builder::new(family, command::CONNECT, sequence)
         .u32(attribute::INDEX, attach.index)
         .u64(attribute::SIZE_BYTES, attach.bytes)
-        .u64(attribute::BLOCK_SIZE_BYTES, BLOCK_SIZE)
-        .u64(attribute::SERVER_FLAGS, flags);
+        .u64(attribute::BLOCK_SIZE_BYTES, attach.block_size)
+        .u64(attribute::SERVER_FLAGS, attach.flags);
     with_socket(message, attach).end()
 }
 

@@ -16,7 +16,7 @@ use super::attach::Driver;
 use super::device::Device;
 use super::fencing::fencer;
 use super::monitor::Policy;
-use super::netlink::Attach;
+use super::netlink::{Attach, HAS_FLAGS, READ_ONLY};
 use super::relay::{End, Relay};
 use super::request::{RequestError, Session};
 use super::settings::{Settings, Timing};
@@ -72,7 +72,13 @@ impl Device {
         Attach {
             index: self.index,
             bytes: self.sectors * SECTOR_SIZE,
-            read_only: self.read_only,
+            block_size: SECTOR_SIZE,
+            // No flush, no trim, no write-zeroes: GNBD has none, and writes are synchronous.
+            flags: if self.read_only {
+                HAS_FLAGS | READ_ONLY
+            } else {
+                HAS_FLAGS
+            },
             // What waits for fencing must not be failed by anybody else.
             timeout: if fail_fast {
                 u64::from(patience) + MARGIN
@@ -274,7 +280,7 @@ fn spawn<T: Send + 'static>(
 
 /// The kernel writes out through this process to get memory: it must not need any for that. What is refused, as to
 /// an ordinary user, is told and no more.
-pub(super) fn stay_in_memory(log: &Log) {
+pub fn stay_in_memory(log: &Log) {
     if let Err(error) = configure_io_flusher_behavior(true) {
         log.line(format_args!("failed to become an I/O flusher: {error}"));
     }

@@ -1,7 +1,8 @@
 //! Generic netlink, byte for byte, written from linux/netlink.h, linux/genetlink.h and linux/nbd-netlink.h.
 
 use gnbd::client::netlink::{
-    Answer, Attach, Malformed, answers, connect, disconnect, get_family, reconfigure, status,
+    Answer, Attach, HAS_FLAGS, Malformed, READ_ONLY, answers, connect, disconnect, get_family,
+    reconfigure, status,
 };
 
 /// Bytes from hexadecimal words; blanks and line ends are nothing.
@@ -21,7 +22,8 @@ fn attach() -> Attach {
     Attach {
         index: 3,
         bytes: 0x4000_0000,
-        read_only: true,
+        block_size: 512,
+        flags: HAS_FLAGS | READ_ONLY,
         timeout: 120,
         dead_timeout: 1_000_000,
         identifier: "gnbd0a".to_owned(),
@@ -52,7 +54,7 @@ fn a_device_is_connected() {
         0b00 0a00 676e6264306100 00";
     assert_eq!(connect(0x1d, 5, &attach()), hex(expected));
     let mut writable = attach();
-    writable.read_only = false;
+    writable.flags = HAS_FLAGS;
     assert_eq!(connect(0x1d, 5, &writable)[56], 1);
 }
 

@@ -3,7 +3,7 @@
 use super::{Must, Topology};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
-use crate::plan::{Joins, LayerKind};
+use crate::plan::Joins;
 use crate::values::names::NodeName;
 
 /// Who is there, who is down and who has the volume mounted.
@@ -99,11 +99,13 @@ impl Topology<'_> {
         let Some(node) = self.node_set.find(name, mistakes) else {
             return false;
         };
-        if self.resolved_stack.has(&node.name, LayerKind::Nbd) && node.joins == Joins::AtStart {
+        if node.joins == Joins::AtStart
+            && let Some(holder) = self.resolved_stack.holder_of_nbd()
+        {
             mistakes.note(
                 Diagnostic::at(&name.span, format!("`{}` exports a disk by `nbd`", node.name))
-                    .label("the others would not import it again")
-                    .help("build the stack on `gnbd`, whose clients come back to their servers, or drop this step"),
+                    .label(format!("the others' devices would stay dead below `{holder}`"))
+                    .help("give the `nbd` layer `persist = true`, with which its clients connect again, or drop this step: without it the kernel fails all requests of a device whose server was lost, until nothing has it open"),
             );
             return false;
         }
