@@ -266,7 +266,7 @@ fn server(nbd: &Nbd, disk: &str) -> String {
 fn client(nbd: &Nbd, member: &Member, n: usize) -> String {
     format!(
         "nbd-client {} {} /dev/nbd{n} -b {}",
-        member.host(),
+        member.host(&nbd.network),
         nbd.port,
         nbd.block_size.bytes()
     )

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::membership::at_start;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, plain, show,
-    sorted,
+    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    network_parameter, plain, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -14,7 +14,7 @@ use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::plan::{BlockMap, DISK, Device};
-use crate::values::names::{NodeName, ResourceName};
+use crate::values::names::{NetworkName, NodeName, ResourceName};
 use crate::values::units::ByteSize;
 
 /// The limits of `ping-timeout`, which counts tenths of seconds.
@@ -41,6 +41,8 @@ table! {
         ping_interval: Duration, default Duration::from_secs(3);
         /// How long it may take to answer, 100ms to 30s in steps of 100ms; then it is given up.
         ping_timeout: Duration, default Duration::from_secs(3);
+        /// The network of the pair's connection.
+        network: NetworkName, default NetworkName::main();
     }
 }
 
@@ -61,6 +63,8 @@ pub struct Drbd {
     pub ping_interval: Duration,
     /// `ping-timeout`: then it is dead when it has not answered for so long. Tenths of seconds.
     pub ping_timeout: Duration,
+    /// The network of the pair's connection.
+    pub network: NetworkName,
     /// What both nodes make of their disks.
     pub device: Device,
 }
@@ -87,14 +91,20 @@ words! {
 
 impl Planned for Drbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut all = vec![
             ("resource", show(&self.resource)),
             ("disk", show(&self.disk)),
             ("primaries", show(&self.primaries)),
             ("sync", show(&self.sync)),
             ("ping_interval", show(&self.ping_interval)),
             ("ping_timeout", show(&self.ping_timeout)),
-        ]
+        ];
+        all.extend(network_parameter(self.networks()));
+        all
+    }
+
+    fn networks(&self) -> &[NetworkName] {
+        std::slice::from_ref(&self.network)
     }
 
     fn disk(&self) -> Option<ByteSize> {
@@ -126,6 +136,10 @@ impl LayerTable for Written {
 
     fn disk(&self) -> Option<&At<ByteSize>> {
         self.disk.as_ref()
+    }
+
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        self.network.iter().collect()
     }
 
     fn lower(
@@ -215,6 +229,7 @@ impl LayerTable for Written {
             sync: self.sync.as_ref()?.value,
             ping_interval: self.ping_interval.as_ref()?.value,
             ping_timeout: self.ping_timeout.as_ref()?.value,
+            network: self.network.clone()?.value,
             device,
         };
         Some((plain(&on), drbd))

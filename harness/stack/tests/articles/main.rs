@@ -1,8 +1,9 @@
-//! What the stack would do in the fleets of the two articles.
+//! What the stack would do in the fleets of the two articles, and on further networks.
 
 mod book;
 mod first;
 mod fixture;
+mod networks;
 mod second;
 
 use book::Book;
