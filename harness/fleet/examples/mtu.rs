@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use sanlab_fleet::{AcceleratorWish, Command, Fleet, FleetSpec, Image, Node, NodeSpec, StartMode};
+use sanlab_fleet::{
+    AcceleratorWish, Command, Fleet, FleetSpec, Image, NetworkSpec, Node, NodeSpec, StartMode,
+};
 use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -63,12 +65,11 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
     };
     let spec = FleetSpec {
         images: members.iter().map(image).collect(),
-        mtu,
+        networks: vec![NetworkSpec::main(mtu)],
         accelerator: AcceleratorWish::Auto,
         qemu: None,
         count_instructions: false,
         logs: logs.path().to_owned(),
-        capture: Vec::new(),
         start_mode: StartMode::Boot,
         shares_cpus: false,
         disks_survive: false,

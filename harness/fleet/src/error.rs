@@ -97,6 +97,20 @@ pub enum FleetError {
         /// The name.
         node: String,
     },
+    /// The fleet has no network of that name.
+    #[error("find network {network}: the fleet has no such network")]
+    UnknownNetwork {
+        /// The name.
+        network: String,
+    },
+    /// The member has no card on that network.
+    #[error("find the card of node {node} on network {network}: the network does not join it")]
+    NotOnNetwork {
+        /// Who.
+        node: String,
+        /// The network.
+        network: String,
+    },
     /// It runs already.
     #[error("start node {node}: it runs already")]
     AlreadyStarted {

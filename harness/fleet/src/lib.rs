@@ -44,6 +44,7 @@ pub use checkpoints::fingerprint::fingerprint;
 pub use checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
 pub use event::{FleetEvent, Listener};
+pub use fleet::faults::Impaired;
 pub use fleet::{Fleet, Teardown};
 pub use host::budget::{Budget, Permit};
 pub use host::need::{Claimant, Need, WaitingFor};
@@ -55,7 +56,7 @@ pub use nodes::cost::NodeCost;
 pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
-pub use spec::{DEFAULT_MTU, FleetSpec, NodeSpec};
+pub use spec::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec};
 pub use templates::TemplateUse;
 pub use write_cache::{CacheDraw, PowerLoss};
 // What those who use a fleet need of the crates below it.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use sanlab_image::Image;
-use sanlab_plan::{Hardware, NicModel, node_address};
+use sanlab_plan::{Hardware, NetworkName, NicModel, Subnet};
 use sanlab_vm::{AcceleratorWish, MacAddress};
 
 use crate::checkpoints::start_mode::StartMode;
@@ -28,8 +28,8 @@ const OVERHEAD_MIB: u64 = 192;
 pub struct FleetSpec {
     /// What each member boots, by name.
     pub images: BTreeMap<String, Image>,
-    /// Bytes of the largest IP packet; a node whose card carries less gets less.
-    pub mtu: u32,
+    /// What members are connected by, each a switch of its own; the first joins all of them.
+    pub networks: Vec<NetworkSpec>,
     /// Accelerator.
     pub accelerator: AcceleratorWish,
     /// A folder with QEMU's programs (`qemu-system-x86_64`, `qemu-system-i386`), instead of those of the host.
@@ -41,10 +41,9 @@ pub struct FleetSpec {
     /// Whether it takes what CPUs others leave it, instead of waiting for CPUs of its own: fleets that wait most of their time, side by
     /// side.
     pub shares_cpus: bool,
-    /// A folder that outlives the fleet, for `NODE.console.log` and `NODE.pcap`.
+    /// A folder that outlives the fleet, for `NODE.console.log`, and for captures: `NODE.pcap` of the first network, `NODE.NETWORK.pcap`
+    /// of another.
     pub logs: PathBuf,
-    /// Nodes whose traffic is written to a pcap file.
-    pub capture: Vec<String>,
     /// How members come to life.
     pub start_mode: StartMode,
     /// Whether what forked members write to their data disks outlives their machines, so that they can be restarted after a
@@ -69,34 +68,92 @@ pub struct FleetSpec {
 pub struct NodeSpec {
     /// Host name.
     pub name: String,
-    /// Its place among the members, from 0: address and Ethernet address follow from it.
+    /// Its place among the members, from 0: addresses and Ethernet addresses follow from it.
     pub number: u8,
     /// What its machine is made of.
     pub hardware: Hardware,
-    /// Model of its network card.
+    /// Model of its network cards.
     pub nic: NicModel,
     /// Size of its data disk `/dev/vdb`, which takes only what is written; 0: it has none.
     pub disk_bytes: u64,
 }
 
-impl NodeSpec {
-    /// Its address in the fleet's network.
-    pub fn address(&self) -> Ipv4Addr {
-        node_address(self.number)
+/// A network of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// What it is called: members find `NODE` on the first network by `NODE.local`, on another by `NODE.NETWORK`.
+    pub name: String,
+    /// Its addresses.
+    pub subnet: Subnet,
+    /// Bytes of the largest IP packet; a node whose card carries less gets less.
+    pub mtu: u32,
+    /// Members that it does not join: they have no card on it. Of the first network nobody.
+    pub without: Vec<String>,
+    /// Nodes whose traffic on it is written to a pcap file.
+    pub capture: Vec<String>,
+}
+
+impl NetworkSpec {
+    /// The only network of a fleet, for packets of so many bytes.
+    pub fn main(mtu: u32) -> Self {
+        Self {
+            name: NetworkName::main().to_string(),
+            subnet: Subnet::of_place(0),
+            mtu,
+            without: Vec::new(),
+            capture: Vec::new(),
+        }
     }
 
-    /// Its Ethernet address: QEMU's prefix 52:54:00, `M` for this lab, and the number.
-    pub fn mac(&self) -> MacAddress {
-        MacAddress([0x52, 0x54, 0x00, 0x4d, 0x00, self.number])
+    /// Whether a member has a card on it.
+    pub(crate) fn joins(&self, member: &NodeSpec) -> bool {
+        !self.without.contains(&member.name)
     }
 
-    /// What its card carries of a network's MTU, bytes.
-    pub fn mtu(&self, network: u32) -> u32 {
-        network.min(match self.nic {
+    /// A member's address on it.
+    pub(crate) fn address(&self, member: &NodeSpec) -> Ipv4Addr {
+        self.subnet.address_of(member.number)
+    }
+
+    /// What a member's card carries, bytes.
+    pub(crate) fn mtu_of(&self, member: &NodeSpec) -> u32 {
+        self.mtu.min(match member.nic {
             NicModel::VirtioNet => 65_535,
             // MAX_JUMBO_FRAME_SIZE (16128) less Ethernet header and checksum, in Linux' drivers/net/ethernet/intel/e1000.
             NicModel::E1000 => 16_110,
         })
+    }
+}
+
+/// A network card of a member.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Card<'a> {
+    /// Its place among the member's, from 0: it is the guest's `eth` of that number.
+    pub(crate) number: usize,
+    /// The place of its network among the fleet's.
+    pub(crate) place: usize,
+    pub(crate) network: &'a NetworkSpec,
+}
+
+impl Card<'_> {
+    /// What the guest calls it.
+    pub(crate) fn interface(&self) -> String {
+        format!("eth{}", self.number)
+    }
+
+    /// The Ethernet address of a member's card: QEMU's prefix 52:54:00, `M` for this lab, the network's place and the member's
+    /// number.
+    pub(crate) fn mac(&self, member: &NodeSpec) -> MacAddress {
+        let place = u8::try_from(self.place).unwrap_or(u8::MAX);
+        MacAddress([0x52, 0x54, 0x00, 0x4d, place, member.number])
+    }
+
+    /// What a member's port on the network's switch writes its traffic to.
+    pub(crate) fn capture_file(&self, member: &NodeSpec) -> String {
+        match self.place {
+            0 => format!("{}.pcap", member.name),
+            _ => format!("{}.{}.pcap", member.name, self.network.name),
+        }
     }
 }
 
@@ -106,6 +163,39 @@ impl FleetSpec {
         let member = self.members.iter().find(|member| member.name == name);
         member.ok_or_else(|| FleetError::UnknownMember {
             node: name.to_owned(),
+        })
+    }
+
+    /// The member's network cards, in the order of the networks.
+    pub(crate) fn cards(&self, member: &NodeSpec) -> Vec<Card<'_>> {
+        let networks = self.networks.iter().enumerate();
+        let joined = networks.filter(|(_, network)| network.joins(member));
+        let card = |(number, (place, network))| Card {
+            number,
+            place,
+            network,
+        };
+        joined.enumerate().map(card).collect()
+    }
+
+    /// The member's card on the network of that name.
+    pub(crate) fn card(&self, member: &NodeSpec, network: &str) -> Result<Card<'_>, FleetError> {
+        let mut cards = self.cards(member).into_iter();
+        let found = cards.find(|card| card.network.name == network);
+        found.ok_or_else(|| FleetError::NotOnNetwork {
+            node: member.name.clone(),
+            network: network.to_owned(),
+        })
+    }
+
+    /// The place of the network of that name.
+    pub(crate) fn network(&self, name: &str) -> Result<usize, FleetError> {
+        let place = self
+            .networks
+            .iter()
+            .position(|network| network.name == name);
+        place.ok_or_else(|| FleetError::UnknownNetwork {
+            network: name.to_owned(),
         })
     }
 

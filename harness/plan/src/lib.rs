@@ -32,6 +32,7 @@ mod plan;
 mod steps;
 mod values;
 
+pub use devices::provided::Outage;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use document::base::BASE_FOLDER;
 pub use document::schema::schema;
@@ -41,14 +42,14 @@ pub use overlay::setting::{Setting, SettingError};
 pub use plan::{
     Arch, Artefact, ArtefactKind, BlockMap, DISK, Device, Expectation, FAULTY_DISK, Hardware,
     Joins, Known, Network, NicModel, Node, PlacedLayer, Plan, Replica, Step, StepFailure, Tier,
-    node_address,
 };
 pub use steps::*;
 pub use values::clocks::{Drift, TimeShift};
 pub use values::names::{
-    CheckpointName, ClusterName, GuestPath, ImageName, NameError, NodeName, ResourceName,
-    StepLabel, VolumeName, file_name,
+    CheckpointName, ClusterName, GuestPath, ImageName, NameError, NetworkName, NodeName,
+    ResourceName, StepLabel, VolumeName, file_name,
 };
 pub use values::range::Range;
 pub use values::shell::quote;
+pub use values::subnet::{Subnet, SubnetError};
 pub use values::units::{ByteSize, Share, UnitError, parse_duration};

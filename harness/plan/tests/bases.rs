@@ -12,6 +12,7 @@ const WHOLE: &str = r#"
 name = "four nodes"
 image = "my-image"
 network = { mtu = 1500, capture = "vix1" }
+networks = { cluster = { mtu = 9000, capture = "vix1" }, extra = {} }
 
 [nodes]
 vix0 = { arch = "x86_64" }
@@ -46,6 +47,7 @@ const SCENARIO: &str = r#"
 name = "four nodes"
 base = "base/stack.toml"
 network = { capture = "vix1" }
+networks = { cluster = { mtu = 9000 }, extra = {} }
 
 [nodes]
 "vix[2-3]" = { cpus = 2 }
@@ -85,6 +87,7 @@ ocfs2 = { slots = 4, at = "/mnt/san" }
 const NODES: &str = r#"
 image = "my-image"
 network = { mtu = 1500, capture = ["vix0", "vix3"] }
+networks = { cluster = { mtu = 1500, capture = "vix1" } }
 
 [nodes]
 vix0 = { arch = "x86_64" }

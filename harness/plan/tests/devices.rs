@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sanlab_plan::{Device, LayerKind, NodeName, Plan, parse};
+use sanlab_plan::{Device, LayerKind, NetworkName, NodeName, Outage, Plan, parse};
 
 const NODES: &str = r#"
 name = "devices"
@@ -120,9 +120,15 @@ fn a_disk_of_its_own_is_exported_whole() {
 
 /// The nodes that a node's device needs, by the kernel's name for it, through any layer or that one.
 fn needed(plan: &Plan, node: &str, device: &str, layer: Option<LayerKind>) -> String {
+    let outage = layer.map_or(Outage::Whole, Outage::Layer);
+    needed_of(plan, node, device, &outage)
+}
+
+/// The nodes of which that node's device needs what fails.
+fn needed_of(plan: &Plan, node: &str, device: &str, outage: &Outage) -> String {
     let node = NodeName::parse(node).expect("valid");
     let names = plan.nodes.iter().map(|node| &node.name);
-    let needed = names.filter(|server| plan.needs(&node, device, server, layer));
+    let needed = names.filter(|server| plan.needs(&node, device, server, outage));
     needed.map(NodeName::as_str).collect::<Vec<_>>().join(" ")
 }
 
@@ -233,4 +239,48 @@ fn an_array_needs_what_its_parts_need() {
         "cached exports ask nobody"
     );
     assert_eq!(servers(&plan), "storage0a storage1a");
+}
+
+#[test]
+fn a_lost_network_takes_what_goes_over_it_alone() {
+    let plan = parse(
+        Path::new("devices.toml"),
+        r#"
+        name = "devices"
+        networks = { cluster = {}, pair = { on = ["a", "b"] } }
+        nodes = { a = { arch = "x86" }, b = { arch = "x86" }, c = { arch = "x86" } }
+        layer = [
+            { membership = { cluster = "all", network = ["main", "cluster"] } },
+            { drbd = { resource = "r0", on = ["a", "b"], disk = "64MiB", network = "pair" } },
+            { gnbd = { clients = "c", export = "{node}" } },
+            { multipath = {} },
+            { o2cb = { cluster = "san", network = "cluster" } },
+            { ocfs2 = { slots = 1, at = "/mnt/san" } },
+        ]
+        "#,
+    )
+    .unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    let network = |name: &&str| NetworkName::parse(name).expect("valid");
+    let lost = |names: &[&str]| Outage::Networks(names.iter().map(network).collect());
+    let needed = |node, device, names: &[&str]| needed_of(&plan, node, device, &lost(names));
+    assert_eq!(needed("a", "drbd0", &["pair"]), "b");
+    assert_eq!(needed("a", "drbd0", &["main", "cluster"]), "");
+    assert_eq!(needed("c", "dm-0", &["main"]), "a b c");
+    assert_eq!(
+        needed("c", "dm-0", &["cluster"]),
+        "",
+        "corosync has the other"
+    );
+    let node = |name| NodeName::parse(name).expect("valid");
+    let needs = |place, on, server, names: &[&str]| {
+        plan.layer_needs(place, &node(on), &node(server), &lost(names))
+    };
+    let (membership, drbd, o2cb, ocfs2) = (0, 1, 4, 5);
+    assert!(!needs(membership, "a", "b", &["main"]));
+    assert!(needs(membership, "a", "b", &["main", "cluster"]));
+    assert!(needs(drbd, "a", "b", &["pair"]) && !needs(drbd, "a", "b", &["cluster"]));
+    assert!(needs(o2cb, "c", "c", &["cluster"]) && !needs(o2cb, "c", "c", &["main"]));
+    assert!(needs(ocfs2, "c", "c", &["cluster"]));
+    assert!(needs(ocfs2, "c", "a", &["main"]), "its device");
+    assert!(!needs(ocfs2, "c", "a", &["cluster"]), "no member of o2cb");
 }

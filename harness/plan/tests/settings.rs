@@ -127,9 +127,31 @@ fn a_defect_of_a_module_is_not_known_of_another_module() {
 }
 
 #[test]
+fn keys_of_further_networks() {
+    let text = FILE.replace("[nodes]", "[networks.cluster]\nmtu = 9000\n[nodes]");
+    let plan = with(
+        &text,
+        &["networks.cluster.mtu=1500", "layer.o2cb.network=cluster"],
+    );
+    let plan = plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    assert_eq!(plan.networks[1].mtu, Some(1500));
+    assert_eq!(plan.layers[2].layer.networks()[0].as_str(), "cluster");
+    for (setting, told) in [
+        ("networks.clutser.mtu=1500", "did you mean `cluster`?"),
+        ("networks.cluster=1500", "write `networks.NAME.KEY=VALUE`"),
+        ("networks.cluster.mut=1500", "did you mean `mtu`?"),
+    ] {
+        let said = refused(&text, &[setting]);
+        assert!(said.contains(told), "{setting}: {said}");
+    }
+    let said = refused(FILE, &["networks.cluster.mtu=1500"]);
+    assert!(said.contains("there are no networks"), "{said}");
+}
+
+#[test]
 fn top_level_keys_and_the_network() {
     let plan = set(&["mtu=1500", "image=my-image", "fresh=true", "name=two words"]);
-    assert_eq!(plan.network.mtu, Some(1500));
+    assert_eq!(plan.networks[0].mtu, Some(1500));
     assert_eq!(plan.image.as_str(), "my-image");
     assert!(plan.fresh);
     assert_eq!(plan.name, "two words");
@@ -138,17 +160,17 @@ fn top_level_keys_and_the_network() {
         "network.mtu=9000",
         r#"network.capture=["first", "vix[1-2]"]"#,
     ]);
-    assert_eq!(plan.network.mtu, Some(9000));
-    assert_eq!(plan.network.capture.len(), 3);
+    assert_eq!(plan.networks[0].mtu, Some(9000));
+    assert_eq!(plan.networks[0].capture.len(), 3);
     assert_eq!(
-        set(&["mtu=1500", "mtu=9000"]).network.mtu,
+        set(&["mtu=1500", "mtu=9000"]).networks[0].mtu,
         Some(9000),
         "the last counts"
     );
     let given = format!("network = {{ mtu = 576, capture = \"first\" }}\n{FILE}");
     let plan = with(&given, &["mtu=1500"]).unwrap();
     assert_eq!(
-        (plan.network.mtu, plan.network.capture.len()),
+        (plan.networks[0].mtu, plan.networks[0].capture.len()),
         (Some(1500), 1)
     );
 }

@@ -432,8 +432,11 @@ pub struct NodeUse {
     pub peak_rss_bytes: u64,
     /// Proportional set size before it was ended, bytes.
     pub pss_bytes: u64,
-    /// Its switch port.
+    /// Its switch port; of several networks, its ports together.
     pub port: PortUse,
+    /// What each of its ports carried, by network, where the fleet has several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, PortUse>,
 }
 
 /// Counters of a switch port, seen from the guest.

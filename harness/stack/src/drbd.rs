@@ -106,7 +106,7 @@ impl Resource {
                 member.name,
                 self.plan.device.path,
                 member.disk,
-                member.address,
+                member.address(&self.plan.network),
                 PORT + u16::from(*minor)
             );
         }

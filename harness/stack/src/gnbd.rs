@@ -150,7 +150,7 @@ impl Imports {
         let command = self.import_command();
         let hosts: Vec<String> = self
             .shares(there, topology)
-            .map(|share| share.member.host())
+            .map(|share| share.member.host(&self.plan.network))
             .collect();
         let text = format!(
             "for server in {}; do run {command} -i $server; done\n",
@@ -196,7 +196,7 @@ impl Imports {
             format!(
                 "{} {} Connected {}",
                 share.export.name,
-                share.member.host(),
+                share.member.host(&self.plan.network),
                 share.export.source.sectors
             )
         };

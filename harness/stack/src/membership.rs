@@ -115,7 +115,14 @@ impl Layer for Cluster {
             (Transport::Knet, false) => "knet",
             (Transport::Udpu, _) => "udpu",
         };
-        format!("membership cluster {} by {transport}", self.plan.cluster)
+        let links = match self.plan.networks.len() {
+            1 => String::new(),
+            links => format!(" on {links} links"),
+        };
+        format!(
+            "membership cluster {} by {transport}{links}",
+            self.plan.cluster
+        )
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
@@ -139,6 +146,9 @@ impl Layer for Cluster {
         if !others.is_empty() {
             let rest = Stage::new(others, "start the other members", START, &script(&start()));
             stages.push(rest.with_files(&self.files(there, topology)));
+        }
+        if self.plan.networks.len() > 1 {
+            stages.push(self.linked(there, topology));
         }
         stages
     }
@@ -252,6 +262,37 @@ impl Cluster {
         }
     }
 
+    /// Waits until each of `there` has all the others on every link: corosync itself is content with one.
+    fn linked(&self, there: &[NodeName], topology: &Topology) -> Stage {
+        let ids: Vec<String> = topology
+            .those(there)
+            .map(|member| id(member).to_string())
+            .collect();
+        let wanted = self.plan.networks.len() * there.len();
+        let text = format!(
+            "tries=0\n\
+             while :; do\n\
+             \x20   links=$(corosync-cfgtool -s 2>&1) || true\n\
+             \x20   up=$(echo \"$links\" | while read -r word number state; do\n\
+             \x20       case \"$word ${{number%:}} $state\" in\n\
+             \x20           'nodeid: '*' localhost' | 'nodeid: '*' connected') echo \"$number\" ;;\n\
+             \x20       esac\n\
+             \x20   done | wc -l)\n\
+             \x20   [ \"$up\" -lt {wanted} ] || break\n\
+             \x20   tries=$((tries + 1))\n\
+             \x20   [ $tries -lt 300 ] || fail \"not every link to the nodes {} is connected: $links\"\n\
+             \x20   sleep 0.2\n\
+             done\n",
+            ids.join(" ")
+        );
+        Stage::new(
+            there,
+            "see that every link is connected",
+            START,
+            &script(&text),
+        )
+    }
+
     /// A lost node is reported after 2.2 times the token's time.
     fn patience(&self) -> Duration {
         Duration::from_secs(60) + 4 * self.plan.token
@@ -303,6 +344,7 @@ impl Cluster {
             token,
             two_node,
             wait_for_all,
+            networks,
         } = &self.plan;
         let mut text = format!(
             "totem {{\n\
@@ -323,14 +365,25 @@ impl Cluster {
                     text,
                     "\x20   transport: knet\n\
                      \x20   crypto_cipher: {cipher}\n\
-                     \x20   crypto_hash: {hash}\n\
-                     \x20   interface {{\n\
-                     \x20       linknumber: 0\n\
-                     \x20       knet_ping_interval: 500\n\
-                     \x20       knet_ping_timeout: 5000\n\
-                     \x20       knet_pong_count: 1\n\
-                     \x20   }}\n"
+                     \x20   crypto_hash: {hash}\n"
                 );
+                // Another link must take over before the token is given up for lost.
+                let timeout = match networks.len() {
+                    1 => 5000,
+                    _ => token.as_millis() / 2,
+                };
+                let interval = (timeout / 4).min(500);
+                for link in 0..networks.len() {
+                    let _ = write!(
+                        text,
+                        "\x20   interface {{\n\
+                         \x20       linknumber: {link}\n\
+                         \x20       knet_ping_interval: {interval}\n\
+                         \x20       knet_ping_timeout: {timeout}\n\
+                         \x20       knet_pong_count: 1\n\
+                         \x20   }}\n"
+                    );
+                }
             }
             Transport::Udpu => text += "\x20   transport: udpu\n",
         }
@@ -369,13 +422,15 @@ impl Cluster {
                 text,
                 "\x20   node {{\n\
                  \x20       name: {}\n\
-                 \x20       nodeid: {}\n\
-                 \x20       ring0_addr: {}\n\
-                 \x20   }}\n",
+                 \x20       nodeid: {}\n",
                 member.name,
                 id(member),
-                member.address
             );
+            for (link, network) in networks.iter().enumerate() {
+                let address = member.address(network);
+                let _ = writeln!(text, "\x20       ring{link}_addr: {address}");
+            }
+            text += "\x20   }\n";
         }
         text + "}\n"
     }

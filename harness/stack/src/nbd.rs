@@ -270,7 +270,7 @@ fn client(nbd: &Nbd, member: &Member, n: usize) -> String {
     let program = nbd.persist.map_or("nbd-client", |_| "nbd-persist");
     let mut command = format!(
         "{program} {} {} /dev/nbd{n} -b {}",
-        member.host(),
+        member.host(&nbd.network),
         nbd.port,
         nbd.block_size.bytes()
     );

@@ -82,7 +82,7 @@ impl Layer for Service {
              [ \"$said\" = 'Node {name} created' ] || fail \"o2cb_ctl -C -n {name} said: $said\"\n",
             name = newcomer.name,
             port = self.plan.port,
-            address = newcomer.address,
+            address = newcomer.address(&self.plan.network),
             number = newcomer.number,
             cluster = self.plan.cluster,
         ));
@@ -139,7 +139,10 @@ impl Layer for Service {
             let here = if member.name == *node { " local" } else { "" };
             format!(
                 "{} {} {}:{}{here}",
-                member.name, member.number, member.address, self.plan.port
+                member.name,
+                member.number,
+                member.address(&self.plan.network),
+                self.plan.port
             )
         }));
         vec![Probe {
@@ -229,7 +232,11 @@ fn cluster_conf<'a>(o2cb: &O2cb, members: impl Iterator<Item = &'a Member>) -> S
         let _ = write!(
             text,
             "node:\n\tip_port = {}\n\tip_address = {}\n\tnumber = {}\n\tname = {}\n\tcluster = {}\n\n",
-            o2cb.port, member.address, member.number, member.name, o2cb.cluster
+            o2cb.port,
+            member.address(&o2cb.network),
+            member.number,
+            member.name,
+            o2cb.cluster
         );
     }
     let _ = writeln!(

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use sanlab_plan::{DISK, FAULTY_DISK, Joins, NodeName, Plan, node_address};
+use sanlab_plan::{DISK, FAULTY_DISK, Joins, NetworkName, NodeName, Plan};
 
 /// One node as its peers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub struct Member {
     pub name: NodeName,
     /// Place in the scenario, from 0; o2cb's node number.
     pub number: u8,
-    /// On the fleet's network.
-    pub address: Ipv4Addr,
+    /// On each network that joins it; the first joins everybody.
+    pub addresses: Vec<(NetworkName, Ipv4Addr)>,
     /// Whether it is there from the start: then its disk is part of the storage that all share.
     pub exports: bool,
     /// The path under which its layers open its own disk.
@@ -25,9 +25,20 @@ impl Member {
         if device == DISK { self.disk } else { device }
     }
 
-    /// The name by which peers reach it.
-    pub(crate) fn host(&self) -> String {
-        format!("{}.local", self.name)
+    /// The name by which peers reach it on a network that joins it.
+    pub(crate) fn host(&self, network: &NetworkName) -> String {
+        if *network == NetworkName::main() {
+            format!("{}.local", self.name)
+        } else {
+            format!("{}.{network}", self.name)
+        }
+    }
+
+    /// Its address on a network that joins it, as the networks of a layer join all nodes of the layer.
+    pub(crate) fn address(&self, network: &NetworkName) -> Ipv4Addr {
+        let mut addresses = self.addresses.iter();
+        let found = addresses.find(|(name, _)| name == network);
+        found.map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| *address)
     }
 }
 
@@ -44,7 +55,12 @@ impl Topology {
         let member = |node: &sanlab_plan::Node| Member {
             name: node.name.clone(),
             number: node.number,
-            address: node_address(node.number),
+            addresses: plan
+                .networks
+                .iter()
+                .filter(|network| network.on.contains(&node.name))
+                .map(|network| (network.name.clone(), network.subnet.address_of(node.number)))
+                .collect(),
             exports: node.joins == Joins::AtStart,
             disk: if plan.has_disk_faults(&node.name) {
                 FAULTY_DISK

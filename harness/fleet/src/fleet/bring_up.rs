@@ -178,15 +178,17 @@ impl Fleet {
         let keep = self.members.with_resources(|resources| {
             boot::assign_dir(&mut machine, &resources.run_dir)?;
             boot::count(&mut machine, member, &self.emulators);
-            let there = resources.switch.counters();
-            for nic in &machine.nics {
+            for (card, nic) in self.spec.cards(member).iter().zip(&machine.nics) {
+                let Some(switch) = resources.switches.get(card.place) else {
+                    continue;
+                };
                 // A member that is forked again, or restarted, has its port: QEMU's new connection takes the old one's place.
-                if there.contains_key(&member.name) {
+                if switch.counters().contains_key(&member.name) {
                     continue;
                 }
-                let capture = self.spec.capture.contains(&member.name);
-                let capture = capture.then(|| self.spec.logs.join(format!("{}.pcap", member.name)));
-                resources.switch.add_port(&PortSpec {
+                let capture = card.network.capture.contains(&member.name);
+                let capture = capture.then(|| self.spec.logs.join(card.capture_file(member)));
+                switch.add_port(&PortSpec {
                     name: member.name.clone(),
                     socket: nic.socket.clone(),
                     capture,

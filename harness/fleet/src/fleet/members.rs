@@ -38,7 +38,8 @@ pub(super) struct Members {
 
 /// What the machines stand on.
 pub(super) struct FleetResources {
-    pub(super) switch: Switch,
+    /// In the order of the networks.
+    pub(super) switches: Vec<Switch>,
     /// Where RAM and disks lie that shall be saved.
     pub(super) keep: Option<PathBuf>,
     /// Images in use stay in the store; templates have their own hold.
@@ -131,9 +132,9 @@ impl Members {
             .and_then(|disk| Some((disk.drive.clone(), disk.cache.take()?))))
     }
 
-    /// What every port carried up to now.
+    /// What every member's ports carried together up to now.
     pub(super) fn ports(&self) -> BTreeMap<String, PortCounters> {
-        self.with_resources(|resources| Ok(resources.switch.counters()))
+        self.with_resources(|resources| Ok(sums(&counters(&resources.switches))))
             .unwrap_or_default()
     }
 
@@ -205,6 +206,20 @@ impl Members {
             usage.insert(name, now.map_or(past, |now| together(past, now)));
         }
     }
+}
+
+/// What every port carried up to now, in the order of the networks.
+pub(super) fn counters(switches: &[Switch]) -> Vec<BTreeMap<String, PortCounters>> {
+    switches.iter().map(Switch::counters).collect()
+}
+
+/// What the ports of each member carried together.
+pub(super) fn sums(networks: &[BTreeMap<String, PortCounters>]) -> BTreeMap<String, PortCounters> {
+    let mut sums: BTreeMap<String, PortCounters> = BTreeMap::new();
+    for (name, port) in networks.iter().flatten() {
+        *sums.entry(name.clone()).or_default() += *port;
+    }
+    sums
 }
 
 fn not_crashed(name: &str) -> impl FnOnce() -> FleetError + '_ {

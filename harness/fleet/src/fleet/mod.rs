@@ -4,7 +4,7 @@
 
 mod bring_up;
 mod crash;
-mod faults;
+pub(crate) mod faults;
 mod members;
 mod save;
 mod start;
@@ -47,8 +47,10 @@ pub struct Teardown {
     /// What each node cost the host, with what it cost before it was forked; the proportional set size is that before
     /// the first was ended.
     pub usage: BTreeMap<String, Usage>,
-    /// What each node's switch port carried.
+    /// What each node's switch ports carried together.
     pub ports: BTreeMap<String, PortCounters>,
+    /// The same of each network that the fleet has, by its name.
+    pub networks: BTreeMap<String, BTreeMap<String, PortCounters>>,
 }
 
 impl Fleet {
@@ -94,7 +96,7 @@ impl Fleet {
         self.members.costs()
     }
 
-    /// What every port carried up to now.
+    /// What every member's ports carried together up to now.
     pub fn ports(&self) -> BTreeMap<String, PortCounters> {
         self.members.ports()
     }
@@ -104,7 +106,7 @@ impl Fleet {
         let mut teardown = Teardown::default();
         // First: a node that comes up now finds it gone, and is ended by its own `join`.
         let Some(FleetResources {
-            switch,
+            switches,
             keep: _,
             _images,
             _permit,
@@ -121,8 +123,15 @@ impl Fleet {
         }
         self.members.add_past(&mut usage);
         teardown.usage = usage;
-        teardown.ports = switch.counters();
-        drop(switch);
+        let counters = members::counters(&switches);
+        teardown.ports = members::sums(&counters);
+        let names = self
+            .spec
+            .networks
+            .iter()
+            .map(|network| network.name.clone());
+        teardown.networks = names.zip(counters).collect();
+        drop(switches);
         if let Err(error) = process_group::close(self.members.group()).await {
             teardown.errors.push(error);
         }

@@ -29,7 +29,7 @@ impl Fleet {
     /// `keep`. They stand still afterwards: [`Fleet::refork`] or [`Fleet::resume`]. On an error they go on as if nothing
     /// had been.
     ///
-    /// The instant is one at which nothing is under way in the switch. Guests that never pause lose what is: a network
+    /// The instant is one at which nothing is under way in the switches. Guests that never pause lose what is: a network
     /// may, and TCP sends it again.
     pub async fn save(&self) -> Result<SavedFleet, FleetError> {
         let keep = self
@@ -100,8 +100,13 @@ impl Fleet {
     /// Waits for a pause in the network, within reason.
     async fn pause(&self) -> Result<Activity, FleetError> {
         let look = || {
-            self.members
-                .with_resources(|resources| Ok(resources.switch.activity()))
+            self.members.with_resources(|resources| {
+                let mut all = Activity::default();
+                for switch in &resources.switches {
+                    all += switch.activity();
+                }
+                Ok(all)
+            })
         };
         let end = Instant::now() + CALM_DEADLINE;
         let mut last = look()?;

@@ -152,7 +152,9 @@ impl Fleet {
             .acquire(&run_dir, need, deadlines::ROOM, waiting)
             .await?;
         let group = process_group::open(&run_dir)?;
-        let switch = Switch::start(network_events(events.clone()))?;
+        let networks = spec.networks.iter();
+        let switches = networks.map(|_| Switch::start(network_events(events.clone())));
+        let switches = switches.collect::<Result<Vec<_>, _>>()?;
         let accelerators = emulators
             .iter()
             .map(|(arch, emulator)| (*arch, emulator.accelerator.clone()));
@@ -165,7 +167,7 @@ impl Fleet {
             members: Members::new(
                 group,
                 FleetResources {
-                    switch,
+                    switches,
                     keep: keep.map(Path::to_owned),
                     _images: images,
                     _permit: permit,

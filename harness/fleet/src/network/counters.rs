@@ -19,6 +19,17 @@ pub struct PortCounters {
     pub lost_frames: u64,
 }
 
+impl std::ops::AddAssign for PortCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.sent_frames += other.sent_frames;
+        self.sent_bytes += other.sent_bytes;
+        self.received_frames += other.received_frames;
+        self.received_bytes += other.received_bytes;
+        self.dropped_frames += other.dropped_frames;
+        self.lost_frames += other.lost_frames;
+    }
+}
+
 /// Written by the switch's thread alone.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -78,4 +89,11 @@ pub(crate) struct Activity {
     pub(crate) sent_frames: u64,
     /// Bytes that wait for guests.
     pub(crate) queued_bytes: u64,
+}
+
+impl std::ops::AddAssign for Activity {
+    fn add_assign(&mut self, other: Self) {
+        self.sent_frames += other.sent_frames;
+        self.queued_bytes += other.queued_bytes;
+    }
 }

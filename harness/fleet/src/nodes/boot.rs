@@ -28,7 +28,7 @@ const ARTEFACTS: &str = "artefacts";
 /// That of the drive while it holds none.
 const NO_ARTEFACTS: &str = "no artefacts";
 
-/// The name of a member's switch port in its folder.
+/// The name in a member's folder of its port on the switch of its first card.
 const PORT_SOCKET: &str = "port.sock";
 
 /// The name of the file there in which a member's instructions are counted.
@@ -197,11 +197,15 @@ pub(crate) fn base_spec(
         initramfs: image.initramfs.clone(),
         append: Vec::new(),
         drives,
-        nics: vec![Nic {
-            model: member.nic,
-            mac: member.mac(),
-            socket: PathBuf::new(),
-        }],
+        nics: fleet
+            .cards(member)
+            .iter()
+            .map(|card| Nic {
+                model: member.nic,
+                mac: card.mac(member),
+                socket: PathBuf::new(),
+            })
+            .collect(),
         dir: PathBuf::new(),
         console_log: fleet.logs.join(format!("{}.console.log", member.name)),
         counter: None,
@@ -250,13 +254,17 @@ pub(crate) fn count(
     });
 }
 
-/// Gives a machine its folder and its switch port's place.
+/// Gives a machine its folder and its switch ports' places.
 pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), FleetError> {
     let dir = run_dir.path().join(&machine.name);
     // There already: the member is forked again.
     fs_err::create_dir_all(&dir)?;
-    for nic in &mut machine.nics {
-        nic.socket = run_dir.socket(&format!("{}/{PORT_SOCKET}", machine.name))?;
+    for (number, nic) in machine.nics.iter_mut().enumerate() {
+        let socket = match number {
+            0 => PORT_SOCKET.to_owned(),
+            further => format!("port{further}.sock"),
+        };
+        nic.socket = run_dir.socket(&format!("{}/{socket}", machine.name))?;
     }
     machine.dir = dir;
     Ok(())

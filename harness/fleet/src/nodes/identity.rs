@@ -6,19 +6,20 @@ use std::time::Duration;
 use sanlab_plan::NicModel;
 use sanlab_vm::EVENT_PORT_PATH;
 
-use crate::spec::{FleetSpec, NodeSpec};
+use crate::spec::{Card, FleetSpec, NodeSpec};
 
-/// The script that brings `eth0` up unless it is, without IPv6: nobody has such an address here, and it would ask everybody
+/// The script that brings a card up unless it is, without IPv6: nobody has such an address here, and it would ask everybody
 /// questions. A kernel of the user's may have no IPv6 at all.
 ///
 /// Whatever makes Linux look at the card's filters again, such as bringing it up once more or joining a group, makes
 /// QEMU's e1000 deaf for a second (its `flush_queue_timer`).
-fn card_up(mtu: u32) -> String {
+fn card_up(card: &Card<'_>, mtu: u32) -> String {
+    let eth = card.interface();
     format!(
-        "[ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6\n\
-         echo {mtu} >/sys/class/net/eth0/mtu\n\
-         read -r flags </sys/class/net/eth0/flags\n\
-         [ $((flags & 1)) = 1 ] || ip link set eth0 up\n"
+        "[ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/{eth}/disable_ipv6\n\
+         echo {mtu} >/sys/class/net/{eth}/mtu\n\
+         read -r flags </sys/class/net/{eth}/flags\n\
+         [ $((flags & 1)) = 1 ] || ip link set {eth} up\n"
     )
 }
 
@@ -37,23 +38,12 @@ fn ports() -> String {
 ///
 /// Under TCG every process costs a hundredth of a second: what the shell can do by itself, it does.
 pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) -> String {
-    let (name, mtu) = (&me.name, me.mtu(fleet.mtu));
-    let mut hosts = "127.0.0.1 localhost\n".to_owned();
-    let mut narrow = String::new();
-    for member in &fleet.members {
-        let (address, other) = (member.address(), member.mtu(fleet.mtu));
-        line(
-            &mut hosts,
-            format_args!("{address} {0} {0}.local", member.name),
-        );
-        if other < mtu {
-            // Only TCP agrees on a size by itself; a larger datagram would be lost without a word.
-            line(
-                &mut narrow,
-                format_args!("ip route replace {address}/32 dev eth0 mtu {other}"),
-            );
-        }
-    }
+    let name = &me.name;
+    let cards: String = fleet
+        .cards(me)
+        .iter()
+        .map(|card| card_script(me, card, fleet))
+        .collect();
     let clock = now.map(clock_script).unwrap_or_default();
     format!(
         "echo {name} >/proc/sys/kernel/hostname\n\
@@ -61,33 +51,79 @@ pub(crate) fn script(me: &NodeSpec, fleet: &FleetSpec, now: Option<Duration>) ->
          echo {name} >/etc/hostname\n\
          echo {id} >/etc/machine-id\n\
          echo '{hosts}' >/etc/hosts\n\
-         ip link set eth0 address {mac}\n\
-         ip addr add {address}/24 dev eth0\n\
-         {card_up}{narrow}{ports}",
+         {cards}{ports}",
         ports = ports(),
-        card_up = card_up(mtu),
-        id = machine_id(me),
-        hosts = hosts.trim_end(),
-        mac = me.mac(),
-        address = me.address(),
+        id = machine_id(me, fleet),
+        hosts = hosts(fleet).trim_end(),
     )
 }
 
-/// The script that does for a template what its clones then need not: its card is up, and the files of an identity lie in
+/// All members: on the first network by their names, on another by `NODE.NETWORK`.
+fn hosts(fleet: &FleetSpec) -> String {
+    let mut hosts = "127.0.0.1 localhost\n".to_owned();
+    for (place, network) in fleet.networks.iter().enumerate() {
+        for member in fleet.members.iter().filter(|it| network.joins(it)) {
+            let (address, name) = (network.address(member), &member.name);
+            match place {
+                0 => line(&mut hosts, format_args!("{address} {name} {name}.local")),
+                _ => line(
+                    &mut hosts,
+                    format_args!("{address} {name}.{}", network.name),
+                ),
+            }
+        }
+    }
+    hosts
+}
+
+/// The part of it that gives a card its addresses.
+fn card_script(me: &NodeSpec, card: &Card<'_>, fleet: &FleetSpec) -> String {
+    let (network, eth) = (card.network, card.interface());
+    let mtu = network.mtu_of(me);
+    let mut narrow = String::new();
+    for member in fleet.members.iter().filter(|it| network.joins(it)) {
+        let (address, other) = (network.address(member), network.mtu_of(member));
+        if other < mtu {
+            // Only TCP agrees on a size by itself; a larger datagram would be lost without a word.
+            line(
+                &mut narrow,
+                format_args!("ip route replace {address}/32 dev {eth} mtu {other}"),
+            );
+        }
+    }
+    format!(
+        "ip link set {eth} address {mac}\n\
+         ip addr add {address}/{length} dev {eth}\n\
+         {card_up}{narrow}",
+        card_up = card_up(card, mtu),
+        mac = card.mac(me),
+        address = network.address(me),
+        length = network.subnet.length(),
+    )
+}
+
+/// The script that does for a template what its clones then need not: its cards are up, and the files of an identity lie in
 /// the upper layer of its root.
 pub(crate) fn groundwork_script(template: &NodeSpec, fleet: &FleetSpec) -> String {
-    let mtu = match template.nic {
-        // It changes at once.
-        NicModel::VirtioNet => 1500,
-        // It finds its link up to two seconds after it was brought up, and again after its MTU was changed.
-        NicModel::E1000 => template.mtu(fleet.mtu),
-    };
-    format!(
-        "for file in hostname machine-id hosts; do echo >/etc/$file; done\n\
-         {}\
-         until [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ]; do usleep 20000; done\n",
-        card_up(mtu)
-    )
+    let mut script =
+        "for file in hostname machine-id hosts; do echo >/etc/$file; done\n".to_owned();
+    for card in fleet.cards(template) {
+        let mtu = match template.nic {
+            // It changes at once.
+            NicModel::VirtioNet => 1500,
+            // It finds its link up to two seconds after it was brought up, and again after its MTU was changed.
+            NicModel::E1000 => card.network.mtu_of(template),
+        };
+        script += &card_up(&card, mtu);
+        line(
+            &mut script,
+            format_args!(
+                "until [ \"$(cat /sys/class/net/{}/carrier)\" = 1 ]; do usleep 20000; done",
+                card.interface()
+            ),
+        );
+    }
+    script
 }
 
 /// The line that sets a guest's clock to that time since 1970, to the nearest second: the guest's RTC, by which it is
@@ -97,28 +133,36 @@ pub(crate) fn clock_script(now: Duration) -> String {
     format!("date -s @{} >/dev/null\n", nearest.as_secs())
 }
 
-/// The same in every run, so that what is made from it is.
-fn machine_id(me: &NodeSpec) -> String {
-    let mac = hex::encode(me.mac().0);
-    format!("73616e6c6162{mac:0>20}")
+/// The same in every run, so that what is made from it is: the Ethernet address of the first card.
+fn machine_id(me: &NodeSpec, fleet: &FleetSpec) -> String {
+    let cards = fleet.cards(me);
+    let mac = cards.first().map(|card| hex::encode(card.mac(me).0));
+    format!("73616e6c6162{:0>20}", mac.unwrap_or_default())
 }
 
-/// The script that tells whether packets of full size go to and fro between `me` and each of `others`.
+/// The script that tells whether packets of full size go to and fro between `me` and each of `others`, on each network that
+/// joins both.
 pub(crate) fn reach_script(me: &NodeSpec, others: &[&NodeSpec], fleet: &FleetSpec) -> String {
     let mut script = String::new();
-    for other in others {
-        // Less the headers of IP (20 bytes) and ICMP (8).
-        let payload = me
-            .mtu(fleet.mtu)
-            .min(other.mtu(fleet.mtu))
-            .saturating_sub(28);
-        line(
-            &mut script,
-            format_args!(
-                "ping -c 1 -W 1 -s {payload} {0} >/dev/null || {{ echo \"no answer to {payload} bytes from {0}\"; exit 1; }}",
-                other.name
-            ),
-        );
+    for card in fleet.cards(me) {
+        let network = card.network;
+        for other in others.iter().filter(|other| network.joins(other)) {
+            // Less the headers of IP (20 bytes) and ICMP (8).
+            let payload = network
+                .mtu_of(me)
+                .min(network.mtu_of(other))
+                .saturating_sub(28);
+            let host = match card.place {
+                0 => other.name.clone(),
+                _ => format!("{}.{}", other.name, network.name),
+            };
+            line(
+                &mut script,
+                format_args!(
+                    "ping -c 1 -W 1 -s {payload} {host} >/dev/null || {{ echo \"no answer to {payload} bytes from {host}\"; exit 1; }}",
+                ),
+            );
+        }
     }
     script
 }
@@ -132,10 +176,11 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use sanlab_plan::{Arch, ByteSize, Hardware};
+    use sanlab_plan::{Arch, ByteSize, Hardware, Subnet};
     use sanlab_vm::AcceleratorWish;
 
     use super::*;
+    use crate::spec::NetworkSpec;
 
     /// Three members that nobody starts.
     pub(crate) fn fleet() -> FleetSpec {
@@ -148,12 +193,11 @@ pub(crate) mod tests {
         };
         FleetSpec {
             images: BTreeMap::new(),
-            mtu: 65_000,
+            networks: vec![NetworkSpec::main(65_000)],
             accelerator: AcceleratorWish::Auto,
             qemu: None,
             count_instructions: false,
             logs: "logs".into(),
-            capture: Vec::new(),
             start_mode: crate::StartMode::Boot,
             shares_cpus: false,
             disks_survive: false,
@@ -218,6 +262,62 @@ pub(crate) mod tests {
         done
         done
         "#);
+    }
+
+    /// Two networks, of which the second lacks `vix0`.
+    fn two_networks() -> FleetSpec {
+        let mut fleet = fleet();
+        fleet.networks.push(NetworkSpec {
+            name: "cluster".to_owned(),
+            subnet: Subnet::of_place(1),
+            mtu: 1500,
+            without: vec!["vix0".to_owned()],
+            capture: vec!["vc".to_owned()],
+        });
+        fleet
+    }
+
+    #[test]
+    fn a_second_network_is_another_card_where_it_joins() {
+        let (one, two) = (fleet(), two_networks());
+        let scripts = [
+            script(&two.members[0], &two, None),
+            script(&two.members[2], &two, None),
+        ];
+        let known = script(&one.members[2], &one, None);
+        let new: Vec<&str> = scripts[1]
+            .lines()
+            .filter(|line| !known.contains(line))
+            .collect();
+        assert!(!scripts[0].contains("eth1"));
+        insta::assert_snapshot!(new.join("\n"), @r"
+        10.77.1.11 vix1.cluster
+        10.77.1.14 vc.cluster' >/etc/hosts
+        ip link set eth1 address 52:54:00:4d:01:04
+        ip addr add 10.77.1.14/24 dev eth1
+        [ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/eth1/disable_ipv6
+        echo 1500 >/sys/class/net/eth1/mtu
+        read -r flags </sys/class/net/eth1/flags
+        [ $((flags & 1)) = 1 ] || ip link set eth1 up
+        ");
+        let others = [&two.members[0], &two.members[1]];
+        insta::assert_snapshot!(reach_script(&two.members[2], &others, &two), @r#"
+        ping -c 1 -W 1 -s 16082 vix0 >/dev/null || { echo "no answer to 16082 bytes from vix0"; exit 1; }
+        ping -c 1 -W 1 -s 16082 vix1 >/dev/null || { echo "no answer to 16082 bytes from vix1"; exit 1; }
+        ping -c 1 -W 1 -s 1472 vix1.cluster >/dev/null || { echo "no answer to 1472 bytes from vix1.cluster"; exit 1; }
+        "#);
+        let groundwork = groundwork_script(&two.members[2], &two);
+        assert_eq!(groundwork.matches("carrier").count(), 2, "{groundwork}");
+        let files = two.cards(&two.members[2]).into_iter();
+        let files: Vec<String> = files
+            .map(|card| card.capture_file(&two.members[2]))
+            .collect();
+        assert_eq!(files, ["vc.pcap", "vc.cluster.pcap"]);
+        let error = two.card(&two.members[0], "cluster").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "find the card of node vix0 on network cluster: the network does not join it"
+        );
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A member that runs.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,11 +82,6 @@ impl Node {
         self.spec.hardware.arch
     }
 
-    /// Its address in the fleet's network.
-    pub fn address(&self) -> Ipv4Addr {
-        self.spec.address()
-    }
-
     /// What it was made from.
     pub fn spec(&self) -> &NodeSpec {
         &self.spec
@@ -153,9 +147,9 @@ impl Node {
         resumed.map_err(machine_error(&self.spec.name, "resume"))
     }
 
-    /// Pulls the cable of its network card, or plugs it in again.
-    pub(crate) async fn set_link(&self, up: bool) -> Result<(), FleetError> {
-        let set = self.machine.set_link(0, up).await;
+    /// Pulls the cable of its network card of that number, or plugs it in again.
+    pub(crate) async fn set_link(&self, card: usize, up: bool) -> Result<(), FleetError> {
+        let set = self.machine.set_link(card, up).await;
         set.map_err(machine_error(&self.spec.name, "set the link of"))
     }
 

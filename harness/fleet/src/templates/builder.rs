@@ -110,7 +110,7 @@ impl TemplateBuilder<'_> {
     /// it boots as that.
     fn do_without(&self, member: &NodeSpec, error: &FleetError) {
         let failed = EventKind::TemplateFailed {
-            about: templates::about(member),
+            about: templates::about(member, self.spec),
             reason: error.to_string(),
         };
         let _ = self.events.send(failed.into());
@@ -144,7 +144,7 @@ impl TemplateBuilder<'_> {
             if let Some(claimed) = self.try_claim(key).await? {
                 return Ok(claimed);
             }
-            let about = templates::about(member);
+            let about = templates::about(member, self.spec);
             if began.elapsed() >= self.patience {
                 return Err(FleetError::TemplateAwaited {
                     about,
@@ -260,7 +260,7 @@ impl TemplateBuilder<'_> {
         bench: &Bench,
     ) -> Result<(String, Template), FleetError> {
         let Order { key, member, claim } = order;
-        let about = templates::about(member);
+        let about = templates::about(member, self.spec);
         let failed = |doing| machine_error(&format!("{NAME} of {about}"), doing);
         let workspace = claim.workspace()?;
         let mut machine = boot::template_spec(member, self.spec, self.emulators)?;
@@ -270,9 +270,9 @@ impl TemplateBuilder<'_> {
             .logs
             .join(format!("{NAME}-{}.console.log", &key[..12.min(key.len())]));
         boot::assign_dir(&mut machine, &bench.run_dir)?;
-        for nic in &machine.nics {
+        for (number, nic) in machine.nics.iter().enumerate() {
             bench.switch.add_port(&PortSpec {
-                name: machine.name.clone(),
+                name: format!("{}.{number}", machine.name),
                 socket: nic.socket.clone(),
                 capture: None,
             })?;

@@ -120,10 +120,14 @@ impl Template {
 }
 
 /// What a template of that member is, in a few words.
-pub(crate) fn about(member: &NodeSpec) -> String {
+pub(crate) fn about(member: &NodeSpec, spec: &FleetSpec) -> String {
     let nic = match member.nic {
         NicModel::VirtioNet => "virtio-net",
         NicModel::E1000 => "e1000",
+    };
+    let nics = match spec.cards(member).len() {
+        1 => nic.to_owned(),
+        count => format!("{count} cards {nic}"),
     };
     let cpus = match member.hardware.cpus {
         1 => String::new(),
@@ -134,7 +138,7 @@ pub(crate) fn about(member: &NodeSpec) -> String {
         bytes => format!(", disk of {} MiB", bytes >> 20),
     };
     format!(
-        "{}, {} MiB{cpus}, {nic}{disk}",
+        "{}, {} MiB{cpus}, {nics}{disk}",
         member.hardware.arch,
         member.hardware.memory.mib()
     )

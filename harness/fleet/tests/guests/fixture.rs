@@ -96,12 +96,11 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
     };
     FleetSpec {
         images: members.iter().map(image).collect(),
-        mtu: sanlab_fleet::DEFAULT_MTU,
+        networks: vec![sanlab_fleet::NetworkSpec::main(sanlab_fleet::DEFAULT_MTU)],
         accelerator: AcceleratorWish::Auto,
         qemu: None,
         count_instructions: false,
         logs: store.root().join("../logs").join(logs),
-        capture: Vec::new(),
         start_mode: StartMode::Clone(store.clone()),
         shares_cpus: false,
         disks_survive: false,

@@ -80,15 +80,26 @@ fn describe(plan: &Plan) -> String {
     let others = others.map(|node| format!("; {} of {}", plan.image_of(node), node.name));
     let others: String = others.collect();
     facts("image", &format!("{}{others}", plan.image));
-    facts(
-        "network",
-        &plan.network.mtu.map_or_else(
+    let several = plan.networks.len() > 1;
+    for network in &plan.networks {
+        let mtu = network.mtu.map_or_else(
             || format!("MTU {DEFAULT_MTU}, the lab's default"),
             |mtu| format!("MTU {mtu}"),
-        ),
-    );
-    if !plan.network.capture.is_empty() {
-        facts("capture", &names(&plan.network.capture));
+        );
+        let which = if several {
+            format!("{}, {}: ", network.name, network.subnet)
+        } else {
+            String::new()
+        };
+        let joined = if network.on.len() == plan.nodes.len() {
+            String::new()
+        } else {
+            format!("; joins {}", names(&network.on))
+        };
+        facts("network", &format!("{which}{mtu}{joined}"));
+        if !network.capture.is_empty() {
+            facts("capture", &names(&network.capture));
+        }
     }
     let memory = |late: bool| -> u64 {
         let counted = plan

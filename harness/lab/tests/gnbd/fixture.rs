@@ -6,7 +6,8 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use sanlab::Lab;
 use sanlab_fleet::{
-    AcceleratorWish, Command, Condition, DEFAULT_MTU, Fleet, FleetSpec, NodeSpec, StartMode,
+    AcceleratorWish, Command, Condition, DEFAULT_MTU, Fleet, FleetSpec, NetworkSpec, NodeSpec,
+    StartMode,
 };
 use sanlab_image::Store;
 use sanlab_plan::{Arch, ByteSize, Hardware, NicModel};
@@ -67,12 +68,11 @@ impl Fixture {
         let images = names.iter().map(|name| (name.clone(), image.clone()));
         let spec = FleetSpec {
             images: images.collect(),
-            mtu: DEFAULT_MTU,
+            networks: vec![NetworkSpec::main(DEFAULT_MTU)],
             accelerator: AcceleratorWish::Auto,
             qemu: None,
             count_instructions: false,
             logs: self.lab.new_run()?.scenario("gnbd", 1)?,
-            capture: Vec::new(),
             start_mode: StartMode::Clone(Store::open_default()?),
             shares_cpus: false,
             disks_survive: false,

@@ -1,7 +1,18 @@
 //! Which node's devices need which other node: every device that a layer gives a node, what it stands on, and who serves it.
 
 use crate::plan::{DISK, FAULTY_DISK, LayerKind, PlacedLayer, Plan};
-use crate::values::names::NodeName;
+use crate::values::names::{NetworkName, NodeName};
+
+/// What of a node fails, as far as other nodes need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outage {
+    /// All of it.
+    Whole,
+    /// One layer.
+    Layer(LayerKind),
+    /// What it does on these networks: who has another way to it does not notice.
+    Networks(Vec<NetworkName>),
+}
 
 /// A device on one node, as the layer states it that makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +28,7 @@ pub(crate) struct Provided {
 
 impl Plan {
     /// Whether a device of `node`, or something below it, is served by `server`: then it fails or waits while `server` is
-    /// down. With `layer` that layer of `server` alone counts: is it served by `server`'s `gnbd`?
+    /// down. `outage` says what of it is: is it served by `server`'s `gnbd`, or on that network?
     ///
     /// `kernel_device` is the kernel's name for it: `nbd0`, `drbd1`, `dm-3`, `md127`. Numbers of device-mapper, of md and of
     /// GNBD's imports are not known beforehand: any such device of that node that needs `server` counts. A node's own disk
@@ -27,16 +38,16 @@ impl Plan {
         node: &NodeName,
         kernel_device: &str,
         server: &NodeName,
-        layer: Option<LayerKind>,
+        outage: &Outage,
     ) -> bool {
-        self.any_device(node, server, layer, |device| {
+        self.any_device(node, server, outage, |device| {
             is_called(&device.path, kernel_device)
         })
     }
 
     /// Whether any device of `node` needs `server`: the same for an error that does not name its device.
-    pub fn any_needs(&self, node: &NodeName, server: &NodeName, layer: Option<LayerKind>) -> bool {
-        self.any_device(node, server, layer, |_| true)
+    pub fn any_needs(&self, node: &NodeName, server: &NodeName, outage: &Outage) -> bool {
+        self.any_device(node, server, outage, |_| true)
     }
 
     /// Whether the layer at that place, as it is on `node`, needs `server`: through one of its devices or, if it makes none,
@@ -46,28 +57,60 @@ impl Plan {
         place: usize,
         node: &NodeName,
         server: &NodeName,
-        layer: Option<LayerKind>,
+        outage: &Outage,
     ) -> bool {
         let Some(placed) = self.layers.get(place) else {
             return false;
         };
         let made = placed.layer.provided(&placed.on);
-        if made.is_empty() {
-            return placed.on.contains(server) || self.any_needs(node, server, layer);
+        if !made.is_empty() {
+            return self.any_device(node, server, outage, |device| made.contains(device));
         }
-        self.any_device(node, server, layer, |device| made.contains(device))
+        let (is_peer, used) = (placed.on.contains(server), placed.layer.networks());
+        match outage {
+            // Membership has to do with its peers alone.
+            Outage::Networks(lost) if !used.is_empty() => is_peer && all_lost(used, lost),
+            Outage::Networks(lost) => {
+                is_peer && self.loses_cluster(node, lost) || self.any_needs(node, server, outage)
+            }
+            Outage::Whole | Outage::Layer(_) => is_peer || self.any_needs(node, server, outage),
+        }
+    }
+
+    /// Whether a node is out of touch with a cluster of its own, of corosync or o2cb, when it has lost these networks.
+    pub fn loses_cluster(&self, node: &NodeName, lost: &[NetworkName]) -> bool {
+        let mut clusters = self.layers.iter().filter(|placed| {
+            let kind = placed.layer.kind();
+            matches!(kind, LayerKind::Membership | LayerKind::O2cb) && placed.on.contains(node)
+        });
+        clusters.any(|placed| all_lost(placed.layer.networks(), lost))
+    }
+
+    /// Whether a node's layer of that kind cannot be reached when these networks are lost.
+    fn is_cut_off(&self, kind: LayerKind, node: &NodeName, lost: &[NetworkName]) -> bool {
+        let mut placed_layers = self.layers.iter();
+        placed_layers.any(|placed| {
+            placed.layer.kind() == kind
+                && placed.on.contains(node)
+                && all_lost(placed.layer.networks(), lost)
+        })
     }
 
     fn any_device(
         &self,
         node: &NodeName,
         server: &NodeName,
-        layer: Option<LayerKind>,
+        outage: &Outage,
         which: impl Fn(&Provided) -> bool,
     ) -> bool {
         let provided = provided(&self.layers);
         let wanted = |(kind, name): &(LayerKind, NodeName)| {
-            name == server && layer.is_none_or(|layer| layer == *kind)
+            let fails = match outage {
+                Outage::Whole => true,
+                Outage::Layer(layer) => layer == kind,
+                Outage::Networks(lost) => self.is_cut_off(*kind, name, lost),
+            };
+            name == server && fails
         };
         let mut candidates = provided.iter().enumerate();
         candidates.any(|(at, device)| {
@@ -119,6 +162,11 @@ impl Plan {
     pub fn serves(&self, node: &NodeName) -> bool {
         serves(&self.layers, node)
     }
+}
+
+/// Whether what talks on some networks has lost all of them. What talks on none loses nothing.
+fn all_lost(used: &[NetworkName], lost: &[NetworkName]) -> bool {
+    !used.is_empty() && used.iter().all(|name| lost.contains(name))
 }
 
 /// See [`Plan::serves`].

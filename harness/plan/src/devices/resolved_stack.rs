@@ -13,7 +13,7 @@ use crate::layers::order::Order;
 use crate::layers::{Layer, NbdServer, Property, timeouts};
 use crate::lower::node_set::NodeSet;
 use crate::plan::{Device, FileSystem, LayerKind, PlacedLayer};
-use crate::values::names::{ClusterName, NodeName, ResourceName, VolumeName};
+use crate::values::names::{ClusterName, NetworkName, NodeName, ResourceName, VolumeName};
 use crate::values::units::ByteSize;
 
 /// The layers of a scenario, and what the steps must know of them.
@@ -65,16 +65,28 @@ impl ResolvedStack {
             logical_volumes: Vec::new(),
             nbd_disk: order.nbd_disk().cloned(),
         };
+        // Those of the layers that were understood.
+        let mut written = Vec::new();
         for (at, kind) in kinds.iter().enumerate() {
             // What a second layer of its sort finds below, and leaves above, is not what was meant.
             let is_second = order.first_of(at).is_some();
             building.device_map.sure &= !is_second;
             building.resolved_stack.whole &= !is_second;
-            let built = kind.lower(&kind.span, &mut building, mistakes);
+            let mut built = kind.lower(&kind.span, &mut building, mistakes);
+            let networks = &node_set.networks;
+            let known = |name: &&At<NetworkName>| networks.find(name, mistakes).is_some();
+            if kind.networks().into_iter().filter(known).count() < kind.networks().len() {
+                built = None;
+            }
             building.device_map.sure &= built.is_some();
             building.resolved_stack.whole &= built.is_some();
-            let placed = built.map(|(on, layer)| PlacedLayer { on, layer });
-            building.resolved_stack.layers.extend(placed);
+            if let Some((on, layer)) = built {
+                building
+                    .resolved_stack
+                    .layers
+                    .push(PlacedLayer { on, layer });
+                written.push(kind);
+            }
         }
         building.resolved_stack.sized = building.device_map.sized;
         building.resolved_stack.disks = building.device_map.disks();
@@ -89,6 +101,15 @@ impl ResolvedStack {
         for placed in &mut resolved_stack.layers {
             if placed.layer.kind() == LayerKind::O2cb {
                 placed.on.clone_from(&holders);
+            }
+        }
+        for (placed, kind) in resolved_stack.layers.iter().zip(written) {
+            let what = format!("`{}` is on", placed.layer.kind());
+            for name in kind.networks() {
+                let joins = node_set
+                    .networks
+                    .check_joins(name, &placed.on, &what, mistakes);
+                resolved_stack.whole &= joins;
             }
         }
         resolved_stack.warnings = timeouts::check(&kinds, document.mistimed.as_ref(), mistakes);

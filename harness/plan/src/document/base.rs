@@ -19,7 +19,7 @@ use crate::values::names::NodeName;
 pub const BASE_FOLDER: &str = "base";
 
 /// What a base may hold. All else says what is tested, and stands in the scenario.
-const SHARED: [&str; 5] = ["image", "layer", "mistimed", "network", "nodes"];
+const SHARED: [&str; 6] = ["image", "layer", "mistimed", "network", "networks", "nodes"];
 
 /// Kinds of which a scenario may have several layers: the key that tells them from one another, and one that a further
 /// layer cannot do without, but a change of one that is there can.
@@ -85,7 +85,7 @@ fn lay_over<'a>(base: DeTable<'a>, mut file: DeTable<'a>, mistakes: &mut Mistake
         let word = key.get_ref().as_ref();
         let fits = |value: &Spanned<DeValue<'_>>| match word {
             "layer" => value.get_ref().is_array(),
-            "network" | "nodes" => value.get_ref().is_table(),
+            "network" | "networks" | "nodes" => value.get_ref().is_table(),
             _ => false,
         };
         let Some(slot) = file.get_mut(word) else {
@@ -94,7 +94,7 @@ fn lay_over<'a>(base: DeTable<'a>, mut file: DeTable<'a>, mistakes: &mut Mistake
         };
         // Of two values that cannot be joined one stays; where that is of a wrong type, it is reported when it is read.
         if !fits(&below) {
-            if matches!(word, "layer" | "network" | "nodes") {
+            if matches!(word, "layer" | "network" | "networks" | "nodes") {
                 *slot = below;
             }
             continue;
@@ -109,6 +109,9 @@ fn lay_over<'a>(base: DeTable<'a>, mut file: DeTable<'a>, mistakes: &mut Mistake
             (DeValue::Table(below), DeValue::Table(own)) if word == "nodes" => {
                 nodes(below, own, mistakes);
             }
+            (DeValue::Table(below), DeValue::Table(own)) if word == "networks" => {
+                networks(below, own, mistakes);
+            }
             (DeValue::Table(below), DeValue::Table(own)) => {
                 replace_keys(below, &place, own, mistakes);
             }
@@ -116,6 +119,18 @@ fn lay_over<'a>(base: DeTable<'a>, mut file: DeTable<'a>, mistakes: &mut Mistake
         }
     }
     file
+}
+
+/// Networks that the base has are changed, others come after them.
+fn networks<'a>(base: &mut DeTable<'a>, own: DeTable<'a>, mistakes: &mut Mistakes) {
+    for (name, entry) in own {
+        match base.get_mut(name.get_ref().as_ref()) {
+            Some(slot) => replace_in(slot, entry, mistakes),
+            None => {
+                base.insert(name, entry);
+            }
+        }
+    }
 }
 
 /// Puts each key in the place of the base's, or beside the base's.

@@ -29,10 +29,10 @@ use crate::document::matrix::Matrix;
 use crate::document::pattern::Pattern;
 use crate::document::read::{At, Field, Table, Value, read};
 use crate::document::table::table;
-use crate::document::value::Nodes;
 use crate::document::vary::Vary;
 use crate::plan::Tier;
 use crate::plan::artefact::ArtefactEntry;
+use crate::plan::network::{NetworkTable, Written as Network};
 use crate::plan::node::Written as Node;
 pub(crate) use crate::steps::WrittenAction as Action;
 use crate::values::names::{CheckpointName, ImageName, StepLabel};
@@ -57,8 +57,10 @@ table! {
         /// A file in a folder `base`, relative to this one, with nodes, network, layers and image that several scenarios share.
         /// What the scenario says itself overrides it.
         base: String, optional;
-        /// The network of the nodes.
+        /// The first network, which joins all nodes.
         network: Network, optional;
+        /// Further networks, by their names: each is a further card in its nodes, on a switch of its own.
+        networks: NetworkTable, optional;
         /// Every node that will ever take part, in the order of their numbers.
         nodes: NodeTable, required r#"{ vix0 = { arch = "x86_64" } }"#;
         /// Values of some keys, written as for `--set`, of which `run` runs every combination.
@@ -91,16 +93,6 @@ table! {
         /// The kernel module that has the defect: where a run is given a module of that name or a kernel of its own, nothing is
         /// known.
         module: String, optional;
-    }
-}
-
-table! {
-    /// The one layer-2 network that joins all nodes.
-    Network, "`network`", "{ mtu = 1500 }" {
-        /// Largest IP packet in bytes, 576 to 65535; a node whose card carries less gets less. Default: 16000.
-        mtu: u32, optional;
-        /// Nodes whose traffic is written to pcap files.
-        capture: Nodes, optional;
     }
 }
 

@@ -11,10 +11,11 @@ use crate::document::pattern::Pattern;
 use crate::document::read::{At, Value, note_wrong_type, read};
 use crate::values::clocks::{Drift, TimeShift};
 use crate::values::names::{
-    CheckpointName, ClusterName, GuestPath, ImageName, NodeName, ResourceName, StepLabel,
-    VolumeName,
+    CheckpointName, ClusterName, GuestPath, ImageName, NetworkName, NodeName, ResourceName,
+    StepLabel, VolumeName,
 };
 use crate::values::range::Range;
+use crate::values::subnet::Subnet;
 use crate::values::units::{ByteSize, Percent, Share, parse_duration};
 
 /// Text with a rule; the rule's breach is the help.
@@ -73,6 +74,8 @@ texts! {
     Share, "a share", r#""1%""#, Share::parse, ToString::to_string;
     Range, "a range", r#""0s..3s""#, Range::parse, ToString::to_string;
     NodeName, "a node name", r#""vix0""#, NodeName::parse, ToString::to_string;
+    NetworkName, "a network's name", r#""cluster""#, NetworkName::parse, ToString::to_string;
+    Subnet, "a subnet", r#""192.168.7.0/24""#, Subnet::parse, ToString::to_string;
     VolumeName, "a volume name", r#""nbdsan""#, VolumeName::parse, ToString::to_string;
     ClusterName, "a cluster name", r#""nbdsan""#, ClusterName::parse, ToString::to_string;
     ResourceName, "a resource name", r#""r0""#, ResourceName::parse, ToString::to_string;
@@ -211,5 +214,46 @@ impl Value for Nodes {
 
     fn schema() -> Json {
         json!({ "type": ["string", "array"], "items": { "type": "string" } })
+    }
+}
+
+/// One network's name or a list of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Networks(pub(crate) Vec<At<NetworkName>>);
+
+impl Networks {
+    /// The first alone, written nowhere.
+    pub(crate) fn main() -> Self {
+        Self(vec![At {
+            value: NetworkName::main(),
+            span: 0..0,
+        }])
+    }
+}
+
+impl Value for Networks {
+    const WANTED: &'static str = "a network's name or a list of them";
+    const EXAMPLE: &'static str = r#"["main", "cluster"]"#;
+
+    fn read(value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => read(value, mistakes).map(|name| Self(vec![name])),
+            DeValue::Array(_) => Vec::read(value, mistakes).map(Self),
+            _ => {
+                note_wrong_type::<Self>(value, mistakes);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "array"], "items": { "type": "string" } })
+    }
+
+    fn written(&self) -> Json {
+        match self.0.as_slice() {
+            [only] => only.value.written(),
+            several => several.iter().map(|name| name.value.written()).collect(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::diagnostic::{Mistakes, Span};
 use crate::document::read::{At, Value};
 use crate::layers::FileSystem;
 use crate::plan::LayerKind;
-use crate::values::names::NodeName;
+use crate::values::names::{NetworkName, NodeName};
 use crate::values::units::ByteSize;
 
 /// What the checks of all layers together must know of one.
@@ -53,6 +53,11 @@ pub(crate) trait LayerTable: Value {
     fn disk(&self) -> Option<&At<ByteSize>> {
         None
     }
+
+    /// The networks on which its nodes talk with each other; none: they do not, or only as layers below do.
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        Vec::new()
+    }
 }
 
 /// A layer as decided.
@@ -68,6 +73,11 @@ pub(crate) trait Planned {
     /// The file system that it is, as steps use it.
     fn file_system(&self) -> Option<FileSystem> {
         None
+    }
+
+    /// The networks on which its nodes talk with each other: where it has several, one is enough.
+    fn networks(&self) -> &[NetworkName] {
+        &[]
     }
 
     /// The devices that it makes, on all nodes together. `on`: the layer's nodes.
@@ -97,8 +107,9 @@ macro_rules! catalog {
             }
 
             /// Every key of the layer with its value as a scenario file writes it, those that were left to their defaults too; in
-            /// the order of the guide. A key without a value and without a default is left out, and so is `on`, which the
-            /// [`PlacedLayer`](crate::PlacedLayer) has: but of `gnbd`, where it means the servers. Lists are joined by commas.
+            /// the order of the guide. A key without a value and without a default is left out, a `network` that is the first, and `on`,
+            /// which the [`PlacedLayer`](crate::PlacedLayer) has: but of `gnbd`, where it means the servers. Lists are joined by
+            /// commas.
             pub fn parameters(&self) -> Vec<(&'static str, String)> {
                 match self {
                     $(Self::$name(layer) => layer.parameters(),)+
@@ -116,6 +127,14 @@ macro_rules! catalog {
             pub fn file_system(&self) -> Option<FileSystem> {
                 match self {
                     $(Self::$name(layer) => layer.file_system(),)+
+                }
+            }
+
+            /// The networks on which its nodes talk with each other: where it has several, one is enough. None: they do not talk, or
+            /// only as layers below do.
+            pub fn networks(&self) -> &[NetworkName] {
+                match self {
+                    $(Self::$name(layer) => Planned::networks(layer),)+
                 }
             }
 
@@ -214,6 +233,13 @@ macro_rules! catalog {
             pub(crate) fn disk(&self) -> Option<&At<ByteSize>> {
                 match self {
                     $(Self::$name(layer) => LayerTable::disk(layer),)+
+                }
+            }
+
+            /// See [`LayerTable::networks`].
+            pub(crate) fn networks(&self) -> Vec<&At<NetworkName>> {
+                match self {
+                    $(Self::$name(layer) => LayerTable::networks(layer),)+
                 }
             }
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::membership::at_start;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, plain, show,
-    sorted,
+    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    network_parameter, plain, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -14,7 +14,7 @@ use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::plan::{BlockMap, DISK, Device};
-use crate::values::names::{NodeName, ResourceName};
+use crate::values::names::{NetworkName, NodeName, ResourceName};
 use crate::values::units::ByteSize;
 
 /// The limits of `ping-timeout`, which counts tenths of seconds.
@@ -49,6 +49,8 @@ table! {
         after_sb_2pri: AfterSplit2, default AfterSplit2::Disconnect;
         /// When the own disk fails: `detach` lets it go and uses the peer's, `pass_on` tells whoever uses the device.
         on_io_error: OnIoError, default OnIoError::Detach;
+        /// The network of the pair's connection.
+        network: NetworkName, default NetworkName::main();
     }
 }
 
@@ -77,6 +79,8 @@ pub struct Drbd {
     pub after_sb_2pri: AfterSplit2,
     /// `on-io-error`.
     pub on_io_error: OnIoError,
+    /// The network of the pair's connection.
+    pub network: NetworkName,
     /// What both nodes make of their disks.
     pub device: Device,
 }
@@ -151,7 +155,7 @@ words! {
 
 impl Planned for Drbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut all = vec![
             ("resource", show(&self.resource)),
             ("disk", show(&self.disk)),
             ("primaries", show(&self.primaries)),
@@ -162,7 +166,13 @@ impl Planned for Drbd {
             ("after_sb_1pri", show(&self.after_sb_1pri)),
             ("after_sb_2pri", show(&self.after_sb_2pri)),
             ("on_io_error", show(&self.on_io_error)),
-        ]
+        ];
+        all.extend(network_parameter(self.networks()));
+        all
+    }
+
+    fn networks(&self) -> &[NetworkName] {
+        std::slice::from_ref(&self.network)
     }
 
     fn disk(&self) -> Option<ByteSize> {
@@ -194,6 +204,10 @@ impl LayerTable for Written {
 
     fn disk(&self) -> Option<&At<ByteSize>> {
         self.disk.as_ref()
+    }
+
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        self.network.iter().collect()
     }
 
     fn lower(
@@ -287,6 +301,7 @@ impl LayerTable for Written {
             after_sb_1pri: self.after_sb_1pri.as_ref()?.value,
             after_sb_2pri: self.after_sb_2pri.as_ref()?.value,
             on_io_error: self.on_io_error.as_ref()?.value,
+            network: self.network.clone()?.value,
             device,
         };
         Some((plain(&on), drbd))

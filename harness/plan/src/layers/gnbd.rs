@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::membership::{Clusters, at_start};
 use super::{
     Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
-    names, plain, show, sorted,
+    names, network_parameter, plain, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -13,7 +13,7 @@ use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::plan::Device;
-use crate::values::names::NodeName;
+use crate::values::names::{NetworkName, NodeName};
 use crate::values::units::ByteSize;
 
 /// The servers' word for none given.
@@ -36,6 +36,8 @@ table! {
         timeout: Duration, optional;
         /// TCP port of the servers.
         port: u16, default 14567;
+        /// The network on which clients import.
+        network: NetworkName, default NetworkName::main();
         /// Name of each export; `{node}` stands for the server's name, `{suffix}` for that without its leading letters.
         export: String, default "gnbd{suffix}".to_owned();
         /// Requests fail after this time, 0s to 1h in whole seconds, without fencing the server first.
@@ -58,6 +60,8 @@ pub struct Gnbd {
     pub exports: Vec<Export>,
     /// TCP port of every server.
     pub port: u16,
+    /// The network on which clients import.
+    pub network: NetworkName,
     /// Cached exports go through the server's page cache, and their clients wait for ever for a lost server. Uncached
     /// ones are read and written with `O_DIRECT`, and time out.
     pub cached: bool,
@@ -111,7 +115,12 @@ impl Planned for Gnbd {
         all.push(("export", exports.join(",")));
         all.extend(self.fail_fast.map(|time| ("fail_fast", show(&time))));
         all.push(("membership", show(&self.membership)));
+        all.extend(network_parameter(self.networks()));
         all
+    }
+
+    fn networks(&self) -> &[NetworkName] {
+        std::slice::from_ref(&self.network)
     }
 
     fn disk(&self) -> Option<ByteSize> {
@@ -155,6 +164,10 @@ impl LayerTable for Written {
 
     fn port(&self) -> Option<&At<u16>> {
         self.port.as_ref()
+    }
+
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        self.network.iter().collect()
     }
 
     fn lower(
@@ -207,6 +220,7 @@ impl LayerTable for Written {
             disk: self.disk.as_ref().map(|disk| disk.value),
             exports,
             port: self.port.as_ref()?.value,
+            network: self.network.clone()?.value,
             cached: self.cached.as_ref()?.value,
             timeout: self
                 .timeout

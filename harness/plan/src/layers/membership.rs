@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Building, LayerTable, Limits, Planned, Property, plain, show, sorted};
+use super::{
+    Building, LayerTable, Limits, Planned, Property, network_parameter, plain, show, sorted,
+};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
-use crate::document::value::Nodes;
+use crate::document::value::{Networks, Nodes};
 use crate::document::word::words;
 use crate::lower::node_set::NodeSet;
 use crate::plan::Joins;
-use crate::values::names::{ClusterName, NodeName};
+use crate::values::names::{ClusterName, NetworkName, NodeName};
 
 table! {
     /// A cluster of corosync, cman's successor: who is a member.
@@ -29,6 +31,8 @@ table! {
         two_node: bool, optional;
         /// A member that starts has quorum only when it has seen all the others at once.
         wait_for_all: bool, default false;
+        /// The network on which they talk. With `knet` it may be a list: each is a link, and one that works is enough.
+        network: Networks, default Networks::main();
     }
 }
 
@@ -47,6 +51,8 @@ pub struct Membership {
     pub two_node: bool,
     /// `wait_for_all`: who starts has quorum only when it has seen all members at once.
     pub wait_for_all: bool,
+    /// The networks on which they talk, a link each; never empty.
+    pub networks: Vec<NetworkName>,
 }
 
 words! {
@@ -61,20 +67,30 @@ words! {
 
 impl Planned for Membership {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut all = vec![
             ("cluster", show(&self.cluster)),
             ("transport", show(&self.transport)),
             ("crypto", show(&self.crypto)),
             ("token", show(&self.token)),
             ("two_node", show(&self.two_node)),
             ("wait_for_all", show(&self.wait_for_all)),
-        ]
+        ];
+        all.extend(network_parameter(&self.networks));
+        all
+    }
+
+    fn networks(&self) -> &[NetworkName] {
+        &self.networks
     }
 }
 
 impl LayerTable for Written {
     type Planned = Membership;
     const PROPERTIES: &'static [Property] = &[Property::Several, Property::Daemons];
+
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        self.network.iter().flat_map(|names| &names.0).collect()
+    }
 
     fn lower(
         &self,
@@ -146,6 +162,7 @@ impl LayerTable for Written {
                     .help("give each cluster a name of its own"),
             );
         }
+        let networks = self.links(mistakes);
         let members = plain(&on);
         let token = self.token.as_ref()?.value;
         clusters.0.push(Cluster {
@@ -160,8 +177,56 @@ impl LayerTable for Written {
             token,
             two_node: self.two_node.as_ref().is_none_or(|given| given.value),
             wait_for_all: self.wait_for_all.as_ref()?.value,
+            networks: networks?,
         };
         Some((members, membership))
+    }
+}
+
+impl Written {
+    /// The networks of the links. `None` after a noted mistake.
+    fn links(&self, mistakes: &mut Mistakes) -> Option<Vec<NetworkName>> {
+        let network = self.network.as_ref()?;
+        let names: Vec<NetworkName> = network.0.iter().map(|name| name.value.clone()).collect();
+        let wrong = |span: &Span, title: String| Diagnostic::at(span, title);
+        let twice = network.0.iter().enumerate().find_map(|(at, name)| {
+            let first = network.0[..at]
+                .iter()
+                .find(|other| other.value == name.value)?;
+            Some((name, first))
+        });
+        if names.is_empty() {
+            mistakes.note(
+                wrong(&network.span, "a list of no networks".to_owned())
+                    .label("no network")
+                    .help("name a network, or leave the key out"),
+            );
+            return None;
+        }
+        if let Some((name, first)) = twice {
+            mistakes.note(
+                wrong(
+                    &name.span,
+                    format!("network `{}` is named twice", name.value),
+                )
+                .label("a second link on it")
+                .also(&first.span, "already here")
+                .help("name each network once"),
+            );
+            return None;
+        }
+        if let Some(transport) = &self.transport
+            && transport.value == Transport::Udpu
+            && names.len() > 1
+        {
+            mistakes.note(
+                wrong(&network.span, "`udpu` with several networks".to_owned())
+                    .label("corosync has several links over knet alone")
+                    .also(&transport.span, "plain UDP")
+                    .help(r#"name one network, or give `transport = "knet"`"#),
+            );
+        }
+        Some(names)
     }
 }
 

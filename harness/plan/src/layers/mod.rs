@@ -32,7 +32,7 @@ use crate::document::read::{At, Value};
 use crate::document::value::show_duration;
 use crate::lower::node_set::NodeSet;
 use crate::plan::{BlockMap, Device};
-use crate::values::names::NodeName;
+use crate::values::names::{NetworkName, NodeName};
 use crate::values::units::ByteSize;
 
 catalog! {
@@ -199,4 +199,12 @@ fn show<T: Value>(value: &T) -> String {
 fn names(nodes: &[NodeName]) -> String {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
     names.join(",")
+}
+
+/// The networks of a layer as one of its parameters, unless it is on the first alone: figures of layers from before there were
+/// others stay comparable.
+fn network_parameter(networks: &[NetworkName]) -> Option<(&'static str, String)> {
+    let other = networks.iter().any(|name| *name != NetworkName::main());
+    let names: Vec<&str> = networks.iter().map(NetworkName::as_str).collect();
+    other.then(|| ("network", names.join(",")))
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{
     Building, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided, check_disk,
-    check_port, impossible, show,
+    check_port, impossible, network_parameter, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::word::words;
 use crate::plan::{BlockMap, DISK, Device, Joins};
-use crate::values::names::NodeName;
+use crate::values::names::{NetworkName, NodeName};
 use crate::values::units::ByteSize;
 
 /// The limits of both time-outs.
@@ -26,6 +26,8 @@ table! {
         disk: ByteSize, required r#""1GiB""#;
         /// TCP port of the servers.
         port: u16, default 4300;
+        /// The network on which the disks are imported.
+        network: NetworkName, default NetworkName::main();
         /// Server program: `nbdkit`, or the article's `nbd-server`, which starts slowly.
         server: NbdServer, default NbdServer::Nbdkit;
         /// Block size that the client sets in its kernel: 512B, 1KiB, 2KiB or 4KiB.
@@ -50,6 +52,8 @@ pub struct Nbd {
     pub disk: ByteSize,
     /// TCP port of every server.
     pub port: u16,
+    /// The network on which the disks are imported.
+    pub network: NetworkName,
     /// Which server program exports the disks.
     pub server: NbdServer,
     /// Block size that the client announces to the kernel.
@@ -78,7 +82,7 @@ words! {
 
 impl Planned for Nbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        let mut parameters = vec![
+        let mut all = vec![
             ("disk", show(&self.disk)),
             ("port", show(&self.port)),
             ("server", show(&self.server)),
@@ -89,8 +93,13 @@ impl Planned for Nbd {
         ];
         let times = [("timeout", self.timeout), ("dead_timeout", self.persist)];
         let times = times.map(|(key, time)| time.map(|time| (key, show(&time))));
-        parameters.extend(times.into_iter().flatten());
-        parameters
+        all.extend(times.into_iter().flatten());
+        all.extend(network_parameter(self.networks()));
+        all
+    }
+
+    fn networks(&self) -> &[NetworkName] {
+        std::slice::from_ref(&self.network)
     }
 
     fn disk(&self) -> Option<ByteSize> {
@@ -128,6 +137,10 @@ impl LayerTable for Written {
 
     fn port(&self) -> Option<&At<u16>> {
         self.port.as_ref()
+    }
+
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        self.network.iter().collect()
     }
 
     fn lower(
@@ -183,6 +196,7 @@ impl LayerTable for Written {
         let nbd = Nbd {
             disk: disk?.value,
             port: port?.value,
+            network: self.network.clone()?.value,
             server: self.server.as_ref()?.value,
             block_size: self.block_size.as_ref()?.value,
             filters: words(self.filters.as_ref())?,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Building, LayerTable, Planned, Property, check_port, show};
+use super::{Building, LayerTable, Planned, Property, check_port, network_parameter, show};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
 use crate::document::word::words;
-use crate::values::names::{ClusterName, NodeName};
+use crate::values::names::{ClusterName, NetworkName, NodeName};
 
 table! {
     /// OCFS2's own cluster stack: who is a member, and who is still alive.
@@ -16,6 +16,8 @@ table! {
         cluster: ClusterName, required r#""nbdsan""#;
         /// TCP port of the nodes' connections with each other.
         port: u16, default 7777;
+        /// The network of these connections.
+        network: NetworkName, default NetworkName::main();
         /// A node is dead after (this - 1) * 2 s without a heartbeat; at least 2.
         heartbeat_threshold: u32, default 31;
         /// A connection is dead after this long without a word.
@@ -36,6 +38,8 @@ pub struct O2cb {
     pub cluster: ClusterName,
     /// TCP port of o2net.
     pub port: u16,
+    /// The network of these connections.
+    pub network: NetworkName,
     /// `O2CB_HEARTBEAT_THRESHOLD`: a node is dead after (this - 1) * 2 s without a heartbeat.
     pub heartbeat_threshold: u32,
     /// `O2CB_IDLE_TIMEOUT_MS`.
@@ -60,7 +64,7 @@ words! {
 
 impl Planned for O2cb {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut all = vec![
             ("cluster", show(&self.cluster)),
             ("port", show(&self.port)),
             ("heartbeat_threshold", show(&self.heartbeat_threshold)),
@@ -68,7 +72,13 @@ impl Planned for O2cb {
             ("keepalive_delay", show(&self.keepalive_delay)),
             ("reconnect_delay", show(&self.reconnect_delay)),
             ("fence_method", show(&self.fence_method)),
-        ]
+        ];
+        all.extend(network_parameter(self.networks()));
+        all
+    }
+
+    fn networks(&self) -> &[NetworkName] {
+        std::slice::from_ref(&self.network)
     }
 }
 
@@ -78,6 +88,10 @@ impl LayerTable for Written {
 
     fn port(&self) -> Option<&At<u16>> {
         self.port.as_ref()
+    }
+
+    fn networks(&self) -> Vec<&At<NetworkName>> {
+        self.network.iter().collect()
     }
 
     fn lower(
@@ -129,6 +143,7 @@ impl LayerTable for Written {
         let o2cb = O2cb {
             cluster: self.cluster.clone()?.value,
             port: self.port.as_ref()?.value,
+            network: self.network.clone()?.value,
             heartbeat_threshold: self.heartbeat_threshold.as_ref()?.value,
             idle_timeout: idle.value,
             keepalive_delay: keepalive.value,

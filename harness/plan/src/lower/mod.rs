@@ -1,6 +1,7 @@
 //! Lowers a document to a [`Plan`], or returns all mistakes in it.
 
 pub(crate) mod artefacts;
+pub(crate) mod network_set;
 pub(crate) mod node_set;
 pub(crate) mod patterns;
 
@@ -17,16 +18,14 @@ use crate::document::Document;
 use crate::document::base::{self, BASE_FOLDER};
 use crate::document::read::{At, Field, Value};
 use crate::document::sources::{self, ReadFile};
+use crate::lower::network_set::NetworkSet;
 use crate::lower::node_set::NodeSet;
 use crate::overlay::setting::Setting;
 use crate::overlay::{self, SourceText};
-use crate::plan::{Known, Network, Plan};
+use crate::plan::{Known, Plan};
 use crate::steps;
 use crate::values::names::{ImageName, NodeName};
 use crate::values::range::Range;
-
-/// The limits of IPv4's minimum and of the virtio network card.
-const MTU: std::ops::RangeInclusive<u32> = 576..=65535;
 
 /// Reads and checks a scenario. `source` names the file in messages, and its stem becomes the plan's
 /// [`id`](Plan::id); nothing is read from it, and a scenario with a base is refused.
@@ -95,10 +94,10 @@ fn without_base(mut scenario: DeTable<'_>) -> DeTable<'_> {
 }
 
 fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<Plan> {
-    let node_set = NodeSet::lower(document.nodes.as_ref(), mistakes);
+    let mut node_set = NodeSet::lower(document.nodes.as_ref(), mistakes);
+    node_set.networks = NetworkSet::lower(document, &node_set, mistakes);
     let resolved_stack = ResolvedStack::lower(document, &node_set, mistakes);
     let steps = steps::lower(document, &node_set, &resolved_stack, mistakes);
-    let network = lower_network(document, &node_set, mistakes);
     let artefacts = artefacts::lower(document, source, &node_set, mistakes);
     let image = &document.image.as_ref()?.value;
     let is_own = |kernel: &ImageName, on: &[NodeName]| {
@@ -124,7 +123,7 @@ fn lower(document: &Document, source: &Path, mistakes: &mut Mistakes) -> Option<
         fresh: document.fresh.as_ref()?.value,
         take_down: document.take_down.as_ref()?.value,
         image: document.image.as_ref()?.value.clone(),
-        network,
+        networks: node_set.networks.networks,
         nodes: node_set.nodes,
         matrix: lower_matrix(document),
         vary: lower_vary(document),
@@ -178,31 +177,6 @@ fn check_base(document: &Document, source: &Path, mistakes: &mut Mistakes) {
                     "move it into a folder `{BASE_FOLDER}` beside the scenario: files there are not taken for scenarios"
                 )),
         );
-    }
-}
-
-fn lower_network(document: &Document, node_set: &NodeSet, mistakes: &mut Mistakes) -> Network {
-    let Some(network) = &document.network else {
-        return Network {
-            mtu: None,
-            capture: Vec::new(),
-        };
-    };
-    if let Some(mtu) = network.mtu.as_ref().filter(|mtu| !MTU.contains(&mtu.value)) {
-        mistakes.note(
-            Diagnostic::at(&mtu.span, format!("impossible MTU: {}", mtu.value))
-                .label("no network carries that")
-                .help(format!("give {} to {}", MTU.start(), MTU.end())),
-        );
-    }
-    let capture = network
-        .capture
-        .as_ref()
-        .and_then(|list| node_set.expand(list, mistakes))
-        .unwrap_or_default();
-    Network {
-        mtu: network.mtu.as_ref().map(|mtu| mtu.value),
-        capture: capture.into_iter().map(|name| name.value).collect(),
     }
 }
 

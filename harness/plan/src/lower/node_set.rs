@@ -1,4 +1,4 @@
-//! Who takes part: `[nodes]` lowered, and the names that the rest of the scenario uses looked up in it.
+//! Who takes part, and on which networks: `[nodes]` lowered, and the names that the rest of the scenario uses looked up in it.
 
 use crate::diagnostic::suggest::{did_you_mean, quoted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -6,6 +6,7 @@ use crate::document::NodeTable;
 use crate::document::pattern::Pattern;
 use crate::document::read::At;
 use crate::document::value::Nodes;
+use crate::lower::network_set::NetworkSet;
 use crate::plan::node::Written as WrittenNode;
 use crate::plan::{Joins, NicModel, Node};
 use crate::values::names::NodeName;
@@ -18,6 +19,8 @@ const MOST_NODES: usize = 32;
 pub(crate) struct NodeSet {
     pub(crate) nodes: Vec<Node>,
     spans: Vec<Span>,
+    /// What joins them.
+    pub(crate) networks: NetworkSet,
     /// Nothing in `[nodes]` was wrong. If something was, a name that is missing here proves nothing.
     whole: bool,
 }

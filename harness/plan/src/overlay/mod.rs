@@ -133,6 +133,7 @@ pub(crate) fn lay<'a>(
                 "network" if !rest.is_empty() => {
                     key_path.put(table, &(0..0), &key_path.parts, mistakes);
                 }
+                "networks" if rest.len() > 1 => set_network(table, &key_path, mistakes),
                 "node" | "nodes" if rest.len() > 1 => nodes::set(table, &key_path, mistakes),
                 "layer" if rest.len() > 1 => set_layers(table, &key_path, mistakes),
                 "step" if rest.len() > 1 => set_step(table, &key_path, mistakes),
@@ -155,6 +156,7 @@ fn set_top<'a>(
 ) {
     let form = match first.word {
         "network" => "`network.KEY=VALUE`, such as `network.mtu=1500`",
+        "networks" => "`networks.NAME.KEY=VALUE`, such as `networks.cluster.mtu=1500`",
         "node" | "nodes" => "`node.NAME.KEY=VALUE`, such as `node.vix0.memory=512MiB`",
         "layer" => "`layer.KIND.KEY=VALUE`, such as `layer.striped.chunk=64KiB`",
         "step" => "`step.LABEL.KEY=VALUE`, such as `step.load.count=100`",
@@ -221,6 +223,33 @@ fn inner<'t, 'a>(table: &'t mut DeTable<'a>, key: &str) -> Option<(Span, &'t mut
         DeValue::Table(table) => Some((span, table)),
         _ => None,
     }
+}
+
+/// `networks.NAME.KEY`: only networks that are there, so that a slip makes no other.
+fn set_network<'a>(table: &mut DeTable<'a>, key_path: &KeyPath<'a>, mistakes: &mut Mistakes) {
+    let [_, name, path @ ..] = key_path.parts.as_slice() else {
+        return;
+    };
+    let mut names: Vec<String> = Vec::new();
+    if let Some((_, networks)) = inner(table, "networks") {
+        if let Some((place, network)) = inner(networks, name.word) {
+            key_path.put(network, &place, path, mistakes);
+            return;
+        }
+        if networks.contains_key(name.word) {
+            return; // what stands there is no table, which is told when it is read
+        }
+        names.extend(networks.keys().map(|key| key.get_ref().to_string()));
+    }
+    mistakes.note(
+        Diagnostic::at(&name.span, format!("no network `{}` to set", name.word))
+            .label("not in `[networks]`")
+            .help(did_you_mean(
+                name.word,
+                "networks",
+                names.iter().map(String::as_str),
+            )),
+    );
 }
 
 /// `layer.KIND.KEY` and `layer.KIND.NAME.KEY`.

@@ -11,6 +11,7 @@ use crate::overlay::artefacts::WORDS;
 /// | `mtu` | the same as `network.mtu` |
 /// | `image`, `fresh`, ... | a key at the top of the file, but for `base` |
 /// | `network.KEY` | a key of `[network]` |
+/// | `networks.NAME.KEY` | a key of a further network |
 /// | `node.NAME.KEY`, or `nodes` | a key of a node, or of a range of nodes; a node is taken out of its range for it |
 /// | `layer.KIND.KEY` | a key of every layer of that kind |
 /// | `layer.KIND.NAME.KEY` | a key of the layer of that kind with that `name`, `resource` or `cluster` |

@@ -3,6 +3,7 @@
 pub(crate) mod artefact;
 mod device;
 mod expect;
+pub(crate) mod network;
 pub(crate) mod node;
 
 use std::collections::BTreeMap;
@@ -12,11 +13,12 @@ use std::time::Duration;
 pub use self::artefact::{Artefact, ArtefactKind};
 pub use self::device::{BlockMap, DISK, Device, FAULTY_DISK, Replica};
 pub use self::expect::{Expectation, Known, StepFailure};
-pub use self::node::{Arch, Hardware, Joins, NicModel, Node, node_address};
+pub use self::network::Network;
+pub use self::node::{Arch, Hardware, Joins, NicModel, Node};
 use crate::document::word::words;
 pub(crate) use crate::layers::*;
 pub(crate) use crate::steps::*;
-use crate::values::names::{CheckpointName, ImageName, NodeName, StepLabel};
+use crate::values::names::{CheckpointName, ImageName, NetworkName, NodeName, StepLabel};
 use crate::values::range::Range;
 use crate::values::units::ByteSize;
 
@@ -38,8 +40,8 @@ pub struct Plan {
     pub take_down: bool,
     /// Which manifest under `images/` the guests boot.
     pub image: ImageName,
-    /// What the nodes are connected by.
-    pub network: Network,
+    /// What the nodes are connected by: the first joins all of them.
+    pub networks: Vec<Network>,
     /// Everybody who may take part; a node's place here is its number.
     pub nodes: Vec<Node>,
     /// Settings with the values of which every combination is a variant of the scenario. The plan is that of none.
@@ -93,6 +95,20 @@ impl Plan {
     /// The node of that name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// The names of the networks that a fault concerns: of that one, or of all.
+    pub fn networks_of_fault(&self, network: Option<&NetworkName>) -> Vec<NetworkName> {
+        match network {
+            Some(name) => vec![name.clone()],
+            None => self.networks.iter().map(|one| one.name.clone()).collect(),
+        }
+    }
+
+    /// Whether a node has a card on that network.
+    pub fn is_on(&self, node: &NodeName, network: &NetworkName) -> bool {
+        let mut networks = self.networks.iter();
+        networks.any(|one| one.name == *network && one.on.contains(node))
     }
 
     /// Whether a step lets the node's own disk fail.
@@ -160,13 +176,4 @@ words! {
         /// The long run alone, `ci/nightly`; elsewhere it is ignored.
         Nightly = "nightly",
     }
-}
-
-/// The one layer-2 network of a fleet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
-    /// Largest IP packet in bytes; a node whose NIC carries less gets less. `None`: the lab's measured default.
-    pub mtu: Option<u32>,
-    /// Nodes whose switch port is written to a pcap file.
-    pub capture: Vec<NodeName>,
 }

@@ -1,7 +1,6 @@
 //! One node: its keys in `[nodes]`, and what is decided of it.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::table::table;
@@ -18,7 +17,7 @@ table! {
     Written, "a node", r#"{ arch = "x86_64" }"# {
         /// Instruction set of kernel and programs.
         arch: Arch, required r#""x86""#;
-        /// Model of the network card.
+        /// Model of the network cards.
         nic: NicModel, default NicModel::VirtioNet;
         /// RAM, 192MiB to 16GiB.
         memory: ByteSize, default ByteSize::from_mib(256);
@@ -36,21 +35,16 @@ table! {
 pub struct Node {
     /// Host name in the guest and name in the record.
     pub name: NodeName,
-    /// Place in the scenario, from 0: last octet of the address, MAC and OCFS2 node number follow from it.
+    /// Place in the scenario, from 0: addresses, MACs and OCFS2 node number follow from it.
     pub number: u8,
     /// What its machine is made of.
     pub hardware: Hardware,
-    /// Model of its network card.
+    /// Model of its network cards.
     pub nic: NicModel,
     /// When it boots.
     pub joins: Joins,
     /// What it boots in place of the scenario's image.
     pub image: Option<ImageName>,
-}
-
-/// The address of the node of that number in the fleet's network, 10.77.0.0/24.
-pub const fn node_address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, number.saturating_add(10))
 }
 
 /// What a node's machine is made of, its network cards and disks apart. It is passed as it is to the machine that QEMU runs.

@@ -10,7 +10,7 @@ use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::steps::topology::Must;
 use crate::steps::topology::open_faults::{Broken, OpenFault};
-use crate::values::names::{NodeName, StepLabel};
+use crate::values::names::{NetworkName, NodeName, StepLabel};
 use crate::values::units::{ByteSize, Share};
 
 /// The longest delay: whoever waits longer for an answer has given up.
@@ -29,6 +29,8 @@ table! {
         with: Nodes, optional;
         /// `both`; `out`: only what `on` sends; `in`: only what is sent to `on`.
         direction: Direction, default Direction::Both;
+        /// The one network that is degraded. Default: all of them.
+        network: NetworkName, optional;
         /// Each frame arrives later by this time.
         delay: Duration, default Duration::ZERO;
         /// And by up to this time more or less; frames stay in order.
@@ -71,6 +73,8 @@ pub struct Degrade {
     pub with: Vec<NodeName>,
     /// Of the traffic of [`Self::on`].
     pub direction: Direction,
+    /// The one network that is degraded; nothing: all of them.
+    pub network: Option<NetworkName>,
     /// Each frame is later by this.
     pub delay: Duration,
     /// And by up to this more or less.
@@ -100,12 +104,16 @@ impl StepTable for Written {
         let on = walk
             .topology
             .choose(Some(list), Must::BeThere, span, walk.mistakes)?;
-        let with: Vec<NodeName> = if let Some(others) = &self.with {
-            walk.topology
-                .choose(Some(others), Must::BeThere, span, walk.mistakes)?
+        let (with, named): (Vec<NodeName>, _) = if let Some(others) = &self.with {
+            let with = walk
+                .topology
+                .choose(Some(others), Must::BeThere, span, walk.mistakes)?;
+            let named = [&on[..], &with].concat();
+            (with, named)
         } else {
             let all = walk.topology.node_set.nodes.iter().map(|node| &node.name);
-            all.filter(|node| !on.contains(node)).cloned().collect()
+            let others = all.filter(|node| !on.contains(node)).cloned();
+            (others.collect(), on.clone())
         };
         if let Some((both, others)) = with
             .iter()
@@ -127,10 +135,12 @@ impl StepTable for Written {
             );
             return None;
         }
+        let networks = walk.networks(self.network.as_ref(), &named)?;
         let planned = Degrade {
             on,
             with,
             direction: self.direction.as_ref()?.value,
+            network: self.network.as_ref().map(|name| name.value.clone()),
             delay: self.delay.as_ref()?.value,
             jitter: self.jitter.as_ref()?.value,
             loss: self.loss.as_ref()?.value,
@@ -145,7 +155,7 @@ impl StepTable for Written {
         walk.topology.open_faults.begin(OpenFault {
             label: label.clone(),
             span: span.clone(),
-            what: Broken::Network,
+            what: Broken::Network(networks),
         });
         Some(planned)
     }
@@ -273,7 +283,8 @@ impl PlannedStep for Degrade {
             Direction::In => format!("from {with} to {on}"),
         };
         format!(
-            "degrade the network {way}: {}{}",
+            "degrade the network {way}{}: {}{}",
+            super::on_network(self.network.as_ref()),
             self.effects().join(", "),
             super::for_a_time(self.lasts)
         )

@@ -6,13 +6,15 @@ use super::{FaultRole, PlannedStep, StepTable, Walk};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
-use crate::values::names::StepLabel;
+use crate::values::names::{NetworkName, StepLabel};
 
 table! {
     /// Ends faults: of the network (pulled cables are plugged in), of disks, of clocks, and the lack of memory.
     Written, "`heal`", "{}" {
         /// The label of the step that is to end. Default: all that go on.
         step: StepLabel, optional;
+        /// Only faults of this network alone.
+        network: NetworkName, optional;
     }
 }
 
@@ -27,8 +29,21 @@ impl StepTable for Written {
     type Planned = Heal;
 
     fn lower(&self, span: &Span, _label: &StepLabel, walk: &mut Walk<'_>) -> Option<Heal> {
+        if let (Some(step), Some(network)) = (&self.step, &self.network) {
+            walk.mistakes.note(
+                Diagnostic::at(&network.span, "`heal` with `step` and `network`")
+                    .label("which?")
+                    .also(&step.span, "the other")
+                    .help("give one of them"),
+            );
+            return None;
+        }
+        if let Some(network) = &self.network {
+            walk.networks(Some(network), &[])?;
+        }
         let faults = &mut walk.topology.open_faults;
-        let open = faults.labels();
+        let network = self.network.as_ref().map(|network| &network.value);
+        let open = network.map_or_else(|| faults.labels(), |network| faults.labels_of(network));
         let steps = match &self.step {
             None => open,
             Some(step) if open.contains(&step.value) => vec![step.value.clone()],
@@ -46,6 +61,17 @@ impl StepTable for Written {
                 return None;
             }
         };
+        if let (true, Some(network)) = (steps.is_empty(), &self.network) {
+            walk.mistakes.note(
+                Diagnostic::at(
+                    &network.span,
+                    format!("nothing is broken on network `{}` alone at this step", network.value),
+                )
+                .label("nothing to end")
+                .help("faults of all networks end together: drop `network`, or give the `step` that is to end"),
+            );
+            return None;
+        }
         if steps.is_empty() {
             walk.mistakes.note(
                 Diagnostic::at(span, "nothing is broken at this step")

@@ -1,4 +1,4 @@
-//! `link`: the network cable of a node, pulled and plugged in again.
+//! `link`: the network cables of a node, pulled and plugged in again.
 
 use std::time::Duration;
 
@@ -7,15 +7,17 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::word::words;
 use crate::steps::topology::open_faults::{Broken, OpenFault};
-use crate::values::names::{NodeName, StepLabel};
+use crate::values::names::{NetworkName, NodeName, StepLabel};
 
 table! {
-    /// Pulls the network cable of a node, or plugs it in again. The node's driver sees it.
+    /// Pulls the network cables of a node, or plugs them in again. The node's drivers see it.
     Written, "`link`", r#"{ node = "vix1" }"# {
         /// Whose.
         node: NodeName, required r#""vix1""#;
         /// `down` or `up`.
         state: LinkState, default LinkState::Down;
+        /// Only the cable to this network. Default: those to all of its networks.
+        network: NetworkName, optional;
         /// Of `down`: it is up again after this time. Default: with `state = "up"` or a step `heal`.
         lasts: Duration, optional;
     }
@@ -31,17 +33,19 @@ words! {
     }
 }
 
-/// The network cable of a node.
+/// The network cables of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Whose.
     pub node: NodeName,
-    /// What becomes of it.
+    /// What becomes of them.
     pub state: LinkState,
-    /// Of [`LinkState::Down`]: when it is up again by itself.
+    /// The one network that is meant; nothing: all of the node's.
+    pub network: Option<NetworkName>,
+    /// Of [`LinkState::Down`]: when they are up again by themselves.
     pub lasts: Option<Duration>,
-    /// Of [`LinkState::Up`]: the step that pulled it.
-    pub ends: Option<StepLabel>,
+    /// Of [`LinkState::Up`]: the steps that pulled them.
+    pub ends: Vec<StepLabel>,
 }
 
 impl StepTable for Written {
@@ -56,12 +60,24 @@ impl StepTable for Written {
             return None;
         }
         let lasts = self.lasts.as_ref().map(|lasts| lasts.value);
-        let pulled = walk.topology.open_faults.pulled(&node.value);
+        let mut networks =
+            walk.networks(self.network.as_ref(), std::slice::from_ref(&node.value))?;
+        let network_set = &walk.topology.node_set.networks;
+        networks.retain(|name| network_set.joins(name, &node.value));
+        let pulled = walk.topology.open_faults.pulled(&node.value, &networks);
+        let key = self.network.as_ref().map_or_else(String::new, |name| {
+            format!(", network = \"{}\"", name.value)
+        });
+        let link = format!(
+            "link of `{}`{}",
+            node.value,
+            super::on_network(self.network.as_ref().map(|name| &name.value))
+        );
         let wrong = |title: String| Diagnostic::at(span, title);
-        let ends = match (state, pulled) {
-            (LinkState::Down, Some(before)) => {
+        match (state, pulled.as_slice()) {
+            (LinkState::Down, [(before, _), ..]) => {
                 walk.mistakes.note(
-                    wrong(format!("the link of `{}` is down already", node.value))
+                    wrong(format!("the {link} is down already"))
                         .label("cannot be pulled twice")
                         .also(&before.span, "pulled here")
                         .help(format!(
@@ -71,20 +87,32 @@ impl StepTable for Written {
                 );
                 return None;
             }
-            (LinkState::Up, None) => {
+            (LinkState::Up, []) => {
                 walk.mistakes.note(
-                    wrong(format!("the link of `{}` is up at this step", node.value))
+                    wrong(format!("the {link} is up at this step"))
                         .label("nothing has pulled it")
                         .help(format!(
-                            "put a step `link = {{ node = \"{}\" }}` before it",
+                            "put a step `link = {{ node = \"{}\"{key} }}` before it",
                             node.value
                         )),
                 );
                 return None;
             }
-            (LinkState::Up, Some(before)) => Some(before.label.clone()),
-            (LinkState::Down, None) => None,
-        };
+            _ => {}
+        }
+        if let Some((before, _)) = pulled
+            .iter()
+            .find(|(_, of)| of.iter().any(|name| !networks.contains(name)))
+        {
+            walk.mistakes.note(
+                wrong(format!("the {link} was pulled with others"))
+                    .label("plugged in alone")
+                    .also(&before.span, "pulls all of them")
+                    .help("drop `network`, or pull each with a step of its own"),
+            );
+            return None;
+        }
+        let ends: Vec<StepLabel> = pulled.into_iter().map(|(fault, _)| fault.label).collect();
         if let (LinkState::Up, Some(lasts)) = (state, &self.lasts) {
             walk.mistakes.note(
                 Diagnostic::at(&lasts.span, "`lasts` of a link that is up")
@@ -92,17 +120,20 @@ impl StepTable for Written {
                     .help("give `lasts` to the step that pulls it"),
             );
         }
-        match &ends {
-            Some(step) => walk.topology.open_faults.end(step),
-            None => walk.topology.open_faults.begin(OpenFault {
+        for step in &ends {
+            walk.topology.open_faults.end(step);
+        }
+        if state == LinkState::Down {
+            walk.topology.open_faults.begin(OpenFault {
                 label: label.clone(),
                 span: span.clone(),
-                what: Broken::Cable(node.value.clone()),
-            }),
+                what: Broken::Cables(node.value.clone(), networks),
+            });
         }
         Some(Link {
             node: node.value.clone(),
             state,
+            network: self.network.as_ref().map(|name| name.value.clone()),
             lasts,
             ends,
         })
@@ -127,8 +158,9 @@ impl PlannedStep for Link {
             LinkState::Up => "plug in",
         };
         format!(
-            "{done} the network cable of {}{}",
+            "{done} the network cable of {}{}{}",
             self.node,
+            super::on_network(self.network.as_ref()),
             super::for_a_time(self.lasts)
         )
     }

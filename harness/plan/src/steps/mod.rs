@@ -48,7 +48,7 @@ use crate::plan::Step;
 use crate::steps::checkpoints::Checkpoints;
 use crate::steps::expect::InForce;
 use crate::steps::topology::Topology;
-use crate::values::names::{NodeName, StepLabel};
+use crate::values::names::{NetworkName, NodeName, StepLabel};
 
 catalog! {
     /// Mounts the volume.
@@ -248,6 +248,23 @@ impl Walk<'_> {
         }
     }
 
+    /// The networks that a fault concerns, which must join all of `nodes` if one is named. `None` after a noted mistake.
+    fn networks(
+        &mut self,
+        network: Option<&At<NetworkName>>,
+        nodes: &[NodeName],
+    ) -> Option<Vec<NetworkName>> {
+        let networks = &self.topology.node_set.networks;
+        if let Some(name) = network {
+            networks.find(name, self.mistakes)?;
+            let joins = networks.check_joins(name, nodes, "the fault is one of", self.mistakes);
+            if !joins {
+                return None;
+            }
+        }
+        Some(networks.chosen(network.map(|name| &name.value)))
+    }
+
     fn check_after(&mut self, after: Option<&At<Duration>>) {
         if let Some(after) = after.filter(|after| after.value > LASTS) {
             self.mistakes.note(
@@ -309,4 +326,9 @@ fn for_a_time(lasts: Option<Duration>) -> String {
     lasts.map_or_else(String::new, |lasts| {
         format!(" for {} s", lasts.as_secs_f32())
     })
+}
+
+/// What is said of a fault of one network; of all, nothing.
+fn on_network(network: Option<&NetworkName>) -> String {
+    network.map_or_else(String::new, |network| format!(" on network {network}"))
 }

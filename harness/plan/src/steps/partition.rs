@@ -9,7 +9,7 @@ use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::steps::topology::Must;
 use crate::steps::topology::open_faults::{Broken, OpenFault};
-use crate::values::names::{NodeName, StepLabel};
+use crate::values::names::{NetworkName, NodeName, StepLabel};
 
 table! {
     /// Cuts groups of nodes off from each other. A node of no group reaches all of them.
@@ -18,6 +18,8 @@ table! {
         groups: Vec<At<Nodes>>, required r#"["vix0", ["vix1", "vix2"]]"#;
         /// Of two groups: only what the first sends to the second is lost.
         one_way: bool, default false;
+        /// The one network that is cut. Default: all of them.
+        network: NetworkName, optional;
         /// It ends by itself after this time. Default: with a step `heal`, else when the layers are taken down.
         lasts: Duration, optional;
     }
@@ -30,6 +32,8 @@ pub struct Partition {
     pub groups: Vec<Vec<NodeName>>,
     /// Only what the first sends to the second is lost.
     pub one_way: bool,
+    /// The one network that is cut; nothing: all of them.
+    pub network: Option<NetworkName>,
     /// When it ends by itself.
     pub lasts: Option<Duration>,
 }
@@ -76,15 +80,18 @@ impl StepTable for Written {
             }
             groups.push(group);
         }
+        let nodes: Vec<NodeName> = groups.iter().flatten().cloned().collect();
+        let networks = walk.networks(self.network.as_ref(), &nodes)?;
         let lasts = self.lasts.as_ref().map(|lasts| lasts.value);
         walk.topology.open_faults.begin(OpenFault {
             label: label.clone(),
             span: span.clone(),
-            what: Broken::Network,
+            what: Broken::Network(networks),
         });
         Some(Partition {
             groups,
             one_way,
+            network: self.network.as_ref().map(|name| name.value.clone()),
             lasts,
         })
     }
@@ -106,6 +113,7 @@ impl PlannedStep for Partition {
         } else {
             format!("cut {}", groups.join(" off from "))
         };
-        format!("{cut}{}", super::for_a_time(self.lasts))
+        let network = super::on_network(self.network.as_ref());
+        format!("{cut}{network}{}", super::for_a_time(self.lasts))
     }
 }

@@ -4,4 +4,5 @@ pub(crate) mod clocks;
 pub(crate) mod names;
 pub(crate) mod range;
 pub(crate) mod shell;
+pub(crate) mod subnet;
 pub(crate) mod units;

@@ -55,6 +55,11 @@ name!(
     host_label
 );
 name!(
+    /// A network of a scenario; `main` is the first, see [`NetworkName::main`].
+    NetworkName,
+    network
+);
+name!(
     /// A device-mapper name.
     VolumeName,
     word
@@ -89,6 +94,16 @@ name!(
     GuestPath,
     guest_path
 );
+
+/// The first network.
+const MAIN: &str = "main";
+
+impl NetworkName {
+    /// The first network, which joins all nodes.
+    pub fn main() -> Self {
+        Self(MAIN.to_owned())
+    }
+}
 
 /// What the lab keeps by itself.
 const LAYERS: &str = "layers";
@@ -144,6 +159,25 @@ fn host_label(text: &str) -> Result<(), NameError> {
         || text.ends_with('-')
     {
         return refuse("a node name consists of lower-case letters, digits and inner hyphens");
+    }
+    Ok(())
+}
+
+fn network(text: &str) -> Result<(), NameError> {
+    if text == "local" {
+        return refuse("`NODE.local` is a node's address on the first network");
+    }
+    if text.is_empty() || text.len() > 16 || text.ends_with('-') {
+        return refuse("a network's name has 1 to 16 characters and does not end with a hyphen");
+    }
+    if !text.starts_with(|c: char| c.is_ascii_lowercase())
+        || !text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    {
+        return refuse(
+            "a network's name starts with a lower-case letter and consists of lower-case letters, digits and hyphens",
+        );
     }
     Ok(())
 }
@@ -210,7 +244,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{
-        CheckpointName, ClusterName, GuestPath, NodeName, StepLabel, VolumeName, file_name,
+        CheckpointName, ClusterName, GuestPath, NetworkName, NodeName, StepLabel, VolumeName,
+        file_name,
     };
 
     #[test]
@@ -235,6 +270,10 @@ mod tests {
             &"v".repeat(33),
         ] {
             assert!(NodeName::parse(name).is_err(), "{name:?}");
+        }
+        assert!(NetworkName::parse("cluster-1").is_ok());
+        for name in ["", "local", "1st", "a.b", "a-", "Main", &"n".repeat(17)] {
+            assert!(NetworkName::parse(name).is_err(), "{name:?}");
         }
         assert!(VolumeName::parse("san_0.a-b").is_ok() && VolumeName::parse("../san").is_err());
         assert!(

@@ -462,6 +462,17 @@ pub(crate) fn record() -> RunRecord {
                     dropped_frames: 1,
                     lost_frames: 7,
                 },
+                networks: BTreeMap::from([(
+                    "cluster".to_owned(),
+                    PortUse {
+                        sent_frames: 2,
+                        sent_bytes: 200,
+                        received_frames: 1,
+                        received_bytes: 100,
+                        dropped_frames: 0,
+                        lost_frames: 7,
+                    },
+                )]),
             },
         )]),
     }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sanlab_fleet::{
-    CacheDraw, ExecError, FleetError, Impairment, ImpairmentId, PowerLoss, Printed, Room, Status,
+    CacheDraw, ExecError, FleetError, Impaired, Impairment, PowerLoss, Printed, Room, Status,
 };
-use sanlab_plan::{CrashKind, NodeName, Plan};
+use sanlab_plan::{CrashKind, NetworkName, NodeName, Plan};
 use sanlab_record::{Cost, NodeUse, Origin};
 use sanlab_stack::Stack;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
@@ -393,24 +393,37 @@ impl FleetBackend for FakeFleet {
         })
     }
 
-    fn impair(&self, _seed: u64, impairments: Vec<Impairment>) -> Result<ImpairmentId, Failure> {
+    fn impair(
+        &self,
+        networks: &[NetworkName],
+        _seed: u64,
+        impairments: &[Impairment],
+    ) -> Result<Impaired, Failure> {
         for Impairment { from, to, effect } in impairments {
             let effect = if effect.cut { "cut" } else { "impaired" };
-            self.note(
-                "network",
-                &format!("{} to {} {effect}", from.join("+"), to.join("+")),
-            );
+            let (from, to) = (from.join("+"), to.join("+"));
+            let on = match networks {
+                [only] if *only == NetworkName::main() => String::new(),
+                several => format!(" on {}", names(several)),
+            };
+            self.note("network", &format!("{from} to {to} {effect}{on}"));
         }
-        Ok(ImpairmentId::default())
+        Ok(Impaired::default())
     }
 
-    fn restore(&self, _impairment: ImpairmentId) -> Result<(), Failure> {
+    fn restore(&self, _impaired: &Impaired) -> Result<(), Failure> {
         self.note("network", "restored");
         Ok(())
     }
 
-    fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>> {
-        self.note(node.as_str(), if up { "link up" } else { "link down" });
+    fn set_link<'a>(
+        &'a self,
+        node: &'a NodeName,
+        network: &'a NetworkName,
+        up: bool,
+    ) -> Pending<'a, Result<(), Failure>> {
+        let state = if up { "up" } else { "down" };
+        self.note(node.as_str(), &format!("link {state} on {network}"));
         Box::pin(async { Ok(()) })
     }
 
@@ -513,4 +526,9 @@ impl FleetBackend for FakeFleet {
             }
         })
     }
+}
+
+fn names(networks: &[NetworkName]) -> String {
+    let names: Vec<&str> = networks.iter().map(NetworkName::as_str).collect();
+    names.join("+")
 }

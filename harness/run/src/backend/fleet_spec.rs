@@ -1,7 +1,7 @@
 //! A plan's nodes as the fleet wants them.
 
-use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NodeSpec, StartMode};
-use sanlab_plan::{Action, ByteSize, CacheFate, Plan};
+use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, StartMode};
+use sanlab_plan::{Action, ByteSize, CacheFate, Network, Plan};
 
 use crate::Environment;
 
@@ -20,10 +20,9 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
     let images = images
         .iter()
         .map(|(node, image)| (node.to_string(), image.clone()));
-    let captured = plan.network.capture.iter();
     FleetSpec {
         images: images.collect(),
-        mtu: plan.network.mtu.unwrap_or(DEFAULT_MTU),
+        networks: plan.networks.iter().map(|it| network(plan, it)).collect(),
         accelerator: *accelerator,
         qemu: qemu.clone(),
         count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
@@ -37,9 +36,23 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         disks_survive: crashes(plan),
         volatile_caches: volatile_caches(plan),
         warm: sanlab_stack::warm(),
-        capture: captured.map(ToString::to_string).collect(),
         members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
         absent: absent(plan),
+    }
+}
+
+/// A plan's network as the fleet wants it.
+fn network(plan: &Plan, network: &Network) -> NetworkSpec {
+    let names = plan.nodes.iter().map(|node| &node.name);
+    NetworkSpec {
+        name: network.name.to_string(),
+        subnet: network.subnet,
+        mtu: network.mtu.unwrap_or(DEFAULT_MTU),
+        without: names
+            .filter(|name| !network.on.contains(name))
+            .map(ToString::to_string)
+            .collect(),
+        capture: network.capture.iter().map(ToString::to_string).collect(),
     }
 }
 

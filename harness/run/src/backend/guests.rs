@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
     CacheDraw, Command, ConsoleLine, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
-    Impairment, ImpairmentId, Listener, PowerLoss, Printed, Store,
+    Impaired, Impairment, Listener, PortCounters, PowerLoss, Printed, Store,
 };
-use sanlab_plan::{CrashKind, ImageName, NodeName, Plan};
+use sanlab_plan::{CrashKind, ImageName, NetworkName, NodeName, Plan};
 use sanlab_record::{
     AcceleratorUse, ArtefactUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse,
 };
@@ -131,9 +131,9 @@ impl Guests {
         used.collect()
     }
 
-    /// Bytes of the network's largest IP packet.
+    /// Bytes of the first network's largest IP packet.
     pub(crate) fn mtu(&self) -> u32 {
-        self.spec.mtu
+        self.spec.networks.first().map_or(0, |network| network.mtu)
     }
 
     fn down(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
@@ -239,7 +239,12 @@ impl Guests {
         Ok(Ended::new(node, output.status, printed))
     }
 
-    fn use_of(&self, name: &str, usage: &sanlab_fleet::Usage, port: PortUse) -> Option<NodeUse> {
+    fn use_of(
+        &self,
+        name: &str,
+        usage: &sanlab_fleet::Usage,
+        left: &sanlab_fleet::Teardown,
+    ) -> Option<NodeUse> {
         let member = self
             .spec
             .members
@@ -251,8 +256,32 @@ impl Guests {
             host_cpu_seconds: usage.host_cpu_seconds,
             peak_rss_bytes: usage.peak_rss_bytes,
             pss_bytes: usage.pss_bytes,
-            port,
+            port: left.ports.get(name).map(port_use).unwrap_or_default(),
+            networks: match left.networks.len() {
+                // All that it carried.
+                0 | 1 => BTreeMap::new(),
+                _ => by_network(name, left),
+            },
         })
+    }
+}
+
+/// What a node's ports carried, by network.
+fn by_network(name: &str, left: &sanlab_fleet::Teardown) -> BTreeMap<String, PortUse> {
+    let ports = left.networks.iter();
+    ports
+        .filter_map(|(network, ports)| Some((network.clone(), port_use(ports.get(name)?))))
+        .collect()
+}
+
+fn port_use(port: &PortCounters) -> PortUse {
+    PortUse {
+        sent_frames: port.sent_frames,
+        sent_bytes: port.sent_bytes,
+        received_frames: port.received_frames,
+        received_bytes: port.received_bytes,
+        dropped_frames: port.dropped_frames,
+        lost_frames: port.lost_frames,
     }
 }
 
@@ -400,16 +429,30 @@ impl FleetBackend for Guests {
         })
     }
 
-    fn impair(&self, seed: u64, impairments: Vec<Impairment>) -> Result<ImpairmentId, Failure> {
-        Ok(self.running()?.impair(seed, impairments)?)
+    fn impair(
+        &self,
+        networks: &[NetworkName],
+        seed: u64,
+        impairments: &[Impairment],
+    ) -> Result<Impaired, Failure> {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        Ok(self.running()?.impair(&networks, seed, impairments)?)
     }
 
-    fn restore(&self, impairment: ImpairmentId) -> Result<(), Failure> {
-        Ok(self.running()?.restore(impairment)?)
+    fn restore(&self, impaired: &Impaired) -> Result<(), Failure> {
+        Ok(self.running()?.restore(impaired)?)
     }
 
-    fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>> {
-        Box::pin(async move { Ok(self.running()?.set_link(node.as_str(), up).await?) })
+    fn set_link<'a>(
+        &'a self,
+        node: &'a NodeName,
+        network: &'a NetworkName,
+        up: bool,
+    ) -> Pending<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let fleet = self.running()?;
+            Ok(fleet.set_link(node.as_str(), network.as_str(), up).await?)
+        })
     }
 
     fn pause<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
@@ -495,22 +538,13 @@ impl FleetBackend for Guests {
                 Some(session) => session.end().await.err(),
                 None => None,
             };
-            let nodes = left.usage.iter().filter_map(|(name, usage)| {
-                let port = left.ports.get(name).map(|port| PortUse {
-                    sent_frames: port.sent_frames,
-                    sent_bytes: port.sent_bytes,
-                    received_frames: port.received_frames,
-                    received_bytes: port.received_bytes,
-                    dropped_frames: port.dropped_frames,
-                    lost_frames: port.lost_frames,
-                });
-                Some((
-                    name.clone(),
-                    self.use_of(name, usage, port.unwrap_or_default())?,
-                ))
-            });
+            let nodes = left
+                .usage
+                .iter()
+                .filter_map(|(name, usage)| Some((name.clone(), self.use_of(name, usage, &left)?)));
+            let nodes: BTreeMap<String, NodeUse> = nodes.collect();
             Teardown {
-                nodes: nodes.collect(),
+                nodes,
                 errors: left
                     .errors
                     .into_iter()

@@ -13,10 +13,8 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sanlab_fleet::{
-    CacheDraw, FleetEvent, Impairment, ImpairmentId, PowerLoss, Printed, Room, Status,
-};
-use sanlab_plan::{CrashKind, NodeName};
+use sanlab_fleet::{CacheDraw, FleetEvent, Impaired, Impairment, PowerLoss, Printed, Room, Status};
+use sanlab_plan::{CrashKind, NetworkName, NodeName};
 use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
@@ -76,14 +74,24 @@ pub(crate) trait FleetBackend: Send + Sync {
     /// Brings a node back that was crashed, with its disk as it was left.
     fn restart<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
 
-    /// From now on frames between nodes are treated like this, as `seed` draws it.
-    fn impair(&self, seed: u64, impairments: Vec<Impairment>) -> Result<ImpairmentId, Failure>;
+    /// From now on frames between nodes on these networks are treated like this, as `seed` draws it.
+    fn impair(
+        &self,
+        networks: &[NetworkName],
+        seed: u64,
+        impairments: &[Impairment],
+    ) -> Result<Impaired, Failure>;
 
     /// That ends.
-    fn restore(&self, impairment: ImpairmentId) -> Result<(), Failure>;
+    fn restore(&self, impaired: &Impaired) -> Result<(), Failure>;
 
-    /// Plugs a node's network cable in, or pulls it: its driver sees that.
-    fn set_link<'a>(&'a self, node: &'a NodeName, up: bool) -> Pending<'a, Result<(), Failure>>;
+    /// Plugs a node's cable to a network in, or pulls it: its driver sees that.
+    fn set_link<'a>(
+        &'a self,
+        node: &'a NodeName,
+        network: &'a NetworkName,
+        up: bool,
+    ) -> Pending<'a, Result<(), Failure>>;
 
     /// Lets a node stand still, all of its processors and clocks.
     fn pause<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;

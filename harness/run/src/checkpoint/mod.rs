@@ -7,7 +7,7 @@ pub(crate) mod session;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use sanlab_plan::{Action, ByteSize, CheckpointName, NodeName, Plan};
+use sanlab_plan::{Action, ByteSize, CheckpointName, Network, NodeName, Plan};
 use sanlab_record::PhaseName;
 use sanlab_stack::{Present, Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
@@ -171,7 +171,19 @@ fn course(plan: &Plan, stack: &Stack, policy: &KeepPolicy) -> (Vec<Checkpoint>, 
 /// Nodes and network. Of the layers every command counts, but no layer above: the same commands give the same fleet.
 fn groundwork(plan: &Plan) -> String {
     let mut text = format!("sources {SOURCES}\n");
-    line(&mut text, format_args!("{:?}", plan.network.mtu));
+    for network in &plan.networks {
+        let Network {
+            name,
+            subnet,
+            mtu,
+            on,
+            capture: _,
+        } = network;
+        line(
+            &mut text,
+            format_args!("network {name} {subnet} {mtu:?} {on:?}"),
+        );
+    }
     for node in &plan.nodes {
         line(&mut text, format_args!("{node:?}"));
     }
@@ -303,13 +315,8 @@ nbd = { disk = "64MiB" }
     #[test]
     fn other_guests_share_nothing() {
         let one = plan(&[STRIPED]);
-        let other = Plan {
-            network: sanlab_plan::Network {
-                mtu: Some(1500),
-                ..one.network.clone()
-            },
-            ..one.clone()
-        };
+        let mut other = one.clone();
+        other.networks[0].mtu = Some(1500);
         assert_eq!(KeepPolicy::of([&one, &other]), KeepPolicy::default());
     }
 }

@@ -103,7 +103,7 @@ impl Proofs {
     pub(crate) fn under(store: Store, key: &str) -> Self {
         let spec = FleetSpec {
             images: std::collections::BTreeMap::new(),
-            mtu: 1500,
+            networks: vec![sanlab_fleet::NetworkSpec::main(1500)],
             accelerator: sanlab_fleet::AcceleratorWish::Auto,
             qemu: None,
             count_instructions: false,
@@ -113,7 +113,6 @@ impl Proofs {
             disks_survive: false,
             volatile_caches: Vec::new(),
             warm: String::new(),
-            capture: Vec::new(),
             members: Vec::new(),
             absent: Vec::new(),
         };

@@ -1,6 +1,6 @@
 //! What steps have broken and mended, with times: it is not waited for, and it excuses what follows from it.
 
-use sanlab_plan::{LayerKind, NodeName};
+use sanlab_plan::{LayerKind, NetworkName, NodeName, Outage, Plan};
 use sanlab_record::Excuse;
 use serde::{Deserialize, Serialize};
 
@@ -41,10 +41,12 @@ pub(crate) enum Broken {
         /// It stands still, and goes on when it is told to; otherwise it was ended.
         paused: bool,
     },
-    /// Its network, as far as these nodes are concerned: they do not reach it, nor it them.
+    /// Its connections with these nodes: they do not reach it, nor it them.
     CutOff {
         /// The others.
         from: Vec<NodeName>,
+        /// On which networks.
+        networks: Vec<NetworkName>,
     },
     /// Its own disk: requests fail.
     Disk,
@@ -102,7 +104,7 @@ impl Fault {
     /// Whether `node` can be harmed by it.
     pub(crate) fn concerns(&self, node: &NodeName) -> bool {
         match &self.what {
-            Broken::CutOff { from } => from.contains(node),
+            Broken::CutOff { from, .. } => from.contains(node),
             Broken::Down { .. } | Broken::Process { .. } | Broken::Disk | Broken::Served { .. } => {
                 true
             }
@@ -225,6 +227,35 @@ impl Faults {
     /// All of them, the first first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
+    }
+
+    /// What fails of the node of a fault, as far as `node` is concerned: of those that cut them off from each other, and that `felt`
+    /// holds for, all together.
+    pub(crate) fn outage(
+        &self,
+        plan: &Plan,
+        fault: &Fault,
+        node: &NodeName,
+        felt: impl Fn(&Fault) -> bool,
+    ) -> Outage {
+        if !matches!(fault.what, Broken::CutOff { .. }) {
+            return fault.layer().map_or(Outage::Whole, Outage::Layer);
+        }
+        let between = |one: &&Fault| one.node == fault.node && one.concerns(node) && felt(one);
+        let cuts = self.0.iter().filter(between);
+        let lost: Vec<NetworkName> = cuts
+            .filter_map(|cut| match &cut.what {
+                Broken::CutOff { networks, .. } => Some(networks),
+                _ => None,
+            })
+            .flatten()
+            .cloned()
+            .collect();
+        let mut networks = plan.networks.iter();
+        if networks.all(|network| lost.contains(&network.name)) {
+            return Outage::Whole;
+        }
+        Outage::Networks(lost)
     }
 
     /// The processes that are stopped, for a checkpoint.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_fleet::{Impairment, ImpairmentId};
-use sanlab_plan::NodeName;
+use sanlab_fleet::{Impaired, Impairment};
+use sanlab_plan::{NetworkName, NodeName};
 use sanlab_record::Excuse;
 
 use crate::Failure;
@@ -20,13 +20,21 @@ pub(crate) struct NetworkFault {
     pub(crate) step: String,
     /// In words.
     pub(crate) what: String,
+    /// The networks that it is one of.
+    pub(crate) networks: Vec<NetworkName>,
     pub(crate) impairments: Vec<Impairment>,
-    /// The node whose cable is pulled.
-    pub(crate) pulled: Option<NodeName>,
+    pub(crate) pulled: Option<Cables>,
     /// Who does not reach whom.
     pub(crate) cut_off: Vec<(NodeName, Vec<NodeName>)>,
     /// When it ends by itself.
     pub(crate) lasts: Option<Duration>,
+}
+
+/// The cables of a node to some of its networks.
+#[derive(Debug, Clone)]
+pub(crate) struct Cables {
+    pub(crate) node: NodeName,
+    pub(crate) networks: Vec<NetworkName>,
 }
 
 /// It begins. What follows from it is excused from now on.
@@ -34,14 +42,15 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
     let NetworkFault {
         step,
         what,
+        networks,
         impairments,
         pulled,
         cut_off,
         lasts,
     } = fault;
     let since = context.now();
-    self::cut_off(context, &step, cut_off);
-    let impaired = match impose(context, &step, impairments, pulled.as_ref()).await {
+    self::cut_off(context, &step, &networks, cut_off);
+    let impaired = match impose(context, &step, (&networks, &impairments), pulled.as_ref()).await {
         Ok(impaired) => impaired,
         Err(failure) => {
             // What did not begin excuses nothing.
@@ -59,28 +68,58 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
 async fn impose(
     context: &RunContext,
     step: &str,
-    impairments: Vec<Impairment>,
-    pulled: Option<&NodeName>,
-) -> Result<Option<ImpairmentId>, Failure> {
+    (networks, impairments): (&[NetworkName], &[Impairment]),
+    pulled: Option<&Cables>,
+) -> Result<Option<Impaired>, Failure> {
     let impaired = if impairments.is_empty() {
         None
     } else {
         let seed = chance::seed(context.seed, step);
-        Some(context.backend.impair(seed, impairments)?)
+        Some(context.backend.impair(networks, seed, impairments)?)
     };
-    if let Some(node) = pulled
-        && let Err(failure) = context.backend.set_link(node, false).await
+    if let Some(cables) = pulled
+        && let Err(failure) = pull(context, cables).await
     {
-        if let Some(impaired) = impaired {
+        if let Some(impaired) = &impaired {
             context.backend.restore(impaired)?;
         }
-        return Err(failure.during(format!("pull the network cable of {node}")));
+        return Err(failure);
     }
     Ok(impaired)
 }
 
-/// From now on these nodes do not reach those, because of the step of that label.
-pub(crate) fn cut_off(context: &RunContext, step: &str, apart: Vec<(NodeName, Vec<NodeName>)>) {
+/// Pulls all of them, or none.
+async fn pull(context: &RunContext, cables: &Cables) -> Result<(), Failure> {
+    let Cables { node, networks } = cables;
+    for (number, network) in networks.iter().enumerate() {
+        if let Err(failure) = context.backend.set_link(node, network, false).await {
+            let before = Cables {
+                node: node.clone(),
+                networks: networks[..number].to_vec(),
+            };
+            plug_in(context, &before).await?;
+            return Err(failure.during(format!("pull the network cable of {node}")));
+        }
+    }
+    Ok(())
+}
+
+async fn plug_in(context: &RunContext, cables: &Cables) -> Result<(), Failure> {
+    let Cables { node, networks } = cables;
+    for network in networks {
+        let up = context.backend.set_link(node, network, true).await;
+        up.map_err(|failure| failure.during(format!("plug in the network cable of {node}")))?;
+    }
+    Ok(())
+}
+
+/// From now on these nodes do not reach those on these networks, because of the step of that label.
+pub(crate) fn cut_off(
+    context: &RunContext,
+    step: &str,
+    networks: &[NetworkName],
+    apart: Vec<(NodeName, Vec<NodeName>)>,
+) {
     let since = context.now();
     context.faults(|faults| {
         for (node, from) in apart {
@@ -88,23 +127,24 @@ pub(crate) fn cut_off(context: &RunContext, step: &str, apart: Vec<(NodeName, Ve
                 step: step.to_owned(),
                 node: node.to_string(),
             };
-            faults.begins(Fault::new(node, Broken::CutOff { from }, excuse, since));
+            let networks = networks.to_vec();
+            let what = Broken::CutOff { from, networks };
+            faults.begins(Fault::new(node, what, excuse, since));
         }
     });
 }
 
-/// It ends. The cable of a node that has lost its power is plugged in when it comes back.
+/// It ends. The cables of a node that has lost its power are plugged in when it comes back.
 pub(super) async fn undo(
     context: &RunContext,
-    impaired: Option<ImpairmentId>,
-    pulled: Option<NodeName>,
+    impaired: Option<Impaired>,
+    pulled: Option<Cables>,
 ) -> Result<(), Failure> {
     if let Some(impaired) = impaired {
-        context.backend.restore(impaired)?;
+        context.backend.restore(&impaired)?;
     }
-    if let Some(node) = pulled.filter(|node| context.absence(node).is_none()) {
-        let up = context.backend.set_link(&node, true).await;
-        up.map_err(|failure| failure.during(format!("plug in the network cable of {node}")))?;
+    if let Some(cables) = pulled.filter(|it| context.absence(&it.node).is_none()) {
+        plug_in(context, &cables).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sanlab_fleet::ImpairmentId;
+use sanlab_fleet::Impaired;
 use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, PhaseName};
 use tokio::sync::Mutex as AsyncMutex;
@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
 use crate::engine::context::RunContext;
+use crate::engine::network::Cables;
 use crate::engine::{network, node_faults};
 
 /// Those that go on, by the labels of their steps.
@@ -39,8 +40,8 @@ struct Open {
 pub(crate) enum Undo {
     /// The switch does no more to frames, and a cable is plugged in.
     Network {
-        impaired: Option<ImpairmentId>,
-        pulled: Option<NodeName>,
+        impaired: Option<Impaired>,
+        pulled: Option<Cables>,
     },
     /// Each of these nodes runs a script.
     Nodes { on: Vec<NodeName>, mend: Mend },

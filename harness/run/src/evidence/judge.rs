@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use regex::Regex;
-use sanlab_plan::{Expectation, LayerKind, NodeName, Plan};
+use sanlab_plan::{Expectation, LayerKind, NodeName, Outage, Plan};
 use sanlab_record::{Excuse, Finding, FindingKind, PhaseName, Source};
 
 use crate::engine::faults::{Broken, Fault, Faults};
@@ -134,7 +134,8 @@ impl Judge {
                 return plan.layer_lies_on_disk(place, node, &fault.node);
             }
             let own = fault.node == *node && fault.layer().is_none_or(|layer| layer == kind);
-            own || fault.concerns(node) && plan.layer_needs(place, node, &fault.node, fault.layer())
+            let outage = faults.outage(plan, fault, node, |it| it.lasts(at));
+            own || fault.concerns(node) && plan.layer_needs(place, node, &fault.node, &outage)
         });
         fault.map(|fault| fault.excuse.clone())
     }
@@ -245,19 +246,22 @@ impl Judge {
         if let Some(fault) = ended {
             return Some(fault.excuse.clone());
         }
+        let outage = |fault: &Fault| faults.outage(plan, fault, node, |it| it.reaches(line.at));
+        let hits =
+            |about: Option<&About>, fault: &Fault| hits(plan, node, about, fault, &outage(fault));
         match (complaint.kind, &complaint.about) {
             (_, about @ Some(About::OwnHalf(_) | About::Detached(_))) => {
                 let own = |fault: &Fault| fault.node == *node && fault.what == Broken::Disk;
-                let needs = |fault: &Fault| own(fault) && hits(plan, node, about.as_ref(), fault);
+                let needs = |fault: &Fault| own(fault) && hits(about.as_ref(), fault);
                 self.follows(faults, line.at, needs)
             }
             (FindingKind::DeviceError, about) => {
-                let needs = |fault: &Fault| hits(plan, node, about.as_ref(), fault);
+                let needs = |fault: &Fault| hits(about.as_ref(), fault);
                 self.follows(faults, line.at, needs)
             }
             (FindingKind::FileSystemError, about) => {
                 let lost = is_lost(plan, faults, node, line.at);
-                let needs = |fault: &Fault| lost && hits(plan, node, about.as_ref(), fault);
+                let needs = |fault: &Fault| lost && hits(about.as_ref(), fault);
                 self.follows(faults, line.at, needs)
             }
             (FindingKind::Eviction, Some(About::Node(number))) => {
@@ -268,7 +272,16 @@ impl Judge {
                         Some(LayerKind::Membership | LayerKind::O2cb | LayerKind::Ocfs2)
                     );
                     let whole = !matches!(fault.what, Broken::Process { .. } | Broken::Disk);
-                    fault.node == gone.name && fault.concerns(node) && (whole || cluster)
+                    let outage = outage(fault);
+                    let apart = match &outage {
+                        // By what the cluster says, or by what it writes to a disk.
+                        Outage::Networks(lost) => {
+                            plan.loses_cluster(node, lost)
+                                || plan.any_needs(&gone.name, node, &outage)
+                        }
+                        Outage::Whole | Outage::Layer(_) => whole || cluster,
+                    };
+                    fault.node == gone.name && fault.concerns(node) && apart
                 };
                 self.follows(faults, line.at, is_it)
             }
@@ -367,7 +380,13 @@ impl Declared {
 }
 
 /// Whether a device of `node` needs what is at fault; without a name, any of them.
-fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> bool {
+fn hits(
+    plan: &Plan,
+    node: &NodeName,
+    about: Option<&About>,
+    fault: &Fault,
+    outage: &Outage,
+) -> bool {
     if !fault.harms() || !fault.concerns(node) {
         return false;
     }
@@ -381,19 +400,25 @@ fn hits(plan: &Plan, node: &NodeName, about: Option<&About>, fault: &Fault) -> b
         };
     }
     match about {
-        Some(About::Device(device)) => plan.needs(node, device, &fault.node, fault.layer()),
+        Some(About::Device(device)) => plan.needs(node, device, &fault.node, outage),
         Some(About::OwnHalf(_) | About::Detached(_) | About::Node(_)) => false,
-        None => plan.any_needs(node, &fault.node, fault.layer()),
+        None => plan.any_needs(node, &fault.node, outage),
     }
 }
 
 /// Whether a part of what a file system of `node` could be on lies on nodes that are at fault alone: where it lies elsewhere
 /// too, the layers below must have kept the fault from it.
-fn is_lost(plan: &Plan, faults: &Faults, node: &NodeName, at: f64) -> bool {
+fn is_lost(plan: &Plan, all: &Faults, node: &NodeName, at: f64) -> bool {
     let broken = |name: &NodeName| {
-        let mut faults = faults.iter();
-        faults.any(|it| {
-            it.node == *name && it.hides_the_disk() && it.concerns(node) && it.reaches(at)
+        let mut each = all.iter();
+        each.any(|it| {
+            let felt =
+                it.node == *name && it.hides_the_disk() && it.concerns(node) && it.reaches(at);
+            felt && match &all.outage(plan, it, node, |it| it.reaches(at)) {
+                // The way to the disk is another network.
+                outage @ Outage::Networks(_) => plan.any_needs(node, name, outage),
+                Outage::Whole | Outage::Layer(_) => true,
+            }
         })
     };
     let names = plan.nodes.iter().map(|one| one.name.clone());

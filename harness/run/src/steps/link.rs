@@ -1,13 +1,13 @@
-//! `link`: a network cable is pulled, or plugged in.
+//! `link`: network cables are pulled, or plugged in.
 
 use std::sync::Arc;
 
-use sanlab_plan::{Link, NodeName};
+use sanlab_plan::{Link, LinkState, NodeName};
 
 use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::network::{self, NetworkFault};
+use crate::engine::network::{self, Cables, NetworkFault};
 use crate::engine::open_faults;
 
 pub(super) async fn perform(
@@ -15,8 +15,11 @@ pub(super) async fn perform(
     doing: Doing<'_>,
     link: &Link,
 ) -> Result<(), Failure> {
-    if let Some(pulled) = &link.ends {
-        return open_faults::end(context, pulled.as_str()).await;
+    if link.state == LinkState::Up {
+        for pulled in &link.ends {
+            open_faults::end(context, pulled.as_str()).await?;
+        }
+        return Ok(());
     }
     let node = &link.node;
     let names = context.plan.nodes.iter().map(|other| other.name.clone());
@@ -26,11 +29,17 @@ pub(super) async fn perform(
         .map(|other| (other.clone(), vec![node.clone()]));
     let mut cut_off: Vec<_> = each.collect();
     cut_off.push((node.clone(), others));
+    let mut networks = context.plan.networks_of_fault(link.network.as_ref());
+    networks.retain(|name| context.plan.is_on(node, name));
     let fault = NetworkFault {
         step: doing.step.label.to_string(),
         what: doing.step.action.describe(),
+        networks: networks.clone(),
         impairments: Vec::new(),
-        pulled: Some(node.clone()),
+        pulled: Some(Cables {
+            node: node.clone(),
+            networks,
+        }),
         cut_off,
         lasts: link.lasts,
     };

@@ -33,6 +33,7 @@ pub(super) async fn perform(
     let fault = NetworkFault {
         step: doing.step.label.to_string(),
         what: doing.step.action.describe(),
+        networks: context.plan.networks_of_fault(partition.network.as_ref()),
         impairments,
         pulled: None,
         cut_off: cut_off.collect(),

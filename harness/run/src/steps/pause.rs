@@ -25,7 +25,8 @@ pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failu
         each.map(move |other| (other, vec![still.clone()]))
             .chain([(still.clone(), others)])
     });
-    network::cut_off(context, label, apart.collect());
+    let networks = context.plan.networks_of_fault(None);
+    network::cut_off(context, label, &networks, apart.collect());
     scope.say(
         None,
         EventKind::FaultBegan {

@@ -1,8 +1,9 @@
-//! What the stack would do in the fleets of the two articles, and in one with shared LVM.
+//! What the stack would do in the fleets of the two articles, in one with shared LVM, and on further networks.
 
 mod book;
 mod first;
 mod fixture;
+mod networks;
 mod second;
 mod shared;
 

@@ -1,7 +1,7 @@
 //! What steps have broken for a time: the network, disks, clocks, memory. Each goes on until a step ends it.
 
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::values::names::{NodeName, StepLabel};
+use crate::values::names::{NetworkName, NodeName, StepLabel};
 
 /// A fault that a step has begun.
 #[derive(Debug, Clone)]
@@ -14,10 +14,10 @@ pub(crate) struct OpenFault {
 /// What it has broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// What passes between nodes.
-    Network,
-    /// The connection of a node whose cable is pulled.
-    Cable(NodeName),
+    /// What passes between nodes on these networks.
+    Network(Vec<NetworkName>),
+    /// The connections of a node whose cables to these networks are pulled.
+    Cables(NodeName, Vec<NetworkName>),
     /// Something of nodes themselves; it ends with the power of each.
     Nodes(Part, Vec<NodeName>),
 }
@@ -58,11 +58,32 @@ impl OpenFaults {
         self.0.iter().map(|fault| fault.label.clone()).collect()
     }
 
-    /// What pulled that node's cable.
-    pub(crate) fn pulled(&self, node: &NodeName) -> Option<OpenFault> {
-        let mut all = self.0.iter();
-        let is_it = |fault: &&OpenFault| matches!(&fault.what, Broken::Cable(one) if one == node);
-        all.find(is_it).cloned()
+    /// The labels of those that broke that network and no other.
+    pub(crate) fn labels_of(&self, network: &NetworkName) -> Vec<StepLabel> {
+        let of = |fault: &&OpenFault| match &fault.what {
+            Broken::Network(networks) | Broken::Cables(_, networks) => {
+                *networks == std::slice::from_ref(network)
+            }
+            Broken::Nodes(..) => false,
+        };
+        let all = self.0.iter().filter(of);
+        all.map(|fault| fault.label.clone()).collect()
+    }
+
+    /// What pulled that node's cables to any of these networks, and to which.
+    pub(crate) fn pulled(
+        &self,
+        node: &NodeName,
+        networks: &[NetworkName],
+    ) -> Vec<(OpenFault, Vec<NetworkName>)> {
+        let cables = |fault: &OpenFault| match &fault.what {
+            Broken::Cables(one, pulled) if one == node => {
+                let meant = pulled.iter().any(|name| networks.contains(name));
+                meant.then(|| (fault.clone(), pulled.clone()))
+            }
+            _ => None,
+        };
+        self.0.iter().filter_map(cables).collect()
     }
 
     /// Whether no earlier step has that part of one of these nodes; otherwise a mistake is noted.
@@ -102,7 +123,7 @@ impl OpenFaults {
                 nodes.retain(|one| one != node);
                 !nodes.is_empty()
             }
-            Broken::Network | Broken::Cable(_) => true,
+            Broken::Network(_) | Broken::Cables(..) => true,
         });
     }
 

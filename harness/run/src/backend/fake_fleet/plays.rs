@@ -93,6 +93,7 @@ pub(crate) fn partition(one: &str, other: &str, lasts: Option<u64>) -> Action {
     Action::Partition(Partition {
         groups: vec![vec![node(one)], vec![node(other)]],
         one_way: false,
+        network: None,
         lasts: lasts.map(Duration::from_secs),
     })
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sanlab_plan::NetworkName;
+
 use super::*;
 
 const STORAGES: &str = r#"
@@ -140,6 +142,7 @@ fn a_cut_between_nodes_excuses_what_crosses_it_and_for_as_long_again() {
     let mut case = case(STORAGES);
     let from = |names: &[&str]| Broken::CutOff {
         from: names.iter().map(|name| node(name)).collect(),
+        networks: vec![NetworkName::main()],
     };
     case.breaks("n0", from(&["n1"]), 10.0);
     case.breaks("n1", from(&["n0"]), 10.0);
@@ -170,6 +173,53 @@ fn a_cut_between_nodes_excuses_what_crosses_it_and_for_as_long_again() {
     assert!(!case.says("n0", 72.0, LOST), "30 s and 2 s later");
     assert!(case.says("n0", 72.1, LOST));
     assert!(lacks(&case, "n0", 41.0), "it must be whole again");
+}
+
+#[test]
+fn a_cut_of_one_network_excuses_what_is_on_it_alone() {
+    let two = STORAGES
+        .replace("nodes =", "networks = { cluster = {} }\nnodes =")
+        .replace(
+            r#"o2cb = { cluster = "san" }"#,
+            r#"o2cb = { cluster = "san", network = "cluster" }"#,
+        );
+    let cut = |network: &str| Broken::CutOff {
+        from: vec![node("n0"), node("n2")],
+        networks: vec![NetworkName::parse(network).unwrap()],
+    };
+    let failed = "OCFS2: ERROR (device dm-0): ocfs2_validate_gd_parent";
+    let evicted = "o2cb: o2dlm has evicted node 1 from domain ADA600";
+    let lacks = |case: &Case, layer| {
+        let at = (&node("n0"), 11.0);
+        Judge::layer_excuse(&case.plan, &case.faults, layer, at).is_none()
+    };
+    let mut case = self::case(&two);
+    case.breaks("n1", cut("cluster"), 10.0);
+    assert!(case.says("n0", 11.0, LOST) && case.says("n0", 11.0, failed));
+    assert!(!case.says("n0", 11.0, evicted));
+    assert!(lacks(&case, (LayerKind::Nbd, 0)) && lacks(&case, (LayerKind::Linear, 1)));
+    assert!(!lacks(&case, (LayerKind::O2cb, 2)) && !lacks(&case, (LayerKind::Ocfs2, 3)));
+    let mut case = self::case(&two);
+    case.breaks("n1", cut("main"), 10.0);
+    assert!(!case.says("n0", 11.0, LOST) && !case.says("n0", 11.0, failed));
+    assert!(
+        !case.says("n0", 11.0, evicted),
+        "its heartbeat is on n0's disk, too"
+    );
+    assert!(!lacks(&case, (LayerKind::Nbd, 0)) && lacks(&case, (LayerKind::O2cb, 2)));
+    // The second cut takes the other link.
+    let links = r#"
+name = "a case"
+networks = { cluster = {} }
+nodes = { "n[0-2]" = { arch = "x86" } }
+[[layer]]
+membership = { cluster = "all", network = ["main", "cluster"] }
+"#;
+    let mut case = self::case(links);
+    case.breaks("n1", cut("main"), 10.0);
+    assert!(lacks(&case, (LayerKind::Membership, 0)));
+    case.breaks("n1", cut("cluster"), 10.5);
+    assert!(!lacks(&case, (LayerKind::Membership, 0)));
 }
 
 #[test]

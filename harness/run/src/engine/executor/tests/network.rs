@@ -1,5 +1,7 @@
 //! Faults of the network: when they begin and end, and what they excuse.
 
+use sanlab_plan::NetworkName;
+
 use super::*;
 use crate::backend::fake_fleet::{heal, node, partition};
 
@@ -128,4 +130,65 @@ async fn errors_across_a_cut_are_excused_and_others_count() {
     assert_eq!(says("nbd1", true).await.outcome, Outcome::Passed);
     assert_eq!(says("nbd1", false).await.failure().0, "failed");
     assert_eq!(says("vdb", true).await.failure().0, "failed");
+}
+
+/// A plan on two networks, the second of which joins everybody.
+fn on_two_networks(steps: Vec<Step>) -> Plan {
+    let mut plan = plan(steps);
+    let second = sanlab_plan::Network {
+        name: NetworkName::parse("cluster").unwrap(),
+        subnet: sanlab_plan::Subnet::of_place(1),
+        ..plan.networks[0].clone()
+    };
+    plan.networks.push(second);
+    plan
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_are_those_of_the_network_that_they_name() {
+    let network = Some(NetworkName::parse("cluster").unwrap());
+    let mut cut = partition("vix0", "vix1", Some(3));
+    let all = cut.clone();
+    if let sanlab_plan::Action::Partition(partition) = &mut cut {
+        partition.network.clone_from(&network);
+    }
+    let link = |network| {
+        sanlab_plan::Action::Link(sanlab_plan::Link {
+            node: node("vix1"),
+            state: sanlab_plan::LinkState::Down,
+            network,
+            lasts: Some(Duration::from_secs(3)),
+            ends: Vec::new(),
+        })
+    };
+    let steps = vec![
+        step("cut", cut),
+        step("all", all),
+        step("pulled", link(network)),
+        step("first", run("vix0", "sleep 5")),
+        step("both", link(None)),
+        step("then", run("vix0", "sleep 5")),
+    ];
+    let plan = on_two_networks(steps);
+    let played = play_plan(plan, |backend| backend, sleeper, |_, _| ()).await;
+    assert_eq!(played.outcome, Outcome::Passed);
+    let done = played.asked.iter().map(|(_, what)| what.as_str());
+    let done: Vec<&str> = done
+        .filter(|what| what.contains(" cut") || what.starts_with("link"))
+        .collect();
+    assert_eq!(
+        done,
+        [
+            "vix0 to vix1 cut on cluster",
+            "vix1 to vix0 cut on cluster",
+            "vix0 to vix1 cut on main+cluster",
+            "vix1 to vix0 cut on main+cluster",
+            "link down on cluster",
+            "link up on cluster",
+            "link down on main",
+            "link down on cluster",
+            "link up on main",
+            "link up on cluster",
+        ]
+    );
 }
