@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sanlab_plan::guest::SHELL;
 
-use crate::{drbd, gnbd, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
+use crate::{drbd, gnbd, iscsi, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
 
 /// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +16,12 @@ pub(crate) struct Hot {
     pub(crate) commands: &'static [(&'static str, &'static str)],
 }
 
-const ALL: [Hot; 9] = [
+const ALL: [Hot; 10] = [
     nbd::HOT,
     membership::HOT,
     drbd::HOT,
     gnbd::HOT,
+    iscsi::HOT,
     multipath::HOT,
     md::HOT,
     mapping::HOT,

@@ -10,7 +10,7 @@ use crate::layers::membership::Clusters;
 use crate::layers::order::Order;
 use crate::layers::timeouts;
 use crate::lower::node_set::NodeSet;
-use crate::plan::{Device, LayerKind, Ocfs2, PlacedLayer};
+use crate::plan::{Device, Layer, LayerKind, Ocfs2, PlacedLayer};
 use crate::values::names::{ClusterName, NodeName, ResourceName};
 use crate::values::units::ByteSize;
 
@@ -112,6 +112,13 @@ impl ResolvedStack {
         let devices = on.iter().flat_map(|node| self.devices(node));
         let smallest = devices.map(Device::size).min();
         smallest.filter(|_| self.whole && self.sized)
+    }
+
+    /// Whether a node exports its disk by `nbd`.
+    pub(crate) fn serves_nbd(&self, node: &NodeName) -> bool {
+        let mut placed_layers = self.layers.iter();
+        placed_layers
+            .any(|placed| matches!(&placed.layer, Layer::Nbd(nbd) if nbd.servers.contains(node)))
     }
 
     /// Whether a node has a layer of that kind.

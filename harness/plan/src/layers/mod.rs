@@ -4,6 +4,7 @@
 mod catalog;
 pub(crate) mod drbd;
 pub(crate) mod gnbd;
+mod iscsi;
 mod linear;
 mod md;
 pub(crate) mod membership;
@@ -12,6 +13,8 @@ mod nbd;
 pub(crate) mod o2cb;
 mod ocfs2;
 pub(crate) mod order;
+mod roles;
+mod shared_disk;
 mod striped;
 pub(crate) mod timeouts;
 
@@ -32,14 +35,18 @@ use crate::values::units::ByteSize;
 
 catalog! {
     ($)
-    /// Every node that boots at the start exports its disk; every node imports all of them.
+    /// Network block devices: all to all, or from servers to clients.
     nbd => Nbd, NbdServer;
+    /// Disks that are attached to several nodes at once.
+    shared_disk => SharedDisk;
     /// A cluster of corosync: who is a member.
     membership => Membership, Transport;
     /// A disk that two nodes hold a copy of each.
     drbd => Drbd, FirstSync, Primaries;
     /// Network block devices of GNBD, from servers to clients.
     gnbd => Gnbd, Export;
+    /// iSCSI, from targets to initiators.
+    iscsi => Iscsi;
     /// One device for all paths to the same disk.
     multipath => Multipath, Grouping, MultipathMap, NoPath, Selector;
     /// Linux software RAID over what the layer below offers.

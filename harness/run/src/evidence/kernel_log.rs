@@ -7,7 +7,7 @@ use regex::Regex;
 /// The cluster's news: who connected, joined, left, mounted, which paths and peers were lost and came back.
 static NEWS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|dlm|device-mapper: multipath|block drbd\d+): |drbd |block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
+        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|dlm|device-mapper: multipath|block drbd\d+): |drbd |connection\d+:\d+: (?:detected conn error|ping timeout)|session\d+: session recovery timed out|block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
     )
     .expect("the pattern is written here")
 });
@@ -65,6 +65,8 @@ mod tests {
             "device-mapper: multipath: 253:0: Failing path 43:0.",
             "drbd r0: PingAck did not arrive in time.",
             "block nbd0: Dead connection, failed to find a fallback",
+            "connection1:0: detected conn error (1020)",
+            "session1: session recovery timed out after 120 secs",
         ] {
             assert!(is_news(line), "{line}");
         }

@@ -1,9 +1,10 @@
-//! What the stack would do in the fleets of the two articles.
+//! What the stack would do in the fleets of the two articles, and with other transports.
 
 mod book;
 mod first;
 mod fixture;
 mod second;
+mod transports;
 
 use book::Book;
 
@@ -14,6 +15,7 @@ fn every_script_stands_once() {
     for (article, tell) in [
         ("first", first::tell as fn(&mut Book)),
         ("second", second::tell),
+        ("transports", transports::tell),
     ] {
         tell(&mut book);
         insta::assert_snapshot!(article, std::mem::take(&mut book.outline));

@@ -3,7 +3,6 @@
 use super::{Must, Topology};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
-use crate::plan::{Joins, LayerKind};
 use crate::values::names::NodeName;
 
 /// Who is there, who is down and who has the volume mounted.
@@ -99,7 +98,7 @@ impl Topology<'_> {
         let Some(node) = self.node_set.find(name, mistakes) else {
             return false;
         };
-        if self.resolved_stack.has(&node.name, LayerKind::Nbd) && node.joins == Joins::AtStart {
+        if self.resolved_stack.serves_nbd(&node.name) {
             mistakes.note(
                 Diagnostic::at(&name.span, format!("`{}` exports a disk by `nbd`", node.name))
                     .label("the others would not import it again")
