@@ -74,6 +74,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         shares_cpus: false,
         disks_survive: false,
         volatile_caches: Vec::new(),
+        shared_disks: Vec::new(),
         warm: String::new(),
         absent: Vec::new(),
         members,

@@ -41,7 +41,7 @@ mod templates;
 mod write_cache;
 
 pub use checkpoints::fingerprint::fingerprint;
-pub use checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
+pub use checkpoints::start_mode::{SavedDisk, SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
 pub use event::{FleetEvent, Listener};
 pub use fleet::faults::Impaired;
@@ -56,7 +56,7 @@ pub use nodes::cost::NodeCost;
 pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
-pub use spec::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec};
+pub use spec::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk};
 pub use templates::TemplateUse;
 pub use write_cache::{CacheDraw, PowerLoss};
 // What those who use a fleet need of the crates below it.

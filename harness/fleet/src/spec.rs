@@ -54,6 +54,8 @@ pub struct FleetSpec {
     /// from its disk what was not flushed. It costs a log of all that is written, which is removed with the run, a copy of the disk's
     /// data at the fork and at each restart, and some speed of the disk.
     pub volatile_caches: Vec<String>,
+    /// Disks that several members share.
+    pub shared_disks: Vec<SharedDisk>,
     /// A script for the guest's shell that a template runs before it is saved: reads files that will be hot, loads what
     /// will be needed. May be empty.
     pub warm: String,
@@ -61,6 +63,18 @@ pub struct FleetSpec {
     pub members: Vec<NodeSpec>,
     /// Members that will never be there: they need no template and no share of the budget.
     pub absent: Vec<String>,
+}
+
+/// A disk that is attached to several members at once, after their own. It belongs to none of them: whoever crashes, it keeps all that
+/// was written, and whoever restarts finds that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDisk {
+    /// The serial number by which guests find it, at most 20 bytes; no other disk has it.
+    pub serial: String,
+    /// Its size; its file takes only what is written.
+    pub bytes: u64,
+    /// Whose it is, by name.
+    pub members: Vec<String>,
 }
 
 /// One member.
@@ -219,13 +233,20 @@ impl FleetSpec {
         self.volatile_caches.iter().any(|other| other == name)
     }
 
-    /// Bytes of the files that data disks take together when they are full. What is logged of a disk counts as much again.
+    /// The shared disks of the member of that name.
+    pub(crate) fn shared_disks_of(&self, name: &str) -> impl Iterator<Item = &SharedDisk> {
+        let disks = self.shared_disks.iter();
+        disks.filter(move |disk| disk.members.iter().any(|member| member == name))
+    }
+
+    /// Bytes of the files that data disks and shared disks take together when they are full. What is logged of a disk counts as much again.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let bytes = |member: &NodeSpec| {
             let logged = self.has_volatile_cache(&member.name);
             member.disk_bytes * if logged { 2 } else { 1 }
         };
-        self.expected().map(bytes).sum()
+        let shared: u64 = self.shared_disks.iter().map(|disk| disk.bytes).sum();
+        self.expected().map(bytes).sum::<u64>() + shared
     }
 
     /// Those who are there at some time.

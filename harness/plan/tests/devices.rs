@@ -284,3 +284,43 @@ fn a_lost_network_takes_what_goes_over_it_alone() {
     assert!(needs(ocfs2, "c", "a", &["main"]), "its device");
     assert!(!needs(ocfs2, "c", "a", &["cluster"]), "no member of o2cb");
 }
+
+#[test]
+fn a_disk_over_iscsi_needs_its_server_and_the_clients_own_daemon() {
+    let plan = plan(&[
+        r#"iscsi = { on = ["storage0a", "storage1a"], clients = "client0", disk = "64MiB" }"#,
+        r#"striped = { name = "san" }"#,
+    ]);
+    let all = "storage0a storage1a client0";
+    // Which letter is which server's is not known.
+    assert_eq!(needed(&plan, "client0", "sda", None), all);
+    assert_eq!(
+        needed(&plan, "client0", "sdab", Some(LayerKind::Iscsi)),
+        all
+    );
+    assert_eq!(needed(&plan, "client0", "dm-0", None), all);
+    for other in ["sd", "sda1", "vdb", "nbd0"] {
+        assert_eq!(needed(&plan, "client0", other, None), "", "{other}");
+    }
+    assert_eq!(needed(&plan, "client1", "sda", None), "");
+    assert_eq!(servers(&plan), "storage0a storage1a");
+}
+
+#[test]
+fn a_shared_disk_needs_nobody() {
+    let plan = plan(&[
+        r#"shared_disk = { size = "64MiB", count = 2, on = ["client0", "client1"] }"#,
+        r#"linear = { name = "san" }"#,
+    ]);
+    for device in ["vdc", "dm-0"] {
+        assert_eq!(needed(&plan, "client0", device, None), "", "{device}");
+    }
+    assert_eq!(servers(&plan), "");
+    let [device] = on(&plan, "client1") else {
+        panic!("{:?}", plan.devices);
+    };
+    assert_eq!(device.sectors, 262_144);
+    assert!(device.blocks.is_held_by(&[]) && !device.blocks.is_known());
+    assert!(device.blocks.locate(0, 4096).is_empty());
+    assert_eq!(on(&plan, "storage0a"), []);
+}

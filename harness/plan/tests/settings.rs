@@ -388,8 +388,10 @@ fn parameters_are_the_keys_of_layers() {
         include_str!("../../../fixtures/accepted/every-key.toml"),
         include_str!("../../../fixtures/accepted/every-layer.toml"),
         include_str!("../../../fixtures/accepted/gnbd-alone.toml"),
+        include_str!("../../../fixtures/accepted/iscsi.toml"),
         include_str!("../../../fixtures/accepted/md.toml"),
         include_str!("../../../fixtures/accepted/shared-lvm.toml"),
+        include_str!("../../../fixtures/accepted/shared-disk.toml"),
         include_str!("../../../scenarios/gnbd-drbd-multipath/md-striped.toml"),
     ];
     let plans = texts.map(|text| parse(Path::new("every.toml"), text).unwrap());

@@ -1,10 +1,10 @@
-//! Network block devices: every node of the start exports its disk, every node imports all of them.
+//! Network block devices: servers export their disks, clients import all of them; a node may be both.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use sanlab_plan::guest::DD;
-use sanlab_plan::{BlockMap, DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
+use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
@@ -70,14 +70,14 @@ impl Layer for Nbd {
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
         vec![
             serve(self, there, topology),
-            import(self, there, there, topology),
+            import(self, &clients(self, there), there, topology),
         ]
     }
 
     fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         vec![import(
             self,
-            std::slice::from_ref(node),
+            &clients(self, std::slice::from_ref(node)),
             &peers.active,
             topology,
         )]
@@ -91,16 +91,20 @@ impl Layer for Nbd {
         if !self.daemons(node).is_empty() {
             active.push(node.clone());
             stages.push(serve(self, one, topology));
-            stages.push(connect_again(self, node, &peers.there, topology));
+            stages.push(connect_again(
+                self,
+                node,
+                &clients(self, &peers.there),
+                topology,
+            ));
         }
         stages.push(import(self, one, &active, topology));
         stages
     }
 
     fn daemons(&self, node: &NodeName) -> &'static [&'static str] {
-        let own = BlockMap::Disk(node.clone());
         match self.server {
-            _ if self.devices.iter().all(|device| device.blocks != own) => &[],
+            _ if !self.servers.contains(node) => &[],
             NbdServer::Nbdkit => &["nbdkit"],
             NbdServer::NbdServer => &["nbd-server"],
         }
@@ -112,12 +116,13 @@ impl Layer for Nbd {
         }
         vec![
             serve(self, std::slice::from_ref(node), topology),
-            connect_again(self, node, &peers.there, topology),
+            connect_again(self, node, &clients(self, &peers.there), topology),
         ]
     }
 
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
-        let devices = imported(&peers.active, topology);
+        let mut devices = imported(self, &peers.active, topology);
+        devices.retain(|_| self.clients.contains(node));
         let count = devices.len();
         let sectors = self.devices.first().map_or(0, |device| device.sectors);
         let line = |(n, _): &(usize, &Member)| format!("nbd{n} {sectors}");
@@ -131,7 +136,7 @@ impl Layer for Nbd {
              done\n",
             numbers(devices.iter().map(|(n, _)| *n))
         );
-        if topology.exporters().any(|member| member.name == *node) {
+        if self.servers.contains(node) {
             // A process that has ended but is not reaped has no executable.
             let _ = writeln!(
                 text,
@@ -142,7 +147,10 @@ impl Layer for Nbd {
         }
         vec![Probe {
             node: node.clone(),
-            title: format!("{count} NBD devices of {sectors} sectors are connected"),
+            title: match count {
+                0 => format!("{DISK} is served"),
+                _ => format!("{count} NBD devices of {sectors} sectors are connected"),
+            },
             script: text,
             expect: Expect(lines),
             deadline: PROBE,
@@ -151,7 +159,7 @@ impl Layer for Nbd {
     }
 
     fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let devices = numbers(0..topology.exporters().count());
+        let devices = numbers(0..self.servers.len());
         let disconnect = script(&format!(
             "for n in {devices}; do\n\
              \x20   [ ! -e /sys/block/nbd$n/pid ] || run nbd-client -d /dev/nbd$n\n\
@@ -171,9 +179,10 @@ impl Layer for Nbd {
              done\n\
              rm -f {PID_FILE}\n"
         ));
-        let servers = exporting(there, topology);
+        let servers = exporting(self, there, topology);
+        let clients = clients(self, there);
         vec![
-            Stage::new(there, "disconnect NBD devices", STOP, &disconnect),
+            Stage::new(&clients, "disconnect NBD devices", STOP, &disconnect),
             Stage::new(&servers, "stop the server", STOP, &stop),
         ]
     }
@@ -193,22 +202,32 @@ fn numbers(numbers: impl Iterator<Item = usize>) -> String {
 }
 
 /// The exporters among `active`, with the numbers of their devices.
-fn imported<'a>(active: &[NodeName], topology: &'a Topology) -> Vec<(usize, &'a Member)> {
-    let all = topology.exporters().enumerate();
-    all.filter(|(_, member)| active.contains(&member.name))
+fn imported<'a>(
+    nbd: &Nbd,
+    active: &[NodeName],
+    topology: &'a Topology,
+) -> Vec<(usize, &'a Member)> {
+    let all = nbd.servers.iter().enumerate();
+    all.filter(|(_, server)| active.contains(server))
+        .filter_map(|(number, server)| Some((number, topology.member(server)?)))
         .collect()
 }
 
-fn exporting(there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
+fn exporting(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Vec<NodeName> {
     topology
         .those(there)
-        .filter(|member| member.exports)
+        .filter(|member| nbd.servers.contains(&member.name))
         .map(|member| member.name.clone())
         .collect()
 }
 
+fn clients(nbd: &Nbd, there: &[NodeName]) -> Vec<NodeName> {
+    let clients = there.iter().filter(|node| nbd.clients.contains(node));
+    clients.cloned().collect()
+}
+
 fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
-    let servers = exporting(there, topology);
+    let servers = exporting(nbd, there, topology);
     let title = format!("serve {DISK} on port {}", nbd.port);
     let (deadline, files) = match nbd.server {
         NbdServer::Nbdkit => (SERVE, Vec::new()),
@@ -287,7 +306,7 @@ fn client(nbd: &Nbd, member: &Member, n: usize) -> String {
 /// device of any other gets one anew, for which nothing may have it open.
 fn connect_again(nbd: &Nbd, node: &NodeName, on: &[NodeName], topology: &Topology) -> Stage {
     let mut text = String::new();
-    for (n, member) in imported(std::slice::from_ref(node), topology) {
+    for (n, member) in imported(nbd, std::slice::from_ref(node), topology) {
         let (before, attempt) = match nbd.persist {
             // It waits while there is none.
             Some(_) => (
@@ -315,8 +334,8 @@ fn connect_again(nbd: &Nbd, node: &NodeName, on: &[NodeName], topology: &Topolog
 
 /// On the nodes `on`, from the exporters among `active`.
 fn import(nbd: &Nbd, on: &[NodeName], active: &[NodeName], topology: &Topology) -> Stage {
-    let count = topology.exporters().count();
-    let devices = imported(active, topology);
+    let count = nbd.servers.len();
+    let devices = imported(nbd, active, topology);
     // No partitions: the kernel need not look for any at every import.
     let mut text = format!("run modprobe nbd nbds_max={count} max_part=0\npids=\n");
     for (n, member) in &devices {

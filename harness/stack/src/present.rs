@@ -32,8 +32,8 @@ impl Present {
     /// The nodes whose own disks other nodes can reach, if they are served at all.
     pub(crate) fn serving(&self) -> Vec<NodeName> {
         let serves = |node: &&NodeName| {
-            let servers = [LayerKind::Nbd, LayerKind::Gnbd];
-            !servers.iter().any(|kind| self.is_stopped(node, *kind))
+            let mut stopped = self.stopped.iter();
+            !stopped.any(|(other, kind)| other == *node && kind.serves_disks())
         };
         self.there.iter().filter(serves).cloned().collect()
     }

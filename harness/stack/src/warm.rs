@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use sanlab_plan::guest::SHELL;
 
-use crate::{dlm, drbd, gfs2, gnbd, lvm, mapping, md, membership, multipath, nbd, o2cb, ocfs2};
+use crate::{
+    dlm, drbd, gfs2, gnbd, iscsi, lvm, mapping, md, membership, multipath, nbd, o2cb, ocfs2,
+};
 
 /// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +18,12 @@ pub(crate) struct Hot {
     pub(crate) commands: &'static [(&'static str, &'static str)],
 }
 
-const ALL: [Hot; 12] = [
+const ALL: [Hot; 13] = [
     nbd::HOT,
     membership::HOT,
     drbd::HOT,
     gnbd::HOT,
+    iscsi::HOT,
     multipath::HOT,
     md::HOT,
     mapping::HOT,

@@ -52,6 +52,9 @@ pub async fn fingerprint(spec: &FleetSpec) -> Result<String, FleetError> {
         add(&mut text, "member", format_args!("{name} {number}"));
         add(&mut text, "image", &spec.image(member)?.digest);
         add(&mut text, "disk", member.disk_bytes);
+        for disk in spec.shared_disks_of(name) {
+            add(&mut text, "shared disk", disk.bytes);
+        }
         let machine = boot::base_spec(member, spec, &emulators)?;
         add(&mut text, "machine", sanlab_vm::fingerprint(&machine));
         add(&mut text, "identity", identity::script(member, spec, None));

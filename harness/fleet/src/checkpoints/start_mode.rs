@@ -19,6 +19,17 @@ pub enum StartMode {
 pub struct SavedFleet {
     /// Who was there, in the members' order.
     pub nodes: Vec<SavedNode>,
+    /// The disks that they share.
+    pub shared_disks: Vec<SavedDisk>,
+}
+
+/// One saved disk that members share: `SERIAL.shared`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedDisk {
+    /// By which guests find it.
+    pub serial: String,
+    /// Apparent length of its file.
+    pub bytes: u64,
 }
 
 /// One saved member: `NAME.state`, `NAME.ram` and, if it has a data disk, `NAME.disk`.

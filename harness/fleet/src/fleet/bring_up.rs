@@ -65,6 +65,7 @@ impl Fleet {
     /// Lets saved members go on: loaded side by side, and resumed at one instant.
     pub(super) async fn go_on(&self, saved: &SavedFleet, folder: &Path) -> Result<(), FleetError> {
         let started = Instant::now();
+        self.fork_shared_disks(&saved.shared_disks, folder).await?;
         let loads = saved.nodes.iter().map(|node| self.load(node, folder));
         let nodes = try_join_all(loads).await?;
         try_join_all(nodes.iter().map(|node| node.go_on())).await?;

@@ -95,8 +95,8 @@ fn still_there(node: &str, drive: &Drive) -> Result<std::path::PathBuf, FleetErr
         reason: reason.to_owned(),
     };
     match drive.access {
-        Access::Written if drive.file.exists() => Ok(drive.file.clone()),
-        Access::Written => Err(lost(&format!("{} is gone", drive.file.display()))),
+        Access::Written | Access::Shared if drive.file.exists() => Ok(drive.file.clone()),
+        Access::Written | Access::Shared => Err(lost(&format!("{} is gone", drive.file.display()))),
         Access::Forked | Access::ReadOnly => Err(lost("what was written to it ended with it")),
     }
 }

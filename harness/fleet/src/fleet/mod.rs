@@ -7,6 +7,7 @@ mod crash;
 pub(crate) mod faults;
 mod members;
 mod save;
+mod shared_disks;
 mod start;
 
 use std::collections::BTreeMap;

@@ -130,6 +130,7 @@ impl Fleet {
         let written = join_all(nodes.iter().map(|node| write_node(node, keep))).await;
         Ok(SavedFleet {
             nodes: all(written)?,
+            shared_disks: self.save_shared_disks(keep).await?,
         })
     }
 }

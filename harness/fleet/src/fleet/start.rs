@@ -41,7 +41,10 @@ impl Fleet {
             .map(|name| spec.member(name).cloned())
             .collect::<Result<Vec<_>, _>>()?;
         let fleet = Self::prepare(spec, |_| true, keep, listener.into()).await?;
-        let up = fleet.bring_up(&starters).await;
+        let up = match fleet.make_shared_disks() {
+            Ok(()) => fleet.bring_up(&starters).await,
+            Err(error) => Err(error),
+        };
         fleet.unless(up).await
     }
 

@@ -186,6 +186,12 @@ pub(crate) fn base_spec(
         },
         None => no_artefacts(),
     });
+    drives.extend(fleet.shared_disks_of(&member.name).map(|disk| Drive {
+        file: PathBuf::new(),
+        serial: disk.serial.clone(),
+        access: Access::Shared,
+        write_log: None,
+    }));
     Ok(MachineSpec {
         name: member.name.clone(),
         hardware: member.hardware,
@@ -254,7 +260,12 @@ pub(crate) fn count(
     });
 }
 
-/// Gives a machine its folder and its switch ports' places.
+/// The file of a disk that several members of a run share.
+pub(crate) fn shared_file(run_dir: &Path, serial: &str) -> PathBuf {
+    run_dir.join(format!("{serial}.raw"))
+}
+
+/// Gives a machine its folder, its switch ports' places and those of the disks that it shares.
 pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), FleetError> {
     let dir = run_dir.path().join(&machine.name);
     // There already: the member is forked again.
@@ -265,6 +276,11 @@ pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<
             further => format!("port{further}.sock"),
         };
         nic.socket = run_dir.socket(&format!("{}/{socket}", machine.name))?;
+    }
+    for drive in &mut machine.drives {
+        if drive.access == Access::Shared {
+            drive.file = shared_file(run_dir.path(), &drive.serial);
+        }
     }
     machine.dir = dir;
     Ok(())

@@ -202,6 +202,7 @@ pub(crate) mod tests {
             shares_cpus: false,
             disks_survive: false,
             volatile_caches: Vec::new(),
+            shared_disks: Vec::new(),
             warm: String::new(),
             members: vec![
                 member(0, "vix0", NicModel::VirtioNet),

@@ -277,6 +277,15 @@ impl TemplateBuilder<'_> {
                 capture: None,
             })?;
         }
+        // Nobody shares them with a template.
+        for disk in self.spec.shared_disks_of(&member.name) {
+            let file = boot::shared_file(&machine.dir, &disk.serial);
+            boot::make_sparse(&file, disk.bytes)?;
+            let drives = machine.drives.iter_mut();
+            for drive in drives.filter(|drive| drive.serial == disk.serial) {
+                drive.file.clone_from(&file);
+            }
+        }
         let nothing = InitialState {
             ram: None,
             disk: Disk::Empty,

@@ -152,7 +152,10 @@ pub(crate) fn key(
     qemu: &str,
     machine: &str,
 ) -> Result<String, FleetError> {
-    let disk = member.disk_bytes.to_string();
+    let shared = spec.shared_disks_of(&member.name);
+    let shared = shared.map(|disk| disk.bytes.to_string());
+    let disks = [member.disk_bytes.to_string()].into_iter().chain(shared);
+    let disks = disks.collect::<Vec<_>>().join(" ");
     let prepare = prepare(member, spec);
     let mut digest = Sha256::new();
     for part in [
@@ -161,8 +164,8 @@ pub(crate) fn key(
         spec.image(member)?.boots_as(),
         qemu,
         machine,
-        // The guest has read its size.
-        &disk,
+        // The guest has read their sizes.
+        &disks,
         &prepare,
     ] {
         digest.update((part.len() as u64).to_le_bytes());

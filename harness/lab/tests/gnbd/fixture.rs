@@ -77,6 +77,7 @@ impl Fixture {
             shares_cpus: false,
             disks_survive: false,
             volatile_caches: Vec::new(),
+            shared_disks: Vec::new(),
             warm: String::new(),
             members,
             absent: Vec::new(),

@@ -171,6 +171,13 @@ impl ResolvedStack {
         slow(&placed.layer).then_some(Duration::from_secs(600))
     }
 
+    /// Whether a node exports its disk by `nbd`.
+    pub(crate) fn serves_nbd(&self, node: &NodeName) -> bool {
+        let mut placed_layers = self.layers.iter();
+        placed_layers
+            .any(|placed| matches!(&placed.layer, Layer::Nbd(nbd) if nbd.servers.contains(node)))
+    }
+
     /// Whether a node has a layer of that kind.
     pub(crate) fn has(&self, node: &NodeName, kind: LayerKind) -> bool {
         let mut placed_layers = self.layers.iter();

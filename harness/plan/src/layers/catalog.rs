@@ -24,6 +24,8 @@ pub(crate) enum Property {
     Several,
     /// Has daemons in guests, which a `start` step starts again.
     Daemons,
+    /// Its daemons are how other nodes reach a node's own disk.
+    ServesDisks,
     /// Some layer below must be a [`Property::Source`].
     NeedsDevice,
     /// That layer must be below.
@@ -108,8 +110,7 @@ macro_rules! catalog {
 
             /// Every key of the layer with its value as a scenario file writes it, those that were left to their defaults too; in
             /// the order of the guide. A key without a value and without a default is left out, a `network` that is the first, and `on`,
-            /// which the [`PlacedLayer`](crate::PlacedLayer) has: but of `gnbd`, where it means the servers. Lists are joined by
-            /// commas.
+            /// which the [`PlacedLayer`](crate::PlacedLayer) has: but where it means the servers. Lists are joined by commas.
             pub fn parameters(&self) -> Vec<(&'static str, String)> {
                 match self {
                     $(Self::$name(layer) => layer.parameters(),)+
@@ -177,6 +178,11 @@ macro_rules! catalog {
             /// Whether it is a cluster file system: what nodes mount.
             pub fn is_file_system(self) -> bool {
                 self.has(Property::FileSystem)
+            }
+
+            /// Whether its daemons are how other nodes reach a node's own disk.
+            pub fn serves_disks(self) -> bool {
+                self.has(Property::ServesDisks)
             }
 
             /// Those that are so, in the order of the guide.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::membership::{Clusters, at_start};
+use super::membership::Clusters;
 use super::{
     Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
-    names, network_parameter, plain, show, sorted,
+    names, network_parameter, plain, roles, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -155,8 +155,12 @@ impl Planned for Gnbd {
 
 impl LayerTable for Written {
     type Planned = Gnbd;
-    const PROPERTIES: &'static [Property] =
-        &[Property::Source, Property::OnDevices, Property::Daemons];
+    const PROPERTIES: &'static [Property] = &[
+        Property::Source,
+        Property::OnDevices,
+        Property::Daemons,
+        Property::ServesDisks,
+    ];
 
     fn disk(&self) -> Option<&At<ByteSize>> {
         self.disk.as_ref()
@@ -182,9 +186,9 @@ impl LayerTable for Written {
         check_cached(self, mistakes);
         check_disk(self.disk.as_ref(), &mut building.device_map, mistakes);
         let servers = servers(self, span, &building.device_map, mistakes);
-        let clients = clients(
-            self,
-            span,
+        let clients = roles::clients(
+            (LayerKind::Gnbd, span),
+            self.clients.as_ref(),
             servers.as_deref(),
             &building.device_map,
             mistakes,
@@ -233,14 +237,6 @@ impl LayerTable for Written {
     }
 }
 
-fn at_span(names: Vec<NodeName>, span: &Span) -> Vec<At<NodeName>> {
-    let placed = names.into_iter().map(|value| At {
-        value,
-        span: span.clone(),
-    });
-    placed.collect()
-}
-
 fn servers(
     layer: &Written,
     span: &Span,
@@ -250,7 +246,7 @@ fn servers(
     let node_set = device_map.node_set;
     let servers = match &layer.on {
         Some(list) => sorted(node_set, node_set.expand(list, mistakes)?),
-        None => at_span(device_map.holders(), span),
+        None => roles::at_span(device_map.holders(), span),
     };
     let without_disk = layer.disk.is_none() && device_map.first_devices().is_empty();
     if device_map.sure && without_disk && !mistakes.any_within(span) {
@@ -273,66 +269,8 @@ fn servers(
         }
         return None;
     }
-    for server in &servers {
-        if device_map.sure && !at_start(node_set, &server.value) {
-            mistakes.note(
-                Diagnostic::at(&server.span, format!("the server `{}` joins later", server.value))
-                    .label("servers are there from the start")
-                    .help(format!(
-                        r#"drop `joins = "later"` of `{}`, or name another node; clients may join later"#,
-                        server.value
-                    )),
-            );
-        }
-    }
+    roles::check_servers(&servers, device_map, mistakes);
     Some(servers)
-}
-
-fn clients(
-    layer: &Written,
-    span: &Span,
-    servers: Option<&[At<NodeName>]>,
-    device_map: &DeviceMap<'_>,
-    mistakes: &mut Mistakes,
-) -> Option<Vec<At<NodeName>>> {
-    let node_set = device_map.node_set;
-    let server = |name: &NodeName| {
-        servers.and_then(|servers| servers.iter().find(|server| server.value == *name))
-    };
-    let clients = if let Some(list) = &layer.clients {
-        sorted(node_set, node_set.expand(list, mistakes)?)
-    } else {
-        let mut others = device_map.all();
-        others.retain(|name| server(name).is_none());
-        at_span(others, span)
-    };
-    servers?;
-    let mut right = true;
-    for client in &clients {
-        if let Some(server) = server(&client.value) {
-            right = false;
-            mistakes.note(
-                Diagnostic::at(
-                    &client.span,
-                    format!("`{}` imports its own export", client.value),
-                )
-                .label("a client")
-                .also(&server.span, "and a server")
-                .help(
-                    "name it as server or as client: writing its own export back needs memory that only writing frees",
-                ),
-            );
-        }
-    }
-    if clients.is_empty() && device_map.sure {
-        right = false;
-        mistakes.note(
-            Diagnostic::at(span, "`gnbd` without clients")
-                .label("every node is a server")
-                .help("add a node that imports, or name the servers in `on`"),
-        );
-    }
-    right.then_some(clients)
 }
 
 /// What each server exports.

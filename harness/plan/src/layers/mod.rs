@@ -7,6 +7,7 @@ pub(crate) mod drbd;
 mod file_system;
 mod gfs2;
 pub(crate) mod gnbd;
+mod iscsi;
 mod linear;
 mod lvm;
 mod md;
@@ -16,6 +17,8 @@ mod nbd;
 pub(crate) mod o2cb;
 mod ocfs2;
 pub(crate) mod order;
+mod roles;
+mod shared_disk;
 mod striped;
 pub(crate) mod timeouts;
 
@@ -37,14 +40,18 @@ use crate::values::units::ByteSize;
 
 catalog! {
     ($)
-    /// Every node that boots at the start exports its disk; every node imports all of them.
+    /// Network block devices: all to all, or from servers to clients.
     nbd => Nbd, NbdServer;
+    /// Disks that are attached to several nodes at once.
+    shared_disk => SharedDisk;
     /// A cluster of corosync: who is a member.
     membership => Membership, Transport;
     /// A disk that two nodes hold a copy of each.
     drbd => Drbd, AfterSplit0, AfterSplit1, AfterSplit2, FirstSync, OnIoError, Primaries;
     /// Network block devices of GNBD, from servers to clients.
     gnbd => Gnbd, Export;
+    /// iSCSI, from targets to initiators.
+    iscsi => Iscsi;
     /// One device for all paths to the same disk.
     multipath => Multipath, Grouping, MultipathMap, NoPath, Selector;
     /// Linux software RAID over what the layer below offers.

@@ -1,14 +1,16 @@
-//! Network block devices, all to all.
+//! Network block devices: all to all, or from servers to clients.
 
 use std::time::Duration;
 
 use super::{
     Building, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided, check_disk,
-    check_port, impossible, network_parameter, show,
+    check_port, impossible, names, network_parameter, plain, roles, show, sorted,
 };
+use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
 use crate::document::table::table;
+use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::plan::{BlockMap, DISK, Device, Joins};
 use crate::values::names::{NetworkName, NodeName};
@@ -20,9 +22,13 @@ const SECONDS: Limits = Limits::seconds(1, 3600);
 const DEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 table! {
-    /// Network block devices: each node that is there from the start exports a disk, every node imports them all.
+    /// Network block devices: each server exports a disk, every client imports them all.
     Written, "`nbd`", r#"{ disk = "1GiB" }"# {
-        /// Size of each node's disk, 1MiB to 1TiB.
+        /// The servers. Default: every node that is there from the start.
+        on: Nodes, optional;
+        /// The clients. Default: every node, the servers too.
+        clients: Nodes, optional;
+        /// Size of each server's disk, 1MiB to 1TiB.
         disk: ByteSize, required r#""1GiB""#;
         /// TCP port of the servers.
         port: u16, default 4300;
@@ -45,9 +51,13 @@ table! {
     }
 }
 
-/// Network block devices, all to all.
+/// Network block devices, all to all or from servers to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nbd {
+    /// The servers, in the order of their numbers.
+    pub servers: Vec<NodeName>,
+    /// Those who import, some of which may join later; a server may be one of them.
+    pub clients: Vec<NodeName>,
     /// Size of each exported disk.
     pub disk: ByteSize,
     /// TCP port of every server.
@@ -66,7 +76,7 @@ pub struct Nbd {
     pub timeout: Option<Duration>,
     /// Clients connect again when their connection ends; their requests wait for that so long. Whole seconds.
     pub persist: Option<Duration>,
-    /// What every node imports: one of each node that is there from the start, in the order of their numbers.
+    /// What every client imports: one of each server, in the servers' order.
     pub devices: Vec<Device>,
 }
 
@@ -83,6 +93,8 @@ words! {
 impl Planned for Nbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
+            ("on", names(&self.servers)),
+            ("clients", names(&self.clients)),
             ("disk", show(&self.disk)),
             ("port", show(&self.port)),
             ("server", show(&self.server)),
@@ -106,7 +118,7 @@ impl Planned for Nbd {
         Some(self.disk)
     }
 
-    fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+    fn provided(&self, _on: &[NodeName]) -> Vec<Provided> {
         let import = |node: &NodeName, device: &Device| {
             let BlockMap::Disk(server) = &device.blocks else {
                 return None; // each is one node's disk
@@ -118,7 +130,8 @@ impl Planned for Nbd {
                 servers: vec![(LayerKind::Nbd, server.clone())],
             })
         };
-        let imports = on
+        let imports = self
+            .clients
             .iter()
             .flat_map(|node| self.devices.iter().map(move |device| (node, device)));
         imports
@@ -129,7 +142,8 @@ impl Planned for Nbd {
 
 impl LayerTable for Written {
     type Planned = Nbd;
-    const PROPERTIES: &'static [Property] = &[Property::Source, Property::Daemons];
+    const PROPERTIES: &'static [Property] =
+        &[Property::Source, Property::Daemons, Property::ServesDisks];
 
     fn disk(&self) -> Option<&At<ByteSize>> {
         self.disk.as_ref()
@@ -172,28 +186,33 @@ impl LayerTable for Written {
             );
         }
         let mut devices = Vec::new();
-        let exporters = device_map.node_set.nodes.iter();
-        let exporters = exporters.filter(|node| node.joins == Joins::AtStart);
-        for (number, node) in exporters.enumerate() {
-            let name = At {
-                value: node.name.clone(),
-                span: span.clone(),
-            };
-            device_map.take_disk(&name, LayerKind::Nbd, mistakes);
+        let servers = servers(self, span, device_map, mistakes)?;
+        roles::check_servers(&servers, device_map, mistakes);
+        for (number, server) in servers.iter().enumerate() {
+            device_map.take_disk(server, LayerKind::Nbd, mistakes);
             devices.push(Device {
                 path: format!("/dev/nbd{number}"),
                 sectors: disk.map_or(0, |disk| disk.bytes() / 512),
                 uid: None,
-                blocks: BlockMap::Disk(node.name.clone()),
+                blocks: BlockMap::Disk(server.value.clone()),
             });
         }
-        let on = device_map.all();
-        let offers: Vec<_> = on
-            .iter()
-            .map(|name| (name.clone(), devices.clone()))
-            .collect();
+        let clients = match &self.clients {
+            Some(list) => device_map.node_set.expand(list, mistakes)?,
+            None => roles::at_span(device_map.all(), span),
+        };
+        let everybody = servers.iter().filter(|server| {
+            let mut clients = clients.iter();
+            clients.all(|client| client.value != server.value)
+        });
+        let everybody = everybody.chain(&clients).cloned().collect();
+        let on = plain(&sorted(device_map.node_set, everybody));
+        let clients = plain(&sorted(device_map.node_set, clients));
+        let offers = clients.iter().map(|name| (name.clone(), devices.clone()));
         device_map.replace((LayerKind::Nbd, span), offers);
         let nbd = Nbd {
+            servers: plain(&servers),
+            clients,
             disk: disk?.value,
             port: port?.value,
             network: self.network.clone()?.value,
@@ -211,6 +230,22 @@ impl LayerTable for Written {
         };
         Some((on, nbd))
     }
+}
+
+fn servers(
+    layer: &Written,
+    span: &Span,
+    device_map: &DeviceMap<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<At<NodeName>>> {
+    let node_set = device_map.node_set;
+    if let Some(list) = &layer.on {
+        return Some(sorted(node_set, node_set.expand(list, mistakes)?));
+    }
+    let nodes = node_set.nodes.iter();
+    let at_start = nodes.filter(|node| node.joins == Joins::AtStart);
+    let names = at_start.map(|node| node.name.clone());
+    Some(roles::at_span(names.collect(), span))
 }
 
 /// nbdkit's arguments beside its file; they stand in the command line as they are.

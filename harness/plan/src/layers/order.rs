@@ -147,7 +147,7 @@ impl<'d> Order<'_, 'd> {
                     Diagnostic::at(&port.span, format!("port {} is taken", port.value))
                         .label(format!("`{word}` listens on it"))
                         .also(&first.span, format!("and so does `{other}`"))
-                        .help("give them different ports; the defaults are 4300 (`nbd`), 14567 (`gnbd`) and 7777 (`o2cb`)"),
+                        .help("give them different ports; the defaults are 4300 (`nbd`), 14567 (`gnbd`), 3260 (`iscsi`) and 7777 (`o2cb`)"),
                 );
             }
             taken.push((port, word));

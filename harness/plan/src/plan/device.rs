@@ -65,6 +65,8 @@ pub struct Replica {
 pub enum BlockMap {
     /// That node's own disk, from its beginning on.
     Disk(NodeName),
+    /// The shared disk of that number: it is outside of all nodes, whole, and there whoever is away.
+    Shared(u8),
     /// The same bytes on each.
     Copies(Vec<Self>),
     /// Chunks of so many bytes on each in turn.
@@ -95,7 +97,7 @@ impl BlockMap {
             Self::Copies(parts) | Self::Striped { parts, .. } => parts.iter().all(Self::is_known),
             Self::Linear(parts) => parts.iter().all(|(_, part)| part.is_known()),
             Self::After { part, .. } => part.is_known(),
-            Self::Unknown(_) => false,
+            Self::Shared(_) | Self::Unknown(_) => false,
         }
     }
 
@@ -103,6 +105,7 @@ impl BlockMap {
     pub fn is_held_by(&self, nodes: &[NodeName]) -> bool {
         match self {
             Self::Disk(node) => nodes.contains(node),
+            Self::Shared(_) => true,
             Self::Copies(parts) => parts.iter().any(|part| part.is_held_by(nodes)),
             Self::Striped { parts, .. } | Self::Unknown(parts) => {
                 parts.iter().all(|part| part.is_held_by(nodes))
@@ -113,7 +116,7 @@ impl BlockMap {
     }
 
     /// Every copy of `length` bytes from `offset` on, in pieces: in the order of the device, and for each piece all copies.
-    /// What lies beyond the end is left out, and so is what is [`BlockMap::Unknown`].
+    /// What lies beyond the end is left out, and so is what is on no node's own disk or [`BlockMap::Unknown`].
     pub fn locate(&self, offset: u64, length: u64) -> Vec<Replica> {
         let mut replicas = Vec::new();
         let whole = Piece {
@@ -167,7 +170,7 @@ impl BlockMap {
             Self::After { skipped, part } => {
                 part.find(piece.at(piece.offset + skipped), replicas);
             }
-            Self::Unknown(_) => {}
+            Self::Shared(_) | Self::Unknown(_) => {}
         }
     }
 }
@@ -177,6 +180,7 @@ impl fmt::Display for BlockMap {
         let list = |parts: &[Self]| parts.iter().map(ToString::to_string).collect();
         let (how, parts): (String, Vec<String>) = match self {
             Self::Disk(node) => return write!(f, "{node}"),
+            Self::Shared(number) => return write!(f, "shared disk {number}"),
             Self::Copies(parts) => ("copies".to_owned(), list(parts)),
             Self::Striped { chunk, parts } => {
                 let chunk = ByteSize::from_bytes(*chunk);

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
+use crate::plan::LayerKind;
 use crate::steps::topology::Must;
 use crate::steps::topology::open_faults::{Broken, OpenFault, Part};
 use crate::values::names::{NodeName, StepLabel};
@@ -123,7 +124,10 @@ impl Written {
         let Some(node) = bare.filter(|_| stack.whole) else {
             return Some(());
         };
-        let help = if stack.disks.is_empty() {
+        let help = if stack.placed(LayerKind::SharedDisk).is_some() {
+            "faults are those of nodes' own disks, and a shared disk is no node's: let a node serve its disk, such as by `iscsi`"
+                .to_owned()
+        } else if stack.disks.is_empty() {
             r#"add a layer that gives nodes disks, such as `nbd = { disk = "256MiB" }`"#.to_owned()
         } else {
             let disks = quoted(&stack.disks);

@@ -7,7 +7,6 @@ use crate::diagnostic::suggest::quoted;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
-use crate::layers::membership::at_start;
 use crate::layers::{LayerKind, Property};
 use crate::steps::topology::Must;
 use crate::values::names::{NodeName, StepLabel};
@@ -75,12 +74,12 @@ impl StepTable for Written {
 
 /// Whether the servers on these nodes can start again, and their devices be imported anew.
 fn check_nbd(on: &[NodeName], layer: &Span, walk: &mut Walk<'_>) -> bool {
-    let (node_set, resolved_stack) = (walk.topology.node_set, walk.topology.resolved_stack);
-    if let Some(later) = on.iter().find(|node| !at_start(node_set, node)) {
+    let resolved_stack = walk.topology.resolved_stack;
+    if let Some(later) = on.iter().find(|node| !resolved_stack.serves_nbd(node)) {
         walk.mistakes.note(
             Diagnostic::at(layer, format!("`{later}` has no server of `nbd`"))
                 .label("nothing to start there")
-                .help("only nodes that are there from the start export a disk"),
+                .help("name a server: without `on`, the layer has one on each node that is there from the start"),
         );
         return false;
     }

@@ -6,6 +6,7 @@ use super::{PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
+use crate::plan::LayerKind;
 use crate::steps::topology::Must;
 use crate::values::names::{NodeName, StepLabel};
 
@@ -15,7 +16,7 @@ table! {
         /// The readers. Default: every node that has the volume mounted.
         on: Nodes, optional;
         /// Whether the blocks are looked for on every copy of the disks below as well. Default: whether the lab knows
-        /// where they are, that is, without `md`.
+        /// where they are, that is, without `md` and `shared_disk`.
         replicas: bool, optional;
     }
 }
@@ -49,9 +50,20 @@ impl StepTable for Written {
             .as_ref()
             .filter(|replicas| replicas.value && mirrored)
         {
+            let shared = walk.topology.resolved_stack.placed(LayerKind::SharedDisk);
+            let (title, label) = match shared {
+                None => (
+                    "copies below `md` cannot be found",
+                    "the lab does not know where `md` puts blocks",
+                ),
+                Some(_) => (
+                    "copies below `shared_disk` cannot be found",
+                    "no node has a disk below it",
+                ),
+            };
             walk.mistakes.note(
-                Diagnostic::at(&replicas.span, "copies below `md` cannot be found")
-                    .label("the lab does not know where `md` puts blocks")
+                Diagnostic::at(&replicas.span, title)
+                    .label(label)
                     .help("drop `replicas`: the blocks are read through the file system then"),
             );
         }

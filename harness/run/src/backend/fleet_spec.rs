@@ -1,7 +1,7 @@
 //! A plan's nodes as the fleet wants them.
 
-use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, StartMode};
-use sanlab_plan::{Action, ByteSize, CacheFate, Network, Plan};
+use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode};
+use sanlab_plan::{Action, ByteSize, CacheFate, Layer, Network, Plan};
 
 use crate::Environment;
 
@@ -35,6 +35,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         },
         disks_survive: crashes(plan),
         volatile_caches: volatile_caches(plan),
+        shared_disks: shared_disks(plan),
         warm: sanlab_stack::warm(),
         members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
         absent: absent(plan),
@@ -65,6 +66,22 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
         nic: node.nic,
         disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
     }
+}
+
+/// The disks that nodes share, whoever of them ever boots.
+fn shared_disks(plan: &Plan) -> Vec<SharedDisk> {
+    let mut disks = Vec::new();
+    for placed in &plan.layers {
+        let Layer::SharedDisk(layer) = &placed.layer else {
+            continue;
+        };
+        disks.extend((0..layer.devices.len()).map(|number| SharedDisk {
+            serial: sanlab_plan::SharedDisk::serial(number),
+            bytes: layer.size.bytes(),
+            members: placed.on.iter().map(ToString::to_string).collect(),
+        }));
+    }
+    disks
 }
 
 /// Those who never boot.

@@ -7,7 +7,7 @@ pub(crate) mod session;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use sanlab_plan::{Action, ByteSize, CheckpointName, Network, NodeName, Plan};
+use sanlab_plan::{Action, ByteSize, CheckpointName, LayerKind, Network, NodeName, Plan};
 use sanlab_record::PhaseName;
 use sanlab_stack::{Present, Probe, Stack, Task, Work};
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,16 @@ fn digest(plan: &Plan, text: &str) -> String {
     let disk = plan.disk().map_or(0, ByteSize::bytes);
     let images = plan.nodes.iter().map(|node| plan.image_of(node).as_str());
     let images: Vec<&str> = images.collect();
-    let guests = format!("{} {disk} {:?}\n", images.join(" "), plan.artefacts);
+    let shared: Vec<_> = plan
+        .layers
+        .iter()
+        .filter(|placed| placed.layer.kind() == LayerKind::SharedDisk)
+        .collect();
+    let guests = format!(
+        "{} {disk} {shared:?} {:?}\n",
+        images.join(" "),
+        plan.artefacts
+    );
     let digest = Sha256::new().chain_update(guests).chain_update(text);
     hex::encode(digest.finalize())
 }

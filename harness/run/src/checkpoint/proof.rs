@@ -112,6 +112,7 @@ impl Proofs {
             shares_cpus: false,
             disks_survive: false,
             volatile_caches: Vec::new(),
+            shared_disks: Vec::new(),
             warm: String::new(),
             members: Vec::new(),
             absent: Vec::new(),

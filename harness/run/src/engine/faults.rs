@@ -134,7 +134,7 @@ impl Fault {
     /// Whether the bytes on its node's own disk cannot be reached.
     pub(crate) fn hides_the_disk(&self) -> bool {
         match self.layer() {
-            Some(layer) => matches!(layer, LayerKind::Nbd | LayerKind::Gnbd),
+            Some(layer) => layer.serves_disks(),
             None => self.harms(),
         }
     }
@@ -178,7 +178,7 @@ impl Faults {
         self.end(at, |fault| {
             let is_it = match &fault.what {
                 Broken::Process { layer, .. } => *layer == Some(started),
-                Broken::Served { .. } => matches!(started, LayerKind::Nbd | LayerKind::Gnbd),
+                Broken::Served { .. } => started.serves_disks(),
                 Broken::Down { .. } | Broken::CutOff { .. } | Broken::Disk => false,
             };
             is_it && fault.node == *node

@@ -1,7 +1,7 @@
 //! What a kernel complains of: a line of its log as a kind of trouble and what that is about.
 //!
 //! The words are those of the kernel's own `printk` calls, of Linux 6.1: `block/blk-mq.c`, `fs/buffer.c`, `drivers/block/nbd.c`,
-//! `drivers/block/drbd`, `drivers/md`, `fs/ext4`, `fs/jbd2`, `fs/xfs`, `fs/gfs2`, `fs/dlm`, `fs/ocfs2`, `mm/page_io.c`.
+//! `drivers/block/drbd`, `drivers/md`, `drivers/scsi`, `fs/ext4`, `fs/jbd2`, `fs/xfs`, `fs/gfs2`, `fs/dlm`, `fs/ocfs2`, `mm/page_io.c`.
 
 use std::sync::LazyLock;
 
@@ -66,6 +66,11 @@ const SIGNS: &[(FindingKind, &str)] = &[
     (
         FindingKind::DeviceError,
         r"^block (?<dev>nbd\d+): (?:Connection timed out|(?:Receive|Send) (?:control|data) failed|Other side returned error|Wrong magic|Unexpected reply|Double reply|Suspicious reply)",
+    ),
+    // A session of iSCSI that is lost is no more than late until its time-out.
+    (
+        FindingKind::DeviceError,
+        r"^session\d+: session recovery timed out",
     ),
     // DRBD.
     (

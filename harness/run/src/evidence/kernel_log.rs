@@ -7,7 +7,7 @@ use regex::Regex;
 /// The cluster's news: who connected, joined, left, mounted, which paths and peers were lost and came back.
 static NEWS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|device-mapper: multipath|block drbd\d+): |dlm: (?:closing connection|\S+: (?:(?:add|remove) member|dlm_recover \d+ generation))|gfs2: fsid=\S+: (?:recover |Joined cluster)|drbd |block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
+        r"^(?:(?:o2dlm|o2net|o2hb|o2cb|ocfs2|device-mapper: multipath|block drbd\d+): |dlm: (?:closing connection|\S+: (?:(?:add|remove) member|dlm_recover \d+ generation))|gfs2: fsid=\S+: (?:recover |Joined cluster)|drbd |connection\d+:\d+: (?:detected conn error|ping timeout)|session\d+: session recovery timed out|block nbd\d+: (?:Connection timed out|Dead connection|reconnected socket|Receive control failed))",
     )
     .expect("the pattern is written here")
 });
@@ -69,6 +69,8 @@ mod tests {
             "dlm: lv: dlm_recover 3 generation 3 done: 24 ms",
             "drbd r0: PingAck did not arrive in time.",
             "block nbd0: Dead connection, failed to find a fallback",
+            "connection1:0: detected conn error (1020)",
+            "session1: session recovery timed out after 120 secs",
         ] {
             assert!(is_news(line), "{line}");
         }

@@ -1,4 +1,4 @@
-//! What the stack would do in the fleets of the two articles, in one with shared LVM, and on further networks.
+//! What the stack would do in the fleets of the two articles, in one with shared LVM, on further networks, and with other transports.
 
 mod book;
 mod first;
@@ -6,6 +6,7 @@ mod fixture;
 mod networks;
 mod second;
 mod shared;
+mod transports;
 
 use book::Book;
 
@@ -17,6 +18,7 @@ fn every_script_stands_once() {
         ("first", first::tell as fn(&mut Book)),
         ("second", second::tell),
         ("shared", shared::tell),
+        ("transports", transports::tell),
     ] {
         tell(&mut book);
         insta::assert_snapshot!(article, std::mem::take(&mut book.outline));

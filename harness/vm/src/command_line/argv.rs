@@ -217,12 +217,12 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
 
 /// `cache=unsafe` ignores the guest's flushes: a disk never outlives the host's boot, and QEMU's own end loses nothing,
 /// since written data is in the host's page cache by then. No lock: files that are only read are shared by all machines,
-/// and a written one belongs to its machine's private folder. The overlay of a forked disk has no name: QEMU removes it
+/// and a written one belongs to its machine's private folder, or is written by several on purpose. The overlay of a forked disk has no name: QEMU removes it
 /// from its `TMPDIR`, the machine's folder, as soon as it is open.
 fn disk(line: &mut Line, number: usize, drive: &Drive) {
     let access = match drive.access {
         Access::ReadOnly => "readonly=on",
-        Access::Written => "readonly=off",
+        Access::Written | Access::Shared => "readonly=off",
         Access::Forked => "readonly=off,snapshot=on",
     };
     match &drive.write_log {
@@ -234,9 +234,17 @@ fn disk(line: &mut Line, number: usize, drive: &Drive) {
         }
         Some(log) => logged_disk(line, number, &drive.file, log, access),
     }
+    // Without it QEMU would not let anybody else write.
+    let share = match drive.access {
+        Access::Shared => ",share-rw=on",
+        Access::ReadOnly | Access::Written | Access::Forked => "",
+    };
     line.add(
         "-device",
-        &format!("virtio-blk-pci,drive=drive{number},serial={}", drive.serial),
+        &format!(
+            "virtio-blk-pci,drive=drive{number},serial={}{share}",
+            drive.serial
+        ),
     );
 }
 
@@ -424,6 +432,16 @@ mod tests {
             .filter(|line| !plain.contains(line))
             .collect();
         insta::assert_snapshot!(differences.join("\n"), @"-drive if=none,id=drive1,driver=blklogwrites,cache=writeback,readonly=off,log-sector-size=512,file.driver=file,file.aio=threads,file.locking=off,file.cache.no-flush=on,file.filename=/run/a,,b/vix1/disk,log.driver=file,log.aio=threads,log.locking=off,log.cache.no-flush=on,log.filename=/run/a,,b/vix1/log");
+    }
+
+    #[test]
+    fn a_disk_that_machines_share() {
+        let own = spec(Arch::X86, Accelerator::Tcg, NicModel::VirtioNet);
+        let mut shared = own.clone();
+        shared.drives[1].access = Access::Shared;
+        let [own, shared] = [own, shared].map(|spec| lines(&spec, Way::Load));
+        let differences: Vec<&str> = shared.lines().filter(|line| !own.contains(line)).collect();
+        insta::assert_snapshot!(differences.join("\n"), @"-device virtio-blk-pci,drive=drive1,serial=data,share-rw=on");
     }
 
     #[test]

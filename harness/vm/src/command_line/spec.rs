@@ -44,6 +44,8 @@ pub enum Access {
     ReadOnly,
     /// Writes to it: the file is this machine's alone.
     Written,
+    /// Writes to it, as other machines do at the same time: a disk that they share. The host's page cache is one for all of them.
+    Shared,
     /// Reads it and writes to an overlay in its own folder, which ends with the machine: any number of machines may start
     /// from one file.
     Forked,

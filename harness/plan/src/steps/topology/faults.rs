@@ -3,7 +3,6 @@
 use super::{Must, Topology};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
-use crate::plan::Joins;
 use crate::values::names::NodeName;
 
 /// Who is there, who is down and who has the volume mounted.
@@ -99,7 +98,7 @@ impl Topology<'_> {
         let Some(node) = self.node_set.find(name, mistakes) else {
             return false;
         };
-        if node.joins == Joins::AtStart
+        if self.resolved_stack.serves_nbd(&node.name)
             && let Some(holder) = self.resolved_stack.holder_of_nbd()
         {
             mistakes.note(

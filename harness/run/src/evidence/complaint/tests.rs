@@ -132,6 +132,7 @@ fn requests_to_devices_fail() {
                 "nbd0",
             ),
             ("block nbd0: Other side returned error (5)", "nbd0"),
+            ("session1: session recovery timed out after 120 secs", ""),
             (
                 "(o2hb-5F3B2A,911,0):o2hb_bio_end_io:375 ERROR: IO Error 10",
                 "",
