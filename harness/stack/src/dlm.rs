@@ -1,4 +1,4 @@
-//! The kernel's distributed lock manager: dlm_controld follows corosync, and tells the kernel who is a member.
+//! The kernel's distributed lock manager: `dlm_controld` follows corosync, and tells the kernel who is a member.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const PROBE: Duration = Duration::from_secs(120);
 /// By how much a member's loss may be noticed late: guests are slow.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// dlm_controld and its place.
+/// `dlm_controld` and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LockManager {
     plan: Dlm,
@@ -83,7 +83,7 @@ impl Layer for LockManager {
         &["dlm_controld"]
     }
 
-    /// dlm_controld answers before it has joined, with zeros: its exit code proves nothing.
+    /// `dlm_controld` answers before it has joined, with zeros: its exit code proves nothing.
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
         let text = "dlm_tool status | {\n\
              \x20   members=\n\
@@ -157,7 +157,7 @@ impl LockManager {
         vec![config_file(config), agent]
     }
 
-    /// dlm_controld writes lines to an agent's standard input, one of which is `node=` and a number of corosync's.
+    /// `dlm_controld` writes lines to an agent's standard input, one of which is `node=` and a number of corosync's.
     fn agent(&self, topology: &Topology) -> String {
         let mut text = "#!/bin/sh\n\
              # dlm_controld's fence agent: has the lab cut the power of a node. Success: it is off.\n\

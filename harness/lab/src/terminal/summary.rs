@@ -506,6 +506,7 @@ mod tests {
           excused: 1 eviction about storage0b on vc, at 17.0 s: follows from the fencing of storage0b by vc
           excused: 1 device error about nbd1 on vc, at 18.0 s: follows from the loss of storage1a
           excused: 1 wrong layer state on storage0b, at 19.0 s: expected by step pull
+          excused: 1 warning on vc, at 20.5 s: known of Linux 6.1: a checker takes a copy for an overflow (https://example.org/2)
 
           record: record.json
         ");

@@ -1,4 +1,4 @@
-//! The kernel's distributed lock manager, and dlm_controld, which tells it who is a member.
+//! The kernel's distributed lock manager, and `dlm_controld`, which tells it who is a member.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::values::names::{ClusterName, NodeName};
 const LONGEST_TOKEN: Duration = Duration::from_secs(36);
 
 table! {
-    /// The kernel's distributed lock manager (DLM) with dlm_controld: a lost member's locks are given to others once it is fenced.
+    /// The kernel's distributed lock manager (DLM) with `dlm_controld`: a lost member's locks are given to others once it is fenced.
     Written, "`dlm`", "{}" {
         /// Whether the power of a lost member is cut first. `false`: its locks are given away at once, whatever it still writes.
         fencing: bool, default true;

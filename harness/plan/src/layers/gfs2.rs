@@ -10,7 +10,7 @@ use crate::plan::Device;
 use crate::values::names::{ClusterName, GuestPath, NodeName, VolumeName};
 use crate::values::units::ByteSize;
 
-/// mkfs.gfs2 and gfs2_jadd refuse less.
+/// mkfs.gfs2 and `gfs2_jadd` refuse less.
 const LEAST_JOURNAL: ByteSize = ByteSize::from_mib(8);
 /// mkfs.gfs2 takes sizes of journals in these.
 const MIB: u64 = 1 << 20;
@@ -151,42 +151,7 @@ impl Written {
             Some(LayerKind::Lvm) => building.logical_volumes.as_slice(),
             _ => &[],
         };
-        let names = || quoted(volumes.iter().map(|(name, _)| name));
-        let chosen = match &self.volume {
-            Some(wanted) => {
-                let found = volumes.iter().find(|(name, _)| *name == wanted.value);
-                if found.is_none() && device_map.sure {
-                    let help = if volumes.is_empty() {
-                        "drop `volume`: there is no `lvm` right below".to_owned()
-                    } else {
-                        format!("`lvm` has {}", names())
-                    };
-                    mistakes.note(
-                        Diagnostic::at(
-                            &wanted.span,
-                            format!("no logical volume `{}`", wanted.value),
-                        )
-                        .label("nothing to make it on")
-                        .help(help),
-                    );
-                }
-                found.or_else(|| volumes.first())
-            }
-            None => {
-                if volumes.len() > 1 {
-                    mistakes.note(
-                        Diagnostic::at(
-                            span,
-                            format!("`gfs2` on {} logical volumes", volumes.len()),
-                        )
-                        .label("which of them?")
-                        .help(format!("give `volume`, one of {}", names())),
-                    );
-                }
-                volumes.first()
-            }
-        };
-        let Some((_, device)) = chosen else {
+        let Some(device) = self.chosen(span, volumes, device_map.sure, mistakes) else {
             return Below::find(LayerKind::Gfs2, span, device_map, mistakes);
         };
         Below {
@@ -194,6 +159,42 @@ impl Written {
             size: (device_map.sure && device_map.sized).then(|| device.size()),
             device: Some(device.clone()),
         }
+    }
+
+    /// Which of these logical volumes is meant; the first, where that is not known. `None`: there are none.
+    fn chosen<'a>(
+        &self,
+        span: &Span,
+        volumes: &'a [(VolumeName, Device)],
+        sure: bool,
+        mistakes: &mut Mistakes,
+    ) -> Option<&'a Device> {
+        let names = || quoted(volumes.iter().map(|(name, _)| name));
+        let mut found = None;
+        if let Some(wanted) = &self.volume {
+            found = volumes.iter().find(|(name, _)| *name == wanted.value);
+            if found.is_none() && sure {
+                let help = if volumes.is_empty() {
+                    "drop `volume`: there is no `lvm` right below".to_owned()
+                } else {
+                    format!("`lvm` has {}", names())
+                };
+                let title = format!("no logical volume `{}`", wanted.value);
+                mistakes.note(
+                    Diagnostic::at(&wanted.span, title)
+                        .label("nothing to make it on")
+                        .help(help),
+                );
+            }
+        } else if volumes.len() > 1 {
+            let title = format!("`gfs2` on {} logical volumes", volumes.len());
+            mistakes.note(
+                Diagnostic::at(span, title)
+                    .label("which of them?")
+                    .help(format!("give `volume`, one of {}", names())),
+            );
+        }
+        found.or_else(|| volumes.first()).map(|(_, device)| device)
     }
 
     fn mount_options(&self, mistakes: &mut Mistakes) -> Vec<String> {
@@ -236,12 +237,15 @@ impl Building<'_> {
     /// What a device is called: a logical volume by its name, anything else by the last part of its path.
     fn called(&self, device: &Device) -> String {
         let mut volumes = self.logical_volumes.iter();
-        match volumes.find(|(_, other)| other.path == device.path) {
-            Some((name, _)) => name.to_string(),
-            None => {
-                let last = device.path.rsplit('/').next();
-                last.unwrap_or_default().to_owned()
-            }
-        }
+        let volume = volumes.find(|(_, other)| other.path == device.path);
+        let last = || {
+            device
+                .path
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        volume.map_or_else(last, |(name, _)| name.to_string())
     }
 }
