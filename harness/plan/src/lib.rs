@@ -32,6 +32,7 @@ mod plan;
 mod steps;
 mod values;
 
+pub use diagnostic::suggest::did_you_mean;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use document::base::BASE_FOLDER;
 pub use document::schema::schema;

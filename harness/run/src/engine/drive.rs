@@ -17,7 +17,8 @@ use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
 use crate::{Extent, Failure};
 
-/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
+/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again. A fleet that is to be
+/// kept up stays where the steps would begin.
 pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> {
     let checkpoints = checkpoints(&context.plan, &context.stack, &context.keep);
     let begun = begin(&context, &checkpoints).await?;
@@ -25,6 +26,10 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     for (layers, work) in (1..).zip(&works).skip(begun.layers) {
         bring_up(&context, work).await?;
         keep_at(&context, &checkpoints, Progress { layers, steps: 0 }).await?;
+    }
+    if let Some(hold) = &context.hold {
+        hold.stay().await;
+        return Ok(());
     }
     let layers = works.len();
     let steps = &context.plan.steps;
