@@ -158,6 +158,14 @@ pub enum LabError {
         /// Why not.
         why: String,
     },
+    /// A step that the scenario does not have.
+    #[error("the scenario has no step `{label}`: {hint}")]
+    UnknownStep {
+        /// What was written.
+        label: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// A fleet's supervisor does not say what it should.
     #[error("the fleet {name} does not answer: {why}")]
     FleetSilent {
@@ -239,6 +247,7 @@ impl LabError {
             | Self::UnknownFleet { .. }
             | Self::FleetIsUp { .. }
             | Self::FleetName { .. }
+            | Self::UnknownStep { .. }
             | Self::FleetRefused { mistaken: true, .. }
             | Self::OneTerminal
             | Self::Copy { .. }

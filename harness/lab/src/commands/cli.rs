@@ -67,7 +67,7 @@ enum Command {
     Run(run::Arguments),
     /// Bring a scenario's fleet up and leave it up, to look inside
     ///
-    /// The layers are brought up, or forked from a checkpoint; no step is taken. The fleet ends with `sanlab down`, when its time is over,
+    /// The layers are brought up, or forked from a checkpoint; steps are taken only as far as --until says. The fleet ends with `sanlab down`, when its time is over,
     /// or with the host; never with this terminal.
     Up(up::Arguments),
     /// Open a shell in a guest of a fleet that is up

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process, setsid};
-use sanlab_plan::Plan;
+use sanlab_plan::{Plan, did_you_mean};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -35,9 +35,12 @@ const SHOWN: u64 = 1 << 20;
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Scenario file; its layers are brought up, its steps are not taken
+    /// Scenario file; its layers are brought up
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Take the scenario's steps, too, up to the one with this label
+    #[arg(long, value_name = "STEP")]
+    until: Option<String>,
     /// Name of the fleet [default: the scenario's]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
@@ -72,6 +75,22 @@ fn name_of(plan: &Plan) -> Result<String, LabError> {
     })
 }
 
+/// How many steps that is.
+fn steps_until(plan: &Plan, label: &str) -> Result<usize, LabError> {
+    let labels: Vec<String> = plan
+        .steps
+        .iter()
+        .map(|step| step.label.to_string())
+        .collect();
+    let place = labels.iter().position(|one| one == label);
+    place
+        .map(|place| place + 1)
+        .ok_or_else(|| LabError::UnknownStep {
+            label: label.to_owned(),
+            hint: did_you_mean(label, "steps", labels.iter().map(String::as_str)),
+        })
+}
+
 fn parse_limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if limit.is_zero() {
@@ -87,6 +106,10 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let plan = scenario::load_with(&arguments.file, &given.settings)?;
     let name = arguments.name.clone();
     let name = name.map_or_else(|| name_of(&plan), Ok)?;
+    let steps = match &arguments.until {
+        Some(label) => steps_until(&plan, label)?,
+        None => 0,
+    };
     let supervised = std::env::var_os(SUPERVISES).map(PathBuf::from);
     if supervised.is_some() {
         // Nothing that is typed into the terminal, and no end of it, is for a supervisor.
@@ -118,6 +141,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         plan,
         images,
         order,
+        steps,
         limit: arguments.limit,
     };
     Box::pin(supervise(wanted, cancel)).await

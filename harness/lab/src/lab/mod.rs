@@ -60,7 +60,7 @@ pub struct Order {
     pub extent: Extent,
     /// Which checkpoints are kept beside the usual ones.
     pub keep: KeepPolicy,
-    /// Keeps the fleet up in place of the plan's steps; a fleet that was up leaves no record.
+    /// Keeps the fleet up in place of the plan's steps, or of the last of them; a fleet that was up leaves no record.
     pub hold: Option<Hold>,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,

@@ -36,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) plan: Plan,
     pub(crate) images: std::collections::BTreeMap<NodeName, Image>,
     pub(crate) order: Order,
+    /// How many of the plan's steps are taken before.
+    pub(crate) steps: usize,
     /// How long it may be up.
     pub(crate) limit: Duration,
 }
@@ -61,6 +63,7 @@ pub(crate) async fn supervise(
         plan,
         images,
         order,
+        steps,
         limit,
     } = wanted;
     let (registry, _) = spawn_blocking(Registry::open)
@@ -95,6 +98,7 @@ pub(crate) async fn supervise(
     });
     let order = Order {
         hold: Some(Hold {
+            steps,
             ready,
             release: release.clone(),
         }),

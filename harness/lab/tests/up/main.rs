@@ -38,6 +38,11 @@ fn main() -> ExitCode {
         Tier::Test,
         a_killed_supervisor,
     );
+    add(
+        "steps_are_taken_as_far_as_is_asked",
+        Tier::Nightly,
+        as_far_as_asked,
+    );
     add("a_fleet_whose_time_is_over_ends", Tier::Nightly, time_over);
     suite.run()
 }
@@ -242,6 +247,56 @@ fn a_killed_supervisor(place: &Place) -> Result<(), Failed> {
         return Err(format!("expected exit code 4, got {status}").into());
     }
     place.expect_empty("SIGTERM to a supervisor whose fleet comes up")
+}
+
+/// A checkpoint beyond what is wanted is not forked.
+fn as_far_as_asked(place: &Place) -> Result<(), Failed> {
+    let text = fs_err::read_to_string(two_nodes())?;
+    let (fleet, _) = text
+        .split_once("[[step]]")
+        .ok_or("the fixture has a step")?;
+    let file = place.file("marked.toml");
+    let steps = r#"
+[[step]]
+label = "mark"
+checkpoint = "marked"
+run = { on = "vix0", command = "echo first >/run/mark" }
+
+[[step]]
+label = "mark again"
+run = { on = "vix0", command = "echo second >/run/mark" }
+"#;
+    fs_err::write(&file, format!("{fleet}{steps}"))?;
+    let file = file.to_string_lossy();
+    let marked = |code, words| {
+        expect(
+            &place.sanlab(&["exec", "vix0", "--", "cat", "/run/mark"], SOON)?,
+            code,
+            words,
+        )?;
+        expect(&place.sanlab(&["down"], UP)?, 0, "marked is down")
+    };
+    let unknown = place.sanlab(&["up", "--until", "marks", &file], SOON)?;
+    expect(
+        &unknown,
+        2,
+        "the scenario has no step `marks`: did you mean `mark`?",
+    )?;
+    expect(
+        &place.sanlab(&["up", "--until", "mark", &file], UP)?,
+        0,
+        "marked is up",
+    )?;
+    marked(0, "first\n")?;
+    expect(&place.sanlab(&["up", &file], UP)?, 0, "marked is up")?;
+    marked(1, "No such file")?;
+    expect(
+        &place.sanlab(&["up", "--until", "mark again", &file], UP)?,
+        0,
+        "marked is up",
+    )?;
+    marked(0, "second\n")?;
+    place.expect_empty("down")
 }
 
 fn time_over(place: &Place) -> Result<(), Failed> {

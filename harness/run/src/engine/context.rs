@@ -53,7 +53,7 @@ pub(crate) struct RunContext {
     pub(crate) proofs: Option<Proofs>,
     /// Whether it is one of an exploration.
     pub(crate) explored: bool,
-    /// Keeps the fleet up in place of the plan's steps.
+    /// Keeps the fleet up in place of the plan's steps, or of the last of them.
     pub(crate) hold: Option<Holding>,
     /// Which checkpoints are kept.
     pub(crate) keep: KeepPolicy,

@@ -13,9 +13,11 @@ use crate::Failure;
 use crate::backend::guests::Guests;
 use crate::engine::event_log::EventLog;
 
-/// Wants the fleet kept up when all layers are, in place of the plan's steps.
+/// Wants the fleet kept up when all layers are, and the first of the plan's steps have been taken.
 #[derive(Debug, Clone)]
 pub struct Hold {
+    /// How many steps are taken before.
+    pub steps: usize,
     /// Is told once, when the fleet is ready.
     pub ready: UnboundedSender<HeldFleet>,
     /// Ends it, in order.
@@ -57,7 +59,12 @@ impl Holding {
         }
     }
 
-    /// The layers are up: the fleet stays until it is released.
+    /// How many steps are taken before.
+    pub(crate) fn steps(&self) -> usize {
+        self.hold.steps
+    }
+
+    /// All is as it is wanted: the fleet stays until it is released.
     pub(crate) async fn stay(&self) {
         self.begun.store(true, Ordering::SeqCst);
         // Nobody need listen.
