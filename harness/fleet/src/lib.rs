@@ -63,6 +63,7 @@ pub use write_cache::{CacheDraw, PowerLoss};
 pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
-    EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, Machine, Output, OutputLine, OutputStream,
-    Printed, ProbeGuest, Room, SavedState, Status, Trouble, Usage, VmError, trouble,
+    EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, GuestInput, GuestProcess, GuestSaid,
+    Machine, Output, OutputLine, OutputStream, Printed, ProbeGuest, Room, SavedState, Status,
+    Trouble, Usage, VmError, trouble,
 };

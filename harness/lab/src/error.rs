@@ -125,6 +125,75 @@ pub enum LabError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// There is nothing to look into.
+    #[error("no fleet is up; `sanlab up FILE` starts one")]
+    NoFleet,
+    /// It does not say which.
+    #[error("several fleets are up: {}; say which with `--fleet NAME`", .names.join(", "))]
+    WhichFleet {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// None of that name.
+    #[error("no fleet `{name}` is up: {hint}")]
+    UnknownFleet {
+        /// What was written.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// One of that name is there.
+    #[error(
+        "the fleet {name} is up already; `sanlab down {name}` ends it, and `sanlab up --name NAME` starts another beside it"
+    )]
+    FleetIsUp {
+        /// Its name.
+        name: String,
+    },
+    /// A scenario's name that a fleet cannot have.
+    #[error("a fleet cannot be called `{name}`: {why}; name it with --name")]
+    FleetName {
+        /// The name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+    /// A step that the scenario does not have.
+    #[error("the scenario has no step `{label}`: {hint}")]
+    UnknownStep {
+        /// What was written.
+        label: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// A fleet's supervisor does not say what it should.
+    #[error("the fleet {name} does not answer: {why}")]
+    FleetSilent {
+        /// The fleet.
+        name: String,
+        /// What was seen.
+        why: String,
+    },
+    /// A fleet could not do what was asked.
+    #[error("{reason}")]
+    FleetRefused {
+        /// Why.
+        reason: String,
+        /// What was asked for is not there.
+        mistaken: bool,
+    },
+    /// One terminal for several nodes.
+    #[error("--tty is for one node: run `sanlab exec --tty NODE` for each")]
+    OneTerminal,
+    /// A file that could not be copied.
+    #[error("failed to copy: {why}")]
+    Copy {
+        /// Why, and the way out.
+        why: String,
+    },
+    /// What a supervisor needs to be cleaned up after.
+    #[error("failed to {0}")]
+    Janitor(Box<sanlab_vm::VmError>),
     /// Records, comparisons, history, reports.
     #[error("failed to {0}")]
     Report(#[from] sanlab_report::ReportError),
@@ -173,6 +242,15 @@ impl LabError {
             | Self::ArtefactFile { .. }
             | Self::MeasuresNothing { .. }
             | Self::NoHistory { .. }
+            | Self::NoFleet
+            | Self::WhichFleet { .. }
+            | Self::UnknownFleet { .. }
+            | Self::FleetIsUp { .. }
+            | Self::FleetName { .. }
+            | Self::UnknownStep { .. }
+            | Self::FleetRefused { mistaken: true, .. }
+            | Self::OneTerminal
+            | Self::Copy { .. }
             | Self::Compare(_)
             | Self::Image(
                 ImageError::Manifest { .. }

@@ -22,6 +22,7 @@ mod explore;
 mod lab;
 mod terminal;
 mod trials;
+mod up;
 
 pub use commands::cli::Cli;
 pub use commands::exit::Exit;

@@ -45,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "sanlab",
         &[
+            "sanlab-lock",
             "sanlab-plan",
             "sanlab-record",
             "sanlab-image",

@@ -14,6 +14,11 @@ const BUSYBOX: &str = "/bin/busybox";
 /// The shell of a scenario's commands: dash.
 pub const SHELL: &str = "/bin/sh";
 
+/// The shell of somebody at a terminal: it edits lines, keeps a history and completes names.
+const BASH: &str = "/bin/bash";
+/// Where somebody at a terminal is at home.
+pub const HOME: &str = "/root";
+
 /// Where the lab's own programs are put: a folder of `PATH`.
 pub const PROGRAMS: &str = "/usr/sbin";
 /// Writes and checks blocks that are known again (`images/witness`).
@@ -113,6 +118,12 @@ pub fn in_session(
     }
     all.extend_from_slice(argv);
     all
+}
+
+/// How somebody's own shell is run on a terminal, in his home.
+pub fn login_shell() -> Vec<String> {
+    let text = format!("cd && exec {BASH} --login");
+    vec![SHELL.into(), "-c".into(), text]
 }
 
 /// How all processes are killed of a session that [`in_session`] began and whose process number this is.

@@ -33,6 +33,7 @@ mod steps;
 mod values;
 
 pub use devices::provided::Outage;
+pub use diagnostic::suggest::did_you_mean;
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use document::base::BASE_FOLDER;
 pub use document::schema::schema;

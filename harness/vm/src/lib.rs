@@ -25,9 +25,10 @@
 //! [`fingerprint`](fingerprint()), can go on where it stood ([`Machine::load`]): each with a private view of its RAM
 //! ([`Ram::Forked`]) and an overlay on its disks ([`Access::Forked`]).
 //!
-//! Four channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
-//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, and the event port, on which
-//! programs in the guest report what they have done ([`Machine::guest_events`]). No process outlives the harness, however it
+//! Five channels lead into a machine, each a Unix socket on which the harness listens before QEMU starts, so that
+//! there is nothing to race for: QMP (QEMU itself), the guest agent, the serial console, the event port, on which
+//! programs in the guest report what they have done ([`Machine::guest_events`]), and the lab's own agent, which runs commands on
+//! pipes and terminals and pushes what they write ([`Machine::launch`]). No process outlives the harness, however it
 //! ends: see [`ProcessGroup`].
 //!
 //! What a machine costs can be read at any time ([`Machine::cost`]): the host's processor time, and, of a machine with a
@@ -48,7 +49,9 @@ mod process;
 pub use channels::command::{Command, Output, OutputLine, OutputStream, Printed};
 pub use channels::console::{Console, ConsoleLine};
 pub use channels::event_port::{EVENT_PORT_PATH, GuestEvent};
+pub use channels::frame;
 pub use channels::kernel_log::{Trouble, trouble};
+pub use channels::lab_agent::GuestSaid;
 pub use channels::room::Room;
 pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_accelerators};
 pub use command_line::argv::argv;
@@ -66,6 +69,7 @@ pub use command_line::spec::{
 pub use error::{ExecError, VmError};
 pub use machine::Machine;
 pub use machine::examination::Examination;
+pub use machine::guest_process::{GuestInput, GuestProcess};
 pub use machine::running::{ExitReport, MachineEvent};
 pub use machine::snapshot::SavedState;
 pub use process::ProcessGroup;

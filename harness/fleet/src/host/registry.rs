@@ -46,7 +46,8 @@ impl Registry {
         Self { base }.make_private()
     }
 
-    fn of_user() -> Result<PathBuf, FleetError> {
+    /// Where the user's registry is, whether it is there or not.
+    pub fn of_user() -> Result<PathBuf, FleetError> {
         if let Some(folder) = env::var_os("SANLAB_RUNTIME") {
             return Ok(std::path::absolute(folder)?);
         }

@@ -8,7 +8,7 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
-use crate::commands::{compare, explore, init, report, run};
+use crate::commands::{compare, console, cp, exec, explore, fleets, init, report, run, up};
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
 
@@ -65,6 +65,23 @@ enum Command {
     },
     /// Run scenarios one after another and keep a record of each
     Run(run::Arguments),
+    /// Bring a scenario's fleet up and leave it up, to look inside
+    ///
+    /// The layers are brought up, or forked from a checkpoint; steps are taken only as far as --until says. The fleet ends with `sanlab down`, when its time is over,
+    /// or with the host; never with this terminal.
+    Up(up::Arguments),
+    /// Open a shell in a guest of a fleet that is up
+    Shell(exec::ShellArguments),
+    /// Run a command in guests of a fleet that is up; its exit code is the command's
+    Exec(exec::Arguments),
+    /// Copy a file into a guest of a fleet that is up, or out of it
+    Cp(cp::Arguments),
+    /// Follow the serial console of a guest of a fleet that is up
+    Console(console::Arguments),
+    /// List the fleets that are up
+    Ls,
+    /// End fleets that are up
+    Down(fleets::DownArguments),
     /// Compare two variants of a scenario, run in turns until the verdict is clear
     ///
     /// Sides A and B are the scenario with other values for some keys: keys of the file (`mtu`, `layer.striped.chunk`,
@@ -188,6 +205,13 @@ impl Cli {
                 changes,
             } => commands::plan::execute(&file, accel.into(), &changes).await,
             Command::Run(arguments) => run::execute(arguments).await,
+            Command::Up(arguments) => Box::pin(up::execute(arguments)).await,
+            Command::Shell(arguments) => exec::shell(arguments).await,
+            Command::Exec(arguments) => exec::execute(arguments).await,
+            Command::Cp(arguments) => cp::execute(arguments).await,
+            Command::Console(arguments) => console::execute(arguments).await,
+            Command::Ls => fleets::list().await,
+            Command::Down(arguments) => fleets::down(arguments).await,
             Command::Compare(arguments) => compare::execute(arguments).await,
             Command::Explore(arguments) => explore::execute(arguments).await,
             Command::Report(arguments) => report::execute(&arguments),

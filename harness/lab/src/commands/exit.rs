@@ -20,6 +20,8 @@ pub enum Exit {
     Broken,
     /// A signal (Ctrl-C, SIGTERM) ended the work early.
     Interrupted,
+    /// As the command did that was run in a guest.
+    OfCommand(u8),
 }
 
 impl Exit {
@@ -33,6 +35,7 @@ impl Exit {
             Self::Broken => 3,
             Self::Interrupted => 4,
             Self::SideFailed => 6,
+            Self::OfCommand(code) => code,
         }
     }
 }

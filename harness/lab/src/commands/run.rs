@@ -214,7 +214,8 @@ pub(crate) fn variants_of(
     variants.into_iter().map(variant).collect()
 }
 
-fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {
+/// How the program ends after a run.
+pub(crate) fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {
     match outcome {
         _ if cancel.is_cancelled() => Exit::Interrupted,
         Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => Exit::Success,

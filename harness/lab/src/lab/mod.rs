@@ -15,8 +15,8 @@ use std::time::Instant;
 use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
-use sanlab_record::{Event, InComparison, RunRecord};
-use sanlab_run::{Environment, Extent, KeepPolicy};
+use sanlab_record::{Event, InComparison, Outcome, RunRecord};
+use sanlab_run::{Environment, Extent, Hold, KeepPolicy};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,8 @@ pub struct Order {
     pub extent: Extent,
     /// Which checkpoints are kept beside the usual ones.
     pub keep: KeepPolicy,
+    /// Keeps the fleet up in place of the plan's steps, or of the last of them; a fleet that was up leaves no record.
+    pub hold: Option<Hold>,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
 }
@@ -82,6 +84,7 @@ impl Order {
             count_instructions: None,
             extent: Extent::Whole,
             keep: KeepPolicy::default(),
+            hold: None,
             cancel: CancellationToken::new(),
         }
     }
@@ -299,7 +302,7 @@ pub(crate) fn manifests_in(folder: &Path) -> Vec<String> {
 }
 
 /// Runs a plan on images that are there already, with a store of the caller's choice for what is kept; otherwise like
-/// [`Lab::run`].
+/// [`Lab::run`]. Of a fleet that was up there is no record: its folder comes back instead.
 pub async fn run_on(
     store: Store,
     images: BTreeMap<NodeName, Image>,
@@ -320,6 +323,7 @@ pub async fn run_on(
         count_instructions,
         extent,
         keep,
+        hold,
         cancel,
         ..
     } = order;
@@ -340,8 +344,10 @@ pub async fn run_on(
         count_instructions,
         extent,
         explored: exploration.is_some(),
+        hold,
         cancel,
     };
+    let held = environment.hold.is_some();
     // Boxed: callers need not hold a whole run's state within their own.
     let executed = Box::pin(sanlab_run::execute(&plan, environment, events)).await;
     let record = RunRecord {
@@ -349,6 +355,9 @@ pub async fn run_on(
         exploration,
         ..executed
     };
+    if held && record.outcome == Outcome::Passed {
+        return Ok((record, out_dir));
+    }
     let path = write_record(&out_dir, &record)?;
     Ok((record, path))
 }

@@ -96,6 +96,16 @@ impl RunFolder {
         })
     }
 
+    /// One that another process has made.
+    pub(crate) fn open(path: &Path) -> Result<Self, LabError> {
+        let lock = fs::File::open(path)?;
+        let _ = lock.file().try_lock_shared();
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: Arc::new(lock),
+        })
+    }
+
     /// The run's name.
     pub fn id(&self) -> String {
         self.path

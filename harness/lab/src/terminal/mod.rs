@@ -3,6 +3,7 @@
 pub(crate) mod interrupt;
 pub(crate) mod progress;
 pub(crate) mod quantity;
+pub(crate) mod raw;
 pub(crate) mod summary;
 pub(crate) mod watch;
 
@@ -12,9 +13,21 @@ use crate::LabError;
 
 /// Writes results to standard output.
 pub(crate) fn print(text: &str) -> io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Passes a command's output on as it is.
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     out.flush()
+}
+
+/// The same of its standard error.
+pub(crate) fn complain_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    err.write_all(bytes)?;
+    err.flush()
 }
 
 /// Says on standard error why the program ends.

@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
 /// A help line that names the nearest word, or all of them when none is near; `what` is their plural.
-pub(crate) fn did_you_mean<'a>(
+pub fn did_you_mean<'a>(
     written: &str,
     what: &str,
     words: impl IntoIterator<Item = &'a str>,

@@ -15,6 +15,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         qemu,
         count_instructions,
         explored,
+        hold,
         ..
     } = environment;
     let images = images
@@ -26,7 +27,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         accelerator: *accelerator,
         qemu: qemu.clone(),
         count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
-        shares_cpus: *explored,
+        shares_cpus: *explored || hold.is_some(),
         logs: out_dir.clone(),
         start_mode: if plan.fresh {
             StartMode::Boot

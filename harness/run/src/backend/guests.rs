@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
     CacheDraw, Command, ConsoleLine, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
-    Impaired, Impairment, Listener, PortCounters, PowerLoss, Printed, Store,
+    Impaired, Impairment, Listener, Node, PortCounters, PowerLoss, Printed, Store,
 };
 use sanlab_plan::{CrashKind, ImageName, NetworkName, NodeName, Plan};
 use sanlab_record::{
@@ -129,6 +129,11 @@ impl Guests {
             (whose, used)
         });
         used.collect()
+    }
+
+    /// The nodes that are there, in the plan's order.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.fleet.get().map(Fleet::nodes).unwrap_or_default()
     }
 
     /// Bytes of the first network's largest IP packet.

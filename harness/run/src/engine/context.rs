@@ -17,6 +17,7 @@ use crate::checkpoint::proof::{Proof, Proofs};
 use crate::engine::absence::{Absence, Cause};
 use crate::engine::event_log::EventLog;
 use crate::engine::faults::{Broken, Fault, Faults};
+use crate::engine::hold::Holding;
 use crate::engine::marks::Marks;
 use crate::engine::open_faults::{self, OpenFaults};
 use crate::engine::state::{Acknowledged, EngineState};
@@ -52,6 +53,8 @@ pub(crate) struct RunContext {
     pub(crate) proofs: Option<Proofs>,
     /// Whether it is one of an exploration.
     pub(crate) explored: bool,
+    /// Keeps the fleet up in place of the plan's steps, or of the last of them.
+    pub(crate) hold: Option<Holding>,
     /// Which checkpoints are kept.
     pub(crate) keep: KeepPolicy,
     /// What steps have broken for a time.
@@ -103,6 +106,7 @@ impl RunContext {
             extent: OnceLock::new(),
             proofs: None,
             explored: false,
+            hold: None,
             keep: KeepPolicy::default(),
             open_faults: OpenFaults::default(),
             power: AsyncMutex::default(),
@@ -145,6 +149,16 @@ impl RunContext {
     /// The same, as one run of an exploration.
     pub(crate) fn with_explored(self, explored: bool) -> Self {
         Self { explored, ..self }
+    }
+
+    /// The same, with a fleet that is kept up.
+    pub(crate) fn with_hold(self, hold: Option<Holding>) -> Self {
+        Self { hold, ..self }
+    }
+
+    /// Whether the fleet has been kept up: from then on nothing is judged any more.
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.as_ref().is_some_and(Holding::has_begun)
     }
 
     /// How much of the plan is done.

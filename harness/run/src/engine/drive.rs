@@ -11,15 +11,21 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
+use crate::engine::hold::Holding;
 use crate::engine::{hearing, open_faults, tasks};
 use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
 use crate::{Extent, Failure};
 
-/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again.
+/// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again. A fleet that is to be
+/// kept up stays after the steps that are wanted.
 pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> {
-    let checkpoints = checkpoints(&context.plan, &context.stack, &context.keep);
+    let mut checkpoints = checkpoints(&context.plan, &context.stack, &context.keep);
+    let all = context.plan.steps.len();
+    let wanted = context.hold.as_ref().map_or(all, Holding::steps);
+    // A fork of another would be beyond what is wanted.
+    checkpoints.retain(|checkpoint| checkpoint.done.steps <= wanted);
     let begun = begin(&context, &checkpoints).await?;
     let works = context.stack.up();
     for (layers, work) in (1..).zip(&works).skip(begun.layers) {
@@ -29,12 +35,16 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     let layers = works.len();
     let steps = &context.plan.steps;
     let mut background = Background::new();
-    for (place, step) in steps.iter().enumerate().skip(begun.steps) {
+    for (place, step) in steps.iter().enumerate().take(wanted).skip(begun.steps) {
         if is_done(context.extent(), steps, place) {
             steps::perform(&context, step, &mut background).await?;
         }
         let steps = place + 1;
         keep_at(&context, &checkpoints, Progress { layers, steps }).await?;
+    }
+    if let Some(hold) = &context.hold {
+        hold.stay().await;
+        return Ok(());
     }
     steps::join_all(&mut background).await?;
     if context.extent() == Extent::Measures {

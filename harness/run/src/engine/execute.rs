@@ -14,6 +14,7 @@ use crate::engine::context::RunContext;
 use crate::engine::environment::Environment;
 use crate::engine::event_log::EventLog;
 use crate::engine::executor::run_plan;
+use crate::engine::hold::Holding;
 use crate::engine::host::host;
 
 /// Runs a plan from boot to teardown. Every event is sent to `events` as it happens, and stands in the record too;
@@ -46,6 +47,7 @@ pub async fn execute(
         keep,
         store,
         explored,
+        hold,
         ..
     } = environment;
     // Each run of an exploration is another plan, which nobody compares.
@@ -57,7 +59,8 @@ pub async fn execute(
         .with_extent(extent)
         .with_proofs(proofs)
         .with_policy(keep)
-        .with_explored(explored);
+        .with_explored(explored)
+        .with_hold(hold.map(|hold| Holding::new(hold, &guests)));
     let context = if state_dump {
         context.with_state_dump(&out_dir)
     } else {

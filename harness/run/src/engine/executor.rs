@@ -21,6 +21,7 @@ use crate::engine::context::RunContext;
 use crate::engine::drive::drive;
 use crate::engine::event_log::EventLog;
 use crate::engine::fencing;
+use crate::engine::hold;
 use crate::engine::known::{self, Ending};
 use crate::evidence::{collect, kernel_log};
 use crate::failure::{Cause, PhaseFailure};
@@ -88,8 +89,12 @@ pub(crate) async fn run_plan(
     // Nobody listens any more: what consoles say does not wait for it.
     drop(notices);
     let findings = context.close_evidence();
-    let failed = with_findings(failed, findings, event_log);
-    let mut ending = known::ending(&context, failed);
+    let mut ending = if context.is_held() {
+        None
+    } else {
+        let failed = with_findings(failed, findings, event_log);
+        known::ending(&context, failed)
+    };
     collect::ack_logs(&context, out_dir).await;
     if let Some(ending) = &ending {
         let phase = ending.failed.phase.clone();
@@ -104,6 +109,7 @@ pub(crate) async fn run_plan(
         scope.end();
     }
     if ending.is_none()
+        && !context.is_held()
         && let Err(failure) = context.keep_proof(out_dir).await
     {
         ending = Some(now(event_log, failure).into());
@@ -189,6 +195,10 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
             Some(answered) = answers.join_next() => {
                 let answered = answered.unwrap_or_else(|error| Err(panicked(error)));
                 if let Err(failure) = answered {
+                    if context.is_held() {
+                        hold::tell(&context.event_log, &failure);
+                        continue;
+                    }
                     return failure;
                 }
             }
@@ -205,6 +215,10 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     answers.spawn(power::answer(Arc::clone(context), request));
                 }
                 if let Some(failure) = handle(context, notice) {
+                    if context.is_held() {
+                        hold::tell(&context.event_log, &failure);
+                        continue;
+                    }
                     return failure;
                 }
             }
@@ -234,7 +248,7 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
                 return None;
             }
             if context.kernel_says(&name, at, line) {
-                return Some(Cause::Evidence(context.counting()).into());
+                return Some(evidence(context));
             }
             if kernel_log::is_news(line)
                 && let Some(kind) = context.news(&name, line)
@@ -248,9 +262,18 @@ fn handle(context: &RunContext, notice: Notice) -> Option<Failure> {
             let line = kernel_log::without_time(&line);
             let is_mark = context.marks.take(&name, line);
             let counts = !is_mark && context.kernel_says_in_dump(&name, at, line);
-            counts.then(|| Cause::Evidence(context.counting()).into())
+            counts.then(|| evidence(context))
         }
     }
+}
+
+/// What was just found and counts, with what was found before unless that has been told.
+fn evidence(context: &RunContext) -> Failure {
+    let mut found = context.counting();
+    if context.is_held() {
+        found.drain(..found.len().saturating_sub(1));
+    }
+    Cause::Evidence(found).into()
 }
 
 /// What was found and counts is a failure of the stack, whatever else seemed to be wrong.

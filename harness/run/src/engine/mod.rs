@@ -11,6 +11,7 @@ pub(crate) mod executor;
 pub(crate) mod faults;
 pub(crate) mod fencing;
 pub(crate) mod hearing;
+pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod known;
 pub(crate) mod marks;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use crate::channels::{agent, event_port};
+use crate::channels::{agent, event_port, frame, lab_agent};
 use crate::command_line::clock::GuestClock;
 use crate::command_line::program::QemuVersion;
 use crate::command_line::spec::{
@@ -16,6 +16,7 @@ pub(crate) const QMP_SOCKET: &str = "qmp.sock";
 pub(crate) const AGENT_SOCKET: &str = "agent.sock";
 pub(crate) const CONSOLE_SOCKET: &str = "console.sock";
 pub(crate) const EVENT_PORT_SOCKET: &str = "events.sock";
+pub(crate) const LAB_AGENT_SOCKET: &str = "lab.sock";
 
 /// What QMP's commands call the console.
 pub(crate) const CONSOLE_ID: &str = "console";
@@ -181,7 +182,7 @@ fn translated(spec: &MachineSpec) -> Option<&'static str> {
     }
 }
 
-/// QMP, the serial console, and the agent's and the event ports.
+/// QMP, the serial console, and the ports of both agents and of events.
 fn channels(line: &mut Line, spec: &MachineSpec) {
     let socket = |name: &str| value(&spec.dir.join(name));
     line.option("-chardev", b"socket,id=qmp,path=", &socket(QMP_SOCKET), b"");
@@ -205,6 +206,7 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
             event_port::PORT_NAME,
             EVENT_PORT_SOCKET,
         ),
+        (lab_agent::PORT_ID, frame::PORT_NAME, LAB_AGENT_SOCKET),
     ] {
         let chardev = format!("socket,id={id},path=");
         line.option("-chardev", chardev.as_bytes(), &socket(file), b"");

@@ -1,6 +1,7 @@
 //! A running machine.
 
 pub(crate) mod examination;
+pub(crate) mod guest_process;
 pub(crate) mod running;
 pub(crate) mod snapshot;
 

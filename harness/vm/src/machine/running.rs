@@ -18,10 +18,12 @@ use crate::channels::agent::{Agent, PORT_ID};
 use crate::channels::console::Console;
 use crate::channels::event_port::GuestEventPort;
 use crate::channels::kernel_log::Trouble;
+use crate::channels::lab_agent::{self, LabAgent};
 use crate::channels::qmp::{Qmp, QmpEvent, QmpEvents};
 use crate::channels::wire::WireError;
 use crate::command_line::argv::{
-    AGENT_SOCKET, CONSOLE_SOCKET, EVENT_PORT_SOCKET, QMP_SOCKET, Way, command_line,
+    AGENT_SOCKET, CONSOLE_SOCKET, EVENT_PORT_SOCKET, LAB_AGENT_SOCKET, QMP_SOCKET, Way,
+    command_line,
 };
 use crate::command_line::spec::{MachineSpec, Ram};
 use crate::error::{ExecError, VmError};
@@ -89,6 +91,7 @@ pub(crate) struct Running {
     pub(crate) agent: Agent,
     pub(crate) console: Console,
     pub(crate) guest_events: GuestEventPort,
+    pub(crate) lab_agent: LabAgent,
     cpu: CpuMeter,
     instructions: Option<CounterFile>,
     /// What was found when the agent did not answer.
@@ -131,6 +134,7 @@ impl Running {
         let agent = Listener::new(spec.dir.join(AGENT_SOCKET))?;
         let console = Listener::new(spec.dir.join(CONSOLE_SOCKET))?;
         let guest_events = Listener::new(spec.dir.join(EVENT_PORT_SOCKET))?;
+        let lab_agent = Listener::new(spec.dir.join(LAB_AGENT_SOCKET))?;
 
         let instructions = spec
             .counted()
@@ -156,10 +160,11 @@ impl Running {
                 qmp.connection(),
                 agent.connection(),
                 console.connection(),
-                guest_events.connection()
+                guest_events.connection(),
+                lab_agent.connection()
             )
         };
-        let (qmp, agent, console, guest_events) = tokio::select! {
+        let (qmp, agent, console, guest_events, lab_agent) = tokio::select! {
             connected = connected => connected.map_err(host)?,
             status = process.exited() => return Err(died_at_start(&spec, status.map_err(host)?, &stderr_path)),
             () = sleep(START_DEADLINE) => return Err(start_timed_out(&spec, "QEMU to connect to its sockets")),
@@ -176,6 +181,7 @@ impl Running {
             agent: Agent::open(agent),
             console: Console::open(console, spec.console_log.clone()),
             guest_events: GuestEventPort::open(guest_events),
+            lab_agent: LabAgent::open(lab_agent),
             cpu: CpuMeter::default(),
             instructions,
             examined: AsyncMutex::default(),
@@ -314,6 +320,9 @@ impl Running {
                     } else {
                         MachineEvent::AgentLost
                     });
+                }
+                "VSERPORT_CHANGE" if data["id"] == lab_agent::PORT_ID => {
+                    self.lab_agent.port_changed(data["open"] == true);
                 }
                 "SHUTDOWN" => {
                     let cause = data["reason"].as_str().map(str::to_owned);

@@ -17,6 +17,7 @@ mod crashes;
 mod errors;
 mod guests;
 mod hangs;
+mod lab_agent;
 mod leaks;
 mod space;
 mod states;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     }
     clones::add_to(&mut suite);
     costs::add_to(&mut suite);
+    lab_agent::add_to(&mut suite);
     suite.run()
 }
 

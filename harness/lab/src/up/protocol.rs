@@ -1,0 +1,108 @@
+//! What is said on a supervisor's socket: one request a connection, a line of JSON, and a reply in the same form. Behind the
+//! reply to a command follow frames as the guest's agent speaks them, of one job.
+
+use std::io;
+use std::path::PathBuf;
+
+use sanlab_vm::frame::Job;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// The number of a connection's only job.
+pub(crate) const JOB: Job = 0;
+
+/// What a fleet is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// How is it?
+    Status,
+    /// End. The connection is closed when nothing is left.
+    Down,
+    /// Where is the log of a node's console? The connection is closed when the fleet ends.
+    Console {
+        /// The node's name.
+        node: String,
+    },
+    /// Run a command.
+    Exec(Exec),
+}
+
+/// A command for one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Exec {
+    /// The node's name.
+    pub(crate) node: String,
+    /// The program and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// `NAME=VALUE`.
+    pub(crate) environment: Vec<String>,
+    /// Rows and columns of its terminal, if it is to have one.
+    pub(crate) terminal: Option<(u16, u16)>,
+}
+
+/// What a fleet answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Down`]: it is about to end.
+    Ends,
+    /// To [`Request::Console`].
+    Console {
+        /// The log; it grows.
+        log: PathBuf,
+    },
+    /// To [`Request::Exec`]: the command runs.
+    Started,
+    /// It cannot be done, and why.
+    Refused {
+        /// In words.
+        reason: String,
+        /// Something was asked for that is not there.
+        mistaken: bool,
+    },
+}
+
+/// How a fleet is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// Its name.
+    pub(crate) name: String,
+    /// The scenario's file.
+    pub(crate) scenario: PathBuf,
+    /// The supervisor's process.
+    pub(crate) pid: u32,
+    /// Its nodes, once they are up.
+    pub(crate) nodes: Vec<String>,
+    /// When the nodes were up, in seconds since 1970.
+    pub(crate) up: Option<f64>,
+    /// When its time is over, in seconds since 1970.
+    pub(crate) ends: Option<f64>,
+    /// Where consoles are logged.
+    pub(crate) logs: PathBuf,
+}
+
+/// Writes a request or a reply.
+pub(crate) async fn send(
+    to: &mut (impl AsyncWrite + Unpin),
+    message: &impl Serialize,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    to.write_all(&line).await
+}
+
+/// Reads one.
+pub(crate) async fn receive<T: DeserializeOwned>(
+    from: &mut (impl AsyncBufRead + Unpin),
+) -> io::Result<T> {
+    let mut line = Vec::new();
+    from.read_until(b'\n', &mut line).await?;
+    if line.last() != Some(&b'\n') {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(serde_json::from_slice(&line)?)
+}
