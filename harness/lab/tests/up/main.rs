@@ -150,8 +150,8 @@ fn a_shell(place: &Place) -> Result<(), Failed> {
     screen.wait_for("again\r\n")?;
     screen.types("\x1a")?;
     screen.wait_for("Stopped")?;
-    screen.types("kill -9 %1; disown\r")?;
-    screen.types("exit 7\r")?;
+    // A shell with a stopped job does not exit when it is told the first time.
+    screen.types("kill -9 %1; wait %1; exit 7\r")?;
     screen.ends(Some(7))
 }
 
@@ -242,7 +242,7 @@ fn a_killed_supervisor(place: &Place) -> Result<(), Failed> {
         .spawn()?;
     let pid = place.supervisor()?;
     kill_process(pid, Signal::TERM)?;
-    let status = child::ended(&mut child, UP)?.ok_or("it did not end")?;
+    let status = child::ended(&mut child, UP)?.ok_or("`up` did not end at SIGTERM")?;
     if status.code() != Some(4) {
         return Err(format!("expected exit code 4, got {status}").into());
     }

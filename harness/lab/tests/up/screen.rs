@@ -107,7 +107,13 @@ impl Screen {
 
     /// The program ends, and leaves the terminal as it was; `None`: by Ctrl-C.
     pub(crate) fn ends(mut self, code: Option<i32>) -> Result<(), Failed> {
-        let status = child::ended(&mut self.child, SOON)?.ok_or("it did not end")?;
+        let status = child::ended(&mut self.child, SOON)?;
+        while let Ok(bytes) = self.pieces.try_recv() {
+            self.shown += &String::from_utf8_lossy(&bytes);
+        }
+        let Some(status) = status else {
+            return Err(format!("it did not end within {SOON:?}: {:?}", self.shown).into());
+        };
         // `setsid` ends with 130 where its program was ended by SIGINT, or says nothing.
         if code.is_some() && status.code() != code {
             return Err(format!(
