@@ -151,7 +151,7 @@ fn a_shell(place: &Place) -> Result<(), Failed> {
     screen.types("\x1a")?;
     screen.wait_for("Stopped")?;
     // A shell with a stopped job does not exit when it is told the first time.
-    screen.types("kill -9 %1; wait %1; exit 7\r")?;
+    screen.types("kill -9 %1; while kill -0 %1; do sleep 0.1; done; exit 7\r")?;
     screen.ends(Some(7))
 }
 
