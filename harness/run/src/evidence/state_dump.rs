@@ -84,21 +84,26 @@ fn looks(context: &RunContext, node: &NodeName) -> Vec<(String, String)> {
 }
 
 /// The files under `at`. Random bytes differ from run to run: it is said of them only whether they are those that were
-/// acknowledged.
+/// acknowledged. How far a writer came that was cut short differs, too: nothing is said of its file but that it is there.
 fn files(context: &RunContext, at: &str, listed: &str) -> Result<String, Failure> {
     let tree =
         tree::parse(listed).map_err(|odd| Failure::not_understood(format!("read {at}: {odd}")))?;
     let acknowledged = context.acknowledged();
+    let writers = context.ack_logs();
     let mut text = String::new();
     for (path, entry) in tree {
-        let random =
-            acknowledged
-                .get(&format!("{at}/{path}"))
-                .and_then(|write| match &write.content {
-                    Content::Md5(md5) => Some(md5),
-                    Content::Zeros => None,
-                });
+        let whole_path = format!("{at}/{path}");
+        let random = acknowledged
+            .get(&whole_path)
+            .and_then(|write| match &write.content {
+                Content::Md5(md5) => Some(md5),
+                Content::Zeros => None,
+            });
+        let cut_short = writers
+            .get(&whole_path)
+            .is_some_and(|log| !log.is_complete());
         let what = match random {
+            _ if cut_short => "what a writer wrote that was cut short".to_owned(),
             Some(md5) if entry.content.as_ref() == Some(md5) => {
                 format!("{} random bytes as acknowledged", entry.size)
             }
