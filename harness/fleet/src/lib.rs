@@ -51,7 +51,9 @@ pub use host::need::{Claimant, Need, WaitingFor};
 pub use host::registry::Registry;
 pub use host::run_dir::RunDir;
 pub use host::sweep::{Remains, Swept};
-pub use network::{Effect, Impairment, ImpairmentId, PortCounters, PortSpec, Switch, SwitchEvent};
+pub use network::{
+    Effect, Impairment, ImpairmentId, LiveCapture, PortCounters, PortSpec, Switch, SwitchEvent,
+};
 pub use nodes::cost::NodeCost;
 pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};

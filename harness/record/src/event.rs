@@ -67,6 +67,15 @@ pub enum EventKind {
         /// MiB that they have together when full.
         disks_mib: u64,
     },
+    /// The fleet stays up for whoever looks inside.
+    Held {
+        /// By what name it is asked.
+        fleet: String,
+        /// How long it stays at most.
+        seconds: f64,
+        /// How to look inside.
+        attach: String,
+    },
     /// Disks of the fleet lie in memory, or RAM that is kept: the fleet needs as much more of the machine's.
     FilesInMemory {
         /// Where they lie.
@@ -334,6 +343,15 @@ impl fmt::Display for EventKind {
             } => write!(
                 f,
                 "{folder} has {free_mib} MiB free, the data disks may take {disks_mib} MiB"
+            ),
+            Self::Held {
+                fleet,
+                seconds,
+                attach,
+            } => write!(
+                f,
+                "the fleet stays up as `{fleet}` for {}: {attach}",
+                quantity::seconds(*seconds)
             ),
             Self::FilesInMemory { folder, mib } => write!(
                 f,

@@ -28,6 +28,8 @@ pub enum PhaseName {
     StateDump,
     /// The layers are taken down.
     TakeDown,
+    /// The fleet stays up for whoever looks inside.
+    Hold,
     /// Logs and states are kept.
     Collect,
     /// The guests are ended.
@@ -61,6 +63,7 @@ impl fmt::Display for PhaseName {
             Self::EndCheck => f.pad("end check"),
             Self::StateDump => f.pad("state dump"),
             Self::TakeDown => f.pad("take down"),
+            Self::Hold => f.pad("hold"),
             Self::Collect => f.pad("collect"),
             Self::Teardown => f.pad("teardown"),
             Self::Other(words) => f.pad(words),
@@ -78,6 +81,7 @@ impl From<&str> for PhaseName {
             "end check" => Self::EndCheck,
             "state dump" => Self::StateDump,
             "take down" => Self::TakeDown,
+            "hold" => Self::Hold,
             "collect" => Self::Collect,
             "teardown" => Self::Teardown,
             _ => match words.split_once(' ') {
@@ -119,6 +123,7 @@ mod tests {
             PhaseName::EndCheck,
             PhaseName::StateDump,
             PhaseName::TakeDown,
+            PhaseName::Hold,
             PhaseName::Collect,
             PhaseName::Teardown,
             PhaseName::Other("layers".to_owned()),

@@ -25,7 +25,7 @@ pub use backend::fleet_spec::measures;
 pub use checkpoint::KeepPolicy;
 pub use engine::environment::{Environment, Extent};
 pub use engine::execute::execute;
-pub use engine::hold::{HeldFleet, Hold};
+pub use engine::hold::{HeldFleet, Hold, HoldWhen, StepError};
 pub use engine::host::host;
 pub use evidence::state_dump::STATE_DUMP;
 use failure::Failure;

@@ -1,10 +1,10 @@
-//! The network between members becomes worse on purpose, and good again; members stand still, and go on.
+//! The network between members becomes worse on purpose, and good again, or is watched; members stand still, and go on.
 
 use std::sync::Arc;
 
 use crate::error::FleetError;
 use crate::fleet::Fleet;
-use crate::network::{Impairment, ImpairmentId, Switch};
+use crate::network::{Impairment, ImpairmentId, LiveCapture, Switch};
 use crate::nodes::node::Node;
 
 /// Names impairments that are active in a fleet's networks.
@@ -48,6 +48,13 @@ impl Fleet {
             self.switch(*place, |switch| switch.restore(*id))?;
         }
         Ok(())
+    }
+
+    /// Shows what a member's port on that network carries from now on; see [`Switch::watch`](crate::Switch::watch).
+    pub fn watch(&self, node: &str, network: &str) -> Result<LiveCapture, FleetError> {
+        let (member, place) = (self.spec.member(node)?, self.spec.network(network)?);
+        self.spec.card(member, network)?;
+        self.switch(place, |switch| Ok(switch.watch(node)))
     }
 
     fn switch<T>(

@@ -17,6 +17,7 @@ use super::late::Late;
 use super::link::{Input, Link};
 use super::pairs::Impairments;
 use super::pcap::Capture;
+use super::tap::Tap;
 use super::wire::{self, Mac, Next, PREFIX};
 
 /// Addresses remembered; a guest that invents more makes the switch forget all and learn anew.
@@ -36,6 +37,11 @@ pub(super) struct NewPort {
 /// What the handle asks for. Who waits for an order hears of it by `done`.
 pub(super) enum Order {
     Port(NewPort),
+    /// A port that is not there is no error.
+    Tap {
+        port: String,
+        tap: Tap,
+    },
     Impair {
         id: ImpairmentId,
         seed: u64,
@@ -56,7 +62,15 @@ struct Port {
     listener: UnixListener,
     link: Option<Link>,
     capture: Option<Capture>,
+    taps: Vec<Tap>,
     counters: Arc<Counters>,
+}
+
+impl Port {
+    /// Whether somebody wants to see what it carries.
+    fn is_watched(&self) -> bool {
+        self.capture.is_some() || !self.taps.is_empty()
+    }
 }
 
 /// Where frames go.
@@ -200,8 +214,14 @@ impl Engine {
                     listener: new.listener,
                     link: None,
                     capture: new.capture,
+                    taps: Vec::new(),
                     counters: new.counters,
                 }),
+                Ok(Order::Tap { port, tap }) => {
+                    if let Some(port) = self.ports.iter_mut().find(|one| one.name == port) {
+                        port.taps.push(tap);
+                    }
+                }
                 Ok(Order::Impair {
                     id,
                     seed,
@@ -284,7 +304,7 @@ impl Engine {
                     end += bytes;
                     count += 1;
                     sent = (sent.0 + 1, sent.1 + bytes as u64 - PREFIX as u64);
-                    if self.ports[from].capture.is_some() {
+                    if self.ports[from].is_watched() {
                         self.capture(from, frame);
                     }
                 }
@@ -393,11 +413,12 @@ impl Engine {
 
     fn deliver(&mut self, to: usize, frames: &[u8], count: u64) {
         let port = &mut self.ports[to];
+        let watched = port.is_watched();
         let Some(link) = &mut port.link else {
             port.counters.dropped(count);
             return;
         };
-        if port.capture.is_some() && count > 1 {
+        if watched && count > 1 {
             // One by one: what is dropped is not in the file.
             for frame in wire::frames(frames) {
                 self.deliver(to, frame, 1);
@@ -410,7 +431,7 @@ impl Engine {
                 port.counters
                     .received(count - dropped, bytes - (count - dropped) * PREFIX as u64);
                 port.counters.dropped(dropped);
-                if dropped == 0 && port.capture.is_some() {
+                if dropped == 0 && watched {
                     self.capture(to, frames);
                 }
             }
@@ -421,9 +442,11 @@ impl Engine {
         }
     }
 
-    /// Writes one frame, given with its prefix, to the port's file; a file that fails ends, the port does not.
+    /// Shows one frame, given with its prefix, to those who watch the port, and writes it to the port's file; a file that fails
+    /// ends, the port does not.
     fn capture(&mut self, index: usize, frame: &[u8]) {
         let port = &mut self.ports[index];
+        port.taps.retain(|tap| tap.frame(&frame[PREFIX..]));
         if let Some(Err(error)) = port
             .capture
             .as_mut()

@@ -14,6 +14,7 @@ mod link;
 mod pairs;
 mod pcap;
 mod switch;
+mod tap;
 mod wire;
 
 pub(crate) use counters::Activity;
@@ -21,3 +22,4 @@ pub use counters::PortCounters;
 pub use event::SwitchEvent;
 pub use impairment::{Effect, Impairment, ImpairmentId};
 pub use switch::{PortSpec, Switch};
+pub use tap::LiveCapture;

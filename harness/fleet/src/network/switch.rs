@@ -17,6 +17,7 @@ use super::engine::{Engine, NewPort, Order};
 use super::event::SwitchEvent;
 use super::impairment::{Impairment, ImpairmentId};
 use super::pcap::Capture;
+use super::tap::{LiveCapture, tap};
 use crate::error::FleetError;
 
 /// For an order to be carried out, which takes a turn of the thread's loop.
@@ -91,6 +92,14 @@ impl Switch {
             .insert(spec.name.clone(), counters);
         self.order(Order::Port(port));
         Ok(())
+    }
+
+    /// Shows what a port carries in either direction from now on, until it is dropped. It costs time in the switch's thread.
+    pub fn watch(&self, port: &str) -> LiveCapture {
+        let (tap, live) = tap();
+        let port = port.to_owned();
+        self.order(Order::Tap { port, tap });
+        live
     }
 
     /// Has something done to frames on purpose until [`Switch::restore`]; it is done to all that are sent when this has

@@ -8,7 +8,9 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
-use crate::commands::{compare, console, cp, exec, explore, fleets, init, report, run, up};
+use crate::commands::{
+    capture, compare, console, cp, exec, explore, fleets, init, report, run, step, up,
+};
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
 
@@ -78,6 +80,13 @@ enum Command {
     Cp(cp::Arguments),
     /// Follow the serial console of a guest of a fleet that is up
     Console(console::Arguments),
+    /// Capture what a network card of a fleet that is up sends and receives, in pcap's format
+    Capture(capture::Arguments),
+    /// Take a step of a scenario now, on a fleet that is up
+    ///
+    /// The file may be the fleet's own scenario, edited meanwhile, or another one with the same nodes and layers. What fails then ends nothing. Exit codes: 0 done,
+    /// 1 failed.
+    Step(step::Arguments),
     /// List the fleets that are up
     Ls,
     /// End fleets that are up
@@ -204,11 +213,13 @@ impl Cli {
                 accel,
                 changes,
             } => commands::plan::execute(&file, accel.into(), &changes).await,
-            Command::Run(arguments) => run::execute(arguments).await,
+            Command::Run(arguments) => Box::pin(run::execute(arguments)).await,
             Command::Up(arguments) => Box::pin(up::execute(arguments)).await,
             Command::Shell(arguments) => exec::shell(arguments).await,
             Command::Exec(arguments) => exec::execute(arguments).await,
             Command::Cp(arguments) => cp::execute(arguments).await,
+            Command::Capture(arguments) => capture::execute(arguments).await,
+            Command::Step(arguments) => step::execute(arguments).await,
             Command::Console(arguments) => console::execute(arguments).await,
             Command::Ls => fleets::list().await,
             Command::Down(arguments) => fleets::down(arguments).await,

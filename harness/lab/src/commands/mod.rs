@@ -2,6 +2,7 @@
 
 pub(crate) mod artefact_file;
 pub(crate) mod cache;
+pub(crate) mod capture;
 pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod cli;
@@ -22,4 +23,5 @@ pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod step;
 pub(crate) mod up;

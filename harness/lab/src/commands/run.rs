@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, NodeName, Plan};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::matrix::{Axis, Variant, variants};
+use crate::commands::up::parse_limit;
 use crate::compare::given::Given;
 use crate::compare::side::images;
 use crate::lab::runs::shown;
@@ -21,6 +23,8 @@ use crate::lab::{runs, scenario, seed};
 use crate::terminal::summary::{scenario_table, summary_table};
 use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
+use crate::up::attend::Attend;
+use crate::up::door::Origin;
 use crate::{Exit, Lab, LabError, Order, run_on};
 
 /// What the command line says of it.
@@ -47,6 +51,9 @@ pub(crate) struct Arguments {
     /// Run every combination of some values, such as `mtu=1500,9000` or `kernel=bookworm,trixie`; repeatable
     #[arg(long, value_name = "KEY=VALUE,VALUE...")]
     matrix: Vec<String>,
+    /// When a scenario fails, keep its fleet up so long, such as `30m`, to look inside; then go on
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
+    hold: Option<Duration>,
     #[command(flatten)]
     changes: Changes,
     /// Count guests' instructions even without a `throughput` step
@@ -128,7 +135,18 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             cancel: cancel.clone(),
             ..Order::new(&run)
         };
+        let attend = arguments.hold.map(|limit| {
+            Attend::new(Origin {
+                plan: plan.clone(),
+                settings: given.settings.clone(),
+                logs: run.path().to_owned(),
+                limit,
+            })
+        });
+        let (attend, hold) = attend.unzip();
+        let order = Order { hold, ..order };
         let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
+        let work = attended(attend, work);
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
@@ -137,6 +155,16 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     }
     print(&summary_table(&records))?;
     Ok(exit)
+}
+
+async fn attended<T>(
+    attend: Option<Attend>,
+    work: impl Future<Output = Result<T, LabError>>,
+) -> Result<T, LabError> {
+    match attend {
+        Some(attend) => attend.around(work).await,
+        None => work.await,
+    }
 }
 
 /// Fails where guests must run on KVM and cannot, before images are built. Which kernels they have is not known by then: that the

@@ -1,6 +1,5 @@
 //! `sanlab up`: starts a supervisor, which is this program once more, and waits until its fleet is up.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,21 +15,17 @@ use crate::commands::cli::Accel;
 use crate::compare::side::images;
 use crate::lab::runs::{RunFolder, shown, since_1970};
 use crate::lab::{scenario, seed};
+use crate::terminal::follow::{Follower, LOOK_AGAIN};
 use crate::terminal::quantity::took;
 use crate::terminal::{Terminal, interrupt, print};
 use crate::up::client;
+use crate::up::door::Origin;
 use crate::up::protocol::Status;
-use crate::up::supervisor::{Wanted, supervise};
+use crate::up::supervisor::{SUPERVISOR_LOG, Wanted, supervise};
 use crate::{Exit, Lab, LabError, Order};
 
 /// Set in a supervisor's environment: the folder of its run.
 const SUPERVISES: &str = "SANLAB_SUPERVISES";
-/// What a supervisor has to say, in that folder.
-const LOG: &str = "supervisor.log";
-/// How soon its log is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// What is looked at of a log at once.
-const SHOWN: u64 = 1 << 20;
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
@@ -91,7 +86,7 @@ fn steps_until(plan: &Plan, label: &str) -> Result<usize, LabError> {
         })
 }
 
-fn parse_limit(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if limit.is_zero() {
         return Err("it would end at once".to_owned());
@@ -135,21 +130,25 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         qemu: given.qemu.clone(),
         ..Order::new(&RunFolder::open(&folder)?)
     };
+    let origin = Origin {
+        plan,
+        settings: given.settings,
+        logs: folder,
+        limit: arguments.limit,
+    };
     let wanted = Wanted {
         name,
-        file: arguments.file,
-        plan,
+        origin,
         images,
         order,
         steps,
-        limit: arguments.limit,
     };
     Box::pin(supervise(wanted, cancel)).await
 }
 
 /// The same program with the same arguments, which learns from its environment that it is to supervise.
 fn start_supervisor(run: &Path) -> Result<Child, LabError> {
-    let log = fs::File::create(run.join(LOG))?.into_parts().0;
+    let log = fs::File::create(run.join(SUPERVISOR_LOG))?.into_parts().0;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(std::env::args_os().skip(1))
@@ -168,7 +167,7 @@ async fn wait(
     cancel: &tokio_util::sync::CancellationToken,
 ) -> Result<Exit, LabError> {
     let begin = std::time::Instant::now();
-    let mut log = Follower::open(&run.path().join(LOG))?;
+    let mut log = Follower::open(&run.path().join(SUPERVISOR_LOG))?;
     let output = child.stdout.take();
     let mut output =
         BufReader::new(output.ok_or_else(|| std::io::Error::other("it has no output"))?);
@@ -228,37 +227,6 @@ fn greeting(status: &Status, run: &Path, elapsed: Duration, now: f64) -> String 
         took(ends.unwrap_or(now) - now),
         shown(run).display(),
     )
-}
-
-/// A file of text that grows.
-struct Follower {
-    file: fs::File,
-    read: u64,
-    begun: String,
-}
-
-impl Follower {
-    fn open(path: &Path) -> Result<Self, LabError> {
-        Ok(Self {
-            file: fs::File::open(path)?,
-            read: 0,
-            begun: String::new(),
-        })
-    }
-
-    /// Shows the lines that are new.
-    fn show(&mut self, terminal: &mut Terminal) -> Result<(), LabError> {
-        let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(self.read))?;
-        (&mut self.file).take(SHOWN).read_to_end(&mut bytes)?;
-        self.read += bytes.len() as u64;
-        self.begun.push_str(&String::from_utf8_lossy(&bytes));
-        while let Some(end) = self.begun.find('\n') {
-            terminal.line(&self.begun[..end]);
-            self.begun.drain(..=end);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

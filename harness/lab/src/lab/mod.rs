@@ -60,7 +60,7 @@ pub struct Order {
     pub extent: Extent,
     /// Which checkpoints are kept beside the usual ones.
     pub keep: KeepPolicy,
-    /// Keeps the fleet up in place of the plan's steps, or of the last of them; a fleet that was up leaves no record.
+    /// Keeps the fleet up: in place of the plan's steps, or of the last of them, and then it leaves no record; or when it has failed.
     pub hold: Option<Hold>,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
@@ -347,7 +347,8 @@ pub async fn run_on(
         hold,
         cancel,
     };
-    let held = environment.hold.is_some();
+    let hold = environment.hold.as_ref();
+    let replaces_steps = hold.is_some_and(Hold::replaces_steps);
     // Boxed: callers need not hold a whole run's state within their own.
     let executed = Box::pin(sanlab_run::execute(&plan, environment, events)).await;
     let record = RunRecord {
@@ -355,7 +356,7 @@ pub async fn run_on(
         exploration,
         ..executed
     };
-    if held && record.outcome == Outcome::Passed {
+    if replaces_steps && record.outcome == Outcome::Passed {
         return Ok((record, out_dir));
     }
     let path = write_record(&out_dir, &record)?;

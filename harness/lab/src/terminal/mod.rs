@@ -1,5 +1,6 @@
 //! Where the program writes: results to standard output, progress to standard error. Nothing else prints.
 
+pub(crate) mod follow;
 pub(crate) mod interrupt;
 pub(crate) mod progress;
 pub(crate) mod quantity;

@@ -30,6 +30,8 @@ pub(crate) struct Progress {
     scenario: String,
     open: Vec<Open>,
     note: String,
+    /// When a fleet that stays up ends.
+    ends: Option<f64>,
 }
 
 impl Progress {
@@ -39,6 +41,7 @@ impl Progress {
             scenario: scenario.to_owned(),
             open: Vec::new(),
             note: String::new(),
+            ends: None,
         }
     }
 
@@ -54,6 +57,10 @@ impl Progress {
                 });
                 self.note.clear();
                 Said::Nothing
+            }
+            EventKind::Held { seconds, .. } => {
+                self.ends = Some(event.at + seconds);
+                Said::Result(text())
             }
             EventKind::PhaseEnded { .. } => {
                 self.open.retain(|open| open.name.as_ref() != phase);
@@ -95,6 +102,9 @@ impl Progress {
             .open
             .iter()
             .map(|open| {
+                if let Some(left) = self.left(open, elapsed) {
+                    return format!("the fleet stays up, {left} left");
+                }
                 let (name, seconds) = (words(open.name.as_ref()), elapsed - open.since);
                 format!("{name} {:.0} s", seconds.max(0.0))
             })
@@ -104,6 +114,22 @@ impl Progress {
         parts.push(self.note.clone());
         parts.retain(|part| !part.is_empty());
         parts.join(" | ")
+    }
+}
+
+impl Progress {
+    /// Of a fleet that stays up, how long it still does, `1:05`.
+    fn left(&self, open: &Open, elapsed: f64) -> Option<String> {
+        let held = open.name == Some(PhaseName::Hold);
+        self.ends.filter(|_| held).map(|ends| clock(ends - elapsed))
+    }
+
+    /// What is to be said again from time to time where there is no status line.
+    pub(crate) fn reminder(&self, elapsed: f64) -> Option<String> {
+        let left = self.open.iter().find_map(|open| self.left(open, elapsed))?;
+        Some(format!(
+            "[{elapsed:6.1}] hold: the fleet stays up, {left} left"
+        ))
     }
 }
 
@@ -242,6 +268,31 @@ mod tests {
         [   1.0] fork: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
         [   1.0] fork: /dev/shm/r3 lies in memory: what the fleet writes there counts as 400 MiB more; SANLAB_RUNTIME (running fleets) and SANLAB_CACHE (the store) choose other folders
         ");
+    }
+
+    #[test]
+    fn the_time_of_a_fleet_that_stays_up_runs_down() {
+        let mut progress = Progress::new("mount");
+        progress.apply(&event(20.0, "hold", None, EventKind::PhaseStarted));
+        let held = EventKind::Held {
+            fleet: "mount".to_owned(),
+            seconds: 1800.0,
+            attach: "`sanlab shell --fleet mount vix0`".to_owned(),
+        };
+        let said = match progress.apply(&event(20.1, "hold", None, held)) {
+            Said::Result(text) => text,
+            other => panic!("{other:?}"),
+        };
+        insta::assert_snapshot!(said, @"[  20.1] hold: the fleet stays up as `mount` for 30 min 00 s: `sanlab shell --fleet mount vix0`");
+        insta::assert_snapshot!(progress.status(80.1), @"mount 1:20 | the fleet stays up, 29:00 left");
+        insta::assert_snapshot!(progress.reminder(140.1).unwrap(), @"[ 140.1] hold: the fleet stays up, 28:00 left");
+        progress.apply(&event(
+            150.0,
+            "hold",
+            None,
+            EventKind::PhaseEnded { seconds: 130.0 },
+        ));
+        assert_eq!(progress.reminder(151.0), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::terminal::{Colour, Terminal};
 
 /// How often the elapsed time is redrawn.
 const TICK: Duration = Duration::from_millis(200);
+/// How often it is said again, where there is no status line, what goes on by intention.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// Does blocking work that reports its steps. When the token is cancelled it is left behind: the process is about to
 /// end, and takes it along.
@@ -62,6 +64,7 @@ pub async fn run<T>(
     let begin = Instant::now();
     let mut progress = Progress::new(scenario);
     let mut tick = tokio::time::interval(TICK);
+    let mut remind = tokio::time::interval(REMIND);
     tokio::pin!(run);
     let done = loop {
         tokio::select! {
@@ -69,6 +72,11 @@ pub async fn run<T>(
             Some(event) = events.recv() => show(terminal, progress.apply(&event)),
             _ = tick.tick(), if terminal.is_live() => {
                 terminal.status(&progress.status(begin.elapsed().as_secs_f64()));
+            }
+            _ = remind.tick(), if !terminal.is_live() => {
+                if let Some(line) = progress.reminder(begin.elapsed().as_secs_f64()) {
+                    terminal.line(&line);
+                }
             }
             done = &mut run => break done,
         }

@@ -1,11 +1,16 @@
 //! Fleets that stay up, and what is said to them.
 //!
-//! A fleet that is up belongs to a supervisor: this program, detached, with a folder of its own among those of running fleets. In it
-//! stands the socket `NAME.fleet` on which it is asked. A janitor removes that folder when the supervisor is gone, however it
-//! ends; so a socket that is there answers.
+//! A fleet that is up belongs to a process: a supervisor, which is this program, detached; or a run that has failed and is to
+//! wait. It has a folder of its own among those of running fleets. In it stands the socket `NAME.fleet` on which it is asked. A
+//! janitor removes that folder when the process is gone, however it ends; so a socket that is there answers.
 
+mod attach;
+pub(crate) mod attend;
+mod capture;
 pub(crate) mod client;
+pub(crate) mod door;
 pub(crate) mod protocol;
 mod relay;
 pub(crate) mod remote;
+mod step;
 pub(crate) mod supervisor;

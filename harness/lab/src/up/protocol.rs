@@ -25,6 +25,22 @@ pub(crate) enum Request {
         /// The node's name.
         node: String,
     },
+    /// Show what a node's network card carries from now on, until the client says no more. Behind the reply follow the pieces of a
+    /// pcap file, each with its length before it (32 bits, the highest first); after one of no length, how many frames there were
+    /// and how many are missing (64 bits each).
+    Capture {
+        /// The node's name.
+        node: String,
+        /// The network's name; the first, if none is given.
+        network: Option<String>,
+    },
+    /// Take a step now. The reply comes when it is done; a connection that is closed before gives it up.
+    Step {
+        /// The scenario that has it, for the same nodes and layers.
+        file: PathBuf,
+        /// Its label.
+        label: String,
+    },
     /// Run a command.
     Exec(Exec),
 }
@@ -55,8 +71,18 @@ pub(crate) enum Reply {
         /// The log; it grows.
         log: PathBuf,
     },
-    /// To [`Request::Exec`]: the command runs.
+    /// To [`Request::Exec`], [`Request::Step`] and [`Request::Capture`]: it is under way.
     Started,
+    /// To [`Request::Step`], once it is done.
+    StepDone {
+        /// How long it took.
+        seconds: f64,
+    },
+    /// To [`Request::Step`], once what was done has failed. The fleet stays.
+    StepFailed {
+        /// How.
+        message: String,
+    },
     /// It cannot be done, and why.
     Refused {
         /// In words.

@@ -183,11 +183,12 @@ fn scenarios_and_arguments_are_given_a_line_each() {
         let mut run = script("run", path);
         run.env("PATH", format!("{}:{tools}", path.display()))
             .env("SCENARIOS", scenarios)
-            .env("ARGUMENTS", "--module\nx86_64:build dir/ocfs2.ko\n");
+            .env("ARGUMENTS", "--module\nx86_64:build dir/ocfs2.ko\n")
+            .env("HOLD", "30m");
         run.output().unwrap()
     };
     let given = said(&run("scenarios/*.toml\n"));
-    insta::assert_snapshot!(given, @"<run><--keep-going><--module><x86_64:build dir/ocfs2.ko><--><scenarios/a.toml><scenarios/b.toml><scenarios/with space.toml>");
+    insta::assert_snapshot!(given, @"<run><--keep-going><--module><x86_64:build dir/ocfs2.ko><--hold><30m><--><scenarios/a.toml><scenarios/b.toml><scenarios/with space.toml>");
     let none = run("scenarios/c*.toml");
     assert_eq!(none.status.code(), Some(2));
     let said = String::from_utf8_lossy(&none.stdout);

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         as_far_as_asked,
     );
     add("a_fleet_whose_time_is_over_ends", Tier::Nightly, time_over);
+    add("a_run_that_has_failed_is_held", Tier::Test, held);
     suite.run()
 }
 
@@ -113,6 +114,8 @@ fn looked_into(place: &Place) -> Result<(), Failed> {
 
     a_shell(place)?;
     a_console(place)?;
+    a_capture(place)?;
+    steps(place)?;
     a_panic(place)?;
     let begin = Instant::now();
     expect(&place.sanlab(&["down"], UP)?, 0, "two_nodes is down")?;
@@ -166,6 +169,133 @@ fn a_console(place: &Place) -> Result<(), Failed> {
     screen.wait_for("a word on the console")?;
     screen.types("\x03")?;
     screen.ends(None)
+}
+
+/// To a file for a time, and to whoever reads until Ctrl-C.
+fn a_capture(place: &Place) -> Result<(), Failed> {
+    let none = place.sanlab(&["capture", "vix1", "--network", "san", "-w", "-"], SOON)?;
+    expect(&none, 2, "the fleet has no such network")?;
+    let file = place.file("vix1.pcap");
+    let path = file.to_string_lossy().into_owned();
+    let mut child = place
+        .command(&["capture", "vix1", "-w", &path])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // Header and frames, once it watches.
+    let read = [
+        "exec",
+        "vix1",
+        "--",
+        "dd",
+        "if=/dev/nbd0",
+        "of=/dev/null",
+        "bs=4k",
+        "count=1",
+        "iflag=direct",
+    ];
+    let end = Instant::now() + SOON;
+    while fs_err::read(&file).unwrap_or_default().len() < 4096 {
+        if Instant::now() >= end {
+            return Err("4 KiB that were read are not in the capture".into());
+        }
+        expect(&place.sanlab(&read, SOON)?, 0, "")?;
+    }
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.ok_or("it has a number")?, Signal::INT)?;
+    let status = child::ended(&mut child, SOON)?.ok_or("`capture` did not end at Ctrl-C")?;
+    let bytes = fs_err::read(&file)?;
+    if !status.success() || bytes[..4] != 0xa1b2_3c4d_u32.to_ne_bytes() {
+        return Err(format!("{status}; the file begins with {:02x?}", &bytes[..24]).into());
+    }
+    let timed = place.sanlab(&["capture", "vix0", "-w", "-", "--for", "1s"], SOON)?;
+    expect(&timed, 0, " frames")?;
+    if timed.stdout.len() < 24 {
+        return Err("a capture without frames has a header".into());
+    }
+    Ok(())
+}
+
+/// Of the fleet's own scenario, and of one that was edited meanwhile.
+fn steps(place: &Place) -> Result<(), Failed> {
+    let text = fs_err::read_to_string(two_nodes())?;
+    let (fleet, _) = text
+        .split_once("[[step]]")
+        .ok_or("the fixture has a step")?;
+    let write = |name: &str, fleet: &str, step: &str| -> Result<String, Failed> {
+        let file = place.file(name);
+        fs_err::write(&file, format!("{fleet}[[step]]\nlabel = \"now\"\n{step}\n"))?;
+        Ok(file.to_string_lossy().into_owned())
+    };
+    let take = |file: &str, label: &str| place.sanlab(&["step", file, label], SOON);
+    let mark = r#"run = { on = "vix0", command = "echo $$ >>/run/taken" }"#;
+    let good = write("good.toml", fleet, mark)?;
+    expect(&take(&good, "now")?, 0, "now is done after")?;
+    expect(&take(&good, "now")?, 0, "now is done after")?;
+    let twice = place.sanlab(&["exec", "vix0", "--", "wc", "-l", "/run/taken"], SOON)?;
+    expect(&twice, 0, "2 /run/taken")?;
+    let own = two_nodes();
+    expect(
+        &take(&own.to_string_lossy(), "run")?,
+        0,
+        "run is done after",
+    )?;
+    let bad = r#"run = { on = "vix0", command = "echo no such thing >&2; exit 3" }"#;
+    let bad = write("bad.toml", fleet, bad)?;
+    expect(&take(&bad, "now")?, 1, "no such thing")?;
+    expect(
+        &take(&good, "nwo")?,
+        2,
+        "has no step `nwo`: did you mean `now`?",
+    )?;
+    let smaller = write("smaller.toml", &fleet.replace("64MiB", "32MiB"), mark)?;
+    expect(&take(&smaller, "now")?, 2, "the layers of ")?;
+    let mistaken = write("mistaken.toml", fleet, "rnu = {}")?;
+    expect(&take(&mistaken, "now")?, 2, "mistaken.toml:")
+}
+
+/// It has its verdict, can be looked into and takes no step; then it is collected and ends, by `down` and by its time.
+fn held(place: &Place) -> Result<(), Failed> {
+    let text = fs_err::read_to_string(two_nodes())?;
+    let failing = format!(
+        "{text}\n[[step]]\nlabel = \"fail\"\nrun = {{ on = \"vix0\", command = \"touch /run/tried; exit 3\" }}\n"
+    );
+    let file = place.file("failing.toml");
+    fs_err::write(&file, failing)?;
+    let path = file.to_string_lossy().into_owned();
+    let mut child = place
+        .command(&["run", "--hold", "10m", &path])
+        .stdout(fs_err::File::create(place.file("told"))?.into_parts().0)
+        .stderr(fs_err::File::create(place.file("told-too"))?.into_parts().0)
+        .spawn()?;
+    let end = Instant::now() + UP;
+    let tried = loop {
+        let tried = place.sanlab(&["exec", "vix0", "--", "ls", "/run/tried"], SOON)?;
+        if tried.status.success() || Instant::now() >= end {
+            break tried;
+        }
+    };
+    expect(&tried, 0, "/run/tried")?;
+    expect(&place.sanlab(&["ls"], SOON)?, 0, "failing")?;
+    let step = place.sanlab(&["step", &path, "fail"], SOON)?;
+    expect(&step, 3, "the run has failed, and takes no further step")?;
+    expect(&place.sanlab(&["down"], UP)?, 0, "failing is down")?;
+    let status = child::ended(&mut child, UP)?.ok_or("the run did not end after `down`")?;
+    let told = fs_err::read_to_string(place.file("told-too"))?;
+    let attach = "the fleet stays up as `failing` for 10 min 00 s: ";
+    if status.code() != Some(1) || !told.contains(attach) || !told.contains("collect: done") {
+        return Err(format!("expected exit code 1, got {status}:\n{told}").into());
+    }
+    place.expect_empty("down of a run that was held")?;
+    let over = place.sanlab(&["run", "--hold", "2s", &path], UP)?;
+    expect(&over, 1, "hold: done in 2.")?;
+    let passes = two_nodes().to_string_lossy().into_owned();
+    expect(
+        &place.sanlab(&["run", "--hold", "10m", &passes], UP)?,
+        0,
+        "passed",
+    )?;
+    place.expect_empty("runs that may be held")
 }
 
 /// One node is lost; the other stays, to be looked at.

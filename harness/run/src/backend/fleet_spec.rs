@@ -3,7 +3,7 @@
 use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode};
 use sanlab_plan::{Action, ByteSize, CacheFate, Layer, Network, Plan};
 
-use crate::Environment;
+use crate::{Environment, Hold};
 
 /// What a plan's fleet is made of.
 pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
@@ -27,7 +27,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         accelerator: *accelerator,
         qemu: qemu.clone(),
         count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
-        shares_cpus: *explored || hold.is_some(),
+        shares_cpus: *explored || hold.as_ref().is_some_and(Hold::replaces_steps),
         logs: out_dir.clone(),
         start_mode: if plan.fresh {
             StartMode::Boot

@@ -145,9 +145,13 @@ impl Guests {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The fleet, once it is started.
+    pub(crate) fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.get()
+    }
+
     fn running(&self) -> Result<&Fleet, Failure> {
-        self.fleet
-            .get()
+        self.fleet()
             .ok_or_else(|| Failure::internal("the fleet was not started"))
     }
 

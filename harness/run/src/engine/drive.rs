@@ -11,7 +11,7 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::hold::Holding;
+use crate::engine::hold::{HoldWhen, Holding, StepOrder};
 use crate::engine::{hearing, open_faults, tasks};
 use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
@@ -23,7 +23,12 @@ use crate::{Extent, Failure};
 pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> {
     let mut checkpoints = checkpoints(&context.plan, &context.stack, &context.keep);
     let all = context.plan.steps.len();
-    let wanted = context.hold.as_ref().map_or(all, Holding::steps);
+    let hold = context.hold.as_ref();
+    let hold = hold.and_then(|hold| match hold.when() {
+        HoldWhen::Steps(steps) => Some((hold, steps)),
+        HoldWhen::Failed => None,
+    });
+    let wanted = hold.map_or(all, |(_, steps)| steps);
     // A fork of another would be beyond what is wanted.
     checkpoints.retain(|checkpoint| checkpoint.done.steps <= wanted);
     let begun = begin(&context, &checkpoints).await?;
@@ -42,9 +47,12 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         let steps = place + 1;
         keep_at(&context, &checkpoints, Progress { layers, steps }).await?;
     }
-    if let Some(hold) = &context.hold {
-        hold.stay().await;
-        return Ok(());
+    if let Some((hold, _)) = hold {
+        return in_phase(&context, PhaseName::Hold, async |_| {
+            stay(&context, hold, &mut background).await;
+            Ok(())
+        })
+        .await;
     }
     steps::join_all(&mut background).await?;
     if context.extent() == Extent::Measures {
@@ -73,6 +81,21 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         Ok(())
     })
     .await
+}
+
+/// Keeps the fleet up until it is released, and takes the steps that it is asked for, one at a time.
+async fn stay(context: &Arc<RunContext>, hold: &Holding, background: &mut Background) {
+    hold.begin();
+    while let Some(StepOrder { step, mut taken }) = hold.order().await {
+        let done = tokio::select! {
+            done = steps::perform(context, &step, background) => done,
+            // Who asked is gone, or all ends: the step is given up.
+            () = taken.closed() => continue,
+            () = hold.released() => return,
+        };
+        // The same.
+        let _ = taken.send(done.map_err(|failed| failed.failure));
+    }
 }
 
 /// Whether the step at that place is done by a run of that extent.

@@ -53,8 +53,8 @@ pub struct Environment {
     pub extent: Extent,
     /// One of many runs of an exploration, side by side: it shares CPUs with the others, and may pass where a failure is known.
     pub explored: bool,
-    /// Keeps the fleet up in place of the plan's steps, or of the last of them. It takes what CPUs others leave it, and what fails then ends nothing. Its
-    /// record is that of no run of the plan, and must not be kept as such.
+    /// Keeps the fleet up, and what fails then ends nothing. One that is kept in place of the plan's steps, or of the last of them, takes what CPUs others
+    /// leave it; its record is that of no run of the plan, and must not be kept as such.
     pub hold: Option<Hold>,
     /// Ends the run early as broken, with everything ended in order.
     pub cancel: CancellationToken,

@@ -60,7 +60,7 @@ pub async fn execute(
         .with_proofs(proofs)
         .with_policy(keep)
         .with_explored(explored)
-        .with_hold(hold.map(|hold| Holding::new(hold, &guests)));
+        .with_hold(hold.map(|hold| Holding::new(hold, &guests, &event_log)));
     let context = if state_dump {
         context.with_state_dump(&out_dir)
     } else {

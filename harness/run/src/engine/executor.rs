@@ -21,7 +21,7 @@ use crate::engine::context::RunContext;
 use crate::engine::drive::drive;
 use crate::engine::event_log::EventLog;
 use crate::engine::fencing;
-use crate::engine::hold;
+use crate::engine::hold::{self, HoldWhen};
 use crate::engine::known::{self, Ending};
 use crate::evidence::{collect, kernel_log};
 use crate::failure::{Cause, PhaseFailure};
@@ -86,8 +86,6 @@ pub(crate) async fn run_plan(
             });
         }
     }
-    // Nobody listens any more: what consoles say does not wait for it.
-    drop(notices);
     let findings = context.close_evidence();
     let mut ending = if context.is_held() {
         None
@@ -95,10 +93,17 @@ pub(crate) async fn run_plan(
         let failed = with_findings(failed, findings, event_log);
         known::ending(&context, failed)
     };
-    collect::ack_logs(&context, out_dir).await;
     if let Some(ending) = &ending {
         let phase = ending.failed.phase.clone();
         event_log.tell(Some(phase), None, ending.event());
+        if !ending.is_known() && !interrupted {
+            hold_failed(&context, &mut notices, &cancel).await;
+        }
+    }
+    // Nobody listens any more: what consoles say does not wait for it.
+    drop(notices);
+    collect::ack_logs(&context, out_dir).await;
+    if ending.is_some() {
         let scope = event_log.phase(PhaseName::Collect);
         let deadline = if interrupted {
             COLLECT_INTERRUPTED
@@ -145,6 +150,27 @@ pub(crate) async fn run_plan(
         findings: context.findings(),
         console_tail,
     }
+}
+
+/// Keeps the fleet of a run that has failed until it is released, or the run is interrupted, if that is wanted. The guests get
+/// their answers meanwhile.
+async fn hold_failed(
+    context: &Arc<RunContext>,
+    notices: &mut UnboundedReceiver<Notice>,
+    cancel: &CancellationToken,
+) {
+    let hold = context.hold.as_ref();
+    let wanted = hold.filter(|hold| hold.when() == HoldWhen::Failed && hold.has_nodes());
+    let Some(hold) = wanted else { return };
+    let scope = context.event_log.phase(PhaseName::Hold);
+    hold.begin();
+    tokio::select! {
+        // Nothing ends a fleet that is held, but that nobody is left who speaks.
+        _ = watch(context, notices) => {}
+        () = hold.released() => {}
+        () = cancel.cancelled() => {}
+    }
+    scope.end();
 }
 
 /// What the guests said next, if it comes by then.

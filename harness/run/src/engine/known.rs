@@ -66,6 +66,11 @@ impl Ending {
         }
     }
 
+    /// Whether its scenario names it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
     pub(crate) fn outcome(self) -> Outcome {
         match (self.failed.outcome(), self.known) {
             (Outcome::Failed(failure), Some(known)) => Outcome::KnownFailure { failure, known },

@@ -1,6 +1,7 @@
 //! `write`: numbered, checksummed blocks, from a common start. The guest reports each when it is written, and the
 //! host keeps account: what was acknowledged must be found again, whatever happens to the writer.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use sanlab_fleet::EVENT_PORT_PATH;
@@ -83,7 +84,15 @@ pub(super) async fn prepare(
 fn seed(doing: Doing<'_>) -> u64 {
     let mut steps = doing.context.plan.steps.iter();
     let place = steps.position(|step| step.label == doing.step.label);
-    place.unwrap_or_default() as u64
+    place.map_or_else(
+        || {
+            // One that a fleet which is up was asked for, of another plan.
+            let mut hasher = DefaultHasher::new();
+            doing.step.label.to_string().hash(&mut hasher);
+            hasher.finish()
+        },
+        |place| place as u64,
+    )
 }
 
 /// Lets all writers go at once and waits for every one. In the foreground that is a measurement too; in the background it
