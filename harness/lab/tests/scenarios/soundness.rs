@@ -6,6 +6,9 @@ use guest_trials::Failed;
 use sanlab::Order;
 use sanlab_plan::{Action, Plan};
 use sanlab_record::{EventKind, PhaseName, RunRecord};
+use sanlab_run::{Hold, HoldWhen};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_util::sync::CancellationToken;
 
 use crate::{COMPARED, Ran, Runner};
 
@@ -44,7 +47,13 @@ pub(crate) async fn compare(runner: &Runner, plan: &Plan) -> Result<(), Failed> 
         let kept = run(&plan, false, 2).await?;
         expect_same(&fresh, &kept)?;
     } else {
-        run(&without_steps(&plan), false, 2).await?;
+        // A plan without its steps may have another fleet: disks that can be broken, or lose what was not flushed.
+        let order = Order {
+            attempt: 2,
+            hold: Some(at_layers()),
+            ..Order::new(&folder)
+        };
+        runner.run(&plan, order).await?;
     }
     let fork = run(&plan, false, 3).await?;
     if !is_forked(&fork.record) {
@@ -58,12 +67,15 @@ fn is_forked(record: &RunRecord) -> bool {
     kinds.any(|kind| matches!(kind, EventKind::Forked { .. }))
 }
 
-/// What makes the checkpoint of a scenario, and does no more.
-fn without_steps(plan: &Plan) -> Plan {
-    Plan {
-        steps: Vec::new(),
-        known: None,
-        ..plan.clone()
+/// Makes the checkpoint of a scenario, and does no more.
+fn at_layers() -> Hold {
+    let (ready, _) = unbounded_channel();
+    let release = CancellationToken::new();
+    release.cancel();
+    Hold {
+        when: HoldWhen::Steps(0),
+        ready,
+        release,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which node's devices need which other node: every device that a layer gives a node, what it stands on, and who serves it.
 
+use std::time::Duration;
+
 use crate::plan::{DISK, FAULTY_DISK, LayerKind, PlacedLayer, Plan};
 use crate::values::names::{NetworkName, NodeName};
 
@@ -75,6 +77,13 @@ impl Plan {
             }
             Outage::Whole | Outage::Layer(_) => is_peer || self.any_needs(node, server, outage),
         }
+    }
+
+    /// After how long a client that connects again misses a request which went with its old connection.
+    pub fn requests_are_missed_after(&self) -> Duration {
+        let layers = self.layers.iter();
+        let after = layers.map(|placed| placed.layer.requests_are_missed_after());
+        after.max().unwrap_or_default()
     }
 
     /// Whether a node is out of touch with a cluster of its own, of corosync or o2cb, when it has lost these networks.

@@ -110,6 +110,10 @@ impl Planned for Nbd {
         all
     }
 
+    fn requests_are_missed_after(&self) -> Duration {
+        self.persist.and(self.timeout).unwrap_or_default()
+    }
+
     fn networks(&self) -> &[NetworkName] {
         std::slice::from_ref(&self.network)
     }

@@ -84,10 +84,15 @@ impl Fault {
 
     /// Whether what is seen at that time may follow from it.
     pub(crate) fn reaches(&self, at: f64) -> bool {
+        self.reaches_later(at, 0.0)
+    }
+
+    /// The same, where what was lost may be missed so many seconds later.
+    pub(crate) fn reaches_later(&self, at: f64, later: f64) -> bool {
         self.from <= at
             && self
                 .until
-                .is_none_or(|until| at <= until + self.late(until))
+                .is_none_or(|until| at <= until + self.late(until) + later)
     }
 
     /// How long after its end it may still be felt. TCP tries again after twice the time each time: who was cut off for some time

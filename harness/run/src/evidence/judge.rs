@@ -257,7 +257,8 @@ impl Judge {
             }
             (FindingKind::DeviceError, about) => {
                 let needs = |fault: &Fault| hits(about.as_ref(), fault);
-                self.follows(faults, line.at, needs)
+                let later = plan.requests_are_missed_after().as_secs_f64();
+                self.follows_later(faults, line.at, later, needs)
             }
             (FindingKind::FileSystemError, about) => {
                 let lost = is_lost(plan, faults, node, line.at);
@@ -296,8 +297,20 @@ impl Judge {
         at: f64,
         meant: impl Fn(&Fault) -> bool,
     ) -> Option<Excuse> {
+        self.follows_later(faults, at, 0.0, meant)
+    }
+
+    /// The same, where what was lost may be missed so many seconds later.
+    fn follows_later(
+        &mut self,
+        faults: &Faults,
+        at: f64,
+        later: f64,
+        meant: impl Fn(&Fault) -> bool,
+    ) -> Option<Excuse> {
         let mut excuse = None;
-        for fault in faults.iter().filter(|it| it.reaches(at) && meant(it)) {
+        let reaching = faults.iter().filter(|it| it.reaches_later(at, later));
+        for fault in reaching.filter(|it| meant(it)) {
             if let Broken::Served {
                 expectation: Some(number),
             } = fault.what

@@ -15,6 +15,8 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
         let failure = Failure::from(Cause::WrongState("it is not down"));
         return Err(failure.on(node).during(format!("restart {node}")));
     };
+    // Whoever is known to be fenced may lose its power only now.
+    drop(context.power.lock().await);
     let before = context.present();
     scope.progress(Some(node), format!("comes back: {}", absence.cause));
     context.powers_on(node);
