@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Drbd, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries};
+use sanlab_plan::{
+    Drbd, DrbdFencing, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries,
+};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::power;
 use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
@@ -56,6 +59,7 @@ impl Resource {
             after_sb_1pri,
             after_sb_2pri,
             on_io_error,
+            fencing,
             ..
         } = &self.plan;
         let mut text = format!(
@@ -80,6 +84,7 @@ impl Resource {
              \x20   disk {{\n\
              \x20       size {}K;\n\
              \x20       on-io-error {on_io_error};\n\
+             \x20       fencing {fencing};\n\
              \x20       disk-flushes no;\n\
              \x20       md-flushes no;\n\
              \x20       disk-barrier no;\n\
@@ -91,6 +96,10 @@ impl Resource {
             ping_timeout.as_millis() / 100,
             device.sectors / 2,
         );
+        if self.fences() {
+            let handler = self.handler_path();
+            let _ = writeln!(text, "\x20   handlers {{ fence-peer {handler}; }}");
+        }
         if *primaries == Primaries::Both {
             text += "\x20   startup { become-primary-on both; }\n";
         }
@@ -116,6 +125,46 @@ impl Resource {
             text,
             mode: 0o644,
         }
+    }
+
+    fn fences(&self) -> bool {
+        self.plan.fencing != DrbdFencing::DontCare
+    }
+
+    fn handler_path(&self) -> String {
+        format!("/etc/drbd.d/{}.fence-peer", self.plan.resource)
+    }
+
+    /// What DRBD runs to have the peer fenced: ends with 7 when its power is off.
+    fn handler(&self) -> GuestFile {
+        let pair: Vec<&str> = self.pair.iter().map(NodeName::as_str).collect();
+        // DRBD also notices at once a peer that ends a connection: nothing is known of a silence.
+        let text = format!(
+            "#!/bin/sh\n\
+             read -r here </proc/sys/kernel/hostname\n\
+             for node in {}; do\n\
+             \x20   [ $node = $here ] || break\n\
+             done\n\
+             (\n{})\n\
+             [ $? = 0 ] && exit 7\n\
+             exit 1\n",
+            pair.join(" "),
+            power::cut(Duration::ZERO)
+        );
+        GuestFile {
+            path: self.handler_path(),
+            text,
+            mode: 0o755,
+        }
+    }
+
+    /// What both nodes have.
+    fn files(&self, topology: &Topology) -> Vec<GuestFile> {
+        let mut files = vec![self.config(topology)];
+        if self.fences() {
+            files.push(self.handler());
+        }
+        files
     }
 
     /// A shell function that looks at this resource in /proc/drbd, which costs no process: `see` sets `state` to what stands
@@ -369,7 +418,7 @@ impl Layer for Resource {
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
         let title = format!("bring {} up", self.plan.resource);
-        let mut stage = Stage::new(there, &title, UP, "").with_files(&[self.config(topology)]);
+        let mut stage = Stage::new(there, &title, UP, "").with_files(&self.files(topology));
         for task in &mut stage.tasks {
             task.script = self.first_time(&task.node);
         }
@@ -446,6 +495,6 @@ impl Resource {
     fn on_one(&self, node: &NodeName, text: &str, topology: &Topology) -> Vec<Stage> {
         let title = format!("bring {} up", self.plan.resource);
         let stage = Stage::new(std::slice::from_ref(node), &title, UP, text);
-        vec![stage.with_files(&[self.config(topology)])]
+        vec![stage.with_files(&self.files(topology))]
     }
 }

@@ -94,8 +94,8 @@ impl Volume {
              echo \"$mark\" >/dev/kmsg\n\
              {program} || {{\n\
              \x20   code=$?\n\
-             \x20   echo \"the kernel since then:\"\n\
-             \x20   dmesg | sed \"1,/$mark/d\"\n\
+             \x20   said=$(dmesg | sed \"1,/$mark/d\")\n\
+             \x20   [ -z \"$said\" ] || printf 'the kernel since then:\\n%s\\n' \"$said\"\n\
              \x20   fail \"exit code $code: {command}\"\n\
              }}\n"
         ));

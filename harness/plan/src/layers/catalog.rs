@@ -1,5 +1,7 @@
 //! What a row of the table of layers gives: the kinds and their words, what is written and what is planned of them.
 
+use std::time::Duration;
+
 use crate::devices::provided::Provided;
 use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Mistakes, Span};
@@ -28,8 +30,8 @@ pub(crate) enum Property {
     ServesDisks,
     /// Some layer below must be a [`Property::Source`].
     NeedsDevice,
-    /// That layer must be below.
-    Needs(LayerKind),
+    /// One of those layers must be below.
+    Needs(&'static [LayerKind]),
 }
 
 /// A layer as written: the table under its key.
@@ -80,6 +82,16 @@ pub(crate) trait Planned {
     /// The networks on which its nodes talk with each other: where it has several, one is enough.
     fn networks(&self) -> &[NetworkName] {
         &[]
+    }
+
+    /// Whether it has the power of a node cut that others do not hear of.
+    fn fences(&self) -> bool {
+        false
+    }
+
+    /// After how long its clients miss a request which went with a connection that they have replaced.
+    fn requests_are_missed_after(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The devices that it makes, on all nodes together. `on`: the layer's nodes.
@@ -136,6 +148,20 @@ macro_rules! catalog {
             pub fn networks(&self) -> &[NetworkName] {
                 match self {
                     $(Self::$name(layer) => Planned::networks(layer),)+
+                }
+            }
+
+            /// See [`Planned::fences`].
+            pub(crate) fn fences(&self) -> bool {
+                match self {
+                    $(Self::$name(layer) => Planned::fences(layer),)+
+                }
+            }
+
+            /// See [`Planned::requests_are_missed_after`].
+            pub(crate) fn requests_are_missed_after(&self) -> Duration {
+                match self {
+                    $(Self::$name(layer) => Planned::requests_are_missed_after(layer),)+
                 }
             }
 

@@ -40,6 +40,10 @@ pub(crate) struct Locks {
 }
 
 impl Planned for Dlm {
+    fn fences(&self) -> bool {
+        self.fencing
+    }
+
     fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![("fencing", show(&self.fencing))]
     }
@@ -49,7 +53,7 @@ impl LayerTable for Written {
     type Planned = Dlm;
     const PROPERTIES: &'static [Property] = &[
         Property::NeedsDevice,
-        Property::Needs(LayerKind::Membership),
+        Property::Needs(&[LayerKind::Membership]),
     ];
 
     fn lower(

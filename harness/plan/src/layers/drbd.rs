@@ -49,6 +49,8 @@ table! {
         after_sb_2pri: AfterSplit2, default AfterSplit2::Disconnect;
         /// When the own disk fails: `detach` lets it go and uses the peer's, `pass_on` tells whoever uses the device.
         on_io_error: OnIoError, default OnIoError::Detach;
+        /// What a primary does that has lost its peer, in DRBD's words. Its handler has the lab's power switch cut the peer's power.
+        fencing: DrbdFencing, default DrbdFencing::DontCare;
         /// The network of the pair's connection.
         network: NetworkName, default NetworkName::main();
     }
@@ -79,6 +81,8 @@ pub struct Drbd {
     pub after_sb_2pri: AfterSplit2,
     /// `on-io-error`.
     pub on_io_error: OnIoError,
+    /// `fencing`.
+    pub fencing: DrbdFencing,
     /// The network of the pair's connection.
     pub network: NetworkName,
     /// What both nodes make of their disks.
@@ -153,7 +157,23 @@ words! {
     }
 }
 
+words! {
+    /// What DRBD does on a primary that has lost its peer.
+    pub DrbdFencing, "fencing policy", "fencing policies", "a fencing policy", r#""resource-and-stonith""# {
+        /// It goes on alone.
+        DontCare = "dont-care",
+        /// It goes on, and has the peer fenced.
+        ResourceOnly = "resource-only",
+        /// It has the peer fenced, and whoever uses the device waits until that is done.
+        ResourceAndStonith = "resource-and-stonith",
+    }
+}
+
 impl Planned for Drbd {
+    fn fences(&self) -> bool {
+        self.fencing != DrbdFencing::DontCare
+    }
+
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
             ("resource", show(&self.resource)),
@@ -166,6 +186,7 @@ impl Planned for Drbd {
             ("after_sb_1pri", show(&self.after_sb_1pri)),
             ("after_sb_2pri", show(&self.after_sb_2pri)),
             ("on_io_error", show(&self.on_io_error)),
+            ("fencing", show(&self.fencing)),
         ];
         all.extend(network_parameter(self.networks()));
         all
@@ -301,6 +322,7 @@ impl LayerTable for Written {
             after_sb_1pri: self.after_sb_1pri.as_ref()?.value,
             after_sb_2pri: self.after_sb_2pri.as_ref()?.value,
             on_io_error: self.on_io_error.as_ref()?.value,
+            fencing: self.fencing.as_ref()?.value,
             network: self.network.clone()?.value,
             device,
         };

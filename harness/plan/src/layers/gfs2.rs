@@ -91,7 +91,7 @@ impl LayerTable for Written {
     const PROPERTIES: &'static [Property] = &[
         Property::FileSystem,
         Property::NeedsDevice,
-        Property::Needs(LayerKind::Dlm),
+        Property::Needs(&[LayerKind::Dlm]),
     ];
 
     fn lower(

@@ -96,6 +96,10 @@ impl Export {
 }
 
 impl Planned for Gnbd {
+    fn fences(&self) -> bool {
+        self.fail_fast.is_none()
+    }
+
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let exports: Vec<&str> = self
             .exports

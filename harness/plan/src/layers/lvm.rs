@@ -155,7 +155,7 @@ impl LayerTable for Written {
     const PROPERTIES: &'static [Property] = &[
         Property::OnDevices,
         Property::NeedsDevice,
-        Property::Needs(LayerKind::Dlm),
+        Property::Needs(&[LayerKind::Dlm]),
     ];
 
     fn lower(

@@ -47,7 +47,7 @@ catalog! {
     /// A cluster of corosync: who is a member.
     membership => Membership, Transport;
     /// A disk that two nodes hold a copy of each.
-    drbd => Drbd, AfterSplit0, AfterSplit1, AfterSplit2, FirstSync, OnIoError, Primaries;
+    drbd => Drbd, AfterSplit0, AfterSplit1, AfterSplit2, DrbdFencing, FirstSync, OnIoError, Primaries;
     /// Network block devices of GNBD, from servers to clients.
     gnbd => Gnbd, Export;
     /// iSCSI, from targets to initiators.
@@ -68,8 +68,8 @@ catalog! {
     gfs2 => Gfs2;
     /// OCFS2's own cluster stack.
     o2cb => O2cb, FenceMethod;
-    /// OCFS2, the cluster file system of o2cb.
-    ocfs2 => Ocfs2;
+    /// OCFS2, the cluster file system of o2cb, or of the DLM.
+    ocfs2 => Ocfs2, ClusterStack;
 }
 
 const DISKS: (ByteSize, ByteSize) = (ByteSize::from_mib(1), ByteSize::from_mib(1 << 20));

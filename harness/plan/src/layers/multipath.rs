@@ -114,7 +114,7 @@ impl LayerTable for Written {
     const PROPERTIES: &'static [Property] = &[
         Property::OnDevices,
         Property::Daemons,
-        Property::Needs(LayerKind::Gnbd),
+        Property::Needs(&[LayerKind::Gnbd]),
     ];
 
     fn lower(

@@ -47,8 +47,29 @@ pub struct Ocfs2 {
     pub mount_options: Vec<String>,
     /// The device that it is made on.
     pub device: Device,
-    /// The cluster of `o2cb` that guards it.
+    /// What guards it.
+    pub cluster_stack: ClusterStack,
+    /// The cluster of `o2cb`, or of `membership` below `dlm`.
     pub cluster: ClusterName,
+}
+
+/// What keeps the nodes of OCFS2 from each other's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterStack {
+    /// Its own: membership and locks of `o2cb`.
+    O2cb,
+    /// The kernel's lock manager with corosync, which OCFS2 calls by the name of Pacemaker.
+    Pcmk,
+}
+
+impl ClusterStack {
+    /// As mkfs.ocfs2 and the kernel spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::O2cb => "o2cb",
+            Self::Pcmk => "pcmk",
+        }
+    }
 }
 
 impl Planned for Ocfs2 {
@@ -84,7 +105,7 @@ impl LayerTable for Written {
     const PROPERTIES: &'static [Property] = &[
         Property::FileSystem,
         Property::NeedsDevice,
-        Property::Needs(LayerKind::O2cb),
+        Property::Needs(&[LayerKind::O2cb, LayerKind::Dlm]),
     ];
 
     fn lower(
@@ -102,10 +123,16 @@ impl LayerTable for Written {
         };
         journals.check(below.size, mistakes);
         check_features(self, mistakes);
-        let cluster = building.cluster.clone();
+        // A `dlm` may be there for LVM alone.
+        let guard = match building.cluster.clone() {
+            Some(cluster) => Some((ClusterStack::O2cb, cluster)),
+            None => building
+                .locks_for(LayerKind::Ocfs2, span, &below.on, mistakes)
+                .map(|cluster| (ClusterStack::Pcmk, cluster)),
+        };
         let options = self.mount_options.as_ref();
         let options = options.map(|options| mount_options(options, mistakes));
-        let lowered = planned(self, options, below.device, cluster);
+        let lowered = planned(self, options, below.device, guard);
         let slots = self.slots.as_ref().map(|slots| &slots.span);
         let file_system = lowered.as_ref().and_then(Planned::file_system);
         let file_system = file_system.map(|value| At {
@@ -135,13 +162,14 @@ fn check_features(layer: &Written, mistakes: &mut Mistakes) {
     }
 }
 
-/// `device` and `cluster` are those below.
+/// `device` and `guard` are those below.
 fn planned(
     layer: &Written,
     mount_options: Option<Vec<String>>,
     device: Option<Device>,
-    cluster: Option<ClusterName>,
+    guard: Option<(ClusterStack, ClusterName)>,
 ) -> Option<Ocfs2> {
+    let (cluster_stack, cluster) = guard?;
     Some(Ocfs2 {
         slots: layer.slots.as_ref()?.value,
         at: layer.at.clone()?.value,
@@ -155,6 +183,7 @@ fn planned(
         mount: layer.mount.as_ref()?.value,
         mount_options: mount_options?,
         device: device?,
-        cluster: cluster?,
+        cluster_stack,
+        cluster,
     })
 }

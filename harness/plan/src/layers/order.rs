@@ -42,8 +42,10 @@ impl<'d> Order<'_, 'd> {
             }
             for property in word.properties() {
                 match property {
-                    Property::NeedsDevice => self.check_need(at, &sources(), mistakes),
-                    Property::Needs(kind) => self.check_need(at, &[*kind], mistakes),
+                    Property::NeedsDevice => {
+                        self.check_need(at, &sources(), Some("a device"), mistakes);
+                    }
+                    Property::Needs(kinds) => self.check_need(at, kinds, None, mistakes),
                     _ => {}
                 }
             }
@@ -59,7 +61,14 @@ impl<'d> Order<'_, 'd> {
         before.find(|other| same_layer(other.kind(), word))
     }
 
-    fn check_need(&self, at: usize, needs: &[LayerKind], mistakes: &mut Mistakes) {
+    /// That one of these stands below; `missing` is what they have in common.
+    fn check_need(
+        &self,
+        at: usize,
+        needs: &[LayerKind],
+        missing: Option<&str>,
+        mistakes: &mut Mistakes,
+    ) {
         let entry = self.kinds[at];
         let word = entry.kind();
         // What stands on devices without a uid is told so, not that they are missing.
@@ -87,16 +96,11 @@ impl<'d> Order<'_, 'd> {
                 )),
             );
         } else if self.whole {
-            let (missing, label) = match needs {
-                [need] => (format!("`{need}`"), format!("needs `{need}` below")),
-                _ => (
-                    "a device".to_owned(),
-                    format!("needs {} below", one_of(needs)),
-                ),
-            };
+            let any = one_of(needs);
+            let missing = missing.unwrap_or(&any);
             mistakes.note(
                 Diagnostic::at(&entry.span, format!("`{word}` without {missing}"))
-                    .label(label)
+                    .label(format!("needs {any} below"))
                     .help(format!(
                         "add a `[[layer]]` with `{} = {}` before it",
                         needs[0],

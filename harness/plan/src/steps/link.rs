@@ -124,6 +124,7 @@ impl StepTable for Written {
             walk.topology.open_faults.end(step);
         }
         if state == LinkState::Down {
+            walk.topology.silence(std::slice::from_ref(&node.value));
             walk.topology.open_faults.begin(OpenFault {
                 label: label.clone(),
                 span: span.clone(),

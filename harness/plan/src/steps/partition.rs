@@ -83,6 +83,7 @@ impl StepTable for Written {
         let nodes: Vec<NodeName> = groups.iter().flatten().cloned().collect();
         let networks = walk.networks(self.network.as_ref(), &nodes)?;
         let lasts = self.lasts.as_ref().map(|lasts| lasts.value);
+        walk.topology.silence(&nodes);
         walk.topology.open_faults.begin(OpenFault {
             label: label.clone(),
             span: span.clone(),

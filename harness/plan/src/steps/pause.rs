@@ -37,6 +37,7 @@ impl StepTable for Written {
         let on = walk
             .topology
             .choose(Some(list), Must::BeThere, span, walk.mistakes)?;
+        walk.topology.silence(&on);
         Some(Pause {
             on,
             lasts: self.lasts.as_ref()?.value,

@@ -70,8 +70,8 @@ pub(crate) struct Topology<'a> {
     mounted: Vec<NodeName>,
     pub(crate) writing: Vec<Background>,
     written: Vec<Written>,
-    /// Where processes were stopped: such a node may have been fenced since.
-    stopped: Vec<NodeName>,
+    /// Where processes were stopped, or who was cut off: such a node may have been fenced since.
+    maybe_fenced: Vec<NodeName>,
     /// What steps have broken for a time.
     pub(crate) open_faults: OpenFaults,
     /// The first crash.
@@ -101,7 +101,7 @@ impl<'a> Topology<'a> {
             mounted: Vec::new(),
             writing: Vec::new(),
             written: Vec::new(),
-            stopped: Vec::new(),
+            maybe_fenced: Vec::new(),
             open_faults: OpenFaults::default(),
             crash: None,
             mounts: resolved_stack

@@ -125,8 +125,8 @@ impl Topology<'_> {
             }
             return true;
         }
-        // A node whose server was stopped may have been fenced for that: then it is down.
-        let right = self.stopped.contains(&name.value);
+        // Then it is down.
+        let right = self.maybe_fenced.contains(&name.value);
         if right {
             self.open_faults.powered_off(&name.value);
             self.crash.get_or_insert_with(|| step.clone());
@@ -148,6 +148,14 @@ impl Topology<'_> {
 
     /// Processes are stopped.
     pub(crate) fn stop(&mut self, on: &[NodeName]) {
-        self.stopped.extend(on.iter().cloned());
+        self.maybe_fenced.extend(on.iter().cloned());
+    }
+
+    /// Others do not hear of these nodes, and may have their power cut if there is something that does so.
+    pub(crate) fn silence(&mut self, nodes: &[NodeName]) {
+        let mut layers = self.resolved_stack.layers.iter();
+        if layers.any(|placed| placed.layer.fences()) {
+            self.stop(nodes);
+        }
     }
 }
