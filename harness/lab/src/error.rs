@@ -150,6 +150,9 @@ pub enum LabError {
         /// Its name.
         name: String,
     },
+    /// No debugger.
+    #[error("run gdb: {0}; install it, or connect another one: `sanlab gdb --wait NODE`")]
+    NoGdb(#[source] std::io::Error),
     /// A scenario's name that a fleet cannot have.
     #[error("a fleet cannot be called `{name}`: {why}; name it with --name")]
     FleetName {

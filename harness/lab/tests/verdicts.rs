@@ -61,6 +61,10 @@ impl Runner {
         let (record, path) = watched(self.nocapture, &plan.id, events, work).await?;
         let ended = ended(&record)?;
         if ended == expected {
+            let panicked = record.outcome.failure().map(|failure| failure.kind);
+            if panicked == Some(FailureKind::GuestPanicked) {
+                has_vmcore(&path)?;
+            }
             return Ok(());
         }
         let message = record.outcome.failure().map(|failure| &*failure.message);
@@ -68,6 +72,26 @@ impl Runner {
         let path = path.display();
         Err(format!("expected `{expected}`, but `{ended}`: {message}\nrecord: {path}").into())
     }
+}
+
+/// The memory of a node whose kernel has panicked lies beside the record.
+fn has_vmcore(record: &Path) -> Result<(), Failed> {
+    let folder = record.parent().ok_or("the record has a folder")?;
+    for node in fs_err::read_dir(folder)? {
+        let vmcore = node?.path().join("vmcore");
+        if !vmcore.exists() {
+            continue;
+        }
+        let bytes = fs_err::read(&vmcore)?;
+        let note = b"VMCOREINFO\0OSRELEASE=";
+        let begin = &bytes[..bytes.len().min(64 << 10)];
+        return if bytes.starts_with(b"KDUMP   ") && begin.windows(note.len()).any(|it| it == note) {
+            Ok(())
+        } else {
+            Err(format!("{} is no vmcore with the kernel's note", vmcore.display()).into())
+        };
+    }
+    Err(format!("no vmcore in {}", folder.display()).into())
 }
 
 /// How a run ended, in the words of a scenario's first line.

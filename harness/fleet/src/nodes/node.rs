@@ -23,6 +23,9 @@ use crate::spec::NodeSpec;
 /// How long a guest may take from being told to panic to its panic. A busy host keeps its agent waiting for seconds.
 const PANIC_DEADLINE: Duration = Duration::from_secs(30);
 
+/// For the memory of a large guest on a busy host: QEMU compresses 256 MiB in a second.
+const VMCORE: Duration = Duration::from_secs(40);
+
 /// A crash that has been made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crashed {
@@ -151,6 +154,26 @@ impl Node {
     pub(crate) async fn set_link(&self, card: usize, up: bool) -> Result<(), FleetError> {
         let set = self.machine.set_link(card, up).await;
         set.map_err(machine_error(&self.spec.name, "set the link of"))
+    }
+
+    /// Writes the machine's memory to a file, whose folder is made, if its kernel has panicked or hangs: how many bytes, compressed.
+    pub async fn vmcore(&self, to: &Path) -> Option<Result<u64, FleetError>> {
+        if !self.machine.has_lost_its_kernel() {
+            return None;
+        }
+        if let Some(folder) = to.parent()
+            && let Err(error) = fs_err::tokio::create_dir_all(folder).await
+        {
+            return Some(Err(error.into()));
+        }
+        let written = self.machine.write_vmcore(to, VMCORE).await;
+        Some(written.map_err(machine_error(&self.spec.name, "keep the memory of")))
+    }
+
+    /// Lets a debugger of its kernel connect to that socket, or none any more.
+    pub async fn serve_gdb(&self, socket: Option<&Path>) -> Result<(), FleetError> {
+        let served = self.machine.serve_gdb(socket).await;
+        served.map_err(machine_error(&self.spec.name, "debug"))
     }
 
     /// Writes the state of the machine, which stands still.

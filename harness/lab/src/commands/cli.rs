@@ -9,7 +9,7 @@ use sanlab_vm::AcceleratorWish;
 use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{
-    capture, compare, console, cp, exec, explore, fleets, init, report, run, step, up,
+    capture, compare, console, cp, exec, explore, fleets, gdb, init, report, run, step, up,
 };
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
@@ -82,6 +82,11 @@ enum Command {
     Console(console::Arguments),
     /// Capture what a network card of a fleet that is up sends and receives, in pcap's format
     Capture(capture::Arguments),
+    /// Debug the kernel of a guest of a fleet that is up
+    ///
+    /// The guest stands still while gdb has it, and goes on with gdb's `continue`, or when gdb has quit. Steps and commands that wait for it may run into their
+    /// deadlines meanwhile. The exit code is gdb's.
+    Gdb(gdb::Arguments),
     /// Take a step of a scenario now, on a fleet that is up
     ///
     /// The file may be the fleet's own scenario, edited meanwhile, or another one with the same nodes and layers. What fails then ends nothing. Exit codes: 0 done,
@@ -219,6 +224,7 @@ impl Cli {
             Command::Exec(arguments) => exec::execute(arguments).await,
             Command::Cp(arguments) => cp::execute(arguments).await,
             Command::Capture(arguments) => capture::execute(arguments).await,
+            Command::Gdb(arguments) => gdb::execute(arguments).await,
             Command::Step(arguments) => step::execute(arguments).await,
             Command::Console(arguments) => console::execute(arguments).await,
             Command::Ls => fleets::list().await,

@@ -14,6 +14,7 @@ pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod explore;
 pub(crate) mod fleets;
+pub(crate) mod gdb;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod init;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::SOCKET;
 use super::protocol::{Reply, Request, Status, receive, send};
-use super::{capture, relay, step};
+use super::{capture, gdb, relay, step};
 use crate::LabError;
 use crate::lab::runs::since_1970;
 
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) origin: Origin,
     /// Set once it is up.
     up: OnceLock<Up>,
+    /// For further sockets; it goes with the fleet.
+    pub(crate) folder: PathBuf,
     /// Asks for its end.
     end: CancellationToken,
     /// Nothing of it is left.
@@ -92,6 +94,7 @@ impl Door {
             },
             origin,
             up: OnceLock::new(),
+            folder: run_dir.path().to_owned(),
             end: CancellationToken::new(),
             closed: CancellationToken::new(),
         };
@@ -224,6 +227,7 @@ async fn serve(stream: UnixStream, shared: &Arc<Shared>) -> io::Result<()> {
             send(&mut stream, &reply).await?;
             until_closed(stream, shared).await
         }
+        Request::Gdb { node } => gdb::serve(stream, shared, &node).await,
         Request::Capture { node, network } => {
             capture::serve(stream, shared, &node, network.as_deref()).await
         }
@@ -236,7 +240,10 @@ async fn serve(stream: UnixStream, shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 /// Keeps a connection until its client closes it, or the fleet is no more.
-async fn until_closed(mut stream: BufReader<UnixStream>, shared: &Shared) -> io::Result<()> {
+pub(crate) async fn until_closed(
+    mut stream: BufReader<UnixStream>,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut rest = [0; 64];
     loop {
         tokio::select! {

@@ -9,6 +9,7 @@ pub(crate) mod attend;
 mod capture;
 pub(crate) mod client;
 pub(crate) mod door;
+mod gdb;
 pub(crate) mod protocol;
 mod relay;
 pub(crate) mod remote;

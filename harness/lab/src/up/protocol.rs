@@ -34,6 +34,11 @@ pub(crate) enum Request {
         /// The network's name; the first, if none is given.
         network: Option<String>,
     },
+    /// Let a debugger of a node's kernel connect, until the connection is closed.
+    Gdb {
+        /// The node's name.
+        node: String,
+    },
     /// Take a step now. The reply comes when it is done; a connection that is closed before gives it up.
     Step {
         /// The scenario that has it, for the same nodes and layers.
@@ -73,6 +78,13 @@ pub(crate) enum Reply {
     },
     /// To [`Request::Exec`], [`Request::Step`] and [`Request::Capture`]: it is under way.
     Started,
+    /// To [`Request::Gdb`].
+    Gdb {
+        /// Where QEMU listens, in gdb's remote protocol.
+        socket: PathBuf,
+        /// What gdb calls the architecture.
+        architecture: String,
+    },
     /// To [`Request::Step`], once it is done.
     StepDone {
         /// How long it took.

@@ -116,6 +116,7 @@ fn looked_into(place: &Place) -> Result<(), Failed> {
     a_console(place)?;
     a_capture(place)?;
     steps(place)?;
+    a_debugger(place)?;
     a_panic(place)?;
     let begin = Instant::now();
     expect(&place.sanlab(&["down"], UP)?, 0, "two_nodes is down")?;
@@ -296,6 +297,25 @@ fn held(place: &Place) -> Result<(), Failed> {
         "passed",
     )?;
     place.expect_empty("runs that may be held")
+}
+
+/// It stops the kernel of either architecture, and lets it go on.
+fn a_debugger(place: &Place) -> Result<(), Failed> {
+    if Command::new("gdb").arg("--version").output().is_err() {
+        let missing = "gdb is not installed";
+        if std::env::var_os("SANLAB_REQUIRE_VMS").is_some() {
+            return Err(missing.into());
+        }
+        Terminal::plain().line(&format!("{missing}: nothing is debugged"));
+        return Ok(());
+    }
+    for (node, register) in [("vix0", "rip"), ("vix1", "eip")] {
+        let show = format!("info registers {register}");
+        let debug = ["gdb", node, "--", "-batch", "-ex", &show];
+        expect(&place.sanlab(&debug, SOON)?, 0, &format!("{register} "))?;
+        expect(&place.sanlab(&["exec", node, "--", "true"], SOON)?, 0, "")?;
+    }
+    Ok(())
 }
 
 /// One node is lost; the other stays, to be looked at.

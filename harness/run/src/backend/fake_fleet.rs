@@ -3,6 +3,7 @@
 mod plays;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -481,6 +482,14 @@ impl FleetBackend for FakeFleet {
             let examined = self.examined.get(node.as_str())?;
             Some((*examined).to_owned())
         })
+    }
+
+    fn vmcore<'a>(
+        &'a self,
+        _node: &'a NodeName,
+        _to: &'a Path,
+    ) -> Pending<'a, Option<Result<u64, Failure>>> {
+        Box::pin(async { None })
     }
 
     fn command<'a>(

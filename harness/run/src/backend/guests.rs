@@ -514,6 +514,18 @@ impl FleetBackend for Guests {
         })
     }
 
+    fn vmcore<'a>(
+        &'a self,
+        node: &'a NodeName,
+        to: &'a Path,
+    ) -> Pending<'a, Option<Result<u64, Failure>>> {
+        Box::pin(async move {
+            let guest = self.fleet.get()?.node(node.as_str())?;
+            let written = guest.vmcore(to).await?;
+            Some(written.map_err(|error| Failure::from(error).on(node)))
+        })
+    }
+
     fn costs(&self) -> Costs {
         let costs = self.fleet.get().map(Fleet::costs).unwrap_or_default();
         let cost = costs.into_iter().map(|(node, cost)| {

@@ -10,6 +10,7 @@ pub(crate) mod guests;
 pub(crate) mod power;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -113,6 +114,14 @@ pub(crate) trait FleetBackend: Send + Sync {
 
     /// What was found about a node whose agent did not answer, if there is one: registers, backtraces, memory.
     fn examined<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Option<String>>;
+
+    /// Writes the memory of a node whose kernel has panicked, or hangs, to that file, whose folder is made. How many bytes that are; `None`: neither has
+    /// happened to it.
+    fn vmcore<'a>(
+        &'a self,
+        node: &'a NodeName,
+        to: &'a Path,
+    ) -> Pending<'a, Option<Result<u64, Failure>>>;
 
     /// Runs a scenario's command in the guest's own shell, with `-e`; see [`FleetBackend::exec`].
     fn command<'a>(

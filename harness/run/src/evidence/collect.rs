@@ -15,7 +15,7 @@ use crate::failure::Blame;
 /// For one look at one node: what takes longer hangs.
 const ONE_LOOK: Duration = Duration::from_secs(8);
 
-/// Writes every node's kernel log and layer state to `folder/NODE/`, nodes side by side, within `deadline` in all; of a node
+/// Writes the memory of nodes that have lost their kernel, and every other node's kernel log and layer state, to `folder/NODE/`, nodes side by side, within `deadline` in all; of a node
 /// that did not answer, first what was found then to `folder/hang-NODE.txt`. What cannot be had is noted in the event log and stops nothing.
 pub(crate) async fn collect(
     context: &RunContext,
@@ -25,11 +25,13 @@ pub(crate) async fn collect(
 ) {
     let looks = context.stack.state();
     let there = context.there();
-    let all = join_all(
-        there
-            .iter()
-            .map(|node| of_node(context, scope, folder, node, &looks)),
-    );
+    let all = async {
+        // First: who looks inside a node that hangs waits.
+        let nodes = context.plan.nodes.iter().map(|node| &node.name);
+        join_all(nodes.map(|node| vmcore(context, scope, folder, node))).await;
+        let nodes = there.iter();
+        join_all(nodes.map(|node| of_node(context, scope, folder, node, &looks))).await;
+    };
     if tokio::time::timeout(deadline, all).await.is_err() {
         scope.progress(
             None,
@@ -54,6 +56,19 @@ pub(crate) async fn ack_logs(context: &RunContext, folder: &Path) {
             },
         };
         context.event_log.note(None, kind);
+    }
+}
+
+/// The memory of a node that has panicked or hangs.
+async fn vmcore(context: &RunContext, scope: &Scope, folder: &Path, node: &NodeName) {
+    let file = format!("{node}/vmcore");
+    let to = folder.join(&file);
+    match context.backend.vmcore(node, &to).await {
+        Some(Ok(_)) => scope.say(Some(node), EventKind::Collected { file }),
+        Some(Err(failure)) => {
+            scope.progress(Some(node), format!("{file} not collected: {failure}"));
+        }
+        None => {}
     }
 }
 

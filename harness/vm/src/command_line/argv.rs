@@ -75,6 +75,8 @@ pub(crate) fn command_line(spec: &MachineSpec, way: Way) -> Vec<OsString> {
     boot(&mut line, spec, way);
     channels(&mut line, spec);
     line.add("-device", "pvpanic");
+    // The kernel leaves a note here of where its own data are, which stands in a dump of its memory.
+    line.add("-device", "vmcoreinfo");
     // Another number in every QEMU: a guest that goes on in a new one sees it and reseeds its random numbers.
     line.add("-device", "vmgenid,guid=auto");
     line.add("-object", "rng-builtin,id=rng");

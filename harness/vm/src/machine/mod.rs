@@ -4,7 +4,9 @@ pub(crate) mod examination;
 pub(crate) mod guest_process;
 pub(crate) mod running;
 pub(crate) mod snapshot;
+mod vmcore;
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use sanlab_plan::guest;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::channels::command::{Command, Output};
@@ -188,6 +191,61 @@ impl Machine {
         // QEMU sets the card's link with that of what it is connected to.
         let link = json!({ "name": netdev_id(card), "up": up });
         self.qmp("set_link", link, QMP_DEADLINE).await.map(drop)
+    }
+
+    /// Whether its kernel has panicked, or hangs, and QEMU still has its memory.
+    pub fn has_lost_its_kernel(&self) -> bool {
+        let terminal = self.running.terminal.borrow();
+        let lost = terminal.panicked.is_some() || terminal.hangs.is_some();
+        lost && terminal.exited.is_none()
+    }
+
+    /// Writes its memory to a file that must not be there, compressed as kdump does it, for `crash` and `drgn`: 1 s for 256 MiB. It
+    /// stands still meanwhile. How many bytes that are.
+    pub async fn write_vmcore(&self, to: &Path, deadline: Duration) -> Result<u64, VmError> {
+        let stream = to.with_extension("stream");
+        let arguments = json!({
+            "paging": false,
+            "protocol": format!("file:{}", stream.display()),
+            "format": "kdump-zlib",
+        });
+        let dumped = self.qmp("dump-guest-memory", arguments, deadline).await;
+        let (from, to, node) = (stream.clone(), to.to_owned(), self.running.name.clone());
+        let written = match dumped {
+            Ok(_) => {
+                let doing = format!("write {}", to.display());
+                let assembled = spawn_blocking(move || vmcore::assemble(&from, &to, &node)).await;
+                let assembled = assembled.map_err(std::io::Error::from).flatten();
+                assembled.map_err(|source| VmError::host(doing, source))
+            }
+            Err(error) => Err(error),
+        };
+        // Of a dump that failed it may not be there.
+        let _ = fs_err::tokio::remove_file(&stream).await;
+        written
+    }
+
+    /// Has QEMU listen for a debugger of the guest's kernel (gdb's remote protocol) at that socket, which must not be there; or no
+    /// longer. The guest stands still when one connects, and goes on when it is told to or has detached.
+    pub async fn serve_gdb(&self, socket: Option<&Path>) -> Result<(), VmError> {
+        let device = socket.map_or_else(
+            || "none".to_owned(),
+            |socket| format!("unix:{},server=on,wait=off", socket.display()),
+        );
+        let line = format!("gdbserver {device}");
+        let command = "human-monitor-command";
+        let said = self.qmp(command, json!({ "command-line": line }), QMP_DEADLINE);
+        let said = said.await?;
+        // It has no code for how it went, and speaks otherwise when it could not.
+        let said = said.as_str().unwrap_or_default().trim();
+        if said.starts_with("Waiting for gdb connection") || said == "Disabled gdbserver" {
+            return Ok(());
+        }
+        Err(VmError::Qmp {
+            node: self.running.name.clone(),
+            command: line,
+            description: said.to_owned(),
+        })
     }
 
     /// Runs any QMP command. A guest's panic is no hindrance: QEMU still answers.
