@@ -16,6 +16,7 @@ use super::report::load_and_tell;
 use crate::compare::verdicts::HostClass;
 use crate::lab::runs::{self, shown};
 use crate::shards::durations::Durations;
+use crate::shards::merge::is_missing;
 use crate::terminal::quantity::count;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError};
@@ -135,7 +136,9 @@ fn import(path: &Path, paths: Vec<PathBuf>) -> Result<(), LabError> {
     } else {
         let loaded = load_and_tell(&others)?;
         let counted = load::counted(&loaded.runs, &loaded.comparisons);
-        counted.cloned().collect()
+        // That a shard left no record is no run.
+        let runs = counted.filter(|record| !is_missing(&record.outcome));
+        runs.cloned().collect()
     };
     let mut history = History::open(path)?;
     let mut all = vec![history.import(&records)?];

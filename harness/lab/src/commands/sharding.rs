@@ -94,3 +94,60 @@ impl Shard {
         Ok(Exit::Success)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use fs_err as fs;
+
+    use super::*;
+
+    fn plan(id: &str) -> Plan {
+        let text = "name = \"a suite\"\nnodes = { \"vix[0-1]\" = { arch = \"x86\" } }\n\
+                    layer = [{ nbd = { disk = \"64MiB\" } }]";
+        let plan = sanlab_plan::parse(Path::new("a.toml"), text).unwrap();
+        Plan {
+            id: id.to_owned(),
+            ..plan
+        }
+    }
+
+    fn shard(text: &str, plans: &[Plan], durations: Option<&Path>) -> Shard {
+        let sharding = Sharding {
+            shard: Some(text.parse().unwrap()),
+            durations: durations.map(Path::to_owned),
+        };
+        sharding.of(plans, 2).unwrap().unwrap()
+    }
+
+    #[test]
+    fn each_host_takes_its_own_and_its_folder_says_of_what() {
+        let plans = ["nbd/mount", "nbd/linear", "nbd/slow"].map(plan);
+        let folder = tempfile::tempdir().unwrap();
+        let durations = folder.path().join("durations.json");
+        let text = r#"{"format": 1, "seconds": {"nbd/mount": 10.0, "nbd/linear": 10.0, "nbd/slow": 40.0}}"#;
+        fs::write(&durations, text).unwrap();
+        let taken = ["1/2", "2/2"].map(|text| {
+            let shard = shard(text, &plans, Some(&durations));
+            let taken = plans.iter().filter(|plan| shard.has(plan));
+            taken.map(|plan| plan.id.as_str()).collect::<Vec<_>>()
+        });
+        assert_eq!(taken, [&["nbd/slow"][..], &["nbd/mount", "nbd/linear"]]);
+        let run = RunFolder::create_in(folder.path()).unwrap();
+        let second = shard("2/2", &plans, Some(&durations));
+        assert_eq!(
+            second.begin(&run).unwrap(),
+            "shard 2/2: 2 of 3 scenarios, about 40.0 s of 2 min 00 s"
+        );
+        let suite = Suite::read(run.path()).unwrap();
+        assert_eq!(suite.attempts, 2);
+        assert_eq!(
+            suite.shards,
+            [&["nbd/slow"][..], &["nbd/linear", "nbd/mount"]]
+        );
+        assert_eq!(suite.runs[0].shard, 2);
+        assert_eq!(suite.runs[0].run, run.id());
+        assert!(Sharding::default().of(&plans, 1).unwrap().is_none());
+    }
+}

@@ -115,6 +115,16 @@ fn an_empty_shard_passes_and_what_the_others_lack_is_broken_in_every_report() {
     said(&sanlab(&runs, &report, &[]), 0);
     let xml = fs::read_to_string(xml).unwrap();
     assert_eq!(xml.matches("<error").count(), 2, "{xml}");
+    let history = folder.path().join("history.sqlite");
+    let import = [
+        "history",
+        "--history",
+        text(&history),
+        "import",
+        text(&merged),
+    ];
+    let imported = said(&sanlab(&runs, &import, &[]), 0);
+    assert!(imported.starts_with("0 runs taken in"), "{imported}");
     // Nothing is written over, and nothing else is merged.
     let again = sanlab(&runs, &["merge", text(&runs), "-o", text(&merged)], &[]);
     assert!(said(&again, 2).contains("it is there and not empty"));
