@@ -12,8 +12,12 @@ use sanlab_report::{ReportError, load};
 
 use super::ShardError;
 use super::folders::Folder;
-use super::suite::{Suite, Wanted};
+use super::suite::{ShardRun, Suite, Wanted};
 use crate::lab::runs;
+use crate::terminal::quantity::took;
+
+/// Shards of the same suite are started within that time, seconds.
+const FAR_APART: f64 = 86_400.0;
 
 /// One run of a merged suite.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +64,7 @@ pub(crate) fn merge(folders: &[Folder]) -> Result<Merged, ShardError> {
         }
         suite.add(&other.suite);
     }
-    let mut told = Vec::new();
+    let mut told: Vec<String> = apart(&suite).into_iter().collect();
     let mut runs = Vec::new();
     for wanted in suite.wanted() {
         let candidates = candidates(&wanted, folders, &mut told);
@@ -76,6 +80,22 @@ pub(crate) fn merge(folders: &[Folder]) -> Result<Merged, ShardError> {
         });
     }
     Ok(Merged { suite, runs, told })
+}
+
+/// What is said where the runs cannot well be of one night.
+fn apart(suite: &Suite) -> Option<String> {
+    let by_time = |one: &&ShardRun, other: &&ShardRun| one.started.total_cmp(&other.started);
+    let first = suite.runs.iter().min_by(by_time)?;
+    let last = suite.runs.iter().max_by(by_time)?;
+    let seconds = last.started - first.started;
+    (seconds > FAR_APART).then(|| {
+        format!(
+            "{} and {} began {} apart: an earlier run may stand in for what is missing",
+            first.run,
+            last.run,
+            took(seconds)
+        )
+    })
 }
 
 /// All records of a run that can be read. Those that only say that there was none are not among them.

@@ -345,6 +345,23 @@ fn an_interrupted_run_does_not_replace_one_that_came_to_its_end() {
 }
 
 #[test]
+fn a_run_of_an_earlier_night_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let parts = two_shards(root.path());
+    let out = root.path().join("merged");
+    assert!(merge_into(&parts, &out).told.is_empty());
+    let mut suite = Suite::read(&parts[0]).unwrap();
+    suite.runs[0].started -= 2.0 * 86_400.0;
+    suite.write(&parts[0]).unwrap();
+    let merged = merge_into(&parts, &root.path().join("again"));
+    let told = merged.told.join("\n");
+    assert!(
+        told.starts_with("run-1 and run-2 began 2 d 00 h apart"),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_is_no_shard_of_the_same_suite_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let parts = two_shards(root.path());
