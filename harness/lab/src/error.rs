@@ -8,6 +8,7 @@ use sanlab_image::ImageError;
 use sanlab_report::comparison::CompareError;
 
 use crate::Exit;
+use crate::shards::ShardError;
 
 /// Why the lab could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +126,15 @@ pub enum LabError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A history without a run that went through.
+    #[error(
+        "the history {} does not know how long any scenario took; `sanlab history import DIR` takes runs in, and adds it to those that are there",
+        .path.display()
+    )]
+    NoDurations {
+        /// The history.
+        path: PathBuf,
+    },
     /// There is nothing to look into.
     #[error("no fleet is up; `sanlab up FILE` starts one")]
     NoFleet,
@@ -200,6 +210,9 @@ pub enum LabError {
     /// Records, comparisons, history, reports.
     #[error("failed to {0}")]
     Report(#[from] sanlab_report::ReportError),
+    /// Scenarios that cannot be divided into shards, or run folders that cannot be merged.
+    #[error("failed to {0}")]
+    Shard(#[from] ShardError),
     /// Figures of two sides that cannot be compared.
     #[error("failed to {0}")]
     Compare(#[from] CompareError),
@@ -245,6 +258,7 @@ impl LabError {
             | Self::ArtefactFile { .. }
             | Self::MeasuresNothing { .. }
             | Self::NoHistory { .. }
+            | Self::NoDurations { .. }
             | Self::NoFleet
             | Self::WhichFleet { .. }
             | Self::UnknownFleet { .. }
@@ -255,6 +269,7 @@ impl LabError {
             | Self::OneTerminal
             | Self::Copy { .. }
             | Self::Compare(_)
+            | Self::Shard(_)
             | Self::Image(
                 ImageError::Manifest { .. }
                 | ImageError::Artefact { .. }

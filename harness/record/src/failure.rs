@@ -104,6 +104,8 @@ pub enum FailureKind {
     LabPanicked,
     /// The lab is in a state that it must not be in.
     Internal,
+    /// A run that should have been made, as by a shard on another host, left no record.
+    NoRecord,
 }
 
 /// Acknowledged blocks of one file that one reader did not find as they must be, all in the same way.

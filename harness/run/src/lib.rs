@@ -22,7 +22,7 @@ mod measure;
 mod steps;
 
 pub use backend::fleet_spec::measures;
-pub use checkpoint::KeepPolicy;
+pub use checkpoint::{KeepPolicy, layer_checkpoints};
 pub use engine::environment::{Environment, Extent};
 pub use engine::execute::execute;
 pub use engine::hold::{HeldFleet, Hold, HoldWhen, StepError};

@@ -6,10 +6,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sanlab_plan::{Arch, ByteSize};
 use sanlab_vm::AcceleratorWish;
 
-use crate::commands::changes::Changes;
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{
-    capture, compare, console, cp, exec, explore, fleets, gdb, init, report, run, step, up,
+    capture, compare, console, cp, exec, explore, fleets, gdb, init, merge, plan, report, run,
+    step, up,
 };
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
@@ -54,19 +54,16 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Show what a run would do: nodes, memory, layers, steps, accelerator
-    Plan {
-        /// Scenario file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Accelerator
-        #[arg(long, value_enum, default_value_t)]
-        accel: Accel,
-        #[command(flatten)]
-        changes: Changes,
-    },
+    /// Show what a run would do: nodes, memory, layers, steps, accelerator; or into which shards scenarios are divided
+    Plan(plan::Arguments),
     /// Run scenarios one after another and keep a record of each
     Run(run::Arguments),
+    /// Make one run folder of those of the shards of `run --shard`
+    ///
+    /// A scenario of which no record is there, or none that can be read, is `broken` in it, and in every report of it. Of several records of the
+    /// same run, as of a shard that was started again, the one counts that came to its end last. Exit codes: as of one run of
+    /// everything; 3 where something is missing.
+    Merge(merge::Arguments),
     /// Bring a scenario's fleet up and leave it up, to look inside
     ///
     /// The layers are brought up, or forked from a checkpoint; steps are taken only as far as --until says. The fleet ends with `sanlab down`, when its time is over,
@@ -213,12 +210,9 @@ impl Cli {
             Command::Cache(CacheCommand::Ls) => commands::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => commands::cache::collect(max_size),
             Command::Check { files } => commands::check::execute(&files),
-            Command::Plan {
-                file,
-                accel,
-                changes,
-            } => commands::plan::execute(&file, accel.into(), &changes).await,
+            Command::Plan(arguments) => plan::execute(&arguments).await,
             Command::Run(arguments) => Box::pin(run::execute(arguments)).await,
+            Command::Merge(arguments) => merge::execute(&arguments),
             Command::Up(arguments) => Box::pin(up::execute(arguments)).await,
             Command::Shell(arguments) => exec::shell(arguments).await,
             Command::Exec(arguments) => exec::execute(arguments).await,

@@ -11,9 +11,12 @@ use sanlab_report::load;
 use sanlab_report::measure::Measure;
 use sanlab_report::table::Table;
 
+use super::pages;
 use super::report::load_and_tell;
 use crate::compare::verdicts::HostClass;
 use crate::lab::runs::{self, shown};
+use crate::shards::durations::Durations;
+use crate::shards::merge::is_missing;
 use crate::terminal::quantity::count;
 use crate::terminal::{Terminal, print};
 use crate::{Exit, Lab, LabError};
@@ -35,6 +38,12 @@ pub(crate) enum HistoryCommand {
     },
     /// List the series, with their numbers of runs
     Ls,
+    /// Write how long each scenario took, for `plan --shards` and `run --shard`: the median of its newest five runs
+    Durations {
+        /// File to write, to be given to every shard [default: standard output]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Keep the newest runs of each series, and give the space of the others back
     Prune {
         /// How many runs of each series stay
@@ -56,6 +65,7 @@ pub(crate) fn execute(command: HistoryCommand, file: Option<PathBuf>) -> Result<
         HistoryCommand::Import { paths } => import(&path, paths)?,
         HistoryCommand::Export { file } => export(&path, file.as_deref())?,
         HistoryCommand::Ls => list(&path)?,
+        HistoryCommand::Durations { file } => durations(&path, file.as_deref())?,
         HistoryCommand::Prune { keep, run_folders } => {
             prune(&path, keep)?;
             if let Some(keep) = run_folders {
@@ -126,7 +136,9 @@ fn import(path: &Path, paths: Vec<PathBuf>) -> Result<(), LabError> {
     } else {
         let loaded = load_and_tell(&others)?;
         let counted = load::counted(&loaded.runs, &loaded.comparisons);
-        counted.cloned().collect()
+        // That a shard left no record is no run.
+        let runs = counted.filter(|record| !is_missing(&record.outcome));
+        runs.cloned().collect()
     };
     let mut history = History::open(path)?;
     let mut all = vec![history.import(&records)?];
@@ -175,6 +187,26 @@ fn list(path: &Path) -> Result<(), LabError> {
     print(&table.render(0))?;
     let runs = count(history.runs()?, "run");
     print(&format!("{runs} in {}\n", path.display()))?;
+    Ok(())
+}
+
+fn durations(path: &Path, file: Option<&Path>) -> Result<(), LabError> {
+    let durations = existing(path)?.durations()?;
+    if durations.is_empty() {
+        return Err(LabError::NoDurations {
+            path: path.to_owned(),
+        });
+    }
+    let durations = Durations::of(durations);
+    let Some(file) = file else {
+        return Ok(print(&durations.text())?);
+    };
+    pages::write(file, &durations.text())?;
+    print(&format!(
+        "durations of {} written to {}\n",
+        count(durations.len(), "scenario"),
+        file.display()
+    ))?;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! `sanlab plan`: what a scenario would do, before anything runs.
+//! `sanlab plan`: what scenarios would do, before anything runs, or into which shards they are divided.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sanlab_fleet::DEFAULT_MTU;
 use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
@@ -11,16 +11,79 @@ use sanlab_report::table::Table;
 use sanlab_vm::{Accelerator, AcceleratorWish, ProbeGuest};
 
 use crate::commands::changes::Changes;
+use crate::commands::cli::Accel;
+use crate::commands::run;
 use crate::lab::scenario;
-use crate::terminal::print;
+use crate::shards::division::Division;
+use crate::shards::share::MOST;
+use crate::shards::tables::shards_table;
+use crate::terminal::{Terminal, print};
 use crate::{Exit, LabError};
 
+/// What the command line says of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Scenario files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Accelerator
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accel,
+    /// Instead, divide the scenarios into N shards, as `run --shard I/N` does with the same files and options
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST))]
+    shards: Option<u16>,
+    /// How long scenarios took, from `history durations`; those that are not in it are estimated
+    #[arg(long, value_name = "FILE", requires = "shards")]
+    durations: Option<PathBuf>,
+    /// Divide every combination of some values, as in `run`; repeatable
+    #[arg(long, value_name = "KEY=VALUE,VALUE...", requires = "shards")]
+    matrix: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+/// Shows what is asked for.
+pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
+    let changes = &arguments.changes;
+    if let Some(count) = arguments.shards {
+        let durations = arguments.durations.as_deref();
+        return divided(
+            &arguments.files,
+            changes,
+            &arguments.matrix,
+            count,
+            durations,
+        );
+    }
+    for file in &arguments.files {
+        plan(file, arguments.accel.into(), changes).await?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Shows the shards: which scenarios, how long they are expected to take, and whence that is known.
+fn divided(
+    files: &[PathBuf],
+    changes: &Changes,
+    matrix: &[String],
+    count: u16,
+    durations: Option<&Path>,
+) -> Result<Exit, LabError> {
+    let Some(loaded) = run::load(files, changes, &run::axes(matrix)?, &mut Terminal::new())? else {
+        return Ok(Exit::BadInput);
+    };
+    let plans = loaded.iter().map(|(plan, _)| plan);
+    let division = Division::of(plans, durations, usize::from(count))?;
+    print(&shards_table(&division))?;
+    Ok(Exit::Success)
+}
+
 /// Shows nodes, memory, layers, steps and the accelerator that this host would use.
-pub(crate) async fn execute(
+async fn plan(
     file: &Path,
     accelerator: AcceleratorWish,
     changes: &Changes,
-) -> Result<Exit, LabError> {
+) -> Result<(), LabError> {
     let given = changes.given()?;
     let plan = scenario::load_with(file, &given.settings)?;
     print(&describe(&plan))?;
@@ -40,7 +103,7 @@ pub(crate) async fn execute(
             print(&format!("  {line}\n"))?;
         }
     }
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// Whose instructions are not counted, and why, a line for each reason.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::matrix::{Axis, Variant, variants};
+use crate::commands::sharding::Sharding;
 use crate::commands::up::parse_limit;
 use crate::compare::given::Given;
 use crate::compare::side::images;
@@ -55,6 +56,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     hold: Option<Duration>,
     #[command(flatten)]
+    sharding: Sharding,
+    #[command(flatten)]
     changes: Changes,
     /// Count guests' instructions even without a `throughput` step
     #[arg(long)]
@@ -72,12 +75,19 @@ struct Wanted {
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
-    let axes = arguments.matrix.iter().map(|text| Axis::parse(text));
-    let axes: Vec<Axis> = axes.collect::<Result<_, _>>()?;
-    let Some(loaded) = load(files, &arguments.changes, &axes, &mut terminal)? else {
+    let axes = axes(&arguments.matrix)?;
+    let Some(mut loaded) = load(files, &arguments.changes, &axes, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
     let lab = Lab::find(&std::env::current_dir()?)?;
+    let plans = loaded.iter().map(|(plan, _)| plan);
+    let shard = arguments.sharding.of(plans, arguments.repeat)?;
+    if let Some(shard) = &shard {
+        loaded.retain(|(plan, _)| shard.has(plan));
+        if loaded.is_empty() {
+            return shard.run_nothing(&lab.new_run()?);
+        }
+    }
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
     require_kvm(arguments.accel.into(), &loaded).await?;
@@ -93,6 +103,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         });
     }
     let run = lab.new_run()?;
+    if let Some(shard) = &shard {
+        terminal.line(&shard.begin(&run)?);
+    }
     let mut records: Vec<RunRecord> = Vec::new();
     let mut exit = Exit::Success;
     let attempts = wanted
@@ -112,7 +125,12 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
                 "after one that did not pass; --keep-going runs on"
             };
             let seed = seed.wrapping_add(u64::from(attempt - 1));
-            records.push(runs::not_run(plan, seed, reason));
+            let record = runs::not_run(plan, seed, reason);
+            // What an interrupted shard did not come to is missing, and asks for another run of the shard.
+            if shard.is_some() && exit != Exit::Interrupted {
+                runs::write_record(&run.scenario(&plan.id, attempt)?, &record)?;
+            }
+            records.push(record);
             continue;
         }
         terminal.line(&format!(
@@ -189,8 +207,13 @@ async fn require_kvm(wish: AcceleratorWish, loaded: &[(Plan, Given)]) -> Result<
     Ok(())
 }
 
+/// The axes of a matrix on the command line.
+pub(crate) fn axes(matrix: &[String]) -> Result<Vec<Axis>, LabError> {
+    matrix.iter().map(|text| Axis::parse(text)).collect()
+}
+
 /// Reads all files before anything runs, each with all that it is given; `None` when a mistake was shown.
-fn load(
+pub(crate) fn load(
     files: &[PathBuf],
     changes: &Changes,
     axes: &[Axis],

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use sanlab_plan::Plan;
-use sanlab_record::{FORMAT, Outcome, RunRecord};
+use sanlab_record::{FORMAT, HostUse, Outcome, RunRecord};
 use sanlab_report::comparison::Comparison;
 use sanlab_report::{durable, moment};
 use serde::Serialize;
@@ -175,20 +175,37 @@ pub(crate) fn shown(path: &Path) -> &Path {
 
 /// The record of a scenario that was left out.
 pub(crate) fn not_run(plan: &Plan, seed: u64, reason: &str) -> RunRecord {
+    let outcome = Outcome::Skipped {
+        reason: reason.to_owned(),
+    };
     RunRecord {
-        format: FORMAT,
-        scenario: plan.id.clone(),
-        title: plan.name.clone(),
         started: since_1970().as_secs_f64(),
         seed,
-        outcome: Outcome::Skipped {
-            reason: reason.to_owned(),
-        },
+        host: sanlab_run::host(),
+        ..without_run(&plan.id, &plan.name, outcome)
+    }
+}
+
+/// A record of which nothing is known but how it ended.
+pub(crate) fn without_run(id: &str, title: &str, outcome: Outcome) -> RunRecord {
+    let unknown = || "unknown".to_owned();
+    RunRecord {
+        format: FORMAT,
+        scenario: id.to_owned(),
+        title: title.to_owned(),
+        started: 0.0,
+        seed: 0,
+        outcome,
         accelerator: BTreeMap::new(),
         images: BTreeMap::new(),
         qemu_version: String::new(),
         mtu: 0,
-        host: sanlab_run::host(),
+        host: HostUse {
+            cpu: unknown(),
+            cpus: 0,
+            memory_mib: 0,
+            kernel: unknown(),
+        },
         stack: Vec::new(),
         settings: BTreeMap::new(),
         comparison: None,

@@ -12,6 +12,7 @@ mod ci_scripts;
 mod comparing;
 mod kvm;
 mod reports;
+mod shards;
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

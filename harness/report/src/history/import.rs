@@ -23,7 +23,8 @@ pub struct Imported {
 }
 
 impl History {
-    /// Takes runs in, all or none of them. Those that it knows stay as they are.
+    /// Takes runs in, all or none of them. Those that it knows stay as they are; how long
+    /// they took is added where an older version did not keep it.
     pub fn import(&mut self, records: &[RunRecord]) -> Result<Imported, ReportError> {
         let lines: Vec<_> = records.iter().flat_map(lines_of).collect();
         self.take_in(&lines)
@@ -44,6 +45,8 @@ impl History {
         let mut imported = Imported::default();
         for (key, lines) in runs {
             if is_known(&transaction, key).map_err(failed)? {
+                let seconds = lines.iter().find_map(|line| line.seconds);
+                complete(&transaction, key, seconds).map_err(failed)?;
                 imported.known += 1;
                 continue;
             }
@@ -66,6 +69,7 @@ fn lines_of(record: &RunRecord) -> Vec<Line> {
         title: record.title.clone(),
         started: record.started,
         outcome: record.outcome.key().to_owned(),
+        seconds: Some(record.seconds()),
         figures: None,
     };
     let figures = figures(record);
@@ -112,6 +116,18 @@ fn is_known(transaction: &Transaction<'_>, key: &str) -> rusqlite::Result<bool> 
         .exists([key])
 }
 
+/// How long a run took, where an older version did not keep that.
+fn complete(
+    transaction: &Transaction<'_>,
+    key: &str,
+    seconds: Option<f64>,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE runs SET seconds = ?2 WHERE key = ?1 AND seconds IS NULL")?
+        .execute((key, seconds))?;
+    Ok(())
+}
+
 /// Writes one run; its lines agree on everything but the figures. Says whether it has figures.
 fn insert(transaction: &Transaction<'_>, lines: &[&Line]) -> rusqlite::Result<bool> {
     let Some(first) = lines.first() else {
@@ -119,7 +135,7 @@ fn insert(transaction: &Transaction<'_>, lines: &[&Line]) -> rusqlite::Result<bo
     };
     let run = transaction
         .prepare_cached(
-            "INSERT INTO runs (key, scenario, title, started, outcome) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO runs (key, scenario, title, started, outcome, seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .insert((
             &first.run,
@@ -127,6 +143,7 @@ fn insert(transaction: &Transaction<'_>, lines: &[&Line]) -> rusqlite::Result<bo
             &first.title,
             first.started,
             &first.outcome,
+            first.seconds,
         ))?;
     // Two steps that differ in nothing are one series: their repetitions follow each other.
     let mut entries: BTreeMap<&Series, Vec<&Figures>> = BTreeMap::new();

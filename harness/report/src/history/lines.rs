@@ -22,6 +22,9 @@ pub(super) struct Line {
     pub(super) title: String,
     pub(super) started: f64,
     pub(super) outcome: String,
+    /// How long the run took; absent in what an older version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seconds: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) figures: Option<Figures>,
 }

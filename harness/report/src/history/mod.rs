@@ -3,6 +3,7 @@
 //!
 //! Several programs may use the file at a time: one writes, the others wait.
 
+mod durations;
 mod import;
 mod lines;
 mod noise;
@@ -75,7 +76,7 @@ impl History {
             .connection
             .prepare(
                 "SELECT runs.key, runs.scenario, runs.title, runs.started, runs.outcome,
-                        entries.id, entries.origin, series.key
+                        entries.id, entries.origin, series.key, runs.seconds
                  FROM runs LEFT JOIN entries ON entries.run = runs.id LEFT JOIN series ON series.id = entries.series
                  ORDER BY runs.started, runs.id, entries.id",
             )
@@ -93,6 +94,7 @@ impl History {
                     title: row.get(2)?,
                     started: row.get(3)?,
                     outcome: row.get(4)?,
+                    seconds: row.get(8)?,
                     figures: None,
                 };
                 Ok((line, entry, texts))

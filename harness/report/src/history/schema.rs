@@ -11,7 +11,7 @@ const APPLICATION: i64 = 0x7361_6e6c;
 
 /// What brings a file from each version to the next: the first makes version 1 of an empty file. Steps are never changed, only
 /// added to.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     -- One row a run, whatever it measured.
     CREATE TABLE runs (
@@ -81,6 +81,10 @@ const STEPS: [&str; 3] = [
     UPDATE entries SET started = (SELECT started FROM runs WHERE runs.id = entries.run);
     DROP INDEX entries_by_series;
     CREATE INDEX entries_by_series ON entries (series, started);
+",
+    "
+    -- How long the run took; of runs that an older version took in it is not known.
+    ALTER TABLE runs ADD COLUMN seconds REAL;
 ",
 ];
 

@@ -307,3 +307,46 @@ fn a_history_from_the_future_is_left_alone() {
     let error = History::open(&path).expect_err("from the future");
     assert!(error.to_string().contains("of version 99"), "{error}");
 }
+
+#[test]
+fn what_scenarios_took_is_the_median_of_their_newest_runs_that_went_through() {
+    let (_folder, mut history) = open();
+    let took = |number: u32, seconds: f64| {
+        let mut record = run(number, [90.0, 91.0]);
+        record.events.clear();
+        record.phases.truncate(1);
+        record.phases[0].at = 0.0;
+        record.phases[0].seconds = seconds;
+        record
+    };
+    // The oldest is the sixth from the end.
+    let seconds = [500.0, 10.0, 11.0, 14.0, 12.0, 13.0];
+    let mut records: Vec<_> = (1..)
+        .zip(seconds)
+        .map(|(day, took_then)| took(day, took_then))
+        .collect();
+    let mut failed = hostile(9, false);
+    failed.scenario.clone_from(&records[0].scenario);
+    records.push(failed);
+    let scenario = records[0].scenario.clone();
+    history.import(&records).expect("imported");
+    let durations = history.durations().expect("read");
+    assert_eq!(durations.get(&scenario), Some(&12.0), "{durations:?}");
+
+    // An older version's lines do not say it; the records add it.
+    let all = text(&history);
+    let without = all.lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).expect("a line");
+        line.as_object_mut().expect("an object").remove("seconds");
+        line.to_string() + "\n"
+    });
+    let without: String = without.collect();
+    let (_folder, mut older) = open();
+    older
+        .import_lines(Path::new("older.jsonl"), &without)
+        .expect("imported");
+    assert!(older.durations().expect("read").is_empty());
+    let found = older.import(&records).expect("imported");
+    assert_eq!((found.new, found.known), (0, 7));
+    assert_eq!(older.durations().expect("read"), durations);
+}

@@ -69,7 +69,7 @@ pub struct KeepPolicy {
 impl KeepPolicy {
     /// For plans that are run under the same circumstances: of any two, the last checkpoint that both pass.
     pub fn of<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Self {
-        let all: Vec<Vec<String>> = plans.into_iter().map(prefixes).collect();
+        let all: Vec<Vec<String>> = plans.into_iter().map(layer_checkpoints).collect();
         let mut shared = BTreeSet::new();
         for (place, one) in all.iter().enumerate() {
             for other in &all[..place] {
@@ -84,8 +84,9 @@ impl KeepPolicy {
     }
 }
 
-/// The digest of each of a plan's checkpoints of layers, lowest first.
-fn prefixes(plan: &Plan) -> Vec<String> {
+/// The digest of each of a plan's checkpoints of layers, lowest first; of a plan that wants everything fresh there is none. Plans that
+/// have one in common can share that checkpoint on one host. Only whether digests are equal means something: they change with the lab.
+pub fn layer_checkpoints(plan: &Plan) -> Vec<String> {
     let stack = sanlab_stack::compose(plan);
     let all = checkpoints(plan, &stack, &KeepPolicy::default());
     let layers = all.iter().filter(|one| one.done.steps == 0);
