@@ -62,7 +62,7 @@ fn listing(states: &[Status], now: f64) -> String {
             shown(&state.scenario).display().to_string(),
         ]);
     }
-    format!("{}\n", table.render(0))
+    table.render(0)
 }
 
 /// Ends fleets, and waits until nothing of them is left.

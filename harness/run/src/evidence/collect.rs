@@ -110,6 +110,7 @@ async fn of_node(
                 let silent = failure.blame() == Blame::Infrastructure;
                 let failure = failure.to_string();
                 let reason = failure.lines().next().unwrap_or_default();
+                let reason = reason.trim_end_matches(':');
                 if silent || begun.elapsed() < ONE_LOOK {
                     // Not one hanging command: the guest does not answer any more, and may have been examined for that.
                     examined(known).await;
