@@ -1,5 +1,6 @@
 //! `sanlab console`: what a guest of a fleet that is up writes to its serial console.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use fs_err::tokio as fs;
@@ -37,6 +38,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut file = fs::File::open(log).await?;
     let mut rest = [0; 1];
     let mut ended = false;
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     loop {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).await?;
@@ -47,6 +49,11 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         tokio::select! {
             // Nothing is ever said on it.
             _ = stream.read(&mut rest) => ended = true,
+            // Also where whoever started this has it ignored, as a shell does in the background.
+            interrupted = &mut interrupted => {
+                interrupted?;
+                return Ok(Exit::Success);
+            }
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }

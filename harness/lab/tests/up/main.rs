@@ -169,7 +169,7 @@ fn a_console(place: &Place) -> Result<(), Failed> {
     )?;
     screen.wait_for("a word on the console")?;
     screen.types("\x03")?;
-    screen.ends(None)
+    screen.ends(Some(0))
 }
 
 /// To a file for a time, and to whoever reads until Ctrl-C.
