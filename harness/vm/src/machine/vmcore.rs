@@ -118,9 +118,9 @@ mod tests {
     fn assembled(stream: &[u8]) -> io::Result<Vec<u8>> {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("stream"), folder.path().join("vmcore"));
-        std::fs::write(&from, stream).unwrap();
+        fs_err::write(&from, stream).unwrap();
         let length = assemble(&from, &to, "vix0")?;
-        let bytes = std::fs::read(&to).unwrap();
+        let bytes = fs_err::read(&to).unwrap();
         assert_eq!(bytes.len() as u64, length);
         Ok(bytes)
     }
