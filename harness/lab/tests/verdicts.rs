@@ -83,7 +83,8 @@ fn has_vmcore(record: &Path) -> Result<(), Failed> {
             continue;
         }
         let bytes = fs_err::read(&vmcore)?;
-        let note = b"VMCOREINFO\0OSRELEASE=";
+        // An ELF note's name is padded to four bytes.
+        let note = b"VMCOREINFO\0\0OSRELEASE=";
         let begin = &bytes[..bytes.len().min(64 << 10)];
         return if bytes.starts_with(b"KDUMP   ") && begin.windows(note.len()).any(|it| it == note) {
             Ok(())
