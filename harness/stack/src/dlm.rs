@@ -99,7 +99,7 @@ impl Layer for LockManager {
              \x20   done\n\
              \x20   echo \"members$members\"\n\
              }\n";
-        let members = ids(&peers.active, topology);
+        let members = membership::ids(topology.those(&peers.active));
         vec![Probe {
             node: node.clone(),
             title: format!(
@@ -182,13 +182,6 @@ fn config_file(text: String) -> GuestFile {
         text,
         mode: 0o644,
     }
-}
-
-/// corosync's numbers of these nodes: "1 2".
-pub(crate) fn ids(nodes: &[NodeName], topology: &Topology) -> String {
-    let ids = topology.those(nodes).map(membership::id);
-    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-    ids.join(" ")
 }
 
 /// Prints, for each of these lock spaces that this node has joined, `space NAME members 1 2` once no change of them is under way.

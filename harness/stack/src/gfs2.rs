@@ -62,9 +62,7 @@ impl Sharing for Formatted {
     /// Exactly those nodes are in its lock space, and no recovery keeps locks from anybody.
     fn shared_by(&self, members: &[&Member]) -> Shared {
         let name = &self.plan.name;
-        let ids = members.iter().map(|member| membership::id(member));
-        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-        let ids = ids.join(" ");
+        let ids = membership::ids(members.iter().copied());
         let script = format!(
             "{}\
              read -r blocked </sys/fs/gfs2/{}/lock_module/block\n\

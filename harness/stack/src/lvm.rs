@@ -11,6 +11,7 @@ use crate::compose::Describe;
 use crate::dlm;
 use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
 use crate::mapping;
+use crate::membership;
 use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
@@ -317,7 +318,7 @@ impl VolumeGroup {
     fn locks(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Probe {
         let Lvm { group, volumes, .. } = &self.plan;
         let space = format!("lvm_{group}");
-        let members = dlm::ids(&peers.there, topology);
+        let members = membership::ids(topology.those(&peers.there));
         let text = format!(
             "{}\
              lvmlockctl -i | {{\n\

@@ -264,10 +264,6 @@ impl Cluster {
 
     /// Waits until each of `there` has all the others on every link: corosync itself is content with one.
     fn linked(&self, there: &[NodeName], topology: &Topology) -> Stage {
-        let ids: Vec<String> = topology
-            .those(there)
-            .map(|member| id(member).to_string())
-            .collect();
         let wanted = self.plan.networks.len() * there.len();
         let text = format!(
             "tries=0\n\
@@ -283,7 +279,7 @@ impl Cluster {
              \x20   [ $tries -lt 300 ] || fail \"not every link to the nodes {} is connected: $links\"\n\
              \x20   sleep 0.2\n\
              done\n",
-            ids.join(" ")
+            ids(topology.those(there))
         );
         Stage::new(
             there,
@@ -439,6 +435,12 @@ impl Cluster {
 /// A node's number in its cluster: node 0 is none to corosync.
 pub(crate) fn id(member: &Member) -> u16 {
     u16::from(member.number) + 1
+}
+
+/// The numbers of these nodes, as corosync and the dlm list them: "1 2".
+pub(crate) fn ids<'a>(members: impl Iterator<Item = &'a Member>) -> String {
+    let ids: Vec<String> = members.map(|member| id(member).to_string()).collect();
+    ids.join(" ")
 }
 
 /// Starts corosync and waits for its first answer. It leaves shared memory behind when it is killed, over which the next

@@ -92,9 +92,7 @@ fn in_lock_domain(cluster: &ClusterName, members: &[&Member]) -> Shared {
 
 /// Exactly those nodes share its lock space.
 fn in_lock_space(members: &[&Member]) -> Shared {
-    let ids = members.iter().map(|member| membership::id(member));
-    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-    let ids = ids.join(" ");
+    let ids = membership::ids(members.iter().copied());
     Shared {
         title: format!("nodes {ids} share its lock space"),
         script: dlm::spaces(&[LOCK_SPACE]),

@@ -102,16 +102,7 @@ mod tests {
     use fs_err as fs;
 
     use super::*;
-
-    fn plan(id: &str) -> Plan {
-        let text = "name = \"a suite\"\nnodes = { \"vix[0-1]\" = { arch = \"x86\" } }\n\
-                    layer = [{ nbd = { disk = \"64MiB\" } }]";
-        let plan = sanlab_plan::parse(Path::new("a.toml"), text).unwrap();
-        Plan {
-            id: id.to_owned(),
-            ..plan
-        }
-    }
+    use crate::shards::tests::plan;
 
     fn shard(text: &str, plans: &[Plan], durations: Option<&Path>) -> Shard {
         let sharding = Sharding {

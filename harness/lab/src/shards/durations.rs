@@ -115,16 +115,7 @@ pub(crate) fn expected<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn plan(id: &str) -> Plan {
-        let text = "name = \"a suite\"\nnodes = { \"vix[0-1]\" = { arch = \"x86\" } }\n\
-                    layer = [{ nbd = { disk = \"64MiB\" } }]";
-        let plan = sanlab_plan::parse(Path::new("a.toml"), text).unwrap();
-        Plan {
-            id: id.to_owned(),
-            ..plan
-        }
-    }
+    use crate::shards::tests::plan;
 
     #[test]
     fn what_is_known_counts_and_stretches_the_estimates_of_the_rest() {

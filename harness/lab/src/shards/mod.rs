@@ -15,6 +15,6 @@ pub(crate) mod share;
 pub(crate) mod suite;
 pub(crate) mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::ShardError;

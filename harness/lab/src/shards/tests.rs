@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use proptest::prelude::*;
+use sanlab_plan::Plan;
 use sanlab_record::{Failure, FailureKind, KnownBy, Origin, Outcome, Phase, PhaseName, RunRecord};
 use sanlab_report::report::Report;
 use sanlab_report::{junit, load};
@@ -22,6 +23,17 @@ use crate::Exit;
 use crate::commands::merge::exit_of_all;
 use crate::lab::runs::{attempt_name, without_run};
 use crate::terminal::summary::summary_table;
+
+/// A plan of this id.
+pub(crate) fn plan(id: &str) -> Plan {
+    let text = "name = \"a suite\"\nnodes = { \"vix[0-1]\" = { arch = \"x86\" } }\n\
+                layer = [{ nbd = { disk = \"64MiB\" } }]";
+    let plan = sanlab_plan::parse(Path::new("a.toml"), text).unwrap();
+    Plan {
+        id: id.to_owned(),
+        ..plan
+    }
+}
 
 /// When everything began, seconds since 1970.
 const BEGAN: f64 = 1_795_313_600.0;

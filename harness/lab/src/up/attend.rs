@@ -61,8 +61,9 @@ impl Attend {
                 return work.await.and(Err(error));
             }
         };
+        // Whoever reads of it can come at once.
+        door.is_up(fleet.clone());
         announce(&door, &fleet, self.origin.limit)?;
-        door.is_up(fleet);
         let done = {
             let mut answers = pin!(door.answer());
             loop {

@@ -67,8 +67,8 @@ pub(crate) async fn supervise(
             done = &mut work => break done,
             Some(fleet) = is_up.recv() => {
                 let node = fleet.nodes().first().map(|node| node.name().to_owned());
+                door.is_up(fleet.clone());
                 fleet.announce(&name, limit.as_secs_f64(), &attach(&name, node.as_deref()));
-                door.is_up(fleet);
                 let mut line = serde_json::to_string(&door.status()).map_err(LabError::Record)?;
                 line.push('\n');
                 // Whoever waited for it may be gone.
