@@ -143,6 +143,7 @@ fn from_stanza(stanza: &str) -> Option<LockedPackage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Manifest;
     use crate::manifest::lock_diff::LockDiff;
 
     fn package(name: &str, version: &str, sha256: &str) -> LockedPackage {
@@ -217,6 +218,30 @@ mod tests {
                 ..package("kmod", "30-1", "aa")
             }]
         );
+    }
+
+    #[test]
+    fn locks_in_the_checkout_have_what_their_manifests_name() {
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
+        for file in fs_err::read_dir(images).unwrap() {
+            let path = file.unwrap().path();
+            let is_toml = path.extension().is_some_and(|ending| ending == "toml");
+            if !is_toml || path.ends_with("Cargo.toml") {
+                continue;
+            }
+            let manifest = Manifest::load(&path).unwrap();
+            let lock = Lock::load(&manifest.lock_path()).unwrap();
+            for (arch, wanted) in &manifest.arches {
+                let locked = &lock.products[&Product::Image(*arch)];
+                for package in &wanted.packages {
+                    assert!(
+                        locked.iter().any(|one| one.name == *package),
+                        "{}: {arch}: `{package}` is missing: `sanlab image build --update-lock`",
+                        manifest.lock_path().display()
+                    );
+                }
+            }
+        }
     }
 
     #[test]
