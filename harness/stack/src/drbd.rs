@@ -23,6 +23,10 @@ const SYNC: Duration = Duration::from_secs(600);
 /// TCP port of the first resource.
 const PORT: u16 = 7788;
 
+/// The generation of data that new copies share; an even number: of disks that are no primary's.
+const GENERATION: &str = "0x73616E6C61620000";
+const NO_GENERATION: &str = "0x0000000000000000";
+
 /// `Connected`, `SyncSource`, `SyncTarget`, `PausedSync`: the pair has agreed on who is up to date. Not `StandAlone`: then
 /// it has not, and will not.
 const LINKED: &str = "cs:[CPS][aoy]* *";
@@ -201,34 +205,49 @@ impl Resource {
     }
 
     /// The module keeps a megabyte in reserve for each of the devices that it expects, by default 32.
-    fn attach(&self, create: bool) -> String {
+    fn attach(&self, create: &str) -> String {
         let resource = &self.plan.resource;
         let mut text = format!(
-            "{}run modprobe drbd minor_count=2\nmkdir -p /run/lock /var/lib/drbd\n",
+            "{}run modprobe drbd minor_count=2\nmkdir -p /run/lock /var/lib/drbd\n{create}",
             self.waiting()
         );
-        if create {
-            let _ = writeln!(
-                text,
-                "said=$(drbdadm create-md --force {resource} 2>&1) || fail \"exit code $?: drbdadm create-md {resource}: $said\""
-            );
-        }
         let _ = writeln!(text, "run drbdadm up {resource}");
         text
     }
 
-    /// What one node does when both come up for the first time, until both agree on who is up to date.
-    fn first_time(&self, node: &NodeName) -> String {
+    /// Makes the metadata of a disk that nobody has used.
+    fn create(&self) -> String {
         let resource = &self.plan.resource;
-        let mut text = self.attach(true);
+        format!(
+            "said=$(drbdadm create-md --force {resource} 2>&1) || fail \"exit code $?: drbdadm create-md {resource}: $said\"\n"
+        )
+    }
+
+    /// And says there that it is a copy: of one generation with the peer's, up to date, and no block to be sent.
+    ///
+    /// `drbdadm new-current-uuid --clear-bitmap` says the same of two that are connected. But a state that the peer has sent just before comes
+    /// in after it at times, and then one node takes the other for inconsistent for good (DRBD 8.4.11).
+    fn create_alike(&self, disk: &str) -> String {
+        let Self { plan, .. } = self;
+        let file = format!("/run/{}.md", plan.resource);
+        format!(
+            "{create}\
+             echo '{metadata}' >{file}\n\
+             said=$(drbdmeta --force {minor} v08 {disk} internal restore-md {file} 2>&1) || fail \"exit code $?: drbdmeta restore-md: $said\"\n",
+            create = self.create(),
+            metadata = alike(plan.device.sectors),
+            minor = plan.minor,
+        )
+    }
+
+    /// What one node does when both come up for the first time, until both agree on who is up to date.
+    fn first_time(&self, node: &NodeName, disk: &str) -> String {
+        let resource = &self.plan.resource;
+        let mut text = self.attach(&match self.plan.sync {
+            FirstSync::Skip => self.create_alike(disk),
+            FirstSync::Full => self.create(),
+        });
         match (self.plan.sync, self.is_first(node)) {
-            (FirstSync::Skip, true) => {
-                let _ = writeln!(
-                    text,
-                    "await 'cs:Connected *'\n\
-                     run drbdadm new-current-uuid --clear-bitmap {resource}/0"
-                );
-            }
             (FirstSync::Full, true) => {
                 let _ = writeln!(
                     text,
@@ -236,7 +255,7 @@ impl Resource {
                      run drbdadm primary --force {resource}"
                 );
             }
-            (_, false) => {}
+            _ => {}
         }
         match (self.plan.sync, self.is_first(node)) {
             (FirstSync::Skip, _) => text += "await '*ds:UpToDate/UpToDate *'\n",
@@ -267,7 +286,7 @@ impl Resource {
     /// Where only one may be primary and the peer is by now, that one stays it.
     fn again(&self, node: &NodeName, peer: Option<&NodeName>) -> String {
         let resource = &self.plan.resource;
-        let mut text = self.attach(false);
+        let mut text = self.attach("");
         if peer.is_some() {
             let _ = writeln!(text, "await '{LINKED}'");
         }
@@ -419,8 +438,12 @@ impl Layer for Resource {
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
         let title = format!("bring {} up", self.plan.resource);
         let mut stage = Stage::new(there, &title, UP, "").with_files(&self.files(topology));
-        for task in &mut stage.tasks {
-            task.script = self.first_time(&task.node);
+        for member in topology.those(there) {
+            let script = self.first_time(&member.name, &member.disk);
+            let own = stage.tasks.iter_mut().find(|task| task.node == member.name);
+            if let Some(task) = own {
+                task.script = script;
+            }
         }
         let mut stages = vec![stage];
         stages.extend(self.promotions(there));
@@ -429,7 +452,7 @@ impl Layer for Resource {
 
     fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         // A pair is there from the start, or comes one by one: then the newcomer's disk is no copy yet.
-        let mut text = self.attach(true);
+        let mut text = self.attach(&self.create());
         if peers.there.is_empty() {
             let _ = writeln!(text, "run drbdadm primary --force {}", self.plan.resource);
         } else {
@@ -497,4 +520,19 @@ impl Resource {
         let stage = Stage::new(std::slice::from_ref(node), &title, UP, text);
         vec![stage.with_files(&self.files(topology))]
     }
+}
+
+/// The metadata of a copy of so many sectors, as `drbdmeta dump-md` prints it. The flags: consistent, and was up to date.
+fn alike(sectors: u64) -> String {
+    format!(
+        "version \"v08\";\n\
+         uuid {{ {GENERATION}; {NO_GENERATION}; {NO_GENERATION}; {NO_GENERATION}; flags 0x00000011; }}\n\
+         la-size-sect {sectors};\n\
+         bm-byte-per-bit 4096;\n\
+         device-uuid {NO_GENERATION};\n\
+         la-peer-max-bio-size 0;\n\
+         al-stripes 1;\n\
+         al-stripe-size-4k 8;\n\
+         bm {{ }}"
+    )
 }
