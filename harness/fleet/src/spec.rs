@@ -19,9 +19,14 @@ use crate::host::need::Need;
 /// 16000, 42 at 32000, 32 at 65000; one writer between 28 and 38 at each. An e1000 carries this size too.
 pub const DEFAULT_MTU: u32 = 16_000;
 
-/// What a QEMU takes beyond its guest's memory, MiB: translated code above all. Guests of 384 MiB that ran the storage
-/// scenarios were up to 600 MB large.
-const OVERHEAD_MIB: u64 = 192;
+/// What a QEMU takes at most beyond its guest's memory: translated code above all. Guests of 384 MiB that ran the storage
+/// scenarios were up to 600 MB large, of 256 MiB 362 MiB, of 96 MiB that did nothing 127 MiB.
+const MOST_OVERHEAD_MIB: u64 = 192;
+
+/// The same for a guest of that memory: a small one runs less code.
+fn overhead_mib(memory_mib: u64) -> u64 {
+    (24 + memory_mib / 2).min(MOST_OVERHEAD_MIB)
+}
 
 /// Everything about a fleet that is decided before it starts.
 #[derive(Debug, Clone)]
@@ -259,12 +264,13 @@ impl FleetSpec {
 /// What members together take of a host with so many CPUs. They may have more virtual CPUs than that, as long as they
 /// have the host for themselves.
 pub(crate) fn need<'a>(members: impl IntoIterator<Item = &'a NodeSpec>, cpus: u64) -> Need {
-    let sum = members
-        .into_iter()
-        .fold(Need::default(), |sum, member| Need {
-            memory_mib: sum.memory_mib + member.hardware.memory.mib() + OVERHEAD_MIB,
+    let sum = members.into_iter().fold(Need::default(), |sum, member| {
+        let memory_mib = member.hardware.memory.mib();
+        Need {
+            memory_mib: sum.memory_mib + memory_mib + overhead_mib(memory_mib),
             cpus: sum.cpus + u64::from(member.hardware.cpus),
-        });
+        }
+    });
     Need {
         cpus: sum.cpus.min(cpus),
         ..sum

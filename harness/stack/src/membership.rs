@@ -211,7 +211,7 @@ impl Layer for Cluster {
     }
 
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
-        vec![self.sees(node, &peers.active, topology, self.patience())]
+        vec![self.sees(node, &peers.active, topology, self.patience(peers))]
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
@@ -290,8 +290,8 @@ impl Cluster {
     }
 
     /// A lost node is reported after 2.2 times the token's time.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(60) + 4 * self.plan.token
+    fn patience(&self, peers: &Peers) -> Duration {
+        Duration::from_secs(60) + 4 * self.plan.silence(peers.there.len())
     }
 
     fn files(&self, members: &[NodeName], topology: &Topology) -> Vec<GuestFile> {

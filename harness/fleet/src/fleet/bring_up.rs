@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sanlab_record::EventKind;
 use sanlab_vm::{Command, Machine, Output, VmError};
 use tokio::task::spawn_blocking;
@@ -14,6 +15,7 @@ use crate::checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::fleet::Fleet;
+use crate::host::capacity;
 use crate::network::PortSpec;
 use crate::nodes::boot::{self, Attached, DataDisk, Disk, InitialState, Kept, StoragePolicy};
 use crate::nodes::identity;
@@ -26,40 +28,47 @@ const IDENTITY_DEADLINE: Duration = Duration::from_secs(30);
 /// An e1000 finds its link two seconds after it was brought up.
 const REACH_DEADLINE: Duration = Duration::from_secs(30);
 const REACH_INTERVAL: Duration = Duration::from_millis(100);
+/// How many pairs of members are tried, and at least each with its two neighbours: under TCG a pair takes a fiftieth of a second.
+const PAIRS: usize = 256;
+/// How many members come to life side by side for each CPU: more would only wait for it, against their deadlines.
+const AT_ONCE: usize = 8;
 
 impl Fleet {
     /// Brings members to life side by side, makes them known to each other, and sees that they are.
     pub(super) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
         let up = members
             .iter()
-            .map(|member| self.start_node(member, Disk::Empty));
-        self.check_reachability(try_join_all(up).await?).await
+            .map(|member| self.start_node(member, Disk::Empty))
+            .collect::<Vec<_>>();
+        let up = stream::iter(up).buffer_unordered(at_once());
+        let mut up: Vec<(Arc<Node>, Instant)> = up.try_collect().await?;
+        up.sort_by_key(|(node, _)| node.number());
+        self.check_reachability(up).await
     }
 
-    /// Makes members nodes that have come to life, each since that moment, and sees that packets go between all.
+    /// Makes members nodes that have come to life, each since that moment, and sees that packets go between neighbours.
     pub(super) async fn check_reachability(
         &self,
         up: Vec<(Arc<Node>, Instant)>,
     ) -> Result<(), FleetError> {
         let (newcomers, started): (Vec<_>, Vec<_>) = up.into_iter().unzip();
         let there = self.members.register(&newcomers)?;
-        // Each pair once: everybody tries those who were there before, and those before it in this list.
-        try_join_all(
-            newcomers
-                .iter()
-                .zip(started)
-                .enumerate()
-                .map(|(index, (node, started))| {
-                    let others = there
-                        .iter()
-                        .chain(&newcomers[..index])
-                        .map(|node| node.spec())
-                        .collect::<Vec<_>>();
-                    self.reach(node, others, started)
-                }),
-        )
-        .await?;
-        Ok(())
+        // Each pair once: everybody tries those before it, the last of them first.
+        let neighbours = (PAIRS / newcomers.len().max(1)).max(2);
+        let reached = newcomers
+            .iter()
+            .zip(started)
+            .enumerate()
+            .map(|(index, (node, started))| {
+                let before = there.iter().chain(&newcomers[..index]).rev();
+                let others = before.take(neighbours).map(|node| node.spec()).collect();
+                self.reach(node, others, started)
+            })
+            .collect::<Vec<_>>();
+        stream::iter(reached)
+            .buffer_unordered(at_once())
+            .try_collect()
+            .await
     }
 
     /// Lets saved members go on: loaded side by side, and resumed at one instant.
@@ -265,6 +274,11 @@ impl Fleet {
         self.tell_of(node.name(), EventKind::Ready { seconds });
         Ok(())
     }
+}
+
+/// How many members come to life side by side.
+fn at_once() -> usize {
+    usize::try_from(capacity::cpus()).map_or(AT_ONCE, |cpus| cpus.saturating_mul(AT_ONCE))
 }
 
 /// The host's time since 1970.

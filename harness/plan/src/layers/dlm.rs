@@ -8,9 +8,9 @@ use crate::document::table::table;
 use crate::document::value::show_duration;
 use crate::values::names::{ClusterName, NodeName};
 
-/// With a longer token those who wait for a lost node's locks may wait for the two minutes after which a kernel takes a task for
-/// hung: 2.2 times the token until the node is declared dead, up to 30 s until the power switch has answered, then recovery.
-const LONGEST_TOKEN: Duration = Duration::from_secs(36);
+/// With a longer silence those who wait for a lost node's locks may wait for the two minutes after which a kernel takes a task for
+/// hung: 2.2 times that until the node is declared dead, up to 30 s until the power switch has answered, then recovery.
+const LONGEST_SILENCE: Duration = Duration::from_secs(36);
 
 table! {
     /// The kernel's distributed lock manager (DLM) with `dlm_controld`: a lost member's locks are given to others once it is fenced.
@@ -78,16 +78,19 @@ impl LayerTable for Written {
             }
             return None;
         };
-        let (name, token) = (cluster.name.value.clone(), cluster.token);
-        if token > LONGEST_TOKEN {
+        let (name, silence) = (cluster.name.value.clone(), cluster.silence());
+        if silence > LONGEST_SILENCE {
             mistakes.note(
                 Diagnostic::at(
                     &cluster.name.span,
-                    format!("`token` of {} is too long for `dlm`", show_duration(&token)),
+                    format!(
+                        "corosync waits too long for `dlm`: {}",
+                        show_duration(&silence)
+                    ),
                 )
                 .label("locks of a lost member would be waited for until tasks count as hung")
                 .also(span, "so long its members wait, and more than twice that")
-                .help(format!("give at most {}", show_duration(&LONGEST_TOKEN))),
+                .help(shorter(silence - cluster.token)),
             );
         }
         building.locks = Some(Locks {
@@ -97,16 +100,24 @@ impl LayerTable for Written {
         });
         let dlm = Dlm {
             cluster: name,
-            dead_after: cluster_death(token),
+            dead_after: silence * 11 / 5,
             fencing: self.fencing.as_ref()?.value,
         };
         Some((on, dlm))
     }
 }
 
-/// corosync waits for the token, and 1.2 times as long for the others' consent (corosync.conf(5): `token`, `consensus`).
-fn cluster_death(token: Duration) -> Duration {
-    token * 11 / 5
+/// How corosync comes to wait no longer than [`LONGEST_SILENCE`], of which so much is for members beyond the second.
+fn shorter(for_further: Duration) -> String {
+    match LONGEST_SILENCE.checked_sub(for_further) {
+        Some(token) if token >= Duration::from_secs(1) => {
+            format!("give a `token` of at most {}", show_duration(&token))
+        }
+        _ => {
+            "give the cluster fewer members: for each beyond the second corosync waits 650ms longer"
+                .to_owned()
+        }
+    }
 }
 
 impl Building<'_> {

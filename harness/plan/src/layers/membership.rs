@@ -25,7 +25,8 @@ table! {
         transport: Transport, default Transport::Knet;
         /// Whether their messages are encrypted and signed; `knet` only.
         crypto: bool, default false;
-        /// Silence after which a member is suspected, 1s to 5m; after 2.2 times that it is declared dead.
+        /// Silence after which a member is suspected, 1s to 5m, and 0.65 s more for each member beyond the second; after 2.2 times all
+        /// of that it is declared dead.
         token: Duration, default Duration::from_secs(5);
         /// Of two members either goes on alone. Default: `true` of two members; of more it must not be given.
         two_node: bool, optional;
@@ -45,7 +46,7 @@ pub struct Membership {
     pub transport: Transport,
     /// Whether messages are encrypted and signed (AES-256, SHA-256); needs knet.
     pub crypto: bool,
-    /// `token`: silence after which a member is suspected. It is declared dead after 2.2 times that.
+    /// `token`: silence after which a member of two is suspected; see [`silence`](Self::silence).
     pub token: Duration,
     /// `two_node`: as long as the configuration names two members at most, either goes on alone.
     pub two_node: bool,
@@ -53,6 +54,22 @@ pub struct Membership {
     pub wait_for_all: bool,
     /// The networks on which they talk, a link each; never empty.
     pub networks: Vec<NetworkName>,
+}
+
+/// corosync's `token_coefficient`: what it adds to `token` for each member beyond the second (corosync.conf(5)).
+const FOR_EACH_FURTHER: Duration = Duration::from_millis(650);
+
+impl Membership {
+    /// The silence after which one of that many members is suspected. It is declared dead after 2.2 times that: corosync waits for
+    /// the token, and 1.2 times as long for the others' consent (corosync.conf(5): `token`, `consensus`).
+    pub fn silence(&self, members: usize) -> Duration {
+        silence(self.token, members)
+    }
+}
+
+fn silence(token: Duration, members: usize) -> Duration {
+    let further = u32::try_from(members.saturating_sub(2)).unwrap_or(u32::MAX);
+    token + FOR_EACH_FURTHER * further
 }
 
 words! {
@@ -240,6 +257,13 @@ pub(crate) struct Cluster {
     pub(crate) name: At<ClusterName>,
     on: Vec<At<NodeName>>,
     pub(crate) token: Duration,
+}
+
+impl Cluster {
+    /// After which a member is suspected when all are there.
+    pub(crate) fn silence(&self) -> Duration {
+        silence(self.token, self.on.len())
+    }
 }
 
 impl Clusters {

@@ -39,6 +39,7 @@ impl NetworkSet {
             (first.mtu.as_ref(), first.capture.as_ref())
         });
         let place = subnet.map_or(0..0, |subnet| subnet.span.clone());
+        check_room(subnet, &everyone(node_set), node_set, mistakes);
         network_set.networks.push(Network {
             name: NetworkName::main(),
             subnet: subnet.map_or(Subnet::of_place(0), |subnet| subnet.value),
@@ -94,6 +95,7 @@ impl NetworkSet {
         let capture = captured(further, &name.value, &on, node_set, mistakes);
         let place = u8::try_from(self.networks.len()).unwrap_or(u8::MAX);
         let subnet = further.subnet.as_ref();
+        check_room(subnet, &on, node_set, mistakes);
         let span = subnet.map_or(&name.span, |subnet| &subnet.span);
         let subnet = subnet.map_or(Subnet::of_place(place), |subnet| subnet.value);
         self.check_apart(&name.value, subnet, span, mistakes);
@@ -221,6 +223,33 @@ fn expand(
     let mut names: Vec<NodeName> = names.into_iter().map(|name| name.value).collect();
     names.sort_by_key(|name| node_set.position(name));
     Some(names)
+}
+
+/// A node's address follows from its number among all nodes, also of those that the network does not join.
+fn check_room(
+    subnet: Option<&At<Subnet>>,
+    on: &[NodeName],
+    node_set: &NodeSet,
+    mistakes: &mut Mistakes,
+) {
+    let numbers = on.iter().filter_map(|name| node_set.position(name));
+    let (Some(subnet), Some(last)) = (subnet, numbers.max()) else {
+        return;
+    };
+    let room = subnet.value.room();
+    if last >= usize::try_from(room).unwrap_or(usize::MAX) {
+        mistakes.note(
+            Diagnostic::at(
+                &subnet.span,
+                format!("no address for `{}`", node_set.nodes[last].name),
+            )
+            .label(format!("{} has addresses for {room} nodes", subnet.value))
+            .help(format!(
+                "it is node {} of the scenario; give a shorter prefix length",
+                last + 1
+            )),
+        );
+    }
 }
 
 fn captured(

@@ -11,8 +11,8 @@ use crate::plan::node::Written as WrittenNode;
 use crate::plan::{Joins, NicModel, Node};
 use crate::values::names::NodeName;
 
-/// More would not fit the switch's ports, the addresses and the machine.
-const MOST_NODES: usize = 32;
+/// What a network of 24 bits has addresses for. Layers have limits of their own.
+const MOST_NODES: usize = 240;
 
 /// All nodes of a scenario, and where each was written.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use crate::document::word::words;
 use crate::values::names::{ImageName, NodeName};
 use crate::values::units::ByteSize;
 
-const LEAST_MEMORY: ByteSize = ByteSize::from_mib(192);
+const LEAST_MEMORY: ByteSize = ByteSize::from_mib(96);
 const MOST_MEMORY: ByteSize = ByteSize::from_mib(16 << 10);
 const MOST_CPUS: u8 = 8;
 
@@ -19,7 +19,7 @@ table! {
         arch: Arch, required r#""x86""#;
         /// Model of the network cards.
         nic: NicModel, default NicModel::VirtioNet;
-        /// RAM, 192MiB to 16GiB.
+        /// RAM, 96MiB to 16GiB.
         memory: ByteSize, default ByteSize::from_mib(256);
         /// Virtual CPUs, 1 to 8.
         cpus: u8, default 1;

@@ -13,8 +13,8 @@ pub struct Subnet {
 /// The number of a subnet's first node, counted from its address.
 const FIRST: u32 = 10;
 
-/// A subnet of more bits has no room for 32 nodes from [`FIRST`] on.
-const LONGEST: u8 = 26;
+/// A subnet of more bits has no room for two nodes from [`FIRST`] on.
+const LONGEST: u8 = 28;
 /// One of fewer bits is larger than any network.
 const SHORTEST: u8 = 8;
 
@@ -52,7 +52,7 @@ impl Subnet {
         let length: u8 = length.parse().map_err(|_| form())?;
         if !(SHORTEST..=LONGEST).contains(&length) {
             return refuse(format!(
-                "the prefix length is {SHORTEST} to {LONGEST}: 32 nodes need addresses"
+                "the prefix length is {SHORTEST} to {LONGEST}: nodes have the addresses from the {FIRST}th on"
             ));
         }
         let subnet = Self { address, length };
@@ -73,6 +73,11 @@ impl Subnet {
     /// The address of the node of that number.
     pub fn address_of(self, node: u8) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) + FIRST + u32::from(node))
+    }
+
+    /// How many nodes it has addresses for; the last address is that of everybody.
+    pub const fn room(self) -> u32 {
+        !self.mask() - FIRST
     }
 
     /// Bits that all of its addresses have in common.
@@ -112,13 +117,15 @@ mod tests {
         let subnet = Subnet::parse("192.168.7.64/26").unwrap();
         assert_eq!(subnet.to_string(), "192.168.7.64/26");
         assert_eq!(subnet.address_of(31).to_string(), "192.168.7.105");
+        assert_eq!(subnet.room(), 53);
+        assert_eq!(Subnet::of_place(0).room(), 245);
         assert_eq!(Subnet::of_place(0).address_of(0).to_string(), "10.77.0.10");
         for text in [
             "",
             "10.77.0.0",
             "10.77.0.0/",
             "10.77.0.0/7",
-            "10.77.0.0/27",
+            "10.77.0.0/29",
             "10.77.0.1/24",
             "127.0.0.0/8",
             "0.0.0.0/8",

@@ -200,7 +200,7 @@ fn channels(line: &mut Line, spec: &MachineSpec) {
         &log,
     );
     line.add("-serial", &format!("chardev:{CONSOLE_ID}"));
-    line.add("-device", "virtio-serial-pci");
+    line.add("-device", "virtio-serial-pci,max_ports=4");
     for (id, name, file) in [
         (agent::PORT_ID, agent::PORT_NAME, AGENT_SOCKET),
         (
