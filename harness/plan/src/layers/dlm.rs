@@ -90,7 +90,7 @@ impl LayerTable for Written {
                 )
                 .label("locks of a lost member would be waited for until tasks count as hung")
                 .also(span, "so long its members wait, and more than twice that")
-                .help(shorter(silence - cluster.token)),
+                .help(shorter(silence.saturating_sub(cluster.token))),
             );
         }
         building.locks = Some(Locks {
