@@ -247,15 +247,12 @@ impl Resource {
             FirstSync::Skip => self.create_alike(disk),
             FirstSync::Full => self.create(),
         });
-        match (self.plan.sync, self.is_first(node)) {
-            (FirstSync::Full, true) => {
-                let _ = writeln!(
-                    text,
-                    "await 'cs:Connected *'\n\
-                     run drbdadm primary --force {resource}"
-                );
-            }
-            _ => {}
+        if self.plan.sync == FirstSync::Full && self.is_first(node) {
+            let _ = writeln!(
+                text,
+                "await 'cs:Connected *'\n\
+                 run drbdadm primary --force {resource}"
+            );
         }
         match (self.plan.sync, self.is_first(node)) {
             (FirstSync::Skip, _) => text += "await '*ds:UpToDate/UpToDate *'\n",
@@ -439,7 +436,7 @@ impl Layer for Resource {
         let title = format!("bring {} up", self.plan.resource);
         let mut stage = Stage::new(there, &title, UP, "").with_files(&self.files(topology));
         for member in topology.those(there) {
-            let script = self.first_time(&member.name, &member.disk);
+            let script = self.first_time(&member.name, member.disk);
             let own = stage.tasks.iter_mut().find(|task| task.node == member.name);
             if let Some(task) = own {
                 task.script = script;
