@@ -89,9 +89,6 @@ impl Resource {
              \x20       size {}K;\n\
              \x20       on-io-error {on_io_error};\n\
              \x20       fencing {fencing};\n\
-             \x20       disk-flushes no;\n\
-             \x20       md-flushes no;\n\
-             \x20       disk-barrier no;\n\
              \x20       c-plan-ahead 0;\n\
              \x20       resync-rate 60M;\n\
              \x20       c-min-rate 20M;\n\
