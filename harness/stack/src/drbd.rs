@@ -202,14 +202,15 @@ impl Resource {
     }
 
     /// The module keeps a megabyte in reserve for each of the devices that it expects, by default 32.
-    fn attach(&self, create: &str) -> String {
-        let resource = &self.plan.resource;
-        let mut text = format!(
-            "{}run modprobe drbd minor_count=2\nmkdir -p /run/lock /var/lib/drbd\n{create}",
+    fn load(&self) -> String {
+        format!(
+            "{}run modprobe drbd minor_count=2\nmkdir -p /run/lock /var/lib/drbd\n",
             self.waiting()
-        );
-        let _ = writeln!(text, "run drbdadm up {resource}");
-        text
+        )
+    }
+
+    fn attach(&self) -> String {
+        format!("run drbdadm up {}\n", self.plan.resource)
     }
 
     /// Makes the metadata of a disk that nobody has used.
@@ -237,13 +238,30 @@ impl Resource {
         )
     }
 
-    /// What one node does when both come up for the first time, until both agree on who is up to date.
-    fn first_time(&self, node: &NodeName, disk: &str) -> String {
-        let resource = &self.plan.resource;
-        let mut text = self.attach(&match self.plan.sync {
+    /// What one node does before both come up for the first time: the first of them is up at once, and listens.
+    ///
+    /// Two that begin to connect at the same moment take each other's attempts for their own ("initial packet S crossed"), and begin again after
+    /// up to 15 s.
+    fn make(&self, node: &NodeName, disk: &str) -> String {
+        let mut text = self.load();
+        text += &match self.plan.sync {
             FirstSync::Skip => self.create_alike(disk),
             FirstSync::Full => self.create(),
-        });
+        };
+        if self.is_first(node) {
+            text += &self.attach();
+            text += "await 'cs:WFConnection *'\n";
+        }
+        script(&text)
+    }
+
+    /// What one node does then, until both agree on who is up to date.
+    fn connect(&self, node: &NodeName) -> String {
+        let resource = &self.plan.resource;
+        let mut text = self.waiting();
+        if !self.is_first(node) {
+            text += &self.attach();
+        }
         if self.plan.sync == FirstSync::Full && self.is_first(node) {
             let _ = writeln!(
                 text,
@@ -280,7 +298,7 @@ impl Resource {
     /// Where only one may be primary and the peer is by now, that one stays it.
     fn again(&self, node: &NodeName, peer: Option<&NodeName>) -> String {
         let resource = &self.plan.resource;
-        let mut text = self.attach("");
+        let mut text = self.load() + &self.attach();
         if peer.is_some() {
             let _ = writeln!(text, "await '{LINKED}'");
         }
@@ -430,23 +448,27 @@ impl Layer for Resource {
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let title = format!("bring {} up", self.plan.resource);
-        let mut stage = Stage::new(there, &title, UP, "").with_files(&self.files(topology));
+        let title = format!("make the copies of {}", self.plan.resource);
+        let mut make = Stage::new(there, &title, UP, "").with_files(&self.files(topology));
         for member in topology.those(there) {
-            let script = self.first_time(&member.name, member.disk);
-            let own = stage.tasks.iter_mut().find(|task| task.node == member.name);
+            let own = make.tasks.iter_mut().find(|task| task.node == member.name);
             if let Some(task) = own {
-                task.script = script;
+                task.script = self.make(&member.name, member.disk);
             }
         }
-        let mut stages = vec![stage];
+        let title = format!("bring {} up", self.plan.resource);
+        let mut connect = Stage::new(there, &title, UP, "");
+        for task in &mut connect.tasks {
+            task.script = self.connect(&task.node);
+        }
+        let mut stages = vec![make, connect];
         stages.extend(self.promotions(there));
         stages
     }
 
     fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         // A pair is there from the start, or comes one by one: then the newcomer's disk is no copy yet.
-        let mut text = self.attach(&self.create());
+        let mut text = self.load() + &self.create() + &self.attach();
         if peers.there.is_empty() {
             let _ = writeln!(text, "run drbdadm primary --force {}", self.plan.resource);
         } else {
