@@ -86,12 +86,14 @@ impl Judge {
         open.find(is_it).map(|declared| declared.step.as_str())
     }
 
-    /// Judges a line of a kernel log. `true`: it is a complaint that counts.
+    /// Judges a line of a kernel log. `true`: it is a complaint that counts, whatever comes after it. One that may be known by its call
+    /// trace counts at the next check unless it is.
     pub(crate) fn hear(&mut self, plan: &Plan, faults: &Faults, line: Seen<'_>) -> bool {
         if self.closed {
             return false;
         }
         let expected = self.matching(&line);
+        self.excuse_before(&line);
         let Some(complaint) = classify(line.text) else {
             if announces_traces(line.text) {
                 self.reports.insert(line.node.clone(), line.at);
@@ -109,7 +111,8 @@ impl Judge {
             .or(follows)
             .or_else(|| known_lines::excuse(line.text));
         let about = complaint.about.map(|about| name(plan, about));
-        self.note(complaint.kind, about, Source::KernelLog, line, excuse)
+        let waits = known_lines::waits_for_its_trace(line.text);
+        self.note(complaint.kind, about, Source::KernelLog, line, excuse) && !waits
     }
 
     /// Judges a line that came among those that a kernel was made to print: call traces were asked for, and a panic may be the
@@ -192,6 +195,16 @@ impl Judge {
             }
         }
         excuse
+    }
+
+    /// What a kernel has just reported may be known by its call trace, which comes after it.
+    fn excuse_before(&mut self, trace: &Seen<'_>) {
+        let just = self.findings.iter_mut().filter(|it| {
+            it.excuse.is_none() && it.node == trace.node.as_str() && trace.at - it.until <= TRACES
+        });
+        for finding in just.filter(|it| it.source == Source::KernelLog && it.count == 1) {
+            finding.excuse = known_lines::excuse_before(&finding.text, trace.text);
+        }
     }
 
     /// A call trace belongs to what its kernel has just reported.

@@ -401,6 +401,34 @@ fn a_known_line_excuses_itself_alone() {
 }
 
 #[test]
+fn a_line_may_be_known_by_its_call_trace() {
+    let mut case = case(STORAGES);
+    let lines = [
+        "Voluntary context switch within RCU read-side critical section!",
+        "WARNING: CPU: 0 PID: 274 at kernel/rcu/tree_plugin.h:320 rcu_note_context_switch+0x4dd/0x680",
+        "Call Trace:",
+        " schedule_timeout+0x11a/0x150",
+    ];
+    for (node, caller) in [
+        ("n0", " w_after_conn_state_ch+0x1fd/0x280 [drbd]"),
+        ("n1", " gfs2_glock_dq+0x1fd/0x280 [gfs2]"),
+    ] {
+        for line in lines.iter().chain([&caller]) {
+            case.says(node, 5.0, line);
+        }
+    }
+    let counting = case.judge.counting();
+    let on: Vec<&str> = counting.iter().map(|it| it.node.as_str()).collect();
+    assert_eq!(on, ["n1", "n1"]);
+    assert!(
+        case.judge
+            .findings()
+            .iter()
+            .any(|it| it.node == "n0" && it.excuse.is_some())
+    );
+}
+
+#[test]
 fn a_pattern_may_be_of_a_line_that_is_no_complaint() {
     let mut case = case(STORAGES);
     let pattern = "^o2net: No longer connected".to_owned();
