@@ -21,7 +21,7 @@ pub const DEFAULT_MTU: u32 = 16_000;
 
 /// What a QEMU takes beyond its guest's memory, MiB: translated code above all. Guests of 384 MiB that ran the storage
 /// scenarios were up to 600 MB large.
-const OVERHEAD_MIB: u64 = 192;
+pub const OVERHEAD_MIB: u64 = 192;
 
 /// Everything about a fleet that is decided before it starts.
 #[derive(Debug, Clone)]
