@@ -100,11 +100,8 @@ fn what_no_cluster_could_run_is_refused_with_a_way_out() {
     let tested = project.path().join("scenarios/tested.toml");
     fs::write(&tested, format!("{SCENARIO}{of_file}")).expect("a file is written");
     let long = project.path().join("scenarios/long.toml");
-    fs::write(
-        &long,
-        format!("name = \"long\"\n{BASE}{}", "# long\n".repeat(200_000)),
-    )
-    .expect("a file is written");
+    fs::write(&long, format!("{SCENARIO}{}", "# long\n".repeat(200_000)))
+        .expect("a file is written");
     let other = other.to_str().expect("a path of letters");
     let told = [
         refused(&["--shards", "2"]),
