@@ -58,7 +58,7 @@ pub use nodes::cost::NodeCost;
 pub use nodes::emulator::accelerators;
 pub use nodes::node::{Crashed, Node};
 pub use nodes::readiness::Condition;
-pub use spec::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk};
+pub use spec::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, overhead_mib};
 pub use templates::TemplateUse;
 pub use write_cache::{CacheDraw, PowerLoss};
 // What those who use a fleet need of the crates below it.

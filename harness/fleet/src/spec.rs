@@ -23,8 +23,8 @@ pub const DEFAULT_MTU: u32 = 16_000;
 /// scenarios were up to 600 MB large, of 256 MiB 362 MiB, of 96 MiB that did nothing 127 MiB.
 const MOST_OVERHEAD_MIB: u64 = 192;
 
-/// The same for a guest of that memory: a small one runs less code.
-fn overhead_mib(memory_mib: u64) -> u64 {
+/// What a QEMU takes beyond the memory of a guest that has so much, MiB: a small one runs less code.
+pub fn overhead_mib(memory_mib: u64) -> u64 {
     (24 + memory_mib / 2).min(MOST_OVERHEAD_MIB)
 }
 

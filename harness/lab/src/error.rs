@@ -8,6 +8,7 @@ use sanlab_image::ImageError;
 use sanlab_report::comparison::CompareError;
 
 use crate::Exit;
+use crate::kubernetes::KubernetesError;
 use crate::shards::ShardError;
 
 /// Why the lab could not do what was asked.
@@ -213,6 +214,9 @@ pub enum LabError {
     /// Scenarios that cannot be divided into shards, or run folders that cannot be merged.
     #[error("failed to {0}")]
     Shard(#[from] ShardError),
+    /// Scenarios that cannot be made a Job of Kubernetes.
+    #[error("failed to {0}")]
+    Kubernetes(#[from] KubernetesError),
     /// Figures of two sides that cannot be compared.
     #[error("failed to {0}")]
     Compare(#[from] CompareError),
@@ -270,6 +274,7 @@ impl LabError {
             | Self::Copy { .. }
             | Self::Compare(_)
             | Self::Shard(_)
+            | Self::Kubernetes(_)
             | Self::Image(
                 ImageError::Manifest { .. }
                 | ImageError::Artefact { .. }

@@ -25,6 +25,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -41,6 +43,12 @@ mod tests {
         let held = store.unpacked("00aa", &archive).unwrap();
         let file = held.path().join("overlay/etc/file");
         assert_eq!(fs_err::read_to_string(file).unwrap(), "text");
+        // A user can enter its folders.
+        let mode = fs_err::metadata(held.path().join("overlay"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o500, 0o500);
         // It is there.
         let again = store.unpacked("00aa", b"no archive").unwrap();
         assert_eq!(again.path(), held.path());

@@ -149,6 +149,10 @@ impl Workspace {
         fs_err::write(&label, &text)?;
         for file in fs_err::read_dir(folder)? {
             let path = file?.path();
+            // An entry of the lab's own sources has folders too: without root nobody enters one that is as its files are.
+            if path.is_dir() {
+                continue;
+            }
             if kind.is_synced() {
                 File::open(&path)?.sync_all()?;
             }

@@ -8,8 +8,8 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{
-    capture, compare, console, cp, exec, explore, fleets, gdb, init, merge, plan, report, run,
-    step, up,
+    capture, compare, console, cp, exec, explore, fleets, gdb, init, kubernetes, merge, plan,
+    report, run, step, up,
 };
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
@@ -64,6 +64,11 @@ enum Command {
     /// same run, as of a shard that was started again, the one counts that came to its end last. Exit codes: as of one run of
     /// everything; 3 where something is missing.
     Merge(merge::Arguments),
+    /// Print a Job that runs scenarios on Kubernetes in shards, for `kubectl apply -f -`
+    ///
+    /// An Indexed Job, each index of which runs one shard, and a `ConfigMap` with the scenario files and their bases. Nothing is started. A pod in which a scenario
+    /// failed is not started again; one in which the lab could not do its part is, once; one that lost its node is, always.
+    Kubernetes(kubernetes::Arguments),
     /// Bring a scenario's fleet up and leave it up, to look inside
     ///
     /// The layers are brought up, or forked from a checkpoint; steps are taken only as far as --until says. The fleet ends with `sanlab down`, when its time is over,
@@ -213,6 +218,7 @@ impl Cli {
             Command::Plan(arguments) => plan::execute(&arguments).await,
             Command::Run(arguments) => Box::pin(run::execute(arguments)).await,
             Command::Merge(arguments) => merge::execute(&arguments),
+            Command::Kubernetes(arguments) => kubernetes::execute(&arguments),
             Command::Up(arguments) => Box::pin(up::execute(arguments)).await,
             Command::Shell(arguments) => exec::shell(arguments).await,
             Command::Exec(arguments) => exec::execute(arguments).await,

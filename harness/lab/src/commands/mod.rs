@@ -18,6 +18,7 @@ pub(crate) mod gdb;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod init;
+pub(crate) mod kubernetes;
 pub(crate) mod matrix;
 pub(crate) mod merge;
 pub(crate) mod pages;

@@ -14,8 +14,22 @@ pub fn load(path: &Path) -> Result<Plan, LabError> {
 
 /// The same with settings in place of what the file says.
 pub fn load_with(path: &Path, settings: &[Setting]) -> Result<Plan, LabError> {
-    let text = fs::read_to_string(path).map_err(LabError::Unreadable)?;
-    let read_base = |base: &Path| fs::read_to_string(base);
+    load_reading(path, settings, &|_, _| {})
+}
+
+/// The same; each file that is read, the scenario's and its bases', is told with its text.
+pub(crate) fn load_reading(
+    path: &Path,
+    settings: &[Setting],
+    told: &dyn Fn(&Path, &str),
+) -> Result<Plan, LabError> {
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path)?;
+        told(path, &text);
+        Ok(text)
+    };
+    let text = read(path).map_err(LabError::Unreadable)?;
+    let read_base = |base: &Path| read(base);
     Ok(sanlab_plan::parse_with(path, &text, settings, &read_base)?)
 }
 

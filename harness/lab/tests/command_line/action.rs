@@ -189,6 +189,26 @@ fn scenarios_and_arguments_are_given_a_line_each() {
     };
     let given = said(&run("scenarios/*.toml\n"));
     insta::assert_snapshot!(given, @"<run><--keep-going><--module><x86_64:build dir/ocfs2.ko><--hold><30m><--><scenarios/a.toml><scenarios/b.toml><scenarios/with space.toml>");
+    let shard = |shard: &str, shards: &str| {
+        let mut run = script("run", path);
+        run.env("PATH", format!("{}:{tools}", path.display()))
+            .env("SCENARIOS", "scenarios/a.toml")
+            .env("ARGUMENTS", "")
+            .env("SHARD", shard)
+            .env("SHARDS", shards);
+        run.output().unwrap()
+    };
+    insta::assert_snapshot!(said(&shard("2", "3")), @"<run><--keep-going><--shard><2/3><--><scenarios/a.toml>");
+    insta::assert_snapshot!(said(&shard("", "")), @"<run><--keep-going><--><scenarios/a.toml>");
+    for (one, other) in [("2", ""), ("", "3")] {
+        let alone = shard(one, other);
+        assert_eq!(alone.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&alone.stdout);
+        assert_eq!(
+            said.trim(),
+            "::error::shard and shards go together, such as shard: ${{ matrix.shard }} and shards: 3"
+        );
+    }
     let none = run("scenarios/c*.toml");
     assert_eq!(none.status.code(), Some(2));
     let said = String::from_utf8_lossy(&none.stdout);
@@ -196,6 +216,57 @@ fn scenarios_and_arguments_are_given_a_line_each() {
         said.trim(),
         "::error::no scenario is called scenarios/c*.toml"
     );
+}
+
+#[test]
+fn what_shards_have_uploaded_is_merged_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::create_dir_all(path.join("scenarios")).unwrap();
+    let scenario = "name = \"a\"\nnodes = { \"vix[0-1]\" = { arch = \"x86\" } }\n\
+                    layer = [{ nbd = { disk = \"64MiB\" } }]\n";
+    fs::write(path.join("scenarios/a.toml"), scenario).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_sanlab"));
+    let tools = std::env::var("PATH").unwrap();
+    let tools = format!("{}:{tools}", program.parent().unwrap().display());
+    let merge = || {
+        let mut merge = script("merge", path);
+        merge.env("PATH", &tools).env("HOME", path);
+        let output = merge.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), format!("{said}{errors}"))
+    };
+    let (code, none) = merge();
+    assert_eq!(code, Some(2), "{none}");
+    assert!(none.contains("find the run folder of a shard"), "{none}");
+    // The shard with nothing to run needs no guest; the other one has left nothing.
+    let mut run = script("run", path);
+    run.env("PATH", &tools)
+        .env("HOME", path)
+        .env("SCENARIOS", "scenarios/a.toml")
+        .env("ARGUMENTS", "")
+        .env("SHARD", "2")
+        .env("SHARDS", "2")
+        .env("SANLAB_RUNS", "target/sanlab/shards/storage-shard-2/runs");
+    said(&run.output().unwrap());
+    let (code, lacking) = merge();
+    assert_eq!(code, Some(3), "{lacking}");
+    assert!(
+        lacking.contains("1/2          0        1  not there"),
+        "{lacking}"
+    );
+    let report = project().join("ci/runner-report");
+    let mut report = Command::new(report);
+    report
+        .current_dir(path)
+        .env("SANLAB", program)
+        .env("TITLE", "storage")
+        .env_remove("SANLAB_RUNS")
+        .env_remove("GITHUB_STEP_SUMMARY");
+    said(&report.output().unwrap());
+    let junit = fs::read_to_string(path.join("target/sanlab/report/junit.xml")).unwrap();
+    assert!(junit.contains("shard 1/2 is not there"), "{junit}");
 }
 
 #[test]

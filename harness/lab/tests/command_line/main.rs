@@ -10,6 +10,7 @@ use serde_json::json;
 mod action;
 mod ci_scripts;
 mod comparing;
+mod kubernetes;
 mod kvm;
 mod reports;
 mod shards;

@@ -77,8 +77,8 @@ impl SourceText {
     /// The text of a file, at the place where the source text has it.
     pub(crate) fn padded(&self, file: usize) -> String {
         let span = self.files[file].1.clone();
-        let start = span.start;
-        format!("{:start$}{}", "", &self.text[span])
+        // A width of `format!` ends at 65535.
+        " ".repeat(span.start) + &self.text[span]
     }
 
     /// Each setting as a text of TOML whose one value stands where the source text has it.
@@ -87,7 +87,7 @@ impl SourceText {
         values
             .map(|(setting, line)| {
                 let before = line.start + setting.key.len() + 1 - KEY.len();
-                format!("{:before$}{KEY}{}", "", setting.value)
+                format!("{}{KEY}{}", " ".repeat(before), setting.value)
             })
             .collect()
     }
