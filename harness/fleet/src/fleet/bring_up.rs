@@ -1,13 +1,16 @@
 //! Members come to life: they boot, are cloned from templates, or go on from what was saved.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sanlab_record::EventKind;
 use sanlab_vm::{Command, Machine, Output, VmError};
+use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
 
 use crate::checkpoints::saved;
@@ -16,25 +19,21 @@ use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::fleet::Fleet;
 use crate::host::capacity;
-use crate::network::PortSpec;
+use crate::network::{Mac, PortSpec, Station, Switch, Target};
 use crate::nodes::boot::{self, Attached, DataDisk, Disk, InitialState, Kept, StoragePolicy};
 use crate::nodes::identity;
 use crate::nodes::node::Node;
-use crate::nodes::readiness::Condition;
 use crate::spec::NodeSpec;
 
 /// The identity script takes a tenth of a second.
 const IDENTITY_DEADLINE: Duration = Duration::from_secs(30);
 /// An e1000 finds its link two seconds after it was brought up.
 const REACH_DEADLINE: Duration = Duration::from_secs(30);
-const REACH_INTERVAL: Duration = Duration::from_millis(100);
-/// How many pairs of members are tried, and at least each with its two neighbours: under TCG a pair takes a fiftieth of a second.
-const PAIRS: usize = 256;
 /// How many members come to life side by side for each CPU: more would only wait for it, against their deadlines.
 const AT_ONCE: usize = 8;
 
 impl Fleet {
-    /// Brings members to life side by side, makes them known to each other, and sees that they are.
+    /// Brings members to life side by side, and sees that the network reaches them.
     pub(super) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
         let up = members
             .iter()
@@ -46,29 +45,93 @@ impl Fleet {
         self.check_reachability(up).await
     }
 
-    /// Makes members nodes that have come to life, each since that moment, and sees that packets go between neighbours.
+    /// Makes members nodes that have come to life, each since that moment, and sees that packets go to and from each, unless
+    /// there is nobody else.
     pub(super) async fn check_reachability(
         &self,
         up: Vec<(Arc<Node>, Instant)>,
     ) -> Result<(), FleetError> {
-        let (newcomers, started): (Vec<_>, Vec<_>) = up.into_iter().unzip();
-        let there = self.members.register(&newcomers)?;
-        // Each pair once: everybody tries those before it, the last of them first.
-        let neighbours = (PAIRS / newcomers.len().max(1)).max(2);
-        let reached = newcomers
+        let newcomers: Vec<_> = up.iter().map(|(node, _)| Arc::clone(node)).collect();
+        self.members.register(&newcomers)?;
+        if self.spec.expected().count() < 2 {
+            for (node, since) in up {
+                let seconds = since.elapsed().as_secs_f64();
+                self.tell_of(node.name(), EventKind::Ready { seconds });
+            }
+            return Ok(());
+        }
+        let cards = |node: &Node| self.spec.cards(node.spec()).len();
+        // Of each, the cards that have not been reached.
+        let left: BTreeMap<_, _> = up
             .iter()
-            .zip(started)
-            .enumerate()
-            .map(|(index, (node, started))| {
-                let before = there.iter().chain(&newcomers[..index]).rev();
-                let others = before.take(neighbours).map(|node| node.spec()).collect();
-                self.reach(node, others, started)
+            .map(|(node, since)| (node.name(), (AtomicUsize::new(cards(node)), *since)))
+            .collect();
+        let answered = |target: &Target| {
+            if let Some((cards, since)) = left.get(target.name.as_str())
+                && cards.fetch_sub(1, Ordering::Relaxed) == 1
+            {
+                let seconds = since.elapsed().as_secs_f64();
+                self.tell_of(&target.name, EventKind::Ready { seconds });
+            }
+        };
+        let sockets = self.members.with_resources(|resources| {
+            resources.stations += 1;
+            let number = resources.stations;
+            let open = |(place, switch): (usize, &Switch)| {
+                let name = format!("lab{number}-{place}.sock");
+                let socket = resources.run_dir.socket(&name)?;
+                switch.add_station(&socket).map(|()| socket)
+            };
+            let switches = resources.switches.iter().enumerate();
+            switches.map(open).collect::<Result<Vec<_>, _>>()
+        })?;
+        let networks = sockets.iter().enumerate();
+        let reached =
+            networks.map(|(place, socket)| self.reach(place, socket, &newcomers, &answered));
+        try_join_all(reached).await?;
+        Ok(())
+    }
+
+    /// Sees that packets of full size go to and from nodes on the network of that place.
+    async fn reach(
+        &self,
+        place: usize,
+        socket: &Path,
+        nodes: &[Arc<Node>],
+        answered: impl Fn(&Target),
+    ) -> Result<(), FleetError> {
+        let Some(network) = self.spec.networks.get(place) else {
+            return Ok(());
+        };
+        let target = |node: &Arc<Node>| {
+            let member = node.spec();
+            let cards = self.spec.cards(member);
+            let card = cards.iter().find(|card| card.place == place)?;
+            Some(Target {
+                name: member.name.clone(),
+                mac: Mac(card.mac(member).0),
+                address: network.address(member),
+                bytes: u16::try_from(network.mtu_of(member)).unwrap_or(u16::MAX),
             })
-            .collect::<Vec<_>>();
-        stream::iter(reached)
-            .buffer_unordered(at_once())
-            .try_collect()
-            .await
+        };
+        let targets: Vec<_> = nodes.iter().filter_map(target).collect();
+        let failed = |source| FleetError::Switch { source };
+        let stream = UnixStream::connect(socket).await.map_err(failed)?;
+        let number = u8::try_from(place).unwrap_or(u8::MAX);
+        let mut station = Station::new(stream, number, network.subnet);
+        let end = Instant::now() + REACH_DEADLINE;
+        let silent = station.reach(&targets, end.into(), answered).await;
+        silent.map_err(failed)?.first().map_or(Ok(()), |target| {
+            Err(FleetError::NotReady {
+                node: target.name.clone(),
+                what: format!("network {} carries packets of full size", network.name),
+                deadline: REACH_DEADLINE,
+                last_seen: format!(
+                    "no answer to {} bytes from {}",
+                    target.bytes, target.address
+                ),
+            })
+        })
     }
 
     /// Lets saved members go on: loaded side by side, and resumed at one instant.
@@ -252,27 +315,6 @@ impl Fleet {
             node: node.name().to_owned(),
             source: Box::new(source),
         })
-    }
-
-    /// Sees that packets of full size go between a node and others.
-    async fn reach(
-        &self,
-        node: &Node,
-        others: Vec<&NodeSpec>,
-        started: Instant,
-    ) -> Result<(), FleetError> {
-        let condition = Condition {
-            what: "the other nodes answer".to_owned(),
-            script: identity::reach_script(node.spec(), &others, &self.spec),
-            deadline: REACH_DEADLINE,
-            interval: REACH_INTERVAL,
-        };
-        if !others.is_empty() {
-            node.wait_for(&condition).await?;
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        self.tell_of(node.name(), EventKind::Ready { seconds });
-        Ok(())
     }
 }
 

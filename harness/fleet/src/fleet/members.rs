@@ -40,6 +40,8 @@ pub(super) struct Members {
 pub(super) struct FleetResources {
     /// In the order of the networks.
     pub(super) switches: Vec<Switch>,
+    /// How often hosts of the lab's own were put on all of them.
+    pub(super) stations: u32,
     /// Where RAM and disks lie that shall be saved.
     pub(super) keep: Option<PathBuf>,
     /// Images in use stay in the store; templates have their own hold.

@@ -108,6 +108,7 @@ impl Fleet {
         // First: a node that comes up now finds it gone, and is ended by its own `join`.
         let Some(FleetResources {
             switches,
+            stations: _,
             keep: _,
             _images,
             _permit,

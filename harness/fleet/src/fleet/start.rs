@@ -171,6 +171,7 @@ impl Fleet {
                 group,
                 FleetResources {
                     switches,
+                    stations: 0,
                     keep: keep.map(Path::to_owned),
                     _images: images,
                     _permit: permit,

@@ -68,6 +68,25 @@ impl Switch {
 
     /// Adds a port. When this returns, its socket takes connections.
     pub fn add_port(&self, spec: &PortSpec) -> Result<(), FleetError> {
+        let counters = self.open(spec)?;
+        self.counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(spec.name.clone(), counters);
+        Ok(())
+    }
+
+    /// Adds a port for a host of the lab's own: nobody counts what it carries.
+    pub(crate) fn add_station(&self, socket: &Path) -> Result<(), FleetError> {
+        self.open(&PortSpec {
+            name: "the lab".to_owned(),
+            socket: socket.to_owned(),
+            capture: None,
+        })
+        .map(drop)
+    }
+
+    fn open(&self, spec: &PortSpec) -> Result<Arc<Counters>, FleetError> {
         let at = |path: &Path| {
             let (port, path) = (spec.name.clone(), path.to_owned());
             move |source| FleetError::Port { port, path, source }
@@ -86,12 +105,8 @@ impl Switch {
             capture,
             counters: Arc::clone(&counters),
         };
-        self.counters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(spec.name.clone(), counters);
         self.order(Order::Port(port));
-        Ok(())
+        Ok(counters)
     }
 
     /// Shows what a port carries in either direction from now on, until it is dropped. It costs time in the switch's thread.

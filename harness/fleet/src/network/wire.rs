@@ -52,7 +52,7 @@ pub(crate) fn frames(mut stream: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Mac([u8; 6]);
+pub(crate) struct Mac(pub(crate) [u8; 6]);
 
 impl Mac {
     /// Broadcast is a multicast address too.

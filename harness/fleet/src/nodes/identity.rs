@@ -140,33 +140,6 @@ fn machine_id(me: &NodeSpec, fleet: &FleetSpec) -> String {
     format!("73616e6c6162{:0>20}", mac.unwrap_or_default())
 }
 
-/// The script that tells whether packets of full size go to and fro between `me` and each of `others`, on each network that
-/// joins both.
-pub(crate) fn reach_script(me: &NodeSpec, others: &[&NodeSpec], fleet: &FleetSpec) -> String {
-    let mut script = String::new();
-    for card in fleet.cards(me) {
-        let network = card.network;
-        for other in others.iter().filter(|other| network.joins(other)) {
-            // Less the headers of IP (20 bytes) and ICMP (8).
-            let payload = network
-                .mtu_of(me)
-                .min(network.mtu_of(other))
-                .saturating_sub(28);
-            let host = match card.place {
-                0 => other.name.clone(),
-                _ => format!("{}.{}", other.name, network.name),
-            };
-            line(
-                &mut script,
-                format_args!(
-                    "ping -c 1 -W 1 -s {payload} {host} >/dev/null || {{ echo \"no answer to {payload} bytes from {host}\"; exit 1; }}",
-                ),
-            );
-        }
-    }
-    script
-}
-
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // A String takes everything.
     let _ = writeln!(text, "{line}");
@@ -301,12 +274,6 @@ pub(crate) mod tests {
         read -r flags </sys/class/net/eth1/flags
         [ $((flags & 1)) = 1 ] || ip link set eth1 up
         ");
-        let others = [&two.members[0], &two.members[1]];
-        insta::assert_snapshot!(reach_script(&two.members[2], &others, &two), @r#"
-        ping -c 1 -W 1 -s 16082 vix0 >/dev/null || { echo "no answer to 16082 bytes from vix0"; exit 1; }
-        ping -c 1 -W 1 -s 16082 vix1 >/dev/null || { echo "no answer to 16082 bytes from vix1"; exit 1; }
-        ping -c 1 -W 1 -s 1472 vix1.cluster >/dev/null || { echo "no answer to 1472 bytes from vix1.cluster"; exit 1; }
-        "#);
         let groundwork = groundwork_script(&two.members[2], &two);
         assert_eq!(groundwork.matches("carrier").count(), 2, "{groundwork}");
         let files = two.cards(&two.members[2]).into_iter();
@@ -319,15 +286,5 @@ pub(crate) mod tests {
             error.to_string(),
             "find the card of node vix0 on network cluster: the network does not join it"
         );
-    }
-
-    #[test]
-    fn reaching_is_tried_with_the_largest_packets_that_both_take() {
-        let fleet = fleet();
-        let others = [&fleet.members[1], &fleet.members[2]];
-        insta::assert_snapshot!(reach_script(&fleet.members[0], &others, &fleet), @r#"
-        ping -c 1 -W 1 -s 64972 vix1 >/dev/null || { echo "no answer to 64972 bytes from vix1"; exit 1; }
-        ping -c 1 -W 1 -s 16082 vc >/dev/null || { echo "no answer to 16082 bytes from vc"; exit 1; }
-        "#);
     }
 }

@@ -75,6 +75,11 @@ impl Subnet {
         Ipv4Addr::from(u32::from(self.address) + FIRST + u32::from(node))
     }
 
+    /// Its first address, which is no node's.
+    pub fn host(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) + 1)
+    }
+
     /// How many nodes it has addresses for; the last address is that of everybody.
     pub const fn room(self) -> u32 {
         !self.mask() - FIRST
