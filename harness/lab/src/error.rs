@@ -213,6 +213,9 @@ pub enum LabError {
     /// Scenarios that cannot be divided into shards, or run folders that cannot be merged.
     #[error("failed to {0}")]
     Shard(#[from] ShardError),
+    /// Slurm does not do what is asked of it.
+    #[error("failed to {0}")]
+    Slurm(String),
     /// Figures of two sides that cannot be compared.
     #[error("failed to {0}")]
     Compare(#[from] CompareError),

@@ -13,6 +13,7 @@ mod comparing;
 mod kvm;
 mod reports;
 mod shards;
+mod slurm;
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
