@@ -217,6 +217,9 @@ pub enum LabError {
     /// Scenarios that cannot be made a Job of Kubernetes.
     #[error("failed to {0}")]
     Kubernetes(#[from] KubernetesError),
+    /// Slurm does not do what is asked of it.
+    #[error("failed to {0}")]
+    Slurm(String),
     /// Figures of two sides that cannot be compared.
     #[error("failed to {0}")]
     Compare(#[from] CompareError),

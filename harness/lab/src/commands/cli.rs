@@ -9,7 +9,7 @@ use sanlab_vm::AcceleratorWish;
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{
     capture, compare, console, cp, exec, explore, fleets, gdb, init, kubernetes, merge, plan,
-    report, run, step, up,
+    report, run, slurm, step, up,
 };
 use crate::lab::bundle;
 use crate::{Exit, LabError, commands};
@@ -69,6 +69,11 @@ enum Command {
     /// An Indexed Job, each index of which runs one shard, and a `ConfigMap` with the scenario files and their bases. Nothing is started. A pod in which a scenario
     /// failed is not started again; one in which the lab could not do its part is, once; one that lost its node is, always.
     Kubernetes(kubernetes::Arguments),
+    /// Run scenarios as a job array of Slurm, a task for each shard, and merge what the tasks leave
+    ///
+    /// The program, the scenarios and the folder of --shared must be at the same place on all nodes. Arguments of `sanlab run` stand behind
+    /// `--`. Tasks of nodes that are lost are queued again by Slurm. Ctrl-C cancels the job. Exit codes: as of `sanlab merge`.
+    Slurm(slurm::Arguments),
     /// Bring a scenario's fleet up and leave it up, to look inside
     ///
     /// The layers are brought up, or forked from a checkpoint; steps are taken only as far as --until says. The fleet ends with `sanlab down`, when its time is over,
@@ -197,6 +202,14 @@ impl From<Accel> for AcceleratorWish {
 }
 
 impl Cli {
+    /// Whether it is a `run` whose scenarios can be divided; mistakes are shown.
+    pub(crate) fn is_run_without_mistakes(&self) -> Result<bool, LabError> {
+        match &self.command {
+            Command::Run(arguments) => arguments.can_be_divided(),
+            _ => Ok(false),
+        }
+    }
+
     /// Does what the command line says; call within a tokio runtime.
     pub async fn execute(self) -> Result<Exit, LabError> {
         bundle::offer_counter();
@@ -219,6 +232,7 @@ impl Cli {
             Command::Run(arguments) => Box::pin(run::execute(arguments)).await,
             Command::Merge(arguments) => merge::execute(&arguments),
             Command::Kubernetes(arguments) => kubernetes::execute(&arguments),
+            Command::Slurm(arguments) => slurm::execute(&arguments).await,
             Command::Up(arguments) => Box::pin(up::execute(arguments)).await,
             Command::Shell(arguments) => exec::shell(arguments).await,
             Command::Exec(arguments) => exec::execute(arguments).await,

@@ -20,10 +20,10 @@ use crate::{Exit, LabError, ShardError};
 pub(crate) struct Arguments {
     /// Run folders of shards, or folders that have such below them
     #[arg(required = true, value_name = "DIR")]
-    folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     /// Run folder to make; one that is there is completed if it stands among the others too
     #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    pub(crate) output: PathBuf,
 }
 
 /// Merges, says what is missing and what is there more than once, and ends as one run of everything would have.

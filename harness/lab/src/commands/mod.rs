@@ -27,5 +27,6 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod sharding;
+pub(crate) mod slurm;
 pub(crate) mod step;
 pub(crate) mod up;

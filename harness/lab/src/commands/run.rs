@@ -64,6 +64,19 @@ pub(crate) struct Arguments {
     count_instructions: bool,
 }
 
+impl Arguments {
+    /// Whether the files have no mistakes, and can be divided as is asked for; mistakes are shown.
+    pub(crate) fn can_be_divided(&self) -> Result<bool, LabError> {
+        let axes = axes(&self.matrix)?;
+        let loaded = load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
+        if let Some(loaded) = &loaded {
+            let plans = loaded.iter().map(|(plan, _)| plan);
+            self.sharding.of(plans, self.repeat)?;
+        }
+        Ok(loaded.is_some())
+    }
+}
+
 /// A scenario that is to be run.
 struct Wanted {
     plan: Plan,

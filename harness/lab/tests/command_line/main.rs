@@ -14,6 +14,7 @@ mod kubernetes;
 mod kvm;
 mod reports;
 mod shards;
+mod slurm;
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
