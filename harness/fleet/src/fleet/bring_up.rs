@@ -115,13 +115,18 @@ impl Fleet {
             })
         };
         let targets: Vec<_> = nodes.iter().filter_map(target).collect();
-        let failed = |source| FleetError::Switch { source };
-        let stream = UnixStream::connect(socket).await.map_err(failed)?;
+        let stream = UnixStream::connect(socket).await;
+        let stream = stream.map_err(|source| FleetError::Port {
+            port: Switch::STATION.to_owned(),
+            path: socket.to_owned(),
+            source,
+        })?;
         let number = u8::try_from(place).unwrap_or(u8::MAX);
         let mut station = Station::new(stream, number, network.subnet);
         let end = Instant::now() + REACH_DEADLINE;
         let silent = station.reach(&targets, end.into(), answered).await;
-        silent.map_err(failed)?.first().map_or(Ok(()), |target| {
+        let silent = silent.map_err(|source| FleetError::Switch { source })?;
+        silent.first().map_or(Ok(()), |target| {
             Err(FleetError::NotReady {
                 node: target.name.clone(),
                 what: format!("network {} carries packets of full size", network.name),

@@ -46,6 +46,9 @@ pub struct Switch {
 }
 
 impl Switch {
+    /// The name of a port for a host of the lab's own.
+    pub(crate) const STATION: &str = "the lab";
+
     /// Starts a switch without ports.
     pub fn start(events: UnboundedSender<SwitchEvent>) -> Result<Self, FleetError> {
         let io = |source| FleetError::Switch { source };
@@ -79,7 +82,7 @@ impl Switch {
     /// Adds a port for a host of the lab's own: nobody counts what it carries.
     pub(crate) fn add_station(&self, socket: &Path) -> Result<(), FleetError> {
         self.open(&PortSpec {
-            name: "the lab".to_owned(),
+            name: Self::STATION.to_owned(),
             socket: socket.to_owned(),
             capture: None,
         })

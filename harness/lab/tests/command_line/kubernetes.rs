@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use fs_err as fs;
 
+use super::said;
+
 const SCENARIO: &str = "\
 base = \"base/two.toml\"
 name = \"mount\"
@@ -39,13 +41,6 @@ fn kubernetes(folder: &Path, arguments: &[&str]) -> Output {
         .current_dir(folder)
         .output()
         .expect("the binary starts")
-}
-
-fn said(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}{complained}");
-    format!("{said}{complained}")
 }
 
 #[test]

@@ -33,6 +33,14 @@ fn sanlab(arguments: &[&str], files: &[PathBuf]) -> Output {
         .expect("the binary starts")
 }
 
+/// What the program has printed, if it has ended with that code.
+fn said(output: &Output, code: i32) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}{complained}");
+    format!("{said}{complained}")
+}
+
 /// The scenario files of a folder, relative to the project.
 fn files(folder: &str) -> Vec<PathBuf> {
     let project = project();

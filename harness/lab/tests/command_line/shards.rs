@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use fs_err as fs;
 
-use super::{files, project};
+use super::{files, project, said};
 
 /// The program with runs and a history of its own.
 fn sanlab(runs: &Path, arguments: &[&str], files: &[PathBuf]) -> Output {
@@ -17,13 +17,6 @@ fn sanlab(runs: &Path, arguments: &[&str], files: &[PathBuf]) -> Output {
         .env("SANLAB_HISTORY", runs.join("none.sqlite"))
         .output()
         .expect("the binary starts")
-}
-
-fn said(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}{complained}");
-    format!("{said}{complained}")
 }
 
 fn text(path: &Path) -> &str {

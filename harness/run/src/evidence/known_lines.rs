@@ -58,7 +58,7 @@ pub(crate) fn waits_for_its_trace(line: &str) -> bool {
     called.any(|(pattern, _)| pattern.is_match(line))
 }
 
-/// The same for a line that stands before this one of a call trace.
+/// Why a line does not count, if that is known by `trace`, a line of the call trace after it.
 pub(crate) fn excuse_before(line: &str, trace: &str) -> Option<Excuse> {
     let calls = |known: &KnownLine| {
         let caller = known.caller?;
