@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use sanlab_plan::{Artefact, ArtefactKind};
+use sanlab_plan::{Artefact, ArtefactKind, GuestPath};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -151,6 +151,7 @@ impl Image {
         match &artefact.kind {
             ArtefactKind::File { to } => {
                 elf::check_program(&bytes, self.arch)?;
+                check_executable(to, from, mode)?;
                 Ok(Part {
                     laid: laid(to.to_string(), &bytes),
                     kind: PartKind::File,
@@ -310,6 +311,18 @@ fn key(image: &str, kernel: Option<&Laid>, parts: &[Part]) -> String {
 }
 
 /// A file's bytes and its mode.
+/// Refuses what nobody could start in a folder of programs: a CI job's artefacts, for one, come back without their permissions.
+fn check_executable(to: &GuestPath, from: &Path, mode: u32) -> Result<(), String> {
+    let folder = Path::new(to.as_str()).parent().and_then(Path::file_name);
+    if mode & 0o111 == 0 && folder.is_some_and(|name| name == "bin" || name == "sbin") {
+        let from = from.display();
+        return Err(format!(
+            "it is not executable, and would not be in the guest: chmod +x {from}"
+        ));
+    }
+    Ok(())
+}
+
 fn read_file(path: &Path) -> Result<(Vec<u8>, u32), String> {
     let meta = match fs_err::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -85,6 +85,7 @@ fn what_cannot_fit_is_refused() {
         file(folder),
         file(&write("i386", &program)),
         file(&write("short", b"\x7fELF")),
+        file(&write("unpacked", b"#!/bin/sh")),
         artefact(ArtefactKind::Module, &write("text.ko", b"text")),
         artefact(ArtefactKind::Module, &write("i386.ko", &i386)),
         artefact(ArtefactKind::Module, &write("ocfs2.ko", &other)),
@@ -131,6 +132,7 @@ fn artefacts_that_hide_each_other_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nbdkit");
     fs_err::write(&path, "text").unwrap();
+    fs_err::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     let said = [["/sbin/x", "/usr/sbin/x"], ["/etc/x", "/etc/x/y"]].map(|places| {
         let artefacts = places.map(|to| {
             let to = GuestPath::parse(to).unwrap();
