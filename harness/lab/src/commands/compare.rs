@@ -99,7 +99,7 @@ pub(crate) async fn execute(mut arguments: Arguments) -> Result<Exit, LabError> 
             a.plan.id
         ));
     }
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     a.prepare(&lab, &cancel, &mut terminal).await?;
     b.prepare(&lab, &cancel, &mut terminal).await?;
     let _alone = if arguments.share {

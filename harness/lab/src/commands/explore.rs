@@ -67,7 +67,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let lab = Lab::find(&std::env::current_dir()?)?;
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let mut guests = Guests {
         file: arguments.file.clone(),
         changes: arguments.changes.clone(),

@@ -21,7 +21,7 @@ pub(crate) async fn build(
 ) -> Result<Exit, LabError> {
     let lab = Lab::find(&std::env::current_dir()?)?;
     host::require_everything()?;
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal("ending the build")?;
     let mut terminal = Terminal::new();
     let mut table = Table::new(&[
         "image",
@@ -68,7 +68,7 @@ pub(crate) async fn headers(
 ) -> Result<Exit, LabError> {
     let lab = Lab::find(&std::env::current_dir()?)?;
     host::require_everything()?;
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal("ending the build")?;
     let mut terminal = Terminal::new();
     let manifests = manifests(&lab, &[name.to_owned()], false)?;
     let mut table = Table::new(&["arch", "kernel", "folder"]);

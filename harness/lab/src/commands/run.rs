@@ -104,7 +104,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let seed = arguments.seed.map_or_else(seed::of_environment, Ok)?;
     lab.require_host()?;
     require_kvm(arguments.accel.into(), &loaded).await?;
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let keep = KeepPolicy::of(loaded.iter().map(|(plan, _)| plan));
     let mut wanted = Vec::new();
     for (plan, given) in loaded {

@@ -23,6 +23,8 @@ use crate::{Exit, Lab, LabError};
 const COMMAND: Duration = Duration::from_secs(60);
 /// How long Slurm's controller may be silent, as while it is restarted.
 const SILENCE: Duration = Duration::from_secs(300);
+/// How long the tasks of a cancelled job may take to end: Slurm kills them `KillWait` (30 s by default) after it has asked.
+const ENDING: Duration = Duration::from_secs(120);
 /// Between two looks at the job.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -75,7 +77,10 @@ pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
     };
     let program = std::env::current_exe()?;
     let job = |folder: &Path| {
-        let mut sbatch = vec![format!("--output=\"{}/task-%a.log\"", folder.display())];
+        let mut sbatch = vec![format!(
+            "--output=\"{}/task-%a.log\"",
+            folder.display().to_string().replace('%', "%%")
+        )];
         sbatch.extend(arguments.time.iter().map(|time| format!("--time={time}")));
         let partition = arguments.partition.iter();
         sbatch.extend(partition.map(|name| format!("--partition={name}")));
@@ -94,7 +99,7 @@ pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         print(&job(&below.join("JOB")))?;
         return Ok(Exit::Success);
     }
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal("cancelling the job and merging what it has left")?;
     let folder = RunFolder::create_in(&below)?;
     let folder = folder.path();
     let script = folder.join("job.sh");
@@ -107,27 +112,58 @@ pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         shown(folder).display()
     ));
     let waited = wait(&id, arguments.deadline, &cancel, &mut terminal).await;
-    let tasks = match waited {
-        Ok(tasks) => tasks,
-        Err(error) => {
-            let told = match slurm("scancel", &[&id]).await {
-                Ok(_) => format!(
-                    "job {id} is cancelled; `sanlab merge {0}/shards -o {0}/merged` puts together what it has left",
-                    shown(folder).display()
-                ),
-                Err(why) => format!("job {id} may still run: {why}"),
-            };
-            terminal.line(&told);
-            return Err(error);
+    let (tasks, cut_short) = match waited {
+        Ok(tasks) if tasks.stuck().is_empty() => (tasks, None),
+        Ok(tasks) => {
+            let error = LabError::Slurm(format!(
+                "finish job {id}: {}; slurmctld's log says why",
+                tasks.stuck().join("; ")
+            ));
+            (end(&id, &mut terminal).await.unwrap_or(tasks), Some(error))
         }
+        Err(error) => (
+            end(&id, &mut terminal).await.unwrap_or_default(),
+            Some(error),
+        ),
     };
     for line in tasks.not_completed() {
         terminal.line(&line);
     }
-    merge::execute(&merge::Arguments {
-        folders: vec![folder.join("shards")],
-        output: folder.join("merged"),
-    })
+    let shards = folder.join("shards");
+    let merged = if shards.exists() {
+        merge::execute(&merge::Arguments {
+            folders: vec![shards],
+            output: folder.join("merged"),
+        })
+    } else {
+        Err(LabError::Slurm(
+            "merge: no task has left a run folder; see the logs of the tasks".to_owned(),
+        ))
+    };
+    match (cut_short, merged) {
+        (None, merged) => merged,
+        (Some(error), Ok(_)) => Err(error),
+        (Some(error), Err(why)) => {
+            terminal.line(&why.show(terminal.is_coloured()));
+            Err(error)
+        }
+    }
+}
+
+/// Cancels the job and waits until its tasks have ended: the lab in them ends its guests, and records what it has seen. `None`, and why,
+/// if this fails.
+async fn end(id: &str, terminal: &mut Terminal) -> Option<Tasks> {
+    let ended = async {
+        slurm("scancel", &[id]).await?;
+        wait(id, ENDING, &CancellationToken::new(), terminal).await
+    };
+    match ended.await {
+        Ok(tasks) => Some(tasks),
+        Err(why) => {
+            terminal.line(&format!("tasks of job {id} may still run: {why}"));
+            None
+        }
+    }
 }
 
 /// Submits the script; the job's number.

@@ -112,7 +112,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     }
     let lab = Lab::find(&std::env::current_dir()?)?;
     lab.require_host()?;
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let images = images(&lab, &plan, &cancel, &mut terminal).await?;
     let Some(folder) = supervised else {
         if client::all().await?.iter().any(|found| found.name == name) {

@@ -72,6 +72,12 @@ const ALIVE: [&str; 13] = [
     "SPECIAL_EXIT",
 ];
 
+/// States of a task that Slurm has put on hold.
+const ON_HOLD: [&str; 2] = ["REQUEUE_HOLD", "SPECIAL_EXIT"];
+
+/// Reasons of a task that waits for good: it could not be started, as where the prolog of its node failed, or was too often.
+const HELD: [&str; 2] = ["launch failed requeued held", "JobHoldMaxRequeue"];
+
 /// What is known of the tasks, by their numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tasks(BTreeMap<u16, Task>);
@@ -83,6 +89,20 @@ struct Task {
     nodes: String,
     /// Slurm still lists it.
     listed: bool,
+}
+
+impl Task {
+    fn is_alive(&self) -> bool {
+        self.listed && ALIVE.contains(&self.state.as_str())
+    }
+
+    /// Whether it waits for somebody to release it, and Slurm itself has put it on hold.
+    fn is_stuck(&self) -> bool {
+        let reason = self.reason.replace('_', " ");
+        self.is_alive()
+            && (ON_HOLD.contains(&self.state.as_str())
+                || self.state == "PENDING" && HELD.contains(&reason.as_str()))
+    }
 }
 
 impl Tasks {
@@ -111,10 +131,24 @@ impl Tasks {
         }
     }
 
-    /// Whether no task waits or runs.
+    /// Whether no task runs, or waits and may still run.
     pub(crate) fn are_over(&self) -> bool {
-        let mut tasks = self.0.values();
-        !tasks.any(|task| task.listed && ALIVE.contains(&task.state.as_str()))
+        !self
+            .0
+            .values()
+            .any(|task| task.is_alive() && !task.is_stuck())
+    }
+
+    /// A line for each task that Slurm has put on hold since it could not be started.
+    pub(crate) fn stuck(&self) -> Vec<String> {
+        let stuck = self.0.iter().filter(|(_, task)| task.is_stuck());
+        let told = stuck.map(|(number, task)| {
+            format!(
+                "task {number} is on hold as {} ({})",
+                task.state, task.reason
+            )
+        });
+        told.collect()
     }
 
     /// How many are in which state.
@@ -136,13 +170,12 @@ impl Tasks {
     pub(crate) fn not_completed(&self) -> Vec<String> {
         let others = self.0.iter().filter(|(_, task)| task.state != "COMPLETED");
         let told = others.map(|(number, task)| {
-            let Task {
-                state,
-                reason,
-                nodes,
-                ..
-            } = task;
-            format!("task {number}: last seen as {state} ({reason}) on {nodes}")
+            let Task { state, reason, .. } = task;
+            let node = match task.nodes.as_str() {
+                "" => "no node".to_owned(),
+                nodes => nodes.to_owned(),
+            };
+            format!("task {number}: last seen as {state} ({reason}) on {node}")
         });
         told.collect()
     }
@@ -191,5 +224,21 @@ mod tests {
             tasks.not_completed(),
             ["task 1: last seen as FAILED (NonZeroExitCode) on n3"]
         );
+    }
+
+    #[test]
+    fn a_job_is_over_when_slurm_has_put_what_is_left_on_hold() {
+        let mut tasks = Tasks::default();
+        tasks.hear("1|PENDING|launch failed requeued held|\n2|RUNNING|None|n2\n");
+        assert!(!tasks.are_over());
+        tasks.hear("1|PENDING|launch failed requeued held|\n2|COMPLETED|None|n2\n");
+        assert!(tasks.are_over());
+        assert_eq!(
+            tasks.stuck(),
+            ["task 1 is on hold as PENDING (launch failed requeued held)"]
+        );
+        // Whoever holds a task himself may release it.
+        tasks.hear("1|PENDING|JobHeldUser|\n");
+        assert!(!tasks.are_over());
     }
 }

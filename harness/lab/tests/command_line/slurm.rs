@@ -53,20 +53,30 @@ fn a_job_that_does_not_end_is_cancelled_and_what_was_seen_last_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     program(at, "sbatch", "echo 7");
-    program(at, "squeue", "echo '1|PENDING|Resources|'");
+    let cancelled = at.join("cancelled");
+    let noted = cancelled.display();
     program(
         at,
-        "scancel",
-        &format!("echo $1 > {}/cancelled", at.display()),
+        "squeue",
+        &format!(
+            "if [ -e {noted} ]; then echo '1|CANCELLED|None|'; else echo '1|PENDING|Resources|'; fi"
+        ),
     );
+    program(at, "scancel", &format!("echo $1 > {noted}"));
     let shared = at.join("shared");
     let shared = shared.to_str().unwrap();
     let arguments = ["--nodes=1", "--deadline=1s", "--shared", shared, SCENARIO];
     let output = slurm(at, &arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("seen last: 1 PENDING"), "{said}");
-    assert_eq!(fs::read_to_string(at.join("cancelled")).unwrap(), "7\n");
+    for told in [
+        "seen last: 1 PENDING",
+        "task 1: last seen as CANCELLED",
+        "no task has left a run folder",
+    ] {
+        assert!(said.contains(told), "{said}");
+    }
+    assert_eq!(fs::read_to_string(cancelled).unwrap(), "7\n");
 }
 
 #[test]
