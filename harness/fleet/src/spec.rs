@@ -30,6 +30,10 @@ pub fn overhead_mib(memory_mib: u64) -> u64 {
 
 /// Everything about a fleet that is decided before it starts.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, and all of them can be made together"
+)]
 pub struct FleetSpec {
     /// What each member boots, by name.
     pub images: BTreeMap<String, Image>,

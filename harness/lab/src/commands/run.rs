@@ -32,6 +32,10 @@ use crate::{Exit, Lab, LabError, Order, run_on};
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub(crate) struct Arguments {
     /// Scenario files
     #[arg(required = true, value_name = "FILE")]
@@ -191,7 +195,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let (attend, hold) = attend.unzip();
         let order = Order { hold, ..order };
         let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
-        let work = attended(attend, work);
+        // Boxed: it holds a whole run's state.
+        let work = Box::pin(attended(attend, work));
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;

@@ -87,7 +87,7 @@ impl Opened {
             .into());
         }
         let claim = store.claim(kind, key, |_| {
-            tell("waits for another process that unpacks it")
+            tell("waits for another process that unpacks it");
         })?;
         if let Some(held) = store.hold(kind, key)? {
             return Ok(held);
@@ -138,13 +138,11 @@ impl Opened {
                 return Err(damaged(why).into());
             }
         }
-        match entries.next().transpose().map_err(trouble)? {
-            None => Ok(()),
-            Some(_) => {
-                let why = "it has more files than its manifest lists".to_owned();
-                Err(damaged(why).into())
-            }
+        if entries.next().transpose().map_err(trouble)?.is_some() {
+            let why = "it has more files than its manifest lists".to_owned();
+            return Err(damaged(why).into());
         }
+        Ok(())
     }
 }
 

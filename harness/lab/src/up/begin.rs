@@ -81,7 +81,9 @@ impl Asked {
         let check = async |ready: &Ready| {
             let wish = wish_of(wish, ready);
             let told = ready.check(&store, wish, qemu).await?;
-            told.iter().for_each(|line| tell(line));
+            for line in &told {
+                tell(line);
+            }
             Ok(())
         };
         let ready = match self {

@@ -25,8 +25,8 @@ async fn saved(command: &str, dress: impl FnOnce(FakeFleet) -> FakeFleet) -> (Ou
 async fn a_fleet_that_has_failed_is_saved_where_it_can_be() {
     let (outcome, told) = saved("false", |fleet| fleet).await;
     assert_eq!(outcome.as_str(), "failed");
-    let saved = ", 3 MiB on disk: saved; without vix1: it hangs";
-    assert!(told.contains(saved), "{told}");
+    let words = ", 3 MiB on disk: saved; without vix1: it hangs";
+    assert!(told.contains(words), "{told}");
     let (without, told) = saved("false", FakeFleet::keeps_nothing).await;
     assert_eq!(without, outcome);
     assert!(told.contains("the fleet was not saved: "), "{told}");
