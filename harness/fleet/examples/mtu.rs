@@ -73,6 +73,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         start_mode: StartMode::Boot,
         shares_cpus: false,
         disks_survive: false,
+        saveable: false,
         volatile_caches: Vec::new(),
         shared_disks: Vec::new(),
         warm: String::new(),

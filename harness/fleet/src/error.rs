@@ -220,6 +220,19 @@ pub enum FleetError {
         "save the fleet: not all of its members keep RAM and disks, or one was booted for want of a template"
     )]
     NotKept,
+    /// Its folder's disk is too small.
+    #[error("save the fleet in {}: {free_mib} MiB are free there, and it may need {needed_mib}", folder.display())]
+    NoSpace {
+        /// The folder.
+        folder: PathBuf,
+        /// Free there.
+        free_mib: u64,
+        /// RAM, what disks hold, and some to spare.
+        needed_mib: u64,
+    },
+    /// There is nobody to be saved.
+    #[error("save the fleet: {0}")]
+    NobodySaved(String),
     /// It was shut down.
     #[error("use the fleet: it has ended")]
     Ended,

@@ -40,11 +40,15 @@ mod spec;
 mod templates;
 mod write_cache;
 
+pub use checkpoints::circumstances::{
+    Circumstances, Difference, EmulatorUse, check_memory, circumstances,
+};
 pub use checkpoints::fingerprint::fingerprint;
 pub use checkpoints::start_mode::{SavedDisk, SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
 pub use event::{FleetEvent, Listener};
 pub use fleet::faults::Impaired;
+pub use fleet::save_whole::SavedWhole;
 pub use fleet::{Fleet, Teardown};
 pub use host::budget::{Budget, Permit};
 pub use host::need::{Claimant, Need, WaitingFor};

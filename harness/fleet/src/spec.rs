@@ -30,6 +30,10 @@ pub fn overhead_mib(memory_mib: u64) -> u64 {
 
 /// Everything about a fleet that is decided before it starts.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, and all of them can be made together"
+)]
 pub struct FleetSpec {
     /// What each member boots, by name.
     pub images: BTreeMap<String, Image>,
@@ -55,6 +59,9 @@ pub struct FleetSpec {
     /// crash. It costs a copy of each disk's data at the fork. Those that were booted or cloned have disks that survive in
     /// any case.
     pub disks_survive: bool,
+    /// Whether it can be saved whole at any moment ([`Fleet::save_whole`](crate::Fleet::save_whole)). That costs a copy of each disk's
+    /// data at the fork, too.
+    pub saveable: bool,
     /// Members whose data disks have a volatile write cache: when one has crashed, [`Fleet::lose_write_cache`](crate::Fleet::lose_write_cache) takes
     /// from its disk what was not flushed. It costs a log of all that is written, which is removed with the run, a copy of the disk's
     /// data at the fork and at each restart, and some speed of the disk.

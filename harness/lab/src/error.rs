@@ -9,6 +9,7 @@ use sanlab_report::comparison::CompareError;
 
 use crate::Exit;
 use crate::kubernetes::KubernetesError;
+use crate::pack::error::PackError;
 use crate::shards::ShardError;
 
 /// Why the lab could not do what was asked.
@@ -180,6 +181,14 @@ pub enum LabError {
         /// What may have been meant.
         hint: String,
     },
+    /// A checkpoint that the scenario does not make.
+    #[error("the scenario makes no checkpoint `{name}`: {hint}")]
+    UnknownCheckpoint {
+        /// What was written.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// A fleet's supervisor does not say what it should.
     #[error("the fleet {name} does not answer: {why}")]
     FleetSilent {
@@ -220,6 +229,9 @@ pub enum LabError {
     /// Slurm does not do what is asked of it.
     #[error("failed to {0}")]
     Slurm(String),
+    /// A saved fleet that cannot be packed, or brought up.
+    #[error(transparent)]
+    Pack(#[from] PackError),
     /// Figures of two sides that cannot be compared.
     #[error("failed to {0}")]
     Compare(#[from] CompareError),
@@ -272,6 +284,7 @@ impl LabError {
             | Self::FleetIsUp { .. }
             | Self::FleetName { .. }
             | Self::UnknownStep { .. }
+            | Self::UnknownCheckpoint { .. }
             | Self::FleetRefused { mistaken: true, .. }
             | Self::OneTerminal
             | Self::Copy { .. }
@@ -287,6 +300,7 @@ impl LabError {
                 | ImageError::LockText { .. }
                 | ImageError::Limit { .. },
             ) => Exit::BadInput,
+            Self::Pack(error) if !error.is_the_hosts() => Exit::BadInput,
             Self::Report(error) if !error.is_the_hosts() => Exit::BadInput,
             Self::Interrupted => Exit::Interrupted,
             _ => Exit::Broken,

@@ -1,5 +1,6 @@
 //! Things that happened, in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,23 @@ pub enum EventKind {
         seconds: f64,
         /// How to look inside.
         attach: String,
+    },
+    /// The fleet of a run that has failed was saved as it was, so that it can be brought up again.
+    Saved {
+        /// Path of the folder, relative to the record's.
+        folder: String,
+        /// How long that took.
+        seconds: f64,
+        /// What it takes on disk.
+        bytes: u64,
+        /// Nodes that were there and were not saved, and why.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        left_out: BTreeMap<String, String>,
+    },
+    /// It was to be saved, and could not be.
+    NotSaved {
+        /// Why.
+        reason: String,
     },
     /// Disks of the fleet lie in memory, or RAM that is kept: the fleet needs as much more of the machine's.
     FilesInMemory {
@@ -353,6 +371,21 @@ impl fmt::Display for EventKind {
                 "the fleet stays up as `{fleet}` for {}: {attach}",
                 quantity::seconds(*seconds)
             ),
+            Self::Saved {
+                folder,
+                seconds,
+                bytes,
+                left_out,
+            } => {
+                let (seconds, mib) = (quantity::seconds(*seconds), bytes >> 20);
+                write!(
+                    f,
+                    "the fleet was saved in {seconds}, {mib} MiB on disk: {folder}"
+                )?;
+                let mut left_out = left_out.iter();
+                left_out.try_for_each(|(node, why)| write!(f, "; without {node}: {why}"))
+            }
+            Self::NotSaved { reason } => write!(f, "the fleet was not saved: {reason}"),
             Self::FilesInMemory { folder, mib } => write!(
                 f,
                 "{folder} lies in memory: what the fleet writes there counts as {mib} MiB more; SANLAB_RUNTIME (running \

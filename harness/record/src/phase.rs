@@ -28,6 +28,8 @@ pub enum PhaseName {
     StateDump,
     /// The layers are taken down.
     TakeDown,
+    /// The fleet of a run that has failed is saved.
+    Save,
     /// The fleet stays up for whoever looks inside.
     Hold,
     /// Logs and states are kept.
@@ -63,6 +65,7 @@ impl fmt::Display for PhaseName {
             Self::EndCheck => f.pad("end check"),
             Self::StateDump => f.pad("state dump"),
             Self::TakeDown => f.pad("take down"),
+            Self::Save => f.pad("save"),
             Self::Hold => f.pad("hold"),
             Self::Collect => f.pad("collect"),
             Self::Teardown => f.pad("teardown"),
@@ -81,6 +84,7 @@ impl From<&str> for PhaseName {
             "end check" => Self::EndCheck,
             "state dump" => Self::StateDump,
             "take down" => Self::TakeDown,
+            "save" => Self::Save,
             "hold" => Self::Hold,
             "collect" => Self::Collect,
             "teardown" => Self::Teardown,
@@ -123,6 +127,7 @@ mod tests {
             PhaseName::EndCheck,
             PhaseName::StateDump,
             PhaseName::TakeDown,
+            PhaseName::Save,
             PhaseName::Hold,
             PhaseName::Collect,
             PhaseName::Teardown,

@@ -22,6 +22,7 @@ mod measure;
 mod steps;
 
 pub use backend::fleet_spec::measures;
+pub use checkpoint::saved::{SAVED, SAVED_LABEL, Saved, SavedImage, circumstances_of};
 pub use checkpoint::{KeepPolicy, layer_checkpoints};
 pub use engine::environment::{Environment, Extent};
 pub use engine::execute::execute;

@@ -57,7 +57,7 @@ pub use command_line::accelerator::{AcceleratorChoice, AcceleratorWish, choose_a
 pub use command_line::argv::argv;
 pub use command_line::clock::GuestClock;
 pub use command_line::counting::{CounterPlugin, NotCounted, counter_plugin, offer_counter_plugin};
-pub use command_line::fingerprint::fingerprint;
+pub use command_line::fingerprint::{devices, fingerprint};
 pub use command_line::probe_guest::ProbeGuest;
 pub use command_line::program::{
     QemuVersion, installed, qemu_binary, qemu_digest, qemu_of, qemu_stamp, qemu_version,

@@ -32,14 +32,14 @@ pub struct SavedDisk {
     pub bytes: u64,
 }
 
-/// One saved member: `NAME.state`, `NAME.ram` and, if it has a data disk, `NAME.disk`.
+/// One saved member: `NAME.state`, `NAME.ram` unless the state is whole, and, if it has a data disk, `NAME.disk`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedNode {
     /// Who.
     pub name: String,
     /// Length and digest of the device state.
     pub state: SavedState,
-    /// Apparent length of the RAM's file.
+    /// Apparent length of the RAM's file; 0 where the RAM is in the state.
     pub ram_bytes: u64,
     /// Apparent length of the data disk's file; 0: there is none.
     pub disk_bytes: u64,

@@ -149,11 +149,21 @@ impl Fleet {
         let seconds = started.elapsed().as_secs_f64();
         self.tell(EventKind::Resumed { seconds });
         self.members.register(&nodes)?;
+        let whole = saved.nodes.iter().any(|node| node.state.whole);
         try_join_all(nodes.iter().map(|node| async move {
             let clock = identity::clock_script(now());
-            self.make_ready(node, clock).await?;
-            let seconds = started.elapsed().as_secs_f64();
-            self.tell_of(node.name(), EventKind::Answered { seconds });
+            match self.make_ready(node, clock).await {
+                Ok(()) => {
+                    let seconds = started.elapsed().as_secs_f64();
+                    self.tell_of(node.name(), EventKind::Answered { seconds });
+                }
+                // It may have hung when its fleet was saved: that is what somebody wants to look at.
+                Err(error) if whole => {
+                    let message = format!("failed to {error}");
+                    self.tell_of(node.name(), EventKind::Failed { message });
+                }
+                Err(error) => return Err(error),
+            }
             Ok::<_, FleetError>(())
         }))
         .await?;
@@ -226,13 +236,16 @@ impl Fleet {
         let member = self.spec.member(&node.name)?;
         let files = Kept::new(folder, &node.name);
         saved::verify_length(&files.state(), node.state.bytes)?;
-        saved::verify_length(&files.ram(), node.ram_bytes)?;
+        let ram = (!node.state.whole).then(|| files.ram());
+        if let Some(ram) = &ram {
+            saved::verify_length(ram, node.ram_bytes)?;
+        }
         if member.disk_bytes > 0 {
             saved::verify_length(&files.disk(), node.disk_bytes)?;
         }
         self.tell_of(&node.name, EventKind::Forking);
         let initial = InitialState {
-            ram: Some(files.ram()),
+            ram,
             disk: Disk::Saved(files.disk()),
         };
         let Attached { machine, disk } = self.attach_storage(member, initial).await?;
@@ -277,7 +290,7 @@ impl Fleet {
         let disk_bytes = member.disk_bytes;
         let policy = StoragePolicy {
             keep,
-            disks_survive: self.spec.disks_survive,
+            disks_survive: self.spec.disks_survive || self.spec.saveable,
             volatile_cache: self.spec.has_volatile_cache(&member.name),
         };
         // Hundreds of MiB may be copied.

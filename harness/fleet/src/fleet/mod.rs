@@ -1,12 +1,13 @@
 //! Many machines that know each other. From the bottom up: who is there ([`members`]), how members come to life
 //! ([`bring_up`]), how they crash and come back ([`crash`]), what is done to their network ([`faults`]), how all
-//! are saved ([`save`]), and how a fleet begins ([`start`]).
+//! are saved ([`save`], [`save_whole`]), and how a fleet begins ([`start`]).
 
 mod bring_up;
 mod crash;
 pub(crate) mod faults;
 mod members;
 mod save;
+pub(crate) mod save_whole;
 mod shared_disks;
 mod start;
 

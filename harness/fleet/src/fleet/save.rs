@@ -98,7 +98,7 @@ impl Fleet {
     }
 
     /// Waits for a pause in the network, within reason.
-    async fn pause(&self) -> Result<Activity, FleetError> {
+    pub(super) async fn pause(&self) -> Result<Activity, FleetError> {
         let look = || {
             self.members.with_resources(|resources| {
                 let mut all = Activity::default();

@@ -174,6 +174,7 @@ pub(crate) mod tests {
             start_mode: crate::StartMode::Boot,
             shares_cpus: false,
             disks_survive: false,
+            saveable: false,
             volatile_caches: Vec::new(),
             shared_disks: Vec::new(),
             warm: String::new(),

@@ -186,6 +186,16 @@ impl Node {
         saved.map_err(machine_error(&self.spec.name, "save"))
     }
 
+    /// Writes the state of the machine, which stands still, with its RAM.
+    pub(crate) async fn save_whole(
+        &self,
+        state: &Path,
+        deadline: Duration,
+    ) -> Result<SavedState, FleetError> {
+        let saved = self.machine.save_whole(state, deadline).await;
+        saved.map_err(machine_error(&self.spec.name, "save"))
+    }
+
     /// Ends the machine.
     pub(crate) async fn end(&self) -> Result<ExitReport, FleetError> {
         self.ending.store(true, Ordering::Relaxed);

@@ -104,6 +104,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         start_mode: StartMode::Clone(store.clone()),
         shares_cpus: false,
         disks_survive: false,
+        saveable: false,
         volatile_caches: Vec::new(),
         shared_disks: Vec::new(),
         warm: "ls /bin >/dev/null".to_owned(),

@@ -1,6 +1,6 @@
 //! A finished image in the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sanlab_plan::Arch;
 use serde::{Deserialize, Serialize};
@@ -101,15 +101,68 @@ impl Image {
     /// What the entry holds.
     pub(crate) fn of(entry: &Held, arch: Arch) -> Result<Self, ImageError> {
         let folder = entry.path();
-        let label: Label = entry.label()?;
+        let has_layer = folder.join(LAYER).is_file();
+        Ok(Self::labelled(
+            arch,
+            entry.key(),
+            folder,
+            entry.label()?,
+            has_layer,
+        ))
+    }
+
+    /// The image of that digest in a store, which is not built if it is not there.
+    pub fn in_store(store: &Store, digest: &str, arch: Arch) -> Result<Option<Self>, ImageError> {
+        let held = store.hold(Kind::Image, digest)?;
+        held.map(|held| Self::of(&held, arch)).transpose()
+    }
+
+    /// An image outside of any store: `label` is what [`Image::label`] says of it, `folder` is where its files are, or will be, by
+    /// the names that they have in a store.
+    pub fn described(
+        arch: Arch,
+        digest: &str,
+        folder: &Path,
+        label: serde_json::Value,
+    ) -> Result<Self, ImageError> {
+        let label: Label = serde_json::from_value(label).map_err(|error| ImageError::Label {
+            path: folder.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let has_layer = label.layer.is_some();
+        Ok(Self::labelled(arch, digest, folder, label, has_layer))
+    }
+
+    /// What else there is to say of an image that is in a store, without what is only said where another is made of it.
+    pub fn label(&self) -> Result<serde_json::Value, ImageError> {
+        let label = Label {
+            kernel_release: self.kernel_release.clone(),
+            sizes: self.sizes,
+            layer: self.layer.is_some().then(|| Layer {
+                artefacts: self.artefacts.clone(),
+                setup: self.setup.clone(),
+                base: self.base.clone(),
+            }),
+            ..Label::default()
+        };
+        Ok(serde_json::to_value(label).map_err(std::io::Error::from)?)
+    }
+
+    /// The files that guests run from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = [&self.kernel, &self.initramfs, &self.root].into_iter();
+        files.chain(&self.layer).map(PathBuf::as_path)
+    }
+
+    fn labelled(arch: Arch, digest: &str, folder: &Path, label: Label, has_layer: bool) -> Self {
         let Layer {
             artefacts,
             setup,
             base,
         } = label.layer.unwrap_or_default();
-        Ok(Self {
+        Self {
             arch,
-            digest: entry.key().to_owned(),
+            digest: digest.to_owned(),
             kernel: folder.join(KERNEL),
             initramfs: folder.join(INITRAMFS),
             root: folder.join(ROOT),
@@ -119,11 +172,11 @@ impl Image {
             sizes: label.sizes,
             vermagic: label.vermagic,
             wanted: label.wanted,
-            layer: Some(folder.join(LAYER)).filter(|layer| layer.is_file()),
+            layer: has_layer.then(|| folder.join(LAYER)),
             artefacts,
             setup,
             base,
-        })
+        }
     }
 
     /// The digest of the image that a guest is like when it has booted; what comes after that takes no boot.

@@ -1,7 +1,7 @@
 //! The store: images, programs, templates and checkpoints under their keys, in one folder of the user.
 //!
 //! ```text
-//! bundles/KEY/  programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/    entries, each with a label that was written last
+//! bundles/KEY/  programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/  archives/KEY/    entries, each with a label that was written last
 //! building/                                        what is being built or removed
 //! locks/                                           who builds and removes
 //! ```
@@ -40,17 +40,20 @@ pub enum Kind {
     Checkpoint,
     /// That what a plan writes was read back once, byte for byte: nothing but a label.
     Proof,
+    /// A fleet that somebody has sent, unpacked, with the images that it runs on.
+    Archive,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Bundle,
         Self::Program,
         Self::Image,
         Self::Template,
         Self::Checkpoint,
         Self::Proof,
+        Self::Archive,
     ];
 
     /// The word for it.
@@ -62,6 +65,7 @@ impl Kind {
             Self::Template => "template",
             Self::Checkpoint => "checkpoint",
             Self::Proof => "proof",
+            Self::Archive => "archive",
         }
     }
 

@@ -8,7 +8,7 @@ use sanlab_vm::AcceleratorWish;
 
 use crate::commands::history::{self, HistoryCommand};
 use crate::commands::{
-    capture, compare, console, cp, exec, explore, fleets, gdb, init, kubernetes, merge, plan,
+    capture, compare, console, cp, exec, explore, fleets, gdb, init, kubernetes, merge, pack, plan,
     report, run, slurm, step, up,
 };
 use crate::lab::bundle;
@@ -74,11 +74,16 @@ enum Command {
     /// The program, the scenarios and the folder of --shared must be at the same place on all nodes. Arguments of `sanlab run` stand behind
     /// `--`. Tasks of nodes that are lost are queued again by Slurm. Ctrl-C cancels the job. Exit codes: as of `sanlab merge`.
     Slurm(slurm::Arguments),
-    /// Bring a scenario's fleet up and leave it up, to look inside
+    /// Bring a scenario's fleet up and leave it up, to look inside; or one that was saved when its run had failed
     ///
     /// The layers are brought up, or forked from a checkpoint; steps are taken only as far as --until says. The fleet ends with `sanlab down`, when its time is over,
     /// or with the host; never with this terminal.
     Up(up::Arguments),
+    /// Make one file of a fleet that `run --save-on-failure` has saved, to be brought up elsewhere
+    ///
+    /// The guests' memory, devices and disks are in it, the images that they run from, the scenario and the record: whoever gets the file needs the same
+    /// version of QEMU and no image. It takes what was in the guests' memory along, whatever that is.
+    Pack(pack::Arguments),
     /// Open a shell in a guest of a fleet that is up
     Shell(exec::ShellArguments),
     /// Run a command in guests of a fleet that is up; its exit code is the command's
@@ -234,6 +239,7 @@ impl Cli {
             Command::Kubernetes(arguments) => kubernetes::execute(&arguments),
             Command::Slurm(arguments) => slurm::execute(&arguments).await,
             Command::Up(arguments) => Box::pin(up::execute(arguments)).await,
+            Command::Pack(arguments) => commands::pack::execute(arguments).await,
             Command::Shell(arguments) => exec::shell(arguments).await,
             Command::Exec(arguments) => exec::execute(arguments).await,
             Command::Cp(arguments) => cp::execute(arguments).await,

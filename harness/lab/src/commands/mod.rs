@@ -21,6 +21,7 @@ pub(crate) mod init;
 pub(crate) mod kubernetes;
 pub(crate) mod matrix;
 pub(crate) mod merge;
+pub(crate) mod pack;
 pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod report;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, NodeName, Plan};
-use sanlab_record::{Outcome, RunRecord};
+use sanlab_record::{EventKind, Outcome, RunRecord};
 use sanlab_run::KeepPolicy;
 use sanlab_vm::{AcceleratorWish, ProbeGuest};
 use tokio::sync::mpsc;
@@ -21,6 +21,8 @@ use crate::compare::given::Given;
 use crate::compare::side::images;
 use crate::lab::runs::shown;
 use crate::lab::{runs, scenario, seed};
+use crate::pack::sources::Sources;
+use crate::terminal::quantity::size;
 use crate::terminal::summary::{scenario_table, summary_table};
 use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
@@ -30,6 +32,10 @@ use crate::{Exit, Lab, LabError, Order, run_on};
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub(crate) struct Arguments {
     /// Scenario files
     #[arg(required = true, value_name = "FILE")]
@@ -55,6 +61,9 @@ pub(crate) struct Arguments {
     /// When a scenario fails, keep its fleet up so long, such as `30m`, to look inside; then go on
     #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     hold: Option<Duration>,
+    /// When a scenario fails, save its fleet beside its record, to be brought up again with `sanlab up`; --hold holds it after that
+    #[arg(long)]
+    save_on_failure: bool,
     #[command(flatten)]
     sharding: Sharding,
     #[command(flatten)]
@@ -82,6 +91,8 @@ struct Wanted {
     plan: Plan,
     given: Given,
     images: BTreeMap<NodeName, Image>,
+    /// What is saved with its fleet, where that is wanted.
+    sources: Option<Sources>,
 }
 
 /// Runs the scenarios of the files and prints a table for each and one for all.
@@ -108,11 +119,16 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let keep = KeepPolicy::of(loaded.iter().map(|(plan, _)| plan));
     let mut wanted = Vec::new();
     for (plan, given) in loaded {
+        // As it is now: it may be edited while others run.
+        let sources = arguments
+            .save_on_failure
+            .then(|| Sources::of(&plan, &given.settings));
         let images = images(&lab, &plan, &cancel, &mut terminal).await?;
         wanted.push(Wanted {
             plan,
             given,
             images,
+            sources: sources.transpose()?,
         });
     }
     let run = lab.new_run()?;
@@ -130,6 +146,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             plan,
             given,
             images,
+            sources,
         } = wanted;
         if exit == Exit::Interrupted || (exit != Exit::Success && !arguments.keep_going) {
             let reason = if exit == Exit::Interrupted {
@@ -163,6 +180,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             qemu: given.qemu.clone(),
             count_instructions: arguments.count_instructions.then_some(true),
             keep: keep.clone(),
+            save: sources.clone(),
             cancel: cancel.clone(),
             ..Order::new(&run)
         };
@@ -177,10 +195,12 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let (attend, hold) = attend.unzip();
         let order = Order { hold, ..order };
         let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
-        let work = attended(attend, work);
+        // Boxed: it holds a whole run's state.
+        let work = Box::pin(attended(attend, work));
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
+        print(&about_saved(&record, &kept))?;
         exit = exit.max(exit_of(&record.outcome, &cancel));
         records.push(record);
     }
@@ -276,6 +296,23 @@ pub(crate) fn variants_of(
     };
     let variants = variants(&plan, axes)?;
     variants.into_iter().map(variant).collect()
+}
+
+/// How to bring up a fleet that was saved, if one was.
+fn about_saved(record: &RunRecord, path: &Path) -> String {
+    let saved = record.events.iter().find_map(|event| match &event.kind {
+        EventKind::Saved { folder, bytes, .. } => Some((path.with_file_name(folder), *bytes)),
+        _ => None,
+    });
+    saved.map_or_else(String::new, |(folder, bytes)| {
+        let name = Path::new(&record.scenario).file_name().unwrap_or_default();
+        format!(
+            "the fleet as it failed, {}: `sanlab up {folder}` brings it up; to send it to somebody: `sanlab pack {folder} -o {}.tar.zst`\n",
+            size(bytes),
+            name.display(),
+            folder = shown(&folder).display(),
+        )
+    })
 }
 
 /// How the program ends after a run.

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process, setsid};
-use sanlab_plan::{Plan, did_you_mean};
+use sanlab_plan::{CheckpointName, Plan, did_you_mean};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
-use crate::compare::side::images;
 use crate::lab::runs::{RunFolder, shown, since_1970};
-use crate::lab::{scenario, seed};
+use crate::lab::seed;
 use crate::terminal::follow::{Follower, LOOK_AGAIN};
 use crate::terminal::quantity::took;
 use crate::terminal::{Terminal, interrupt, print};
+use crate::up::begin::{Asked, Begun};
 use crate::up::client;
 use crate::up::door::Origin;
 use crate::up::protocol::Status;
@@ -30,12 +30,15 @@ const SUPERVISES: &str = "SANLAB_SUPERVISES";
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Scenario file; its layers are brought up
+    /// Scenario file, whose layers are brought up; or a saved fleet, which goes on as it was: a file of `sanlab pack`, or the folder of a run
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Take the scenario's steps, too, up to the one with this label
     #[arg(long, value_name = "STEP")]
     until: Option<String>,
+    /// Go on from the checkpoint of this name, which a step of the scenario makes, or `layers`; it is made now where the store lacks it
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["until", "fresh"])]
+    from: Option<String>,
     /// Name of the fleet [default: the scenario's]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
@@ -86,6 +89,27 @@ fn steps_until(plan: &Plan, label: &str) -> Result<usize, LabError> {
         })
 }
 
+/// How many steps lead to the checkpoint of that name.
+fn steps_to(plan: &Plan, name: &str) -> Result<usize, LabError> {
+    let made = (1..).zip(&plan.steps).filter_map(|(steps, step)| {
+        let checkpoint = step.checkpoint.as_ref()?;
+        Some((checkpoint.to_string(), steps))
+    });
+    let mut all = vec![(CheckpointName::layers().to_string(), 0)];
+    all.extend(made);
+    let found = all.iter().find(|(one, _)| one == name);
+    found
+        .map(|(_, steps)| *steps)
+        .ok_or_else(|| LabError::UnknownCheckpoint {
+            name: name.to_owned(),
+            hint: did_you_mean(
+                name,
+                "checkpoints",
+                all.iter().map(|(name, _)| name.as_str()),
+            ),
+        })
+}
+
 pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if limit.is_zero() {
@@ -98,13 +122,14 @@ pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let given = arguments.changes.given()?;
-    let plan = scenario::load_with(&arguments.file, &given.settings)?;
-    let name = arguments.name.clone();
-    let name = name.map_or_else(|| name_of(&plan), Ok)?;
-    let steps = match &arguments.until {
-        Some(label) => steps_until(&plan, label)?,
-        None => 0,
+    let (until, from) = (arguments.until.as_deref(), arguments.from.as_deref());
+    let is_plain = until.is_none() && from.is_none() && !arguments.fresh;
+    let steps = |plan: &Plan| match (until, from) {
+        (Some(label), _) => steps_until(plan, label),
+        (None, Some(name)) => steps_to(plan, name),
+        (None, None) => Ok(0),
     };
+    let asked = Asked::of(&arguments.file, &given, is_plain, steps)?;
     let supervised = std::env::var_os(SUPERVISES).map(PathBuf::from);
     if supervised.is_some() {
         // Nothing that is typed into the terminal, and no end of it, is for a supervisor.
@@ -113,7 +138,25 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let lab = Lab::find(&std::env::current_dir()?)?;
     lab.require_host()?;
     let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
-    let images = images(&lab, &plan, &cancel, &mut terminal).await?;
+    // A supervisor's words are shown, too.
+    let tell = |line: &str| {
+        if supervised.is_none() {
+            Terminal::plain().line(line);
+        }
+    };
+    let wish = arguments.accel.into();
+    let begun = asked.prepare(&lab, &given, wish, &cancel, &mut terminal, tell);
+    let Begun {
+        plan,
+        settings,
+        images,
+        accelerator,
+        when,
+        saved,
+        held: _held,
+    } = begun.await?;
+    let name = arguments.name.clone();
+    let name = name.map_or_else(|| name_of(&plan), Ok)?;
     let Some(folder) = supervised else {
         if client::all().await?.iter().any(|found| found.name == name) {
             return Err(LabError::FleetIsUp { name });
@@ -123,16 +166,17 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         return wait(child, &run, &mut terminal, &cancel).await;
     };
     let order = Order {
-        accelerator: arguments.accel.into(),
+        accelerator,
         fresh: arguments.fresh,
         seed: seed::of_environment()?,
         settings: given.words.clone(),
         qemu: given.qemu.clone(),
+        saved,
         ..Order::new(&RunFolder::open(&folder)?)
     };
     let origin = Origin {
         plan,
-        settings: given.settings,
+        settings,
         logs: folder,
         limit: arguments.limit,
     };
@@ -141,7 +185,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         origin,
         images,
         order,
-        steps,
+        when,
     };
     Box::pin(supervise(wanted, cancel)).await
 }
@@ -247,6 +291,29 @@ mod tests {
         let elapsed = Duration::from_millis(1234);
         let text = greeting(&status, Path::new("/project/runs/x"), elapsed, 1000.0);
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_checkpoint_is_found_by_its_name() {
+        let text = r#"
+name = "a stack"
+nodes = { "vix[0-1]" = { arch = "x86" } }
+[[layer]]
+nbd = { disk = "64MiB" }
+[[step]]
+run = { on = "vix0", command = "true" }
+[[step]]
+label = "mark"
+checkpoint = "marked"
+run = { on = "vix0", command = "true" }
+"#;
+        let plan = sanlab_plan::parse(Path::new("a.toml"), text).unwrap();
+        let steps = |name| match steps_to(&plan, name) {
+            Ok(steps) => steps.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!((&*steps("layers"), &*steps("marked")), ("0", "2"));
+        insta::assert_snapshot!(steps("mark"), @"the scenario makes no checkpoint `mark`: the checkpoints are `layers` and `marked`");
     }
 
     #[test]

@@ -16,13 +16,14 @@ use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
 use sanlab_record::{Event, InComparison, Outcome, RunRecord};
-use sanlab_run::{Environment, Extent, Hold, KeepPolicy};
+use sanlab_run::{Environment, Extent, Hold, KeepPolicy, SAVED, Saved};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::LabError;
 use crate::lab::runs::{RunFolder, write_record};
+use crate::pack::sources::Sources;
 
 /// The lab of a project: a folder with scenarios. Cheap to clone; clones share what has been found out about images.
 #[derive(Debug, Clone)]
@@ -62,6 +63,10 @@ pub struct Order {
     pub keep: KeepPolicy,
     /// Keeps the fleet up: in place of the plan's steps, or of the last of them, and then it leaves no record; or when it has failed.
     pub hold: Option<Hold>,
+    /// Saves the fleet beside its record when it has failed, with what it was made from.
+    pub save: Option<Sources>,
+    /// What the fleet goes on from, in place of anything else.
+    pub saved: Option<Saved>,
     /// Asks for an orderly end.
     pub cancel: CancellationToken,
 }
@@ -85,6 +90,8 @@ impl Order {
             extent: Extent::Whole,
             keep: KeepPolicy::default(),
             hold: None,
+            save: None,
+            saved: None,
             cancel: CancellationToken::new(),
         }
     }
@@ -324,6 +331,8 @@ pub async fn run_on(
         extent,
         keep,
         hold,
+        save,
+        saved,
         cancel,
         ..
     } = order;
@@ -345,6 +354,8 @@ pub async fn run_on(
         extent,
         explored: exploration.is_some(),
         hold,
+        save_failed: save.is_some(),
+        saved,
         cancel,
     };
     let hold = environment.hold.as_ref();
@@ -360,6 +371,10 @@ pub async fn run_on(
         return Ok((record, out_dir));
     }
     let path = write_record(&out_dir, &record)?;
+    let folder = out_dir.join(SAVED);
+    if let Some(sources) = save.filter(|_| folder.is_dir()) {
+        sources.write(&folder)?;
+    }
     Ok((record, path))
 }
 

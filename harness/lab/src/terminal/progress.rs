@@ -78,6 +78,8 @@ impl Progress {
             | EventKind::DiskFailed { .. }
             | EventKind::Forked { .. }
             | EventKind::Kept { .. }
+            | EventKind::Saved { .. }
+            | EventKind::NotSaved { .. }
             | EventKind::NotKept { .. }
             | EventKind::ProvedBefore { .. }
             | EventKind::Discarded { .. }

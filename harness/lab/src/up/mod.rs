@@ -6,6 +6,7 @@
 
 mod attach;
 pub(crate) mod attend;
+pub(crate) mod begin;
 mod capture;
 pub(crate) mod client;
 pub(crate) mod door;

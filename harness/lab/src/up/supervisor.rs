@@ -26,8 +26,8 @@ pub(crate) struct Wanted {
     pub(crate) origin: Origin,
     pub(crate) images: BTreeMap<NodeName, Image>,
     pub(crate) order: Order,
-    /// How many of the plan's steps are taken before.
-    pub(crate) steps: usize,
+    /// When it is up: after some of the plan's steps, or as it was saved.
+    pub(crate) when: HoldWhen,
 }
 
 /// Brings a fleet up and keeps it until its end. Once it is up, its status goes to standard output, a line of JSON.
@@ -40,7 +40,7 @@ pub(crate) async fn supervise(
         origin,
         images,
         order,
-        steps,
+        when,
     } = wanted;
     let plan = origin.plan.clone();
     let limit = origin.limit;
@@ -49,7 +49,7 @@ pub(crate) async fn supervise(
     let (release, cancel) = (CancellationToken::new(), order.cancel.clone());
     let order = Order {
         hold: Some(Hold {
-            when: HoldWhen::Steps(steps),
+            when,
             ready,
             release: release.clone(),
         }),

@@ -76,6 +76,7 @@ impl Fixture {
             start_mode: StartMode::Clone(Store::open_default()?),
             shares_cpus: false,
             disks_survive: false,
+            saveable: false,
             volatile_caches: Vec::new(),
             shared_disks: Vec::new(),
             warm: String::new(),

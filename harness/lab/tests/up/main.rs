@@ -10,6 +10,7 @@ use sanlab::{Lab, Terminal, scenario};
 
 #[path = "../support/child.rs"]
 mod child;
+mod packed;
 mod place;
 mod screen;
 
@@ -45,6 +46,11 @@ fn main() -> ExitCode {
     );
     add("a_fleet_whose_time_is_over_ends", Tier::Nightly, time_over);
     add("a_run_that_has_failed_is_held", Tier::Test, held);
+    add(
+        "a_failed_fleet_goes_on_elsewhere",
+        Tier::Nightly,
+        packed::goes_on,
+    );
     suite.run()
 }
 
@@ -432,12 +438,11 @@ run = { on = "vix0", command = "echo second >/run/mark" }
         2,
         "the scenario has no step `marks`: did you mean `mark`?",
     )?;
-    expect(
-        &place.sanlab(&["up", "--until", "mark", &file], UP)?,
-        0,
-        "marked is up",
-    )?;
-    marked(0, "first\n")?;
+    for wanted in [["--until", "mark"], ["--from", "marked"]] {
+        let up = [&["up"], &wanted[..], &[&*file]].concat();
+        expect(&place.sanlab(&up, UP)?, 0, "marked is up")?;
+        marked(0, "first\n")?;
+    }
     expect(&place.sanlab(&["up", &file], UP)?, 0, "marked is up")?;
     marked(1, "No such file")?;
     expect(

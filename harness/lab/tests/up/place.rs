@@ -67,7 +67,11 @@ impl Place {
         })
     }
 
-    fn output(&self, mut command: Command, deadline: Duration) -> Result<Output, Failed> {
+    pub(crate) fn output(
+        &self,
+        mut command: Command,
+        deadline: Duration,
+    ) -> Result<Output, Failed> {
         let (out, err) = (self.file("out"), self.file("err"));
         let mut child = command
             .stdout(fs::File::create(&out)?.into_parts().0)

@@ -32,6 +32,15 @@ fn each_kind_has_one_sentence() {
             about: text("x86"),
             reason: text("boot template of x86: the agent is silent"),
         },
+        EventKind::Saved {
+            folder: text("saved"),
+            seconds: 0.64,
+            bytes: 199 << 20,
+            left_out: [(text("vix1"), text("its kernel has panicked"))].into(),
+        },
+        EventKind::NotSaved {
+            reason: text("no node runs"),
+        },
         EventKind::Booting,
         EventKind::Answered { seconds: 0.391 },
         EventKind::Panicked {
@@ -121,6 +130,8 @@ fn each_kind_has_one_sentence() {
     vix0: the dead run /tmp/sanlab-0/r2 was not cleared away: SIGKILL does not end its processes: 7
     vix0: the template of x86 was made in 9.3 s and takes 90 MiB
     vix0: without a template of x86 its nodes boot: failed to boot template of x86: the agent is silent
+    vix0: the fleet was saved in 0.64 s, 199 MiB on disk: saved; without vix1: its kernel has panicked
+    vix0: the fleet was not saved: no node runs
     vix0: boots
     vix0: answered after 0.39 s
     vix0: the kernel panicked: Kernel panic - not syncing

@@ -23,7 +23,7 @@ use crate::Failure;
 use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
     CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, Provenance,
-    StartPoint, Started, Teardown,
+    Saving, StartPoint, Started, Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 
@@ -312,6 +312,22 @@ impl FleetBackend for FakeFleet {
                 self.say(node, &self.console);
             }
             Ok(Started::Ready { origin })
+        })
+    }
+
+    fn save<'a>(
+        &'a self,
+        folder: &'a Path,
+        _meta: CheckpointMeta,
+    ) -> Pending<'a, Result<Saving, Failure>> {
+        Box::pin(async {
+            if !self.keeps {
+                return Err(Failure::internal(format!("{} is full", folder.display())));
+            }
+            Ok(Saving {
+                bytes: 3 << 20,
+                left_out: [("vix1".to_owned(), "it hangs".to_owned())].into(),
+            })
         })
     }
 

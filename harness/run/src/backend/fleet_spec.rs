@@ -3,6 +3,7 @@
 use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode};
 use sanlab_plan::{Action, ByteSize, CacheFate, Layer, Network, Plan};
 
+use crate::checkpoint::saved::Saved;
 use crate::{Environment, Hold};
 
 /// What a plan's fleet is made of.
@@ -16,6 +17,8 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         count_instructions,
         explored,
         hold,
+        save_failed,
+        saved,
         ..
     } = environment;
     let images = images
@@ -29,17 +32,19 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
         shares_cpus: *explored || hold.as_ref().is_some_and(Hold::replaces_steps),
         logs: out_dir.clone(),
-        start_mode: if plan.fresh {
+        // Nobody joins a fleet that was saved.
+        start_mode: if plan.fresh || saved.is_some() {
             StartMode::Boot
         } else {
             StartMode::Clone(store.clone())
         },
         disks_survive: crashes(plan),
+        saveable: *save_failed,
         volatile_caches: volatile_caches(plan),
         shared_disks: shared_disks(plan),
         warm: sanlab_stack::warm(),
         members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
-        absent: absent(plan),
+        absent: absent(plan, saved.as_ref()),
     }
 }
 
@@ -85,9 +90,12 @@ fn shared_disks(plan: &Plan) -> Vec<SharedDisk> {
     disks
 }
 
-/// Those who never boot.
-fn absent(plan: &Plan) -> Vec<String> {
-    let never = |node: &&sanlab_plan::Node| plan.booted().all(|booted| booted.name != node.name);
+/// Those who are never there.
+fn absent(plan: &Plan, saved: Option<&Saved>) -> Vec<String> {
+    let never = |node: &&sanlab_plan::Node| match saved {
+        Some(saved) => saved.nodes().all(|name| node.name.as_str() != name),
+        None => plan.booted().all(|booted| booted.name != node.name),
+    };
     let absent = plan.nodes.iter().filter(never);
     absent.map(|node| node.name.to_string()).collect()
 }

@@ -1,27 +1,26 @@
 //! The real guests: what the engine asks, done by a fleet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sanlab_fleet::{
     CacheDraw, Command, ConsoleLine, Fleet, FleetError, FleetEvent, FleetSpec, GuestEvent, Image,
-    Impaired, Impairment, Listener, Node, PortCounters, PowerLoss, Printed, Store,
+    Impaired, Impairment, Listener, Node, PowerLoss, Printed, Store,
 };
 use sanlab_plan::{CrashKind, ImageName, NetworkName, NodeName, Plan};
-use sanlab_record::{
-    AcceleratorUse, ArtefactUse, Cost, EventKind, ImageUse, NodeUse, Origin, PortUse,
-};
+use sanlab_record::{AcceleratorUse, ArtefactUse, Cost, EventKind, ImageUse, NodeUse, Origin};
 use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::backend::fleet_spec::fleet_spec;
+use crate::backend::usage::{bytes_on_disk, use_of};
 use crate::backend::{
-    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, StartPoint,
-    Started, Teardown,
+    CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, Saving,
+    StartPoint, Started, Teardown,
 };
+use crate::checkpoint::saved::{self, Saved};
 use crate::checkpoint::session::CheckpointSession;
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 use crate::failure::Cause;
@@ -36,6 +35,8 @@ pub(crate) struct Guests {
     at_start: Vec<String>,
     store: Store,
     scenario: String,
+    /// What the fleet goes on from, in place of anything else.
+    saved: Option<Saved>,
     session: AsyncMutex<Option<CheckpointSession>>,
     fleet: OnceCell<Fleet>,
     /// Ended on purpose: that they do not answer is none of the lab's faults.
@@ -59,6 +60,7 @@ impl Guests {
             at_start,
             store: environment.store.clone(),
             scenario: plan.id.clone(),
+            saved: environment.saved.clone(),
             session: AsyncMutex::default(),
             fleet: OnceCell::new(),
             down: Mutex::default(),
@@ -247,51 +249,6 @@ impl Guests {
         };
         Ok(Ended::new(node, output.status, printed))
     }
-
-    fn use_of(
-        &self,
-        name: &str,
-        usage: &sanlab_fleet::Usage,
-        left: &sanlab_fleet::Teardown,
-    ) -> Option<NodeUse> {
-        let member = self
-            .spec
-            .members
-            .iter()
-            .find(|member| member.name == name)?;
-        Some(NodeUse {
-            arch: member.hardware.arch.to_string(),
-            memory_mib: u32::try_from(member.hardware.memory.mib()).unwrap_or(u32::MAX),
-            host_cpu_seconds: usage.host_cpu_seconds,
-            peak_rss_bytes: usage.peak_rss_bytes,
-            pss_bytes: usage.pss_bytes,
-            port: left.ports.get(name).map(port_use).unwrap_or_default(),
-            networks: match left.networks.len() {
-                // All that it carried.
-                0 | 1 => BTreeMap::new(),
-                _ => by_network(name, left),
-            },
-        })
-    }
-}
-
-/// What a node's ports carried, by network.
-fn by_network(name: &str, left: &sanlab_fleet::Teardown) -> BTreeMap<String, PortUse> {
-    let ports = left.networks.iter();
-    ports
-        .filter_map(|(network, ports)| Some((network.clone(), port_use(ports.get(name)?))))
-        .collect()
-}
-
-fn port_use(port: &PortCounters) -> PortUse {
-    PortUse {
-        sent_frames: port.sent_frames,
-        sent_bytes: port.sent_bytes,
-        received_frames: port.received_frames,
-        received_bytes: port.received_bytes,
-        dropped_frames: port.dropped_frames,
-        lost_frames: port.lost_frames,
-    }
 }
 
 impl FleetBackend for Guests {
@@ -300,6 +257,9 @@ impl FleetBackend for Guests {
         checkpoints: &'a [Checkpoint],
     ) -> Pending<'a, Result<StartPoint, Failure>> {
         Box::pin(async move {
+            if let Some(saved) = &self.saved {
+                return Ok(saved.start_point());
+            }
             if checkpoints.is_empty() {
                 return Ok(StartPoint::Nothing);
             }
@@ -329,6 +289,7 @@ impl FleetBackend for Guests {
             let mut session = self.session.lock().await;
             let keep = session.as_ref().and_then(CheckpointSession::folder);
             let base = session.as_ref().and_then(CheckpointSession::base);
+            let base = base.or(self.saved.as_ref().map(Saved::base));
             let start = async || {
                 let (spec, listener) = (self.spec.clone(), self.listener());
                 match base {
@@ -340,7 +301,9 @@ impl FleetBackend for Guests {
             };
             let fleet = match self.fleet.get_or_try_init(start).await {
                 Ok(fleet) => fleet,
-                Err(error @ FleetError::Damaged { .. }) if base.is_some() => {
+                Err(error @ FleetError::Damaged { .. })
+                    if base.is_some() && self.saved.is_none() =>
+                {
                     let key = match &mut *session {
                         Some(session) => session.discard().await?,
                         None => String::new(),
@@ -400,6 +363,14 @@ impl FleetBackend for Guests {
                 bytes,
             })
         })
+    }
+
+    fn save<'a>(
+        &'a self,
+        folder: &'a Path,
+        meta: CheckpointMeta,
+    ) -> Pending<'a, Result<Saving, Failure>> {
+        Box::pin(async move { saved::save(self.running()?, folder, meta).await })
     }
 
     fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {
@@ -559,10 +530,9 @@ impl FleetBackend for Guests {
                 Some(session) => session.end().await.err(),
                 None => None,
             };
-            let nodes = left
-                .usage
-                .iter()
-                .filter_map(|(name, usage)| Some((name.clone(), self.use_of(name, usage, &left)?)));
+            let nodes = left.usage.iter().filter_map(|(name, usage)| {
+                Some((name.clone(), use_of(&self.spec, name, usage, &left)?))
+            });
             let nodes: BTreeMap<String, NodeUse> = nodes.collect();
             Teardown {
                 nodes,
@@ -575,18 +545,6 @@ impl FleetBackend for Guests {
             }
         })
     }
-}
-
-/// What a folder's files take.
-async fn bytes_on_disk(folder: &Path) -> Result<u64, Failure> {
-    let failed = || Failure::host("measure what was kept");
-    let mut bytes = 0;
-    let mut entries = fs_err::tokio::read_dir(folder).await.map_err(failed())?;
-    while let Some(entry) = entries.next_entry().await.map_err(failed())? {
-        let found = entry.metadata().await.map_err(failed())?;
-        bytes += found.blocks() * 512;
-    }
-    Ok(bytes)
 }
 
 /// What a fleet's nodes were made from.

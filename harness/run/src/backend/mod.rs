@@ -8,6 +8,7 @@ pub(crate) mod fake_looks;
 pub(crate) mod fleet_spec;
 pub(crate) mod guests;
 pub(crate) mod power;
+pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,6 +59,14 @@ pub(crate) trait FleetBackend: Send + Sync {
         checkpoint: &'a Checkpoint,
         meta: &'a CheckpointMeta,
     ) -> Pending<'a, Result<Keeping, Failure>>;
+
+    /// Saves the whole fleet as it stands to a folder of its own, which is made, with what the engine knows of it. The fleet goes on
+    /// then.
+    fn save<'a>(
+        &'a self,
+        folder: &'a Path,
+        meta: CheckpointMeta,
+    ) -> Pending<'a, Result<Saving, Failure>>;
 
     /// Boots a later node.
     fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>>;
@@ -198,6 +207,15 @@ pub(crate) enum Keeping {
     NotKept {
         reason: String,
     },
+}
+
+/// A fleet that was saved.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Saving {
+    /// On disk.
+    pub(crate) bytes: u64,
+    /// Who was there and was not saved, and why.
+    pub(crate) left_out: BTreeMap<String, String>,
 }
 
 /// What the guests do by themselves.

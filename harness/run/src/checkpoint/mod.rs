@@ -2,6 +2,7 @@
 //! that a later run can fork it.
 
 pub(crate) mod proof;
+pub(crate) mod saved;
 pub(crate) mod session;
 
 use std::collections::BTreeSet;

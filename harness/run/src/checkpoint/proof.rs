@@ -111,6 +111,7 @@ impl Proofs {
             start_mode: sanlab_fleet::StartMode::Boot,
             shares_cpus: false,
             disks_survive: false,
+            saveable: false,
             volatile_caches: Vec::new(),
             shared_disks: Vec::new(),
             warm: String::new(),

@@ -53,6 +53,8 @@ pub(crate) struct RunContext {
     pub(crate) proofs: Option<Proofs>,
     /// Whether it is one of an exploration.
     pub(crate) explored: bool,
+    /// Whether the fleet is saved when the run has failed.
+    pub(crate) saves_failed: bool,
     /// Keeps the fleet up in place of the plan's steps, or of the last of them.
     pub(crate) hold: Option<Holding>,
     /// Which checkpoints are kept.
@@ -106,6 +108,7 @@ impl RunContext {
             extent: OnceLock::new(),
             proofs: None,
             explored: false,
+            saves_failed: false,
             hold: None,
             keep: KeepPolicy::default(),
             open_faults: OpenFaults::default(),

@@ -26,6 +26,7 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     let hold = context.hold.as_ref();
     let hold = hold.and_then(|hold| match hold.when() {
         HoldWhen::Steps(steps) => Some((hold, steps)),
+        HoldWhen::Saved => Some((hold, 0)),
         HoldWhen::Failed => None,
     });
     let wanted = hold.map_or(all, |(_, steps)| steps);

@@ -8,6 +8,7 @@ use sanlab_plan::NodeName;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::KeepPolicy;
+use crate::checkpoint::saved::Saved;
 use crate::engine::hold::Hold;
 
 /// How much of a plan a run does.
@@ -56,6 +57,11 @@ pub struct Environment {
     /// Keeps the fleet up, and what fails then ends nothing. One that is kept in place of the plan's steps, or of the last of them, takes what CPUs others
     /// leave it; its record is that of no run of the plan, and must not be kept as such.
     pub hold: Option<Hold>,
+    /// Saves the fleet to [`SAVED`](crate::SAVED) in `out_dir` when the run has failed in a way that is not known, before it is held or
+    /// ended. It costs a copy of the disks where the fleet is forked. That it cannot be saved changes no outcome.
+    pub save_failed: bool,
+    /// The fleet goes on from here, and no layer is brought up. For a fleet that is kept up.
+    pub saved: Option<Saved>,
     /// Ends the run early as broken, with everything ended in order.
     pub cancel: CancellationToken,
 }

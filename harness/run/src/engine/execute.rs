@@ -48,19 +48,21 @@ pub async fn execute(
         store,
         explored,
         hold,
+        save_failed,
         ..
     } = environment;
     // Each run of an exploration is another plan, which nobody compares.
     let proofs =
         (!plan.fresh && !explored).then(|| Proofs::of(store, guests.spec.clone(), plan, &stack));
     let backend: Arc<dyn FleetBackend> = Arc::clone(&guests) as Arc<dyn FleetBackend>;
-    let context = RunContext::new(plan.clone(), stack, backend, event_log.clone())
+    let mut context = RunContext::new(plan.clone(), stack, backend, event_log.clone())
         .with_seed(seed)
         .with_extent(extent)
         .with_proofs(proofs)
         .with_policy(keep)
         .with_explored(explored)
         .with_hold(hold.map(|hold| Holding::new(hold, &guests, &event_log)));
+    context.saves_failed = save_failed;
     let context = if state_dump {
         context.with_state_dump(&out_dir)
     } else {

@@ -23,6 +23,7 @@ use crate::engine::event_log::EventLog;
 use crate::engine::fencing;
 use crate::engine::hold::{self, HoldWhen};
 use crate::engine::known::{self, Ending};
+use crate::engine::saving;
 use crate::evidence::{collect, kernel_log};
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::timeline::Sampling;
@@ -97,6 +98,7 @@ pub(crate) async fn run_plan(
         let phase = ending.failed.phase.clone();
         event_log.tell(Some(phase), None, ending.event());
         if !ending.is_known() && !interrupted {
+            saving::save_failed(&context, out_dir).await;
             hold_failed(&context, &mut notices, &cancel).await;
         }
     }
@@ -221,7 +223,7 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
             Some(answered) = answers.join_next() => {
                 let answered = answered.unwrap_or_else(|error| Err(panicked(error)));
                 if let Err(failure) = answered {
-                    if context.is_held() {
+                    if hold::only_tells(context) {
                         hold::tell(&context.event_log, &failure);
                         continue;
                     }
@@ -241,7 +243,7 @@ async fn watch(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice
                     answers.spawn(power::answer(Arc::clone(context), request));
                 }
                 if let Some(failure) = handle(context, notice) {
-                    if context.is_held() {
+                    if hold::only_tells(context) {
                         hold::tell(&context.event_log, &failure);
                         continue;
                     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::backend::guests::Guests;
+use crate::engine::context::RunContext;
 use crate::engine::event_log::EventLog;
 
 /// Wants the fleet kept up.
@@ -29,7 +30,7 @@ pub struct Hold {
 impl Hold {
     /// Whether the fleet is kept up instead of being put to the plan's test.
     pub fn replaces_steps(&self) -> bool {
-        matches!(self.when, HoldWhen::Steps(_))
+        matches!(self.when, HoldWhen::Steps(_) | HoldWhen::Saved)
     }
 }
 
@@ -40,6 +41,9 @@ pub enum HoldWhen {
     Steps(usize),
     /// When the run has failed in a way that is not known, before anything is collected. Its verdict stands by then.
     Failed,
+    /// When a fleet that was saved goes on ([`Environment::saved`](crate::Environment::saved)). What it says of its failure from its
+    /// first moment on is no news, and ends nothing.
+    Saved,
 }
 
 /// A fleet that is kept up. It lives no longer than the run.
@@ -127,7 +131,7 @@ pub(crate) struct Holding {
 impl Holding {
     pub(crate) fn new(hold: Hold, guests: &Arc<Guests>, event_log: &EventLog) -> Self {
         let (sender, orders) = unbounded_channel();
-        let takes_steps = hold.replaces_steps();
+        let takes_steps = matches!(hold.when, HoldWhen::Steps(_));
         Self {
             hold,
             fleet: HeldFleet {
@@ -178,6 +182,12 @@ impl Holding {
     pub(crate) async fn released(&self) {
         self.hold.release.cancelled().await;
     }
+}
+
+/// Whether what fails is told and ends nothing: of a fleet that is kept up, or that goes on from where it had failed.
+pub(crate) fn only_tells(context: &RunContext) -> bool {
+    let is_saved = |hold: &Holding| hold.when() == HoldWhen::Saved;
+    context.is_held() || context.hold.as_ref().is_some_and(is_saved)
 }
 
 /// What would end a run that is not held.

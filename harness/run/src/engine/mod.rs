@@ -18,6 +18,7 @@ pub(crate) mod marks;
 pub(crate) mod network;
 pub(crate) mod node_faults;
 pub(crate) mod open_faults;
+pub(crate) mod saving;
 pub(crate) mod state;
 pub(crate) mod tasks;
 pub(crate) mod together;

@@ -25,6 +25,18 @@ pub fn fingerprint(spec: &MachineSpec) -> String {
     text
 }
 
+/// The devices of a machine: the same command line without what its kernel is told. A guest that was saved goes on where they
+/// are the same, also on another host. Under KVM the processor counts as well, which the caller must add.
+pub fn devices(spec: &MachineSpec) -> String {
+    let text = blanked(spec, GuestClock::kind(spec.accelerator));
+    let mut told = false;
+    let kept = text.lines().filter(|word| {
+        let is_told = std::mem::replace(&mut told, *word == "-append");
+        !is_told
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
 /// One word of the command line a line.
 fn blanked(spec: &MachineSpec, clock: GuestClock) -> String {
     let mut spec = spec.clone();
@@ -122,6 +134,17 @@ mod tests {
     }
 
     const CLOCK: GuestClock = GuestClock::TimeStampCounter { mhz: 0 };
+
+    #[test]
+    fn what_a_kernel_is_told_is_no_device() {
+        let one = spec("vix0", Ram::Own, Access::Written);
+        let mut other = one.clone();
+        other.append = vec!["debug".into()];
+        assert_eq!(devices(&one), devices(&other));
+        assert_ne!(fingerprint(&one), fingerprint(&other));
+        other.hardware.cpus = 2;
+        assert_ne!(devices(&one), devices(&other));
+    }
 
     #[test]
     fn a_template_and_its_clones_have_one() {

@@ -2,8 +2,10 @@
 //!
 //! RAM stays where it is, in a file that the next machine maps (`x-ignore-shared`); what is written is the state of the
 //! devices and processors, half a megabyte. QEMU sends it as if to another host, through a socket on which the harness
-//! listens, and takes it the same way: no shell, no program between, and the digest is taken as it passes.
+//! listens, and takes it the same way: no shell, no program between, and the digest is taken as it passes. A state that is to
+//! leave this host has the RAM in it ([`Machine::save_whole`]).
 
+use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use fs_err::tokio as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -26,6 +28,10 @@ use crate::process::ProcessGroup;
 const STATE_SOCKET: &str = "state.sock";
 /// How long QEMU may take over a state of half a megabyte, which takes it a twentieth of a second.
 const LOAD_DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes of RAM in a second that QEMU takes at least, on a busy host: some hundred MiB on an idle one.
+const LOAD_RATE: u64 = 4 << 20;
+/// Bytes in a second that QEMU may send: by itself it leaves room on a network for others.
+const SEND_RATE: u64 = 1 << 40;
 /// For a QEMU that refuses a state to end, and to say why.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a save that was broken off may take to be over.
@@ -40,6 +46,9 @@ pub struct SavedState {
     pub bytes: u64,
     /// Its SHA-256, in hexadecimal digits.
     pub sha256: String,
+    /// The RAM is in it, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 impl Machine {
@@ -48,16 +57,40 @@ impl Machine {
     /// on ([`cont`](Self::cont)), which it must before it can be saved again; but one that goes on writes to its RAM file,
     /// beneath its forks as well.
     pub async fn save(&self, state: &Path, deadline: Duration) -> Result<SavedState, VmError> {
-        let not_saved = |reason: String| VmError::NotSaved {
+        if !matches!(self.running.ram, Ram::Kept(_)) {
+            let reason = "its RAM is in no file that stays".into();
+            return Err(self.not_saved(state, reason));
+        }
+        self.save_with(state, false, deadline).await
+    }
+
+    /// The same of a machine wherever its RAM is, with the RAM in the file. It goes on with memory of its own
+    /// ([`Ram::Own`]), on this host or another.
+    pub async fn save_whole(
+        &self,
+        state: &Path,
+        deadline: Duration,
+    ) -> Result<SavedState, VmError> {
+        self.save_with(state, true, deadline).await
+    }
+
+    fn not_saved(&self, state: &Path, reason: String) -> VmError {
+        VmError::NotSaved {
             node: self.name().to_owned(),
             state: state.to_owned(),
             reason,
-        };
-        if !matches!(self.running.ram, Ram::Kept(_)) {
-            return Err(not_saved("its RAM is in no file that stays".into()));
         }
+    }
+
+    async fn save_with(
+        &self,
+        state: &Path,
+        whole: bool,
+        deadline: Duration,
+    ) -> Result<SavedState, VmError> {
+        let not_saved = |reason| self.not_saved(state, reason);
         let mut events = self.running.events.subscribe();
-        let written = self.write_state(state, &mut events);
+        let written = self.write_state(state, whole, &mut events);
         match self
             .running
             .unless_ended("migrate", deadline, written)
@@ -77,30 +110,36 @@ impl Machine {
 
     /// Starts QEMU with a saved machine's state and RAM: the guest stands still until [`cont`](Self::cont).
     /// The digest of the state and the size of the RAM file are verified first: where they differ, it is
-    /// [`VmError::StateDamaged`] before QEMU starts.
+    /// [`VmError::StateDamaged`] before QEMU starts. Where the RAM is in the state, it is the machine's own.
     pub async fn load(
         spec: MachineSpec,
         state: &Path,
         saved: &SavedState,
         group: &ProcessGroup,
     ) -> Result<Self, VmError> {
-        let (Ram::Kept(ram) | Ram::Forked(ram)) = &spec.ram else {
-            return Err(VmError::NotLoaded {
-                node: spec.name.clone(),
-                state: state.to_owned(),
-                reason: "its RAM is in no file".into(),
-            });
-        };
-        check_ram(ram, spec.hardware.memory.bytes()).await?;
-        let bytes = intact(state, saved).await?;
+        match &spec.ram {
+            Ram::Own if saved.whole => {}
+            Ram::Kept(ram) | Ram::Forked(ram) if !saved.whole => {
+                check_ram(ram, spec.hardware.memory.bytes()).await?;
+            }
+            Ram::Own | Ram::Kept(_) | Ram::Forked(_) => {
+                return Err(VmError::NotLoaded {
+                    node: spec.name.clone(),
+                    state: state.to_owned(),
+                    reason: "its RAM is in no file, or in two".into(),
+                });
+            }
+        }
+        let file = intact(state, saved).await?;
+        let deadline = LOAD_DEADLINE + Duration::from_secs(saved.bytes / LOAD_RATE);
         let running = Running::start(spec, Way::Load, group).await?;
         let machine = Self { running };
         // Before anything is asked of QEMU: what it says from now on is about this.
         let mut events = machine.running.events.subscribe();
-        let taken = machine.take_state(&bytes, &mut events);
+        let taken = machine.take_state(file, saved.whole, &mut events);
         let reason = match machine
             .running
-            .unless_ended("migrate-incoming", LOAD_DEADLINE, taken)
+            .unless_ended("migrate-incoming", deadline, taken)
             .await
         {
             Ok(Some(Ok(()))) => return Ok(machine),
@@ -110,7 +149,7 @@ impl Machine {
                 let ended = machine.running.unless_ended("load", GRACE, never);
                 ended.await.err().map_or(Ok(reason), exit_reason)?
             }
-            Ok(None) => format!("it was not done within {} s", LOAD_DEADLINE.as_secs()),
+            Ok(None) => format!("it was not done within {} s", deadline.as_secs()),
             Err(error) => exit_reason(error)?,
         };
         Err(VmError::NotLoaded {
@@ -124,6 +163,7 @@ impl Machine {
     async fn write_state(
         &self,
         state: &Path,
+        whole: bool,
         events: &mut Receiver<MachineEvent>,
     ) -> Result<SavedState, String> {
         let status = self.asked("query-status", json!({})).await?;
@@ -133,7 +173,11 @@ impl Machine {
         let mut file = NewFile::create(state).map_err(words)?;
         let (door, uri) = self.door()?;
         let listener = Listener::new(door).map_err(words)?;
-        self.expect_migration().await?;
+        self.expect_migration(whole).await?;
+        if whole {
+            let rate = json!({ "max-bandwidth": SEND_RATE });
+            self.asked("migrate-set-parameters", rate).await?;
+        }
         self.asked("migrate", json!({ "uri": uri })).await?;
         let saved = {
             let copied = async {
@@ -157,16 +201,17 @@ impl Machine {
             }
         };
         file.kept = true;
-        Ok(saved)
+        Ok(SavedState { whole, ..saved })
     }
 
     /// Gives QEMU a state. The error is a reason.
     async fn take_state(
         &self,
-        bytes: &[u8],
+        mut state: fs::File,
+        whole: bool,
         events: &mut Receiver<MachineEvent>,
     ) -> Result<(), String> {
-        self.expect_migration().await?;
+        self.expect_migration(whole).await?;
         let (door, uri) = self.door()?;
         self.asked("migrate-incoming", json!({ "uri": uri }))
             .await?;
@@ -175,15 +220,15 @@ impl Machine {
         let _ = fs::remove_file(&door).await;
         let mut stream = stream.map_err(words)?;
         // A QEMU that does not like what it reads ends, and its own words say why.
-        let _ = stream.write_all(bytes).await;
+        let _ = tokio::io::copy(&mut state, &mut stream).await;
         let _ = stream.shutdown().await;
         self.migrated(events).await
     }
 
-    /// RAM stays in its file, and the outcome comes as an event.
-    async fn expect_migration(&self) -> Result<(), String> {
-        let capabilities = ["x-ignore-shared", "events"]
-            .map(|capability| json!({ "capability": capability, "state": true }));
+    /// RAM stays in its file unless the state is whole, and the outcome comes as an event.
+    async fn expect_migration(&self, whole: bool) -> Result<(), String> {
+        let capabilities = [("x-ignore-shared", !whole), ("events", true)]
+            .map(|(capability, state)| json!({ "capability": capability, "state": state }));
         let arguments = json!({ "capabilities": capabilities });
         self.asked("migrate-set-capabilities", arguments)
             .await
@@ -280,7 +325,11 @@ impl NewFile {
         // Not before this has the last of it been written.
         self.file.flush().await?;
         let sha256 = hex::encode(digest.finalize());
-        Ok(SavedState { bytes, sha256 })
+        Ok(SavedState {
+            bytes,
+            sha256,
+            whole: false,
+        })
     }
 }
 
@@ -293,26 +342,34 @@ impl Drop for NewFile {
     }
 }
 
-/// The state, if it is what was saved.
-async fn intact(state: &Path, saved: &SavedState) -> Result<Vec<u8>, VmError> {
+/// The state, if it is what was saved, from its beginning on.
+async fn intact(state: &Path, saved: &SavedState) -> Result<fs::File, VmError> {
     let damaged = |reason| VmError::StateDamaged {
         path: state.to_owned(),
         reason,
     };
-    let bytes = fs::read(state)
-        .await
-        .map_err(|error| damaged(unreadable(&error)))?;
-    let length = bytes.len() as u64;
+    let unreadable = |error: std::io::Error| damaged(unreadable(&error));
+    let mut file = fs::File::open(state).await.map_err(unreadable)?;
+    let length = file.metadata().await.map_err(unreadable)?.len();
     if length != saved.bytes {
         let reason = format!("it has {length} bytes and not {}", saved.bytes);
         return Err(damaged(reason));
     }
-    let sha256 = hex::encode(Sha256::digest(&bytes));
+    let (mut chunk, mut digest) = (vec![0; CHUNK], Sha256::new());
+    loop {
+        let length = file.read(&mut chunk).await.map_err(unreadable)?;
+        if length == 0 {
+            break;
+        }
+        digest.update(&chunk[..length]);
+    }
+    let sha256 = hex::encode(digest.finalize());
     if sha256 != saved.sha256 {
         let reason = format!("its SHA-256 is {sha256} and not {}", saved.sha256);
         return Err(damaged(reason));
     }
-    Ok(bytes)
+    file.seek(SeekFrom::Start(0)).await.map_err(unreadable)?;
+    Ok(file)
 }
 
 /// A RAM file is compared by its size only: its digest would take longer than to boot.

@@ -25,6 +25,7 @@ const SHA256: &str = "972ec08bc7570a80420693a082eb9a1a5afcb85fd60abcfd1f98fc2b67
 
 fn saved() -> SavedState {
     SavedState {
+        whole: false,
         bytes: 9,
         sha256: SHA256.into(),
     }

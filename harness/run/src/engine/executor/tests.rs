@@ -46,6 +46,7 @@ mod node_faults;
 mod outputs;
 mod pairs;
 mod panics;
+mod saving;
 mod several;
 mod stopped;
 
