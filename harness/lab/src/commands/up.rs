@@ -132,6 +132,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     };
     let origin = Origin {
         plan,
+        images: images.clone(),
         settings: given.settings,
         logs: folder,
         limit: arguments.limit,
