@@ -48,7 +48,7 @@ pub struct TraceLine {
     pub lines: Vec<String>,
 }
 
-/// "ocfs2_lock+0x1f/0x40 [ocfs2] (fs/ocfs2/dlmglue.c:1234)", as the kernel's own `decode_stacktrace.sh` has it.
+/// `ocfs2_lock+0x1f/0x40 [ocfs2] (fs/ocfs2/dlmglue.c:1234)`, as the kernel's own `decode_stacktrace.sh` has it.
 impl fmt::Display for TraceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;

@@ -178,7 +178,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let (attend, hold) = attend.unzip();
         let order = Order { hold, ..order };
         let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
-        let work = attended(attend, work);
+        let work = Box::pin(attended(attend, work));
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
