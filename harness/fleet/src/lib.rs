@@ -66,7 +66,7 @@ pub use spec::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, overhe
 pub use templates::TemplateUse;
 pub use write_cache::{CacheDraw, PowerLoss};
 // What those who use a fleet need of the crates below it.
-pub use sanlab_image::{Claim, Held, Image, ImageError, Kind, Store, Workspace};
+pub use sanlab_image::{Call, Claim, Held, Image, ImageError, Kind, Store, Symbols, Workspace};
 pub use sanlab_vm::{
     Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
     EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, GuestInput, GuestProcess, GuestSaid,

@@ -18,6 +18,8 @@ pub enum Product {
     Programs,
     /// What modules for the kernels of guests are compiled with.
     Headers,
+    /// Debug symbols of the kernels of guests.
+    Symbols,
 }
 
 impl fmt::Display for Product {
@@ -26,6 +28,7 @@ impl fmt::Display for Product {
             Self::Image(arch) => write!(f, "the image for {arch}"),
             Self::Programs => f.write_str("the guests' programs"),
             Self::Headers => f.write_str("the kernels' headers"),
+            Self::Symbols => f.write_str("the kernel's debug symbols"),
         }
     }
 }
@@ -172,6 +175,16 @@ pub enum ImageError {
     /// There are no headers of the image's kernel.
     #[error("find headers of the kernel for {arch} of {path}: {reason}", path = path.display())]
     Headers {
+        /// The manifest.
+        path: PathBuf,
+        /// For which guests.
+        arch: Arch,
+        /// Why not, and the way out.
+        reason: String,
+    },
+    /// There are no debug symbols of the image's kernel.
+    #[error("find debug symbols of the kernel for {arch} of {path}: {reason}", path = path.display())]
+    Symbols {
         /// The manifest.
         path: PathBuf,
         /// For which guests.

@@ -24,6 +24,7 @@ mod build;
 mod error;
 mod manifest;
 mod store;
+mod symbols;
 mod user_namespace;
 
 pub use artefacts::{ARTEFACTS_BYTES, Laid};
@@ -40,4 +41,5 @@ pub use store::ensure::ensure;
 pub use store::held::Held;
 pub use store::image::{Image, Sizes, Wanted};
 pub use store::{Kind, Store};
+pub use symbols::{Call, DebugFiles, Symbols, debug_files};
 pub use user_namespace::{UserNamespace, user_namespace};

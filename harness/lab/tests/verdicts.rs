@@ -14,7 +14,7 @@ use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
 use sanlab::{Lab, Order, scenario};
 use sanlab_plan::Plan;
-use sanlab_record::{FailureKind, Outcome, RunRecord};
+use sanlab_record::{Event, EventKind, FailureKind, Outcome, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
 
 #[path = "support/run_folder.rs"]
@@ -64,6 +64,7 @@ impl Runner {
             let panicked = record.outcome.failure().map(|failure| failure.kind);
             if panicked == Some(FailureKind::GuestPanicked) {
                 has_vmcore(&path)?;
+                has_source_lines(&record)?;
             }
             return Ok(());
         }
@@ -93,6 +94,17 @@ fn has_vmcore(record: &Path) -> Result<(), Failed> {
         };
     }
     Err(format!("no vmcore in {}", folder.display()).into())
+}
+
+/// The panic's call trace has lines of source, or the record says how to get the symbols that it takes.
+fn has_source_lines(record: &RunRecord) -> Result<(), Failed> {
+    let lacking = |event: &Event| matches!(event.kind, EventKind::NoSymbols { .. });
+    let traces = record.findings.iter().map(|finding| &finding.trace);
+    let mut lines = traces.flatten().flat_map(|call| &call.lines);
+    if record.events.iter().any(lacking) || lines.any(|line| line.contains(".c:")) {
+        return Ok(());
+    }
+    Err("the call trace has no lines of source, and nothing says why".into())
 }
 
 /// How a run ended, in the words of a scenario's first line.

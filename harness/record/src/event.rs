@@ -108,6 +108,15 @@ pub enum EventKind {
         /// What prevents it.
         reason: String,
     },
+    /// A kernel's call trace has no lines of source, since there are no debug symbols of it.
+    NoSymbols {
+        /// Its release.
+        kernel: String,
+        /// Who booted it and wrote call traces.
+        nodes: Vec<String>,
+        /// How to get them.
+        remedy: String,
+    },
     /// A template is about to be made: a guest boots.
     TemplateStarted {
         /// What it is a template of.
@@ -394,6 +403,15 @@ impl fmt::Display for EventKind {
             Self::NotCounted { nodes, reason } => write!(
                 f,
                 "the instructions of {} are not counted: {reason}",
+                nodes.join(", ")
+            ),
+            Self::NoSymbols {
+                kernel,
+                nodes,
+                remedy,
+            } => write!(
+                f,
+                "no file and line in the call trace of {}: the debug symbols of {kernel} are not here; {remedy}",
                 nodes.join(", ")
             ),
             Self::TemplateStarted { about } => write!(f, "a template of {about} boots"),

@@ -32,6 +32,31 @@ pub struct Finding {
     /// Why it does not count; absent: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excuse: Option<Excuse>,
+    /// Of a kernel's report: its calls, with lines of source, where debug symbols of that kernel were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<TraceLine>,
+}
+
+/// A line of a kernel's report with a place in its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceLine {
+    /// As the kernel wrote it, without its time: `ocfs2_lock+0x1f/0x40 [ocfs2]`.
+    pub text: String,
+    /// `fs/ocfs2/dlmglue.c:1234`: of functions that the compiler has put into this one, the innermost first, and at last of itself. Empty:
+    /// not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
+}
+
+/// `ocfs2_lock+0x1f/0x40 [ocfs2] (fs/ocfs2/dlmglue.c:1234)`, as the kernel's own `decode_stacktrace.sh` has it.
+impl fmt::Display for TraceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", self.lines.join(" "))
+    }
 }
 
 /// What kind of trouble.
@@ -224,6 +249,7 @@ mod tests {
                 step: "crash".to_owned(),
                 node: "vix3".to_owned(),
             }),
+            trace: Vec::new(),
         };
         let counts = Finding {
             excuse: None,

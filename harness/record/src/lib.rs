@@ -14,7 +14,7 @@ mod record;
 
 pub use event::{CrashKind, Event, EventKind};
 pub use failure::{BlockRange, Failure, FailureKind, Found, LostBlocks};
-pub use finding::{Excuse, Finding, FindingKind, Source};
+pub use finding::{Excuse, Finding, FindingKind, Source, TraceLine};
 pub use measure::{Cost, Lane, Measurement, Rate, Timeline, Work};
 pub use phase::PhaseName;
 pub use record::{

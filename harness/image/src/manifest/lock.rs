@@ -97,7 +97,7 @@ impl Lock {
             let section = match product {
                 Product::Image(arch) => arch.as_str(),
                 Product::Programs => "programs",
-                Product::Headers => continue,
+                Product::Headers | Product::Symbols => continue,
             };
             let _ = write!(text, "\n[{section}]\n");
             for LockedPackage {

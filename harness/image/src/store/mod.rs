@@ -1,7 +1,8 @@
-//! The store: images, programs, templates and checkpoints under their keys, in one folder of the user.
+//! The store: images, programs, templates, checkpoints and debug symbols under their keys, in one folder of the user.
 //!
 //! ```text
-//! bundles/KEY/  programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/  archives/KEY/    entries, each with a label that was written last
+//! bundles/KEY/  programs/KEY/  images/KEY/  templates/KEY/  checkpoints/KEY/  symbols/KEY/  proofs/KEY/  archives/KEY/
+//!                                                  entries, each with a label that was written last
 //! building/                                        what is being built or removed
 //! locks/                                           who builds and removes
 //! ```
@@ -38,6 +39,8 @@ pub enum Kind {
     Template,
     /// A fleet that stands still.
     Checkpoint,
+    /// Debug symbols of a kernel and its modules.
+    Symbols,
     /// That what a plan writes was read back once, byte for byte: nothing but a label.
     Proof,
     /// A fleet that somebody has sent, unpacked, with the images that it runs on.
@@ -52,6 +55,7 @@ impl Kind {
         Self::Image,
         Self::Template,
         Self::Checkpoint,
+        Self::Symbols,
         Self::Proof,
         Self::Archive,
     ];
@@ -64,6 +68,7 @@ impl Kind {
             Self::Image => "image",
             Self::Template => "template",
             Self::Checkpoint => "checkpoint",
+            Self::Symbols => "symbol",
             Self::Proof => "proof",
             Self::Archive => "archive",
         }
@@ -77,10 +82,13 @@ impl Kind {
         }
     }
 
-    /// Whether it is on the disk before it appears. What machines boot from is, for it is to last, and what was proved. The
+    /// Whether it is on the disk before it appears. What machines boot from is, for it is to last, with its symbols, and what was proved. The
     /// others are made while somebody waits, and can be made again.
     pub(crate) const fn is_synced(self) -> bool {
-        matches!(self, Self::Program | Self::Image | Self::Proof)
+        matches!(
+            self,
+            Self::Program | Self::Image | Self::Symbols | Self::Proof
+        )
     }
 }
 

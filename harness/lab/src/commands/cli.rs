@@ -170,6 +170,18 @@ enum ImageCommand {
         #[arg(long, value_parser = parse_arch)]
         arch: Option<Arch>,
     },
+    /// Fetch the debug symbols of an image's kernel into the store
+    ///
+    /// Call traces of runs that fail then have file and line, and `sanlab gdb` takes them. The distribution's package is large: some 850 MB
+    /// for each architecture, of which the kernel and the modules that guests have are kept.
+    Symbols {
+        /// Manifest under `images/` or of sanlab's own, without `.toml`, such as `debian-bookworm`
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Of the kernel for this architecture only
+        #[arg(long, value_parser = parse_arch)]
+        arch: Option<Arch>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -229,6 +241,9 @@ impl Cli {
             }) => commands::image::build(&names, arch, update_lock).await,
             Command::Image(ImageCommand::Headers { name, folder, arch }) => {
                 commands::image::headers(&name, arch, folder).await
+            }
+            Command::Image(ImageCommand::Symbols { name, arch }) => {
+                commands::image::symbols(&name, arch).await
             }
             Command::Cache(CacheCommand::Ls) => commands::cache::list(),
             Command::Cache(CacheCommand::Gc { max_size }) => commands::cache::collect(max_size),

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Node
     #[arg(value_name = "NODE")]
     node: String,
-    /// File with the kernel's symbols: the `vmlinux` of the tree that it was built in, or of its package of debug symbols
+    /// File with the kernel's symbols: a `vmlinux` [default: that of the tree given by `--kernel`, or what `sanlab image symbols` has fetched]
     #[arg(long, value_name = "VMLINUX")]
     symbols: Option<PathBuf>,
     /// Start no gdb: print where one can connect, and wait for Ctrl-C
@@ -38,20 +38,24 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let fleet = client::choose(arguments.fleet.as_deref()).await?;
     let node = arguments.node;
     // It is closed when this returns.
-    let (socket, architecture, _stream) = match fleet.ask(&Request::Gdb { node }, ANSWER).await? {
-        (
-            Reply::Gdb {
-                socket,
-                architecture,
-            },
-            stream,
-        ) => (socket, architecture, stream),
-        (other, _) => return Err(fleet.odd(&other)),
-    };
+    let (socket, architecture, found, _stream) =
+        match fleet.ask(&Request::Gdb { node }, ANSWER).await? {
+            (
+                Reply::Gdb {
+                    socket,
+                    architecture,
+                    symbols,
+                },
+                stream,
+            ) => (socket, architecture, symbols, stream),
+            (other, _) => return Err(fleet.odd(&other)),
+        };
+    let symbols = arguments.symbols.or(found);
     let target = format!("target remote {}", socket.display());
     if arguments.wait {
+        let file = symbols.map_or_else(String::new, |path| format!("`file {}`, ", path.display()));
         print(&format!(
-            "in gdb: `set architecture {architecture}`, `{target}`; Ctrl-C ends this\n"
+            "in gdb: `set architecture {architecture}`, {file}`{target}`; Ctrl-C ends this\n"
         ))?;
         tokio::signal::ctrl_c().await?;
         return Ok(Exit::Success);
@@ -61,7 +65,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         .arg("-q")
         .arg("-ex")
         .arg(format!("set architecture {architecture}"));
-    command.args(&arguments.symbols);
+    command.args(&symbols);
     command.arg("-ex").arg(target).args(arguments.further);
     let mut gdb = command.spawn().map_err(LabError::NoGdb)?;
     loop {

@@ -1,14 +1,16 @@
-//! `sanlab image build`: what `run` does by itself when the store lacks an image, on demand; and `sanlab image headers`.
+//! `sanlab image build`: what `run` does by itself when the store lacks an image, on demand; `sanlab image headers` and
+//! `sanlab image symbols`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sanlab_image::{Manifest, Phase};
+use sanlab_image::{DebugFiles, Manifest, Phase, Store};
 use sanlab_plan::Arch;
 use sanlab_report::table::Table;
 
 use crate::lab::{self, Ensured};
 use crate::lab::{bundle, host};
+use crate::terminal::quantity::size;
 use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
 use crate::{Exit, Lab, LabError};
@@ -88,6 +90,43 @@ pub(crate) async fn headers(
                 headers.arch.to_string(),
                 headers.kernel_release,
                 headers.folder.display().to_string(),
+            ]);
+        }
+    }
+    terminal.clear();
+    print(&table.render(0))?;
+    Ok(Exit::Success)
+}
+
+/// Fetches the debug symbols of the kernels of the image with that name into the store, with the image where it is not there.
+pub(crate) async fn symbols(name: &str, arch: Option<Arch>) -> Result<Exit, LabError> {
+    let lab = Lab::find(&std::env::current_dir()?)?;
+    host::require_everything()?;
+    let cancel = interrupt::cancel_on_signal("ending the download")?;
+    let mut terminal = Terminal::new();
+    let mut table = Table::new(&["arch", "kernel", ">modules", ">size", "folder"]);
+    for (name, path) in manifests(&lab, &[name.to_owned()], false)? {
+        let manifest = Manifest::load(&path)?;
+        let archs = match arch {
+            Some(arch) => vec![arch],
+            None => manifest.arches().collect(),
+        };
+        let fetch = move |progress: &(dyn Fn(&str) + Sync)| {
+            let store = Store::open_default()?;
+            let images = lab::ensure(&path, &archs, false, progress)?;
+            let fetched = images.iter().map(|Ensured { image, .. }| {
+                let progress = |phase: Phase| progress(&format!("{}: {phase}", image.arch));
+                sanlab_image::debug_files(&store, &manifest, image, progress)
+            });
+            Ok(fetched.collect::<Result<Vec<DebugFiles>, _>>()?)
+        };
+        for files in watch::blocking(&mut terminal, &name, &cancel, fetch).await? {
+            table.row([
+                files.arch.to_string(),
+                files.kernel_release.clone(),
+                files.modules.to_string(),
+                size(files.bytes),
+                files.folder.display().to_string(),
             ]);
         }
     }

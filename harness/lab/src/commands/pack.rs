@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 /// Makes the file.
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let Arguments { run, output } = arguments;
-    let cancel = interrupt::cancel_on_signal()?;
+    let cancel = interrupt::cancel_on_signal("ending")?;
     let folder = folder::find(&run)?;
     let store = Store::open_default()?;
     let to = output.clone();

@@ -187,6 +187,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let attend = arguments.hold.map(|limit| {
             Attend::new(Origin {
                 plan: plan.clone(),
+                images: images.clone(),
                 settings: given.settings.clone(),
                 logs: run.path().to_owned(),
                 limit,

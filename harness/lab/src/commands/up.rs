@@ -176,6 +176,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     };
     let origin = Origin {
         plan,
+        images: images.clone(),
         settings,
         logs: folder,
         limit: arguments.limit,

@@ -128,12 +128,11 @@ pub fn scenario_table(record: &RunRecord, kept: &Path) -> String {
     if let Some(why) = why(&record.outcome) {
         let _ = write!(text, "\n{}", indented(&why));
     }
-    let findings: Vec<String> = findings::lines(record)
-        .iter()
-        .map(|line| plain(line))
-        .collect();
-    if !findings.is_empty() {
-        let _ = write!(text, "\n{}", indented(&findings.join("\n")));
+    for lines in [findings::lines(record), findings::traces(record)] {
+        let lines: Vec<String> = lines.iter().map(|line| plain(line)).collect();
+        if !lines.is_empty() {
+            let _ = write!(text, "\n{}", indented(&lines.join("\n")));
+        }
     }
     let _ = writeln!(text, "\n  record: {}", kept.display());
     text

@@ -1,5 +1,6 @@
 //! Where a fleet that is up is asked: a socket in a folder of its own among those of running fleets, and the answers.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -7,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sanlab_fleet::{Node, Registry, RunDir};
+use sanlab_image::Image;
 use sanlab_lock::FileLock;
-use sanlab_plan::{Plan, Setting, did_you_mean};
+use sanlab_plan::{NodeName, Plan, Setting, did_you_mean};
 use sanlab_run::HeldFleet;
 use sanlab_vm::ProcessGroup;
 use tokio::io::{AsyncReadExt as _, BufReader};
@@ -27,6 +29,8 @@ use crate::lab::runs::since_1970;
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) plan: Plan,
+    /// What its nodes boot.
+    pub(crate) images: BTreeMap<NodeName, Image>,
     /// What was given in place of what the file says.
     pub(crate) settings: Vec<Setting>,
     /// Where its logs are.

@@ -1,11 +1,14 @@
 //! A supervisor's side of a debugger.
 
 use std::io;
+use std::path::PathBuf;
 
 use sanlab_fleet::Node;
-use sanlab_plan::Arch;
+use sanlab_image::{ImageError, Store, Symbols};
+use sanlab_plan::{Arch, Artefact};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
+use tokio::task::spawn_blocking;
 
 use super::door::{Shared, until_closed};
 use super::protocol::{Reply, send};
@@ -55,8 +58,28 @@ async fn begin(shared: &Shared, node: &Node) -> Result<Reply, Reply> {
         Arch::X86 => "i386",
         Arch::X86_64 => "i386:x86-64",
     };
+    let symbols = symbols(shared, node).await;
     Ok(Reply::Gdb {
         socket,
         architecture: architecture.to_owned(),
+        symbols: symbols.map_err(|error| refused(format!("failed to {error}")))?,
     })
+}
+
+/// The debug information of the kernel that a node boots, if it is here.
+async fn symbols(shared: &Shared, node: &Node) -> Result<Option<PathBuf>, ImageError> {
+    let origin = &shared.origin;
+    let mut images = origin.images.iter();
+    let Some((name, image)) = images.find(|(name, _)| name.as_str() == node.name()) else {
+        return Ok(None);
+    };
+    let artefacts: Vec<Artefact> = origin.plan.artefacts_of(name).cloned().collect();
+    let image = image.clone();
+    let look = move || {
+        let symbols = Symbols::find(&image, &artefacts, &Store::open_default()?)?;
+        // The other end may stand in another folder.
+        let kernel = symbols.kernel().map(std::path::absolute);
+        Ok(kernel.transpose()?)
+    };
+    spawn_blocking(look).await.map_err(io::Error::from)?
 }

@@ -84,6 +84,9 @@ pub(crate) enum Reply {
         socket: PathBuf,
         /// What gdb calls the architecture.
         architecture: String,
+        /// The kernel's own file with debug information, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        symbols: Option<PathBuf>,
     },
     /// To [`Request::Step`], once it is done.
     StepDone {

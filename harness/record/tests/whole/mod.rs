@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use sanlab_record::{
     AcceleratorUse, Acknowledged, Cost, CrashKind, Dip, Event, EventKind, Excuse, FORMAT, Failure,
     FailureKind, Finding, FindingKind, HostUse, ImageUse, Lane, Latency, LayerUse, Measurement,
-    NodeUse, Origin, Outcome, Phase, PortUse, Rate, RunRecord, Sample, Source, Timeline, Work,
+    NodeUse, Origin, Outcome, Phase, PortUse, Rate, RunRecord, Sample, Source, Timeline, TraceLine,
+    Work,
 };
 
 fn event(at: f64, phase: &str, node: Option<&str>, kind: EventKind) -> Event {
@@ -30,9 +31,25 @@ fn findings() -> Vec<Finding> {
         source: Source::KernelLog,
         text: "OCFS2: ERROR (device dm-0): ocfs2_read_blocks: status = -5".to_owned(),
         excuse: None,
+        trace: Vec::new(),
     };
     vec![
-        counts.clone(),
+        Finding {
+            trace: vec![
+                TraceLine {
+                    text: "ocfs2_read_blocks+0x1f/0x40 [ocfs2]".to_owned(),
+                    lines: vec![
+                        "./include/linux/buffer_head.h:322".to_owned(),
+                        "fs/ocfs2/buffer_head_io.c:229".to_owned(),
+                    ],
+                },
+                TraceLine {
+                    text: "? vfs_read+0x1/0x20".to_owned(),
+                    lines: Vec::new(),
+                },
+            ],
+            ..counts.clone()
+        },
         Finding {
             at: 16.75,
             until: 18.5,

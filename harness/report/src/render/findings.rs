@@ -1,11 +1,15 @@
 //! Findings for people: those that count first, then those that are excused, each in the order of time.
 
-use sanlab_record::{Finding, RunRecord};
+use sanlab_record::{Event, EventKind, Finding, RunRecord};
 
 use crate::render::number::{beginning, count};
 
 /// How many lines a terminal or a comment has room for.
 const LINES: usize = 8;
+
+/// How many call traces, and how many calls of each.
+const TRACES: usize = 3;
+const CALLS: usize = 24;
 
 /// How many characters such a line has at most: a kernel's line may go on and on.
 const CHARACTERS: usize = 200;
@@ -35,6 +39,27 @@ pub fn lines(record: &RunRecord) -> Vec<String> {
     lines
 }
 
+/// The call traces of findings that count, where lines of source are known for them, and how to get those that are not: a few lines for each,
+/// with a heading.
+pub fn traces(record: &RunRecord) -> Vec<String> {
+    let mut lines = Vec::new();
+    let counts = |finding: &&Finding| finding.excuse.is_none() && !finding.trace.is_empty();
+    for finding in in_order(record).into_iter().filter(counts).take(TRACES) {
+        let Finding { kind, node, at, .. } = finding;
+        lines.push(format!("call trace of the {kind} on {node}, at {at:.1} s:"));
+        let calls = finding.trace.iter().take(CALLS);
+        lines.extend(calls.map(|call| beginning(&format!("  {call}"), CHARACTERS)));
+        let more = finding.trace.len().saturating_sub(CALLS);
+        if more > 0 {
+            lines.push(format!("  and {} in the record", count(more, "more call")));
+        }
+    }
+    let lacking = |event: &&Event| matches!(event.kind, EventKind::NoSymbols { .. });
+    let events = record.events.iter().filter(lacking);
+    lines.extend(events.map(|event| event.kind.to_string()));
+    lines
+}
+
 /// Those that count first, then by time.
 pub(crate) fn in_order(record: &RunRecord) -> Vec<&Finding> {
     let mut findings: Vec<&Finding> = record.findings.iter().collect();
@@ -49,9 +74,9 @@ pub(crate) fn in_order(record: &RunRecord) -> Vec<&Finding> {
 
 #[cfg(test)]
 mod tests {
-    use sanlab_record::{Outcome, RunRecord};
+    use sanlab_record::{EventKind, Outcome, RunRecord};
 
-    use super::lines;
+    use super::{lines, traces};
 
     fn kept() -> RunRecord {
         let text = include_str!("../../../../fixtures/records/format-1.json");
@@ -82,6 +107,26 @@ mod tests {
         assert_eq!(told[8], "and 7 more findings in the record");
         record.findings.clear();
         assert!(lines(&record).is_empty());
+    }
+
+    #[test]
+    fn a_call_trace_has_lines_of_source_or_says_how_to_get_them() {
+        let mut record = kept();
+        insta::assert_snapshot!(traces(&record).join("\n"), @r"
+        call trace of the file system error on vc, at 16.2 s:
+          ocfs2_read_blocks+0x1f/0x40 [ocfs2] (./include/linux/buffer_head.h:322 fs/ocfs2/buffer_head_io.c:229)
+          ? vfs_read+0x1/0x20
+        ");
+        let call = record.findings[0].trace[1].clone();
+        record.findings[0].trace = vec![call; 30];
+        assert_eq!(traces(&record)[25], "  and 6 more calls in the record");
+        record.findings[0].trace.clear();
+        record.events[0].kind = EventKind::NoSymbols {
+            kernel: "6.1.0-50-amd64".to_owned(),
+            nodes: vec!["va".to_owned(), "vc".to_owned()],
+            remedy: "`sanlab image symbols debian-bookworm --arch x86_64` fetches them".to_owned(),
+        };
+        insta::assert_snapshot!(traces(&record).join("\n"), @"no file and line in the call trace of va, vc: the debug symbols of 6.1.0-50-amd64 are not here; `sanlab image symbols debian-bookworm --arch x86_64` fetches them");
     }
 
     #[test]

@@ -107,7 +107,8 @@ fn duration(seconds: f64) -> Duration {
 /// The findings, and the consoles' last lines.
 fn output(record: &RunRecord) -> String {
     let mut text = String::new();
-    for line in findings::lines(record) {
+    let found = findings::lines(record).into_iter();
+    for line in found.chain(findings::traces(record)) {
         let _ = writeln!(text, "{line}");
     }
     for (node, lines) in &record.console_tail {

@@ -204,7 +204,8 @@ fn one_failure(record: &RunRecord, failure: &Failure) -> String {
         escape(&failure.phase.to_string()),
         fenced(&head(&failure.message, MESSAGE).join("\n")),
     );
-    let found = findings::lines(record);
+    let mut found = findings::lines(record);
+    found.extend(findings::traces(record));
     if !found.is_empty() {
         let _ = write!(text, "\n{}", fenced(&found.join("\n")));
     }

@@ -185,6 +185,7 @@ fn runs(report: &Report) -> String {
         );
         let mut told = head(&failure.message, LINES);
         told.extend(findings::lines(&run.record));
+        told.extend(findings::traces(&run.record));
         for said in told {
             line(&mut text, &format!("    {}", plain(&said)));
         }

@@ -365,6 +365,7 @@ fn finding(at: f64, node: &str, kind: FindingKind, about: &str, text: &str) -> F
         source: Source::KernelLog,
         text: text.to_owned(),
         excuse: None,
+        trace: Vec::new(),
     }
 }
 

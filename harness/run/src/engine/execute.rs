@@ -16,6 +16,7 @@ use crate::engine::event_log::EventLog;
 use crate::engine::executor::run_plan;
 use crate::engine::hold::Holding;
 use crate::engine::host::host;
+use crate::evidence::source_lines::Sources;
 
 /// Runs a plan from boot to teardown. Every event is sent to `events` as it happens, and stands in the record too;
 /// that nobody listens does no harm, and no more waits for a slow listener than the record keeps.
@@ -38,6 +39,7 @@ pub async fn execute(
     let stack = sanlab_stack::compose(plan);
     let guests = Arc::new(Guests::new(plan, &environment, notify));
     let Environment {
+        images,
         out_dir,
         cancel,
         state_dump,
@@ -52,8 +54,8 @@ pub async fn execute(
         ..
     } = environment;
     // Each run of an exploration is another plan, which nobody compares.
-    let proofs =
-        (!plan.fresh && !explored).then(|| Proofs::of(store, guests.spec.clone(), plan, &stack));
+    let proofs = (!plan.fresh && !explored)
+        .then(|| Proofs::of(store.clone(), guests.spec.clone(), plan, &stack));
     let backend: Arc<dyn FleetBackend> = Arc::clone(&guests) as Arc<dyn FleetBackend>;
     let mut context = RunContext::new(plan.clone(), stack, backend, event_log.clone())
         .with_seed(seed)
@@ -69,7 +71,18 @@ pub async fn execute(
         context
     };
     // Boxed, since it holds the whole context.
-    let finished = Box::pin(run_plan(context, notices, &out_dir, cancel)).await;
+    let mut finished = Box::pin(run_plan(context, notices, &out_dir, cancel)).await;
+    let sources = Sources {
+        plan,
+        images: &images,
+        store: &store,
+        tails: &finished.console_tail,
+        out_dir: &out_dir,
+        event_log: &event_log,
+    };
+    sources
+        .add_to(&mut finished.findings, &finished.outcome)
+        .await;
     let told = event_log.take();
     RunRecord {
         format: FORMAT,

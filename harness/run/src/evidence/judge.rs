@@ -372,6 +372,7 @@ impl Judge {
                 source,
                 text: seen.text.to_owned(),
                 excuse,
+                trace: Vec::new(),
             }),
         }
         counts

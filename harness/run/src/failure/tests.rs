@@ -79,6 +79,7 @@ fn what_was_found_is_told_once() {
         source: sanlab_record::Source::KernelLog,
         text: "Oops: 0002".to_owned(),
         excuse: None,
+        trace: Vec::new(),
     };
     let one = finding("vix0", FindingKind::Oops);
     let other = finding("vix1", FindingKind::Oops);

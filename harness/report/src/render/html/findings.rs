@@ -1,6 +1,6 @@
 //! A run's findings as a table.
 
-use sanlab_record::RunRecord;
+use sanlab_record::{Finding, RunRecord};
 
 use super::run::plain;
 use crate::render::findings::in_order;
@@ -16,6 +16,8 @@ pub(super) struct FindingRow {
     pub(super) about: String,
     pub(super) times: String,
     pub(super) seen: String,
+    /// Its call trace, where lines of source are known.
+    pub(super) trace: String,
     pub(super) counts: bool,
     /// Of one that does not count.
     pub(super) excuse: String,
@@ -32,6 +34,7 @@ pub(super) fn of(record: &RunRecord) -> (Vec<FindingRow>, String) {
         about: finding.about.clone().unwrap_or_default(),
         times: finding.count.to_string(),
         seen: plain(&finding.seen()),
+        trace: trace(finding),
         counts: finding.excuse.is_none(),
         excuse: finding
             .excuse
@@ -45,4 +48,11 @@ pub(super) fn of(record: &RunRecord) -> (Vec<FindingRow>, String) {
         String::new()
     };
     (rows.collect(), note)
+}
+
+/// A line for each call.
+fn trace(finding: &Finding) -> String {
+    let calls = finding.trace.iter();
+    let calls: Vec<String> = calls.map(|call| plain(&call.to_string())).collect();
+    calls.join("\n")
 }
