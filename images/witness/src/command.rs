@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io::{Read as _, Write};
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::block::Identity;
 use crate::check::check;
@@ -13,11 +14,12 @@ use crate::error::Error;
 use crate::list;
 use crate::write::{Journal, Written};
 
-const USAGE: &str = "usage: sanlab-witness write --file PATH --writer NAME --block BYTES --count N [--seed S] [--ack PATH]
+const USAGE: &str = "usage: sanlab-witness write --file PATH --writer NAME --block BYTES --count N [--interval MS] [--seed S]
+                            [--ack PATH]
        sanlab-witness check --file PATH --writer NAME --block BYTES [--seed S] [--upto N | --blocks LIST]
 
 write: makes the file, prints `ready`, writes N blocks with O_DIRECT and O_DSYNC, and acknowledges each on PATH (default:
-       standard output): begin WRITER BLOCK COUNT SEED, ack NUMBER MICROSECONDS, error NUMBER ERRNO TEXT, end COUNT.
+       standard output), with at least MS milliseconds from one to the next: begin WRITER BLOCK COUNT SEED, ack NUMBER MICROSECONDS, error NUMBER ERRNO TEXT, end COUNT.
 check: prints `bad NUMBER OFFSET REASON` for every block that is not what it must be, then `checked N`. Of the file's own
        blocks the first N, or all; or those of LIST: lines NUMBER OFFSET [WITHIN LENGTH], in bytes of PATH and of the block.
 
@@ -52,9 +54,12 @@ pub fn run(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> 
 fn run_write(mut options: Options, out: &mut dyn Write) -> Result<bool, Error> {
     let (path, identity) = options.journal()?;
     let count = options.needed("count")?;
+    let interval = options.take("interval");
+    let interval = interval.map_or(Ok(0), |text| number("interval", &text))?;
     let port = options.take("ack");
     options.end()?;
-    let journal = Journal::create(Path::new(&path), &identity, count)?;
+    let interval = Duration::from_millis(interval);
+    let journal = Journal::create(Path::new(&path), &identity, count, interval)?;
     say(out, "ready")?;
     let written = match port {
         None => journal.write(out)?,

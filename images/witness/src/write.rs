@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,12 +29,19 @@ pub struct Journal<'a> {
     file: File,
     identity: &'a Identity,
     count: u64,
+    interval: Duration,
 }
 
 impl<'a> Journal<'a> {
     /// Makes the file, or empties it, and gives it room for all blocks: writing then changes nothing but them, and where
     /// they are on the disk is known from the beginning. A block device has its room and keeps what is on it.
-    pub fn create(path: &Path, identity: &'a Identity, count: u64) -> Result<Self, Error> {
+    /// From the begin of a block to that of the next it takes at least `interval`.
+    pub fn create(
+        path: &Path,
+        identity: &'a Identity,
+        count: u64,
+        interval: Duration,
+    ) -> Result<Self, Error> {
         let bytes = count
             .checked_mul(identity.length() as u64)
             .filter(|bytes| *bytes > 0 && i64::try_from(*bytes).is_ok())
@@ -57,6 +66,7 @@ impl<'a> Journal<'a> {
             file,
             identity,
             count,
+            interval,
         })
     }
 
@@ -86,6 +96,7 @@ impl<'a> Journal<'a> {
         tell(format!("begin {writer} {length} {} {seed}\n", self.count))?;
         let mut buffer = Buffer::new(length);
         for number in 0..self.count {
+            let begun = Instant::now();
             self.identity.fill(number, buffer.bytes());
             let at = number * length as u64;
             match self.file.write_all_at(buffer.bytes(), at) {
@@ -95,6 +106,9 @@ impl<'a> Journal<'a> {
                     tell(format!("error {number} {errno} {error}\n"))?;
                     return Ok(Written::Failed);
                 }
+            }
+            if number + 1 < self.count {
+                sleep(self.interval.saturating_sub(begun.elapsed()));
             }
         }
         tell(format!("end {}\n", self.count))?;
@@ -121,6 +135,7 @@ mod tests {
             file,
             identity: &identity,
             count: 3,
+            interval: Duration::ZERO,
         };
         let mut lines = Vec::new();
         assert_eq!(journal.write(&mut lines).unwrap(), Written::Failed);

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sanlab_witness::{Identity, Journal, Written, run};
 use tempfile::TempDir;
@@ -135,13 +136,16 @@ fn an_acknowledged_block_is_there() {
     let folder = folder();
     let path = folder.path().join("j");
     let identity = Identity::new("n", 0, BLOCK).unwrap();
-    let journal = Journal::create(&path, &identity, 8).unwrap();
+    let interval = Duration::from_millis(5);
+    let journal = Journal::create(&path, &identity, 8, interval).unwrap();
     let mut looks = Looks {
         path: &path,
         seen: 0,
     };
+    let begun = Instant::now();
     assert_eq!(journal.write(&mut looks).unwrap(), Written::Whole);
     assert_eq!(looks.seen, 8);
+    assert!(begun.elapsed() >= 7 * interval);
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn what_is_not_written_yet_is_zeros() {
     let folder = folder();
     let path = folder.path().join("j");
     let identity = Identity::new("client0", 7, BLOCK).unwrap();
-    Journal::create(&path, &identity, 2).unwrap();
+    Journal::create(&path, &identity, 2, Duration::ZERO).unwrap();
     let case = Case {
         _folder: folder,
         path,

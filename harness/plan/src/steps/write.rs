@@ -1,5 +1,6 @@
 //! `write`: numbered blocks, and when each was acknowledged.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{PlannedStep, StepTable, Walk, names};
@@ -14,6 +15,9 @@ use crate::values::units::ByteSize;
 /// A block is in memory more than once, and one request of it goes to the disk in many pieces anyway.
 const LARGEST_BLOCK: ByteSize = ByteSize::from_mib(4);
 
+/// A guest tells its time to the millisecond; what is slower than the longest tells nothing of a fault.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+
 table! {
     /// Writes numbered, checksummed blocks past the page cache; when each was acknowledged is kept for `verify`.
     Written, "`write`", r#"{ of = "{node}.journal", bs = "64KiB", count = 500 }"# {
@@ -25,6 +29,8 @@ table! {
         bs: ByteSize, required r#""64KiB""#;
         /// Blocks.
         count: u64, required "500";
+        /// The least time from the begin of a block to that of the next. Default: none.
+        interval: Duration, optional;
         /// Goes on during the next steps, until a `wait` for its label or the scenario's end.
         background: bool, default false;
     }
@@ -41,6 +47,8 @@ pub struct Write {
     pub bs: ByteSize,
     /// Blocks.
     pub count: u64,
+    /// The least time from the begin of a block to that of the next.
+    pub interval: Option<Duration>,
     /// Goes on while the next steps run, until a `wait` step of this step's label or the scenario's end.
     pub background: bool,
 }
@@ -81,7 +89,7 @@ impl PlannedStep for Write {
         let writers = self.on.len() as u64;
         let mib = self.bs.bytes().saturating_mul(self.count) >> 20;
         let seconds = mib.saturating_add(self.count / 10).saturating_mul(writers);
-        Duration::from_secs(240_u64.saturating_add(seconds))
+        Duration::from_secs(240_u64.saturating_add(seconds)).saturating_add(self.paced())
     }
 
     fn describe(&self) -> String {
@@ -90,13 +98,24 @@ impl PlannedStep for Write {
         } else {
             ""
         };
+        let paced = self.interval.map_or_else(String::new, |interval| {
+            format!(", one each {} ms at most", interval.as_millis())
+        });
         format!(
-            "write {} x {} numbered blocks to {} on {}{background}",
+            "write {} x {} numbered blocks to {} on {}{paced}{background}",
             self.count,
             self.bs,
             self.of,
             names(&self.on)
         )
+    }
+}
+
+impl Write {
+    /// What the blocks take at least where none has to wait for the disk.
+    fn paced(&self) -> Duration {
+        let interval = self.interval.unwrap_or_default();
+        interval.saturating_mul(u32::try_from(self.count).unwrap_or(u32::MAX))
     }
 }
 
@@ -114,6 +133,15 @@ impl Written {
             );
         }
         check_count(self.count.as_ref(), walk.mistakes);
+        if let Some(interval) = &self.interval
+            && !INTERVALS.contains(&interval.value)
+        {
+            walk.mistakes.note(
+                Diagnostic::at(&interval.span, "impossible `interval`")
+                    .label("out of range")
+                    .help("give 1ms to 10s"),
+            );
+        }
         let (on, bs, count) = (on?, self.bs.as_ref()?, self.count.as_ref()?);
         let why = "a node runs one `write` at a time";
         walk.topology.check_idle(&on, span, why, walk.mistakes);
@@ -126,6 +154,7 @@ impl Written {
             of: self.of.as_ref()?.value.clone(),
             bs: bs.value,
             count: count.value,
+            interval: self.interval.as_ref().map(|interval| interval.value),
             background: self.background.as_ref()?.value,
         })
     }

@@ -59,9 +59,10 @@ pub(super) async fn prepare(
         let by = format!("{} on {node}", doing.scope.name());
         let identity = (node.as_str(), seed(doing));
         let ack_log = AckLog::new(&by, identity, &path, write.bs.bytes(), write.count);
+        let arguments = arguments(&ack_log, write);
         let folder = folder.clone();
         async move {
-            let script = waiting(&folder, &path, &ack_log.arguments(), write.count);
+            let script = waiting(&folder, &path, &arguments);
             let ended = doing.exec(node, &script).await?;
             ended
                 .success()
@@ -256,16 +257,23 @@ fn sample(doing: Doing<'_>, node: &NodeName, ack_log: &AckLog) {
 }
 
 /// Leaves a writer behind that waits at the fifo `go`.
-fn waiting(folder: &str, path: &str, arguments: &str, count: u64) -> String {
+fn arguments(ack_log: &AckLog, write: &Write) -> String {
+    let interval = write.interval.map_or_else(String::new, |interval| {
+        format!(" --interval {}", interval.as_millis())
+    });
+    format!("{} --count {}{interval}", ack_log.arguments(), write.count)
+}
+
+fn waiting(folder: &str, path: &str, arguments: &str) -> String {
     let path = quote(path);
-    let command = format!(
-        "{WITNESS} write --file {path} {arguments} --count {count} --ack {EVENT_PORT_PATH}"
-    );
+    let command = format!("{WITNESS} write --file {path} {arguments} --ack {EVENT_PORT_PATH}");
     gate::waiting(folder, "", &command)
 }
 
 #[cfg(test)]
 mod tests {
+    use sanlab_plan::ByteSize;
+
     use super::*;
 
     #[test]
@@ -277,11 +285,18 @@ mod tests {
             262_144,
             400,
         );
-        insta::assert_snapshot!(waiting(
-            "/run/sanlab/w",
-            &ack_log.path,
-            &ack_log.arguments(),
-            400
-        ));
+        let write = Write {
+            on: Vec::new(),
+            of: "{node}.journal".to_owned(),
+            bs: ByteSize::from_bytes(262_144),
+            count: 400,
+            interval: None,
+            background: true,
+        };
+        let plain = arguments(&ack_log, &write);
+        insta::assert_snapshot!(waiting("/run/sanlab/w", &ack_log.path, &plain));
+        let interval = Some(Duration::from_millis(20));
+        let paced = arguments(&ack_log, &Write { interval, ..write });
+        assert_eq!(paced, format!("{plain} --interval 20"));
     }
 }

@@ -53,6 +53,7 @@ pub(crate) fn write(on: &[&str], background: bool) -> Action {
         of: "{node}.journal".to_owned(),
         bs: ByteSize::from_bytes(4096),
         count: 4,
+        interval: None,
         background,
     })
 }
