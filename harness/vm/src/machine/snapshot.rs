@@ -117,17 +117,19 @@ impl Machine {
         saved: &SavedState,
         group: &ProcessGroup,
     ) -> Result<Self, VmError> {
-        match &spec.ram {
-            Ram::Own if saved.whole => {}
-            Ram::Kept(ram) | Ram::Forked(ram) if !saved.whole => {
+        let not_loaded = |reason: &str| VmError::NotLoaded {
+            node: spec.name.clone(),
+            state: state.to_owned(),
+            reason: reason.into(),
+        };
+        match (&spec.ram, saved.whole) {
+            (Ram::Own, true) => {}
+            (Ram::Own, false) => return Err(not_loaded("its RAM is in no file")),
+            (Ram::Kept(ram) | Ram::Forked(ram), false) => {
                 check_ram(ram, spec.hardware.memory.bytes()).await?;
             }
-            Ram::Own | Ram::Kept(_) | Ram::Forked(_) => {
-                return Err(VmError::NotLoaded {
-                    node: spec.name.clone(),
-                    state: state.to_owned(),
-                    reason: "its RAM is in no file, or in two".into(),
-                });
+            (Ram::Kept(_) | Ram::Forked(_), true) => {
+                return Err(not_loaded("its RAM is in the state, and in a file"));
             }
         }
         let file = intact(state, saved).await?;
