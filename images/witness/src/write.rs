@@ -108,20 +108,16 @@ impl<'a> Journal<'a> {
                 }
             }
             if number + 1 < self.count {
-                pace(self.interval.saturating_sub(begun.elapsed()));
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "nothing is awaited: the time itself is asked for"
+                )]
+                sleep(self.interval.saturating_sub(begun.elapsed()));
             }
         }
         tell(format!("end {}\n", self.count))?;
         Ok(Written::Whole)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nothing is awaited: the time itself is asked for"
-)]
-fn pace(rest: Duration) {
-    sleep(rest);
 }
 
 fn now_micros() -> i64 {
