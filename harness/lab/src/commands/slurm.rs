@@ -17,7 +17,7 @@ use crate::lab::runs::{RunFolder, shown};
 use crate::shards::share::MOST;
 use crate::shards::slurm::{FORMAT, Job, Tasks};
 use crate::terminal::{Terminal, interrupt, print};
-use crate::{Exit, Lab, LabError};
+use crate::{Exit, Lab, LabError, ShardError};
 
 /// How long a command of Slurm may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -129,17 +129,16 @@ pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
     for line in tasks.not_completed() {
         terminal.line(&line);
     }
-    let shards = folder.join("shards");
-    let merged = if shards.exists() {
-        merge::execute(&merge::Arguments {
-            folders: vec![shards],
-            output: folder.join("merged"),
-        })
-    } else {
-        Err(LabError::Slurm(
+    let merged = merge::execute(&merge::Arguments {
+        folders: vec![folder.join("shards")],
+        output: folder.join("merged"),
+    });
+    let merged = merged.map_err(|error| match error {
+        LabError::Shard(ShardError::NothingToMerge { .. }) => LabError::Slurm(
             "merge: no task has left a run folder; see the logs of the tasks".to_owned(),
-        ))
-    };
+        ),
+        error => error,
+    });
     match (cut_short, merged) {
         (None, merged) => merged,
         (Some(error), Ok(_)) => Err(error),
