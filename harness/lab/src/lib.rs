@@ -9,7 +9,7 @@
 //! let plan = sanlab::scenario::load(std::path::Path::new("scenarios/nbd-striped-ocfs2/mount.toml"))?;
 //! let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
 //! let (record, path) = lab.run(&plan, sanlab::Order::new(&lab.new_run()?), events).await?;
-//! assert_eq!(record.scenario, "mount");
+//! assert_eq!(record.scenario, "nbd_striped_ocfs2/mount");
 //! assert!(path.ends_with("mount/record.json"));
 //! # Ok(())
 //! # }

@@ -1,4 +1,4 @@
-//! File locks between processes of the host. In the pipeline this crate stands before `image` and `fleet`.
+//! File locks between processes of the host. In the pipeline this crate stands before all that use it: `image`, `vm`, `fleet`.
 //!
 //! The kernel drops a lock with the process that holds it, however that ends. So a lock that is free proves that its holder
 //! is done or dead.

@@ -28,7 +28,7 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
-    /// A phase began: images, boot, each layer, each step, teardown.
+    /// A phase began: boot, each layer, each step, teardown.
     PhaseStarted,
     /// A phase ended well after so many seconds.
     PhaseEnded {

@@ -156,7 +156,7 @@ pub trait Layer: fmt::Debug + Send + Sync {
         self.join(node, peers, topology)
     }
 
-    /// The names of its daemons on `node`: what [`Layer::service`] starts.
+    /// The names of its daemons on `node`, also of those that [`Layer::service`] cannot start alone.
     fn daemons(&self, _node: &NodeName) -> &'static [&'static str] {
         &[]
     }

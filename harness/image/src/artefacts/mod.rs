@@ -310,7 +310,6 @@ fn key(image: &str, kernel: Option<&Laid>, parts: &[Part]) -> String {
     fields.hex()
 }
 
-/// A file's bytes and its mode.
 /// Refuses what nobody could start in a folder of programs: a CI job's artefacts, for one, come back without their permissions.
 fn check_executable(to: &GuestPath, from: &Path, mode: u32) -> Result<(), String> {
     let folder = Path::new(to.as_str()).parent().and_then(Path::file_name);
@@ -323,6 +322,7 @@ fn check_executable(to: &GuestPath, from: &Path, mode: u32) -> Result<(), String
     Ok(())
 }
 
+/// A file's bytes and its mode.
 fn read_file(path: &Path) -> Result<(Vec<u8>, u32), String> {
     let meta = match fs_err::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -66,7 +66,7 @@ impl Store {
         )
     }
 
-    /// All entries: programs, images, templates, checkpoints, each sorted by its key.
+    /// All entries, of each [`Kind`] sorted by key.
     pub fn entries(&self) -> Result<Vec<Entry>, ImageError> {
         self.sweep(None)?;
         let _removal = self.lock(REMOVAL, MOMENT, |_| ())?;

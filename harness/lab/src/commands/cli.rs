@@ -27,9 +27,9 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything passed or failed as is known, and nothing regressed, 1 a scenario failed or a comparison regressed, \
-2 wrong input or usage, 3 the lab could not do its part, 4 interrupted, 5 a comparison is undecided.
+2 wrong input or usage, 3 the lab could not do its part, 4 interrupted, 5 a comparison is undecided, 6 a side of a comparison failed.
 
-Environment: SANLAB_CACHE store of images, the programs in them, templates and checkpoints (default ~/.cache/sanlab), \
+Environment: SANLAB_CACHE store of images, checkpoints and what else is kept (default ~/.cache/sanlab), \
 SANLAB_CACHE_LIMIT its maximum size (default 16GiB), SANLAB_RUNTIME folder of running fleets \
 (default $TMPDIR/sanlab-UID, without TMPDIR in /tmp, or in /var/tmp where /tmp lies in memory), SANLAB_RUNS folder of records (default target/sanlab/runs), SANLAB_HISTORY history file \
 (default .sanlab/history.sqlite), SANLAB_SEED seed of random moments, SANLAB_REQUIRE_KVM=1 an error where guests would not run on KVM, SANLAB_LOG tracing filter such as `sanlab_vm=debug`.";
@@ -45,7 +45,7 @@ enum Command {
     /// Build guest images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// List or shrink the store of images, the programs in them, templates and checkpoints
+    /// List or shrink the store of images, checkpoints and what else is kept
     #[command(subcommand)]
     Cache(CacheCommand),
     /// Check scenario files without starting a guest
@@ -114,7 +114,7 @@ enum Command {
     /// `step.LABEL.bs`), code under test (`file./usr/bin/nbdkit=FILE`, `deb=FILE`, `module=FILE`, `kernel=FILE`; for some nodes
     /// only `module.x86_64=FILE`, `file.vix0:/usr/bin/nbdkit=FILE`), `qemu` (folder with QEMU's programs). Pairs
     /// run as AB and BA in turn; the first pair is checked in full, unless a run has passed these checks before. The comparison ends when
-    /// nothing is undecided, or when a regression is certain. Exit codes: 0 no change or improved, 1 regressed, 5 undecided.
+    /// nothing is undecided, or when a regression is certain. Exit codes: 0 no change or improved, 1 regressed, 5 undecided, 6 a side failed.
     ///
     /// With `--aa N` the scenario is compared with itself, to measure this host's noise floor: later comparisons on
     /// this class of host report no smaller difference. Exit code: 0.

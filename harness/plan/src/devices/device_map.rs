@@ -198,8 +198,7 @@ impl<'a> DeviceMap<'a> {
         }
     }
 
-    /// Two paths to one disk look like two disks.
-    /// Whether that was not so.
+    /// Whether each device is another disk; notes a mistake where two are paths to one, which look like two disks.
     pub(crate) fn check_paths(
         &self,
         kind: LayerKind,

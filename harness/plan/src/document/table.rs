@@ -1,4 +1,4 @@
-//! The notation of `document.rs`: a struct that mirrors a TOML table, written once, gives its reader (unknown,
+//! The notation of a scenario's tables: a struct that mirrors a TOML table, written once, gives its reader (unknown,
 //! missing and mistyped keys are all noted) and its JSON Schema.
 
 /// `key: Type, required EXAMPLE;`, `key: Type, default VALUE;`, `key: Type, optional;` or `name: Choice, one_of;`. Every

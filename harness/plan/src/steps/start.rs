@@ -16,7 +16,7 @@ table! {
     Written, "`start`", r#"{ on = "storage0a", layer = "gnbd" }"# {
         /// Where.
         on: Nodes, required r#""storage0a""#;
-        /// Which layer's: `nbd`, `membership`, `gnbd` or `multipath`.
+        /// Which layer's: `nbd`, `membership`, `gnbd`, `iscsi` or `multipath`.
         layer: LayerKind, required r#""gnbd""#;
     }
 }

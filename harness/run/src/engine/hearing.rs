@@ -15,8 +15,8 @@ use crate::failure::Cause;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Leaves a mark in the kernel log of each of `nodes`, and waits until their consoles have come to it. `script` is run besides;
-/// its outputs are given back, in the
-/// order of the nodes; that of a node that is down by then, or where it does not end, is empty.
+/// its outputs are given back, in the order of the nodes; that of a node that is down by then, or where it does not end,
+/// is empty.
 pub(crate) async fn catch_up(
     context: &RunContext,
     nodes: &[NodeName],

@@ -256,7 +256,6 @@ fn sample(doing: Doing<'_>, node: &NodeName, ack_log: &AckLog) {
     doing.scope.progress(Some(node), told);
 }
 
-/// Leaves a writer behind that waits at the fifo `go`.
 fn arguments(ack_log: &AckLog, write: &Write) -> String {
     let interval = write.interval.map_or_else(String::new, |interval| {
         format!(" --interval {}", interval.as_millis())
@@ -264,6 +263,7 @@ fn arguments(ack_log: &AckLog, write: &Write) -> String {
     format!("{} --count {}{interval}", ack_log.arguments(), write.count)
 }
 
+/// Leaves a writer behind that waits at the fifo `go`.
 fn waiting(folder: &str, path: &str, arguments: &str) -> String {
     let path = quote(path);
     let command = format!("{WITNESS} write --file {path} {arguments} --ack {EVENT_PORT_PATH}");
