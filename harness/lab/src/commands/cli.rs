@@ -64,7 +64,7 @@ enum Command {
     /// same run, as of a shard that was started again, the one counts that came to its end last. Exit codes: as of one run of
     /// everything; 3 where something is missing.
     Merge(merge::Arguments),
-    /// Print a Job that runs scenarios on Kubernetes in shards, for `kubectl apply -f -`
+    /// Print a Job that runs scenarios on Kubernetes in shards, for `kubectl apply --server-side -f -`
     ///
     /// An Indexed Job, each index of which runs one shard, and a `ConfigMap` with the scenario files and their bases. Nothing is started. A pod in which a scenario
     /// failed is not started again; one in which the lab could not do its part is, once; one that lost its node is, always.
@@ -72,7 +72,7 @@ enum Command {
     /// Run scenarios as a job array of Slurm, a task for each shard, and merge what the tasks leave
     ///
     /// The program, the scenarios and the folder of --shared must be at the same place on all nodes. Arguments of `sanlab run` stand behind
-    /// `--`. Tasks of nodes that are lost are queued again by Slurm. Ctrl-C cancels the job. Exit codes: as of `sanlab merge`.
+    /// `--`. Tasks of nodes that are lost are queued again by Slurm. Ctrl-C cancels the job. Exit codes: as of `sanlab merge`; 4 after Ctrl-C, 3 where the job had to be cancelled.
     Slurm(slurm::Arguments),
     /// Bring a scenario's fleet up and leave it up, to look inside; or one that was saved when its run had failed
     ///

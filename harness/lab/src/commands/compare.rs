@@ -62,7 +62,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     budget: Option<Duration>,
     /// Equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures:
-    /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `latency_p99`
+    /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `instructions_p60`,
+    /// `switch_bytes_p60`, `latency_p99`
     #[arg(long, value_name = "MEASURE=SHARE", value_parser = parse_margin)]
     margin: Vec<(Measure, f64)>,
     /// Compare beside other fleets of yours, which disturb the figures; without this, they wait until the comparison has ended

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Go on from the checkpoint of this name, which a step of the scenario makes, or `layers`; it is made now where the store lacks it
     #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["until", "fresh"])]
     from: Option<String>,
-    /// Name of the fleet [default: the scenario's]
+    /// Name of the fleet [default: that of the scenario's file, such as `hot_node_addition`]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
     /// How long it stays up at most, such as `30m` or `8h`
