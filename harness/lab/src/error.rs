@@ -296,6 +296,7 @@ impl LabError {
                 | ImageError::Artefact { .. }
                 | ImageError::FolderExists(_)
                 | ImageError::Headers { .. }
+                | ImageError::Symbols { .. }
                 | ImageError::Kernel { .. }
                 | ImageError::LockText { .. }
                 | ImageError::Limit { .. },

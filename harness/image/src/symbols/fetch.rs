@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sanlab_plan::{Arch, Artefact, quote};
 use serde::Serialize;
 
-use super::find::{VMLINUX, build_id, build_id_of, is_module};
+use super::find::{VMLINUX, build_id_of, is_module, is_of_kernel};
 use crate::build::host_tools::missing_host_tools;
 use crate::build::initramfs;
 use crate::build::mmdebstrap::{self, Argv, Isolation};
@@ -107,11 +107,10 @@ pub fn debug_files(
         fs_err::rename(path, entry.path().join(name))?;
     }
     let kernel = entry.path().join(VMLINUX);
-    let found = match fs_err::read(&kernel) {
-        Ok(bytes) => build_id(&bytes),
-        Err(_) => return Err(refused(&format!("{name}-dbg has no {VMLINUX}"))),
-    };
-    if found != Some(wanted) {
+    if !kernel.is_file() {
+        return Err(refused(&format!("{name}-dbg has no {VMLINUX}")));
+    }
+    if !is_of_kernel(&kernel, Some(&wanted)).map_err(|error| stored(error.into()))? {
         return Err(refused(&format!(
             "{name}-dbg is of another build than the kernel that guests boot: their build IDs differ"
         )));
@@ -204,6 +203,10 @@ fn environment(package: &str, modules: &[PathBuf]) -> [(&'static str, String); 1
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -217,6 +220,35 @@ mod tests {
         members='./usr/lib/debug/*vmlinux*
         ./usr/lib/debug/*/kernel/fs/ocfs2/ocfs2.ko'
         ");
+    }
+
+    #[test]
+    fn only_modules_without_symbols_are_no_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs_err::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs_err::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        };
+        program("apt-get", "echo >package.deb");
+        program("dpkg-deb", "exit 0");
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", folder.path().display());
+        let [(_, hook)] = environment("linux-image-6.1-dbg:amd64=6.1-1", &[]);
+        let unpacks = |complaint: &str| {
+            program(
+                "tar",
+                &format!(
+                    "echo 'tar: ./x.ko: {complaint}' >&2\necho 'tar: Exiting with failure status due to previous errors' >&2\nexit 2"
+                ),
+            );
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &hook, "hook"]).arg(folder.path());
+            shell.envs([("PATH", path.as_str()), ("MMDEBSTRAP_APT_CONFIG", "none")]);
+            shell.output().unwrap().status.success()
+        };
+        assert!(unpacks("Not found in archive"));
+        assert!(!unpacks("Cannot write: No space left on device"));
     }
 
     #[test]

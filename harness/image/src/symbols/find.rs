@@ -85,10 +85,14 @@ impl Symbols {
                     Some(kernel) => lines::of_kernel(kernel, &wanted)?,
                     None => Found::default(),
                 },
-                Some(name) => match self.module(name) {
-                    Some(path) => lines::of_module(&path, &wanted, built_in.as_deref())?,
-                    None => Found::default(),
-                },
+                // One odd file of a module hides no other's lines.
+                Some(name) => self.module(name).map_or_else(Found::default, |path| {
+                    let found = lines::of_module(&path, &wanted, built_in.as_deref());
+                    found.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "no source lines of a module");
+                        Found::default()
+                    })
+                }),
             };
             built_in = built_in.or(found.built_in);
             for (place, found) in places.into_iter().zip(found.places) {
@@ -152,7 +156,7 @@ impl Symbols {
 }
 
 /// Whether a file has debug information of the kernel with that build ID; of one that has none, of any.
-fn is_of_kernel(path: &Path, booted: Option<&[u8]>) -> Result<bool, ImageError> {
+pub(super) fn is_of_kernel(path: &Path, booted: Option<&[u8]>) -> Result<bool, ImageError> {
     let cache = ReadCache::new(fs_err::File::open(path)?.into_parts().0);
     let Ok(file) = File::parse(&cache) else {
         // A bzImage.
@@ -170,7 +174,7 @@ pub(super) fn build_id_of(image: &Image) -> Result<Option<Vec<u8>>, ImageError> 
 }
 
 /// The build ID of an ELF file.
-pub(super) fn build_id(bytes: &[u8]) -> Option<Vec<u8>> {
+fn build_id(bytes: &[u8]) -> Option<Vec<u8>> {
     let file = File::parse(bytes).ok()?;
     file.build_id().ok().flatten().map(<[u8]>::to_vec)
 }

@@ -8,9 +8,12 @@ export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 mkdir -p "$here/package" "$here/out"
 cd "$here/package"
 apt-get --quiet --quiet download "$package"
-# It unpacks to some gigabytes: what is not wanted never reaches the disk. Not every module has a file there.
+# It unpacks to some gigabytes: what is not wanted never reaches the disk. Not every module has a file there, which is all that tar
+# may complain of: a package that ends too early, or a full disk, is told here, too.
 printf '%s\n' "$members" >"$here/members"
 dpkg-deb --fsys-tarfile ./*.deb |
-    tar --extract --directory "$here/out" --wildcards --files-from "$here/members" 2>"$here/said" ||
-    ! grep -v 'Not found in archive$\|Exiting with failure status' "$here/said" >&2
+    LC_ALL=C tar --extract --directory "$here/out" --wildcards --files-from "$here/members" 2>"$here/said" || true
+if grep -v 'Not found in archive$\|Exiting with failure status' "$here/said" >&2; then
+    exit 1
+fi
 rm ./*.deb

@@ -2,14 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sanlab_fleet::{Call, Image, ImageError, Store, Symbols};
 use sanlab_plan::{Artefact, ArtefactKind, ImageName, NodeName, Plan};
-use sanlab_record::{EventKind, Finding, Outcome, Source, TraceLine};
+use sanlab_record::{EventKind, FailureKind, Finding, Outcome, Source, TraceLine};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use crate::engine::event_log::EventLog;
 use crate::evidence::call_trace::{self, TracedCall};
+
+/// For all nodes of a run together: its record waits for it.
+const LOOK_UP: Duration = Duration::from_secs(60);
+
+/// Runs side by side may die of the same oops at once. Debug symbols of a kernel take hundreds of MiB while they are read.
+static ONE_READER: Semaphore = Semaphore::const_new(1);
 
 /// What call traces of a run are looked up with.
 pub(crate) struct Sources<'a> {
@@ -27,9 +36,14 @@ impl Sources<'_> {
     /// Gives findings that count, in kernel logs, their call traces with files and lines, where the kernel's debug symbols are there. Where they are not,
     /// an event says how to get them. What goes wrong is told and stops nothing.
     pub(crate) async fn add_to(&self, findings: &mut [Finding], outcome: &Outcome) {
-        if outcome.failure().is_none() {
+        // Who has interrupted a run waits for its record.
+        if outcome
+            .failure()
+            .is_none_or(|failure| failure.kind == FailureKind::Interrupted)
+        {
             return;
         }
+        let until = Instant::now() + LOOK_UP;
         let mut lacking: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for node in &self.plan.nodes {
             let of_node = |finding: &&mut Finding| {
@@ -48,7 +62,16 @@ impl Sources<'_> {
             if traced.iter().all(Vec::is_empty) {
                 continue;
             }
-            match self.located(&node.name, image, &traced).await {
+            let located = timeout_at(until, self.located(&node.name, image, &traced));
+            let Ok(located) = located.await else {
+                let text = format!(
+                    "no source lines of call traces: debug symbols were not read within {} s",
+                    LOOK_UP.as_secs()
+                );
+                self.event_log.note(None, EventKind::Progress { text });
+                break;
+            };
+            match located {
                 Ok(Some(lines)) => {
                     for ((finding, calls), lines) in found.into_iter().zip(traced).zip(lines) {
                         if lines.iter().any(|lines| !lines.is_empty()) {
@@ -120,7 +143,12 @@ impl Sources<'_> {
             let known = symbols.kernel().is_some() || lines.iter().any(|lines| !lines.is_empty());
             Ok(known.then_some(lines))
         };
-        let looked_up = spawn_blocking(look_up).await;
+        let one = ONE_READER.acquire().await.map_err(std::io::Error::other)?;
+        let looked_up = spawn_blocking(move || {
+            let _one = one;
+            look_up()
+        })
+        .await;
         let lines: Result<Option<Vec<Vec<String>>>, ImageError> =
             looked_up.map_err(std::io::Error::from)?;
         Ok(lines?.map(|lines| {
