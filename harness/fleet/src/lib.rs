@@ -68,7 +68,7 @@ pub use write_cache::{CacheDraw, PowerLoss};
 // What those who use a fleet need of the crates below it.
 pub use sanlab_image::{Call, Claim, Held, Image, ImageError, Kind, Store, Symbols, Workspace};
 pub use sanlab_vm::{
-    Accelerator, AcceleratorChoice, AcceleratorWish, Command, Console, ConsoleLine,
+    Accelerator, AcceleratorChoice, AcceleratorWish, Attachment, Command, Console, ConsoleLine,
     EVENT_PORT_PATH, ExecError, FileSystem, GuestEvent, GuestInput, GuestProcess, GuestSaid,
     Machine, Output, OutputLine, OutputStream, Printed, ProbeGuest, Room, SavedState, Status,
     Trouble, Usage, VmError, trouble,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use sanlab_image::Image;
 use sanlab_plan::{Hardware, NetworkName, NicModel, Subnet};
-use sanlab_vm::{AcceleratorWish, MacAddress};
+use sanlab_vm::{AcceleratorWish, Attachment, MacAddress};
 
 use crate::checkpoints::start_mode::StartMode;
 use crate::error::FleetError;
@@ -85,6 +85,8 @@ pub struct SharedDisk {
     pub serial: String,
     /// Its size; its file takes only what is written.
     pub bytes: u64,
+    /// How each member reaches it: one for each path.
+    pub attachments: Vec<Attachment>,
     /// Whose it is, by name.
     pub members: Vec<String>,
 }

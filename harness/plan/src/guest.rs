@@ -60,9 +60,9 @@ pub const UDEVD: &str = "/lib/systemd/systemd-udevd";
 pub const O2CB_SERVICE: &str = "/etc/init.d/o2cb";
 /// The settings that [`O2CB_SERVICE`] reads.
 pub const O2CB_SETTINGS: &str = "/etc/default/o2cb";
-/// What multipathd loads: a checker and a prioritizer.
-pub const MULTIPATH_PLUGINS: &str =
-    "/lib/multipath/libcheckdirectio.so /lib/multipath/libprioconst.so";
+/// What multipathd loads: checkers and a prioritizer.
+pub const MULTIPATH_PLUGINS: &str = "/lib/multipath/libcheckdirectio.so /lib/multipath/libchecktur.so \
+    /lib/multipath/libprioconst.so";
 /// fio, which not every image has.
 pub const FIO: &str = "/usr/bin/fio";
 

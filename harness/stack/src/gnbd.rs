@@ -256,7 +256,10 @@ impl Describe for Gnbd {
         Box::new(Imports {
             plan: self.clone(),
             clustered: clustered.flatten().cloned().collect(),
-            multipath: layers.any(|placed| matches!(placed.layer, Planned::Multipath(_))),
+            multipath: layers.any(|placed| match &placed.layer {
+                Planned::Multipath(multipath) => multipath.below == LayerKind::Gnbd,
+                _ => false,
+            }),
         })
     }
 }

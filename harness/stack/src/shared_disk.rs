@@ -1,9 +1,10 @@
 //! Disks that QEMU attaches to several nodes. Which letter the kernel gives one depends on how many others there are: the layer links
-//! each under its serial number, so that it has the same path everywhere.
+//! each under its serial number, and each path of several with the path's number, so that they are called alike everywhere.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{LayerKind, NodeName, PlacedLayer, Plan, SharedDisk};
+use sanlab_plan::{Device, DiskBus, LayerKind, NodeName, PlacedLayer, Plan, SharedDisk};
 
 use crate::compose::Describe;
 use crate::layer::{Expect, Layer, Probe, Stage};
@@ -11,10 +12,47 @@ use crate::present::Peers;
 use crate::script::script;
 use crate::stack::Watched;
 use crate::topology::Topology;
+use crate::warm::Hot;
 
 const LINK: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
+
+/// Print the kernel's name of a disk of virtio-blk with that serial number, and of one behind SCSI with that World Wide Name and target.
+/// The kernel ends a serial number without a new line.
+const FIND: &str = r#"virtio_blk() {
+    for folder in /sys/block/vd*; do
+        serial=
+        read -r serial <"$folder/serial" || true
+        [ "$serial" != "$1" ] || echo "${folder##*/}"
+    done
+}
+virtio_scsi() {
+    for folder in /sys/block/sd*; do
+        [ -e "$folder/device/wwid" ] || continue
+        read -r wwid <"$folder/device/wwid" || continue
+        [ "$wwid" = "naa.$1" ] || continue
+        case $(readlink "$folder/device") in */*:0:$2:*) echo "${folder##*/}" ;; esac
+    done
+}
+attach() {
+    name=$1
+    shift
+    tries=0
+    until found=$("$@") && [ -n "$found" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || fail "no disk is $name: $*"
+        sleep 0.1
+    done
+    ln -sfn "$found" "/dev/$name"
+}
+"#;
+
+/// What this layer reads of the root image.
+pub(crate) const HOT: Hot = Hot {
+    modules: &["virtio_scsi", "sd_mod"],
+    commands: &[],
+};
 
 impl Describe for SharedDisk {
     fn describe(
@@ -33,9 +71,13 @@ impl Layer for SharedDisk {
     }
 
     fn title(&self) -> String {
-        match self.devices.len() {
+        let disks = match self.count {
             1 => format!("a shared disk of {}", self.size),
             count => format!("{count} shared disks of {}", self.size),
+        };
+        match self.paths {
+            1 => disks,
+            paths => format!("{disks} over {paths} paths"),
         }
     }
 
@@ -56,8 +98,8 @@ impl Layer for SharedDisk {
             names(self)
         );
         let sectors = self.size.bytes() / 512;
-        let lines =
-            (0..self.devices.len()).map(|at| format!("{} {sectors}", SharedDisk::serial(at)));
+        let devices = self.devices.iter();
+        let lines = devices.map(|device| format!("{} {sectors}", name(device)));
         vec![Probe {
             node: node.clone(),
             title: format!("{} of {sectors} sectors", names(self)),
@@ -76,31 +118,33 @@ impl Layer for SharedDisk {
 
     fn state(&self) -> Vec<(String, String)> {
         let text = "ls -l /dev/shared* || true\n\
-                    grep -s . /sys/block/vd*/serial /sys/block/vd*/size /sys/block/vd*/queue/write_cache || true\n";
+                    grep -s . /sys/block/vd*/serial /sys/block/sd*/device/wwid /sys/block/sd*/device/state \
+                    /sys/block/[sv]d*/size /sys/block/[sv]d*/queue/write_cache || true\n";
         vec![("shared-disks.txt".to_owned(), text.to_owned())]
     }
 }
 
+/// What it is called below `/dev`.
+fn name(device: &Device) -> &str {
+    device.path.strip_prefix("/dev/").unwrap_or(&device.path)
+}
+
 /// `shared0 shared1`
 fn names(disks: &SharedDisk) -> String {
-    let names = (0..disks.devices.len()).map(SharedDisk::serial);
-    names.collect::<Vec<_>>().join(" ")
+    disks.devices.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
 fn link(disks: &SharedDisk, on: &[NodeName]) -> Stage {
-    // The kernel ends a serial number without a new line.
-    let text = format!(
-        "for disk in {}; do\n\
-         \x20   found=\n\
-         \x20   for folder in /sys/block/vd*; do\n\
-         \x20       serial=\n\
-         \x20       read -r serial <\"$folder/serial\" || true\n\
-         \x20       [ \"$serial\" != \"$disk\" ] || found=${{folder##*/}}\n\
-         \x20   done\n\
-         \x20   [ -n \"$found\" ] || fail \"no disk has the serial number $disk\"\n\
-         \x20   ln -sfn $found /dev/$disk\n\
-         done\n",
-        names(disks)
-    );
+    let mut text = FIND.to_owned();
+    if disks.bus == DiskBus::VirtioScsi {
+        text += "run modprobe -a virtio_scsi sd_mod\n";
+    }
+    for (device, disk, path) in disks.by_path() {
+        let finder = match disks.bus {
+            DiskBus::VirtioBlk => format!("virtio_blk {}", SharedDisk::serial(disk)),
+            DiskBus::VirtioScsi => format!("virtio_scsi {:016x} {path}", SharedDisk::wwn(disk)),
+        };
+        let _ = writeln!(text, "attach {} {finder}", name(device));
+    }
     Stage::new(on, "find the shared disks", LINK, &script(&text))
 }

@@ -7,6 +7,7 @@ use sanlab_plan::guest::SHELL;
 
 use crate::{
     dlm, drbd, gfs2, gnbd, iscsi, lvm, mapping, md, membership, multipath, nbd, o2cb, ocfs2,
+    shared_disk,
 };
 
 /// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
@@ -18,8 +19,9 @@ pub(crate) struct Hot {
     pub(crate) commands: &'static [(&'static str, &'static str)],
 }
 
-const ALL: [Hot; 13] = [
+const ALL: [Hot; 14] = [
     nbd::HOT,
+    shared_disk::HOT,
     membership::HOT,
     drbd::HOT,
     gnbd::HOT,

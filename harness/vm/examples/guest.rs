@@ -57,18 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         initramfs: folder.join("initramfs"),
         append: Vec::new(),
         drives: vec![
-            Drive {
-                file: folder.join("root.erofs"),
-                serial: "root".into(),
-                access: Access::ReadOnly,
-                write_log: None,
-            },
-            Drive {
-                file: data,
-                serial: "data".into(),
-                access: Access::Written,
-                write_log: None,
-            },
+            Drive::new(folder.join("root.erofs"), "root", Access::ReadOnly),
+            Drive::new(data, "data", Access::Written),
         ],
         nics: Vec::new(),
         dir: dir.path().to_owned(),

@@ -63,8 +63,8 @@ pub use command_line::program::{
     QemuVersion, installed, qemu_binary, qemu_digest, qemu_of, qemu_stamp, qemu_version,
 };
 pub use command_line::spec::{
-    Accelerator, Access, Arch, ByteSize, Counter, Drive, Hardware, MacAddress, MachineSpec, Nic,
-    NicModel, Ram,
+    Accelerator, Access, Arch, Attachment, ByteSize, Counter, Drive, Hardware, MacAddress,
+    MachineSpec, Nic, NicModel, Ram,
 };
 pub use error::{ExecError, VmError};
 pub use machine::Machine;

@@ -163,35 +163,20 @@ pub(crate) fn base_spec(
         arch: member.hardware.arch,
     };
     let emulator = emulators.get(&member.hardware.arch).ok_or_else(missing)?;
-    let mut drives = vec![Drive {
-        file: image.root.clone(),
-        serial: "root".to_owned(),
-        access: Access::ReadOnly,
-        write_log: None,
-    }];
+    let mut drives = vec![Drive::new(&image.root, "root", Access::ReadOnly)];
     if member.disk_bytes > 0 {
-        drives.push(Drive {
-            file: PathBuf::new(),
-            serial: DATA.to_owned(),
-            access: Access::Written,
-            write_log: None,
-        });
+        drives.push(Drive::new(PathBuf::new(), DATA, Access::Written));
     }
     drives.push(match &image.layer {
-        Some(layer) => Drive {
-            file: layer.clone(),
-            serial: ARTEFACTS.to_owned(),
-            access: Access::ReadOnly,
-            write_log: None,
-        },
+        Some(layer) => Drive::new(layer, ARTEFACTS, Access::ReadOnly),
         None => no_artefacts(),
     });
-    drives.extend(fleet.shared_disks_of(&member.name).map(|disk| Drive {
-        file: PathBuf::new(),
-        serial: disk.serial.clone(),
-        access: Access::Shared,
-        write_log: None,
-    }));
+    for disk in fleet.shared_disks_of(&member.name) {
+        drives.extend(disk.attachments.iter().map(|attachment| Drive {
+            attachment: *attachment,
+            ..Drive::new(PathBuf::new(), &disk.serial, Access::Shared)
+        }));
+    }
     Ok(MachineSpec {
         name: member.name.clone(),
         hardware: member.hardware,
@@ -236,12 +221,7 @@ pub(crate) fn template_spec(
 
 /// A drive of the same size, whose file is yet to be made.
 fn no_artefacts() -> Drive {
-    Drive {
-        file: PathBuf::new(),
-        serial: NO_ARTEFACTS.to_owned(),
-        access: Access::ReadOnly,
-        write_log: None,
-    }
+    Drive::new(PathBuf::new(), NO_ARTEFACTS, Access::ReadOnly)
 }
 
 /// Has a settled machine's instructions counted, if that was asked for and can be.
@@ -392,18 +372,8 @@ mod tests {
         let kept = Kept::new(&saved, "vix0");
         fs_err::write(kept.ram(), "ram").unwrap();
         fs_err::write(kept.disk(), "disk").unwrap();
-        let root = Drive {
-            file: "root".into(),
-            serial: "root".to_owned(),
-            access: Access::ReadOnly,
-            write_log: None,
-        };
-        let data = Drive {
-            file: PathBuf::new(),
-            serial: DATA.to_owned(),
-            access: Access::Written,
-            write_log: None,
-        };
+        let root = Drive::new("root", "root", Access::ReadOnly);
+        let data = Drive::new(PathBuf::new(), DATA, Access::Written);
         MachineSpec {
             name: "vix0".to_owned(),
             hardware: Hardware::new(Arch::X86, ByteSize::from_mib(1)),

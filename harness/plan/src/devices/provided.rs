@@ -33,7 +33,7 @@ impl Plan {
     /// down. `outage` says what of it is: is it served by `server`'s `gnbd`, or on that network?
     ///
     /// `kernel_device` is the kernel's name for it: `nbd0`, `drbd1`, `dm-3`, `md127`, `sda`. Numbers of device-mapper, of md and of
-    /// GNBD's imports, and letters of iSCSI's, are not known beforehand: any such device of that node that needs `server` counts. A node's own disk
+    /// GNBD's imports, and letters of iSCSI's and shared disks, are not known beforehand: any such device of that node that needs `server` counts. A node's own disk
     /// needs nobody.
     pub fn needs(
         &self,
@@ -223,21 +223,23 @@ fn below(provided: &[Provided], at: usize) -> impl Iterator<Item = usize> {
 fn is_called(path: &str, kernel_device: &str) -> bool {
     let name = path.strip_prefix("/dev/").unwrap_or(path);
     // Links, to devices whose numbers or letters are given when they are made.
-    let links = [
-        ("mapper/", "dm-"),
-        ("md/", "md"),
-        ("gnbd/", "nbd"),
-        ("iscsi/", "sd"),
-        ("shared", "vd"),
+    let links: [(&str, &[&str]); 5] = [
+        ("mapper/", &["dm-"]),
+        ("md/", &["md"]),
+        ("gnbd/", &["nbd"]),
+        ("iscsi/", &["sd"]),
+        ("shared", &["vd", "sd"]),
     ];
-    match links.iter().find(|(folder, _)| name.starts_with(folder)) {
-        None => name == kernel_device,
-        Some((_, driver)) => kernel_device.strip_prefix(driver).is_some_and(|which| {
+    let Some((_, drivers)) = links.iter().find(|(folder, _)| name.starts_with(folder)) else {
+        return name == kernel_device;
+    };
+    drivers.iter().any(|driver| {
+        kernel_device.strip_prefix(driver).is_some_and(|which| {
             let fits = match *driver {
                 "sd" | "vd" => |c: char| c.is_ascii_lowercase(),
                 _ => |c: char| c.is_ascii_digit(),
             };
             !which.is_empty() && which.chars().all(fits)
-        }),
-    }
+        })
+    })
 }

@@ -43,7 +43,7 @@ catalog! {
     /// Network block devices: all to all, or from servers to clients.
     nbd => Nbd, NbdServer;
     /// Disks that are attached to several nodes at once.
-    shared_disk => SharedDisk;
+    shared_disk => SharedDisk, DiskBus;
     /// A cluster of corosync: who is a member.
     membership => Membership, Transport;
     /// A disk that two nodes hold a copy of each.

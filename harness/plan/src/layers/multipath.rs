@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, show};
+use super::{
+    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, SharedDisk, show,
+};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
 use crate::document::word::words;
@@ -10,7 +12,7 @@ use crate::plan::Device;
 use crate::values::names::NodeName;
 
 table! {
-    /// One device for all paths to the same disk, by multipathd: those of `gnbd` with the same uid.
+    /// One device for all paths to the same disk, by multipathd: those of `gnbd` with the same uid, or of a `shared_disk` with several paths.
     Written, "`multipath`", "{}" {
         /// Which path of a group takes the next request: `round-robin`, `service-time` or `queue-length`.
         selector: Selector, default Selector::RoundRobin;
@@ -23,7 +25,7 @@ table! {
     }
 }
 
-/// dm-multipath, run by multipathd: one map for each uid of the GNBD exports below, named after it.
+/// dm-multipath, run by multipathd: one map for each disk below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Multipath {
     /// Which path of a group takes the next request.
@@ -34,19 +36,48 @@ pub struct Multipath {
     pub no_path: NoPath,
     /// The time between looks at a path, whole seconds.
     pub polling: Duration,
-    /// In the order of the exports.
+    /// The layer whose devices are the paths.
+    pub below: LayerKind,
+    /// In the order of the devices below.
     pub maps: Vec<MultipathMap>,
 }
 
 /// All paths to one disk as one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultipathMap {
-    /// Of the exports, and the map's name.
-    pub uid: u32,
+    /// Under `/dev/mapper`.
+    pub name: String,
+    /// By which multipathd knows that paths lead to the same disk.
+    pub wwid: String,
     /// What it makes of them.
     pub device: Device,
-    /// The imported devices.
+    /// The devices below.
     pub paths: Vec<String>,
+}
+
+impl MultipathMap {
+    /// A GNBD export says its uid. A shared disk says its World Wide Name; `scsi_id` puts the number of that sort of names before it.
+    fn of(path: &Device, below: LayerKind) -> Option<Self> {
+        let uid = path.uid?;
+        let (name, wwid) = match below {
+            LayerKind::SharedDisk => {
+                let number = uid.try_into().ok()?;
+                let wwid = format!("3{:016x}", SharedDisk::wwn(number));
+                (SharedDisk::serial(number), wwid)
+            }
+            _ => (uid.to_string(), uid.to_string()),
+        };
+        Some(Self {
+            device: Device {
+                path: format!("/dev/mapper/{name}"),
+                uid: None,
+                ..path.clone()
+            },
+            paths: Vec::new(),
+            name,
+            wwid,
+        })
+    }
 }
 
 words! {
@@ -114,7 +145,7 @@ impl LayerTable for Written {
     const PROPERTIES: &'static [Property] = &[
         Property::OnDevices,
         Property::Daemons,
-        Property::Needs(&[LayerKind::Gnbd]),
+        Property::Needs(&[LayerKind::Gnbd, LayerKind::SharedDisk]),
     ];
 
     fn lower(
@@ -125,43 +156,16 @@ impl LayerTable for Written {
     ) -> Option<(Vec<NodeName>, Multipath)> {
         let device_map = &mut building.device_map;
         Limits::seconds(1, 60).check("polling", self.polling.as_ref(), mistakes);
-        if let Some((kind, place)) = device_map
-            .top
-            .as_ref()
-            .filter(|(kind, _)| *kind != LayerKind::Gnbd)
-        {
+        let (below, place) = device_map.top.as_ref()?;
+        let maps = maps(device_map.first_devices(), *below);
+        if maps.is_empty() {
             // Where a layer below is wrong, what it would have offered is not known.
             if device_map.sure {
-                mistakes.note(
-                    Diagnostic::at(span, format!("`multipath` on top of `{kind}`"))
-                        .label("needs devices with a uid: those of `gnbd`")
-                        .also(
-                            place,
-                            "these have no uid to tell which are paths to the same disk",
-                        )
-                        .help("put `multipath` right above `gnbd`"),
-                );
+                mistakes.note(no_paths(span, *below, place));
             }
             return None;
         }
-        let on = device_map.holders();
-        let mut maps: Vec<MultipathMap> = Vec::new();
-        for path in device_map.first_devices() {
-            // A device of GNBD has one.
-            let uid = path.uid.unwrap_or_default();
-            match maps.iter_mut().find(|map| map.uid == uid) {
-                Some(map) => map.paths.push(path.path.clone()),
-                None => maps.push(MultipathMap {
-                    uid,
-                    device: Device {
-                        path: format!("/dev/mapper/{uid}"),
-                        uid: None,
-                        ..path.clone()
-                    },
-                    paths: vec![path.path.clone()],
-                }),
-            }
-        }
+        let (on, below) = (device_map.holders(), *below);
         let devices: Vec<Device> = maps.iter().map(|map| map.device.clone()).collect();
         device_map.transform((LayerKind::Multipath, span), |paths| match paths {
             [] => Vec::new(),
@@ -172,8 +176,43 @@ impl LayerTable for Written {
             grouping: self.grouping.as_ref()?.value,
             no_path: self.no_path.as_ref()?.value,
             polling: self.polling.as_ref()?.value,
+            below,
             maps,
         };
         Some((on, multipath))
     }
+}
+
+/// Those of paths that say which disk they lead to.
+fn maps(paths: &[Device], below: LayerKind) -> Vec<MultipathMap> {
+    let mut maps: Vec<MultipathMap> = Vec::new();
+    if !matches!(below, LayerKind::Gnbd | LayerKind::SharedDisk) {
+        return maps;
+    }
+    for path in paths {
+        let Some(mut map) = MultipathMap::of(path, below) else {
+            continue;
+        };
+        match maps.iter_mut().find(|other| other.wwid == map.wwid) {
+            Some(map) => map.paths.push(path.path.clone()),
+            None => {
+                map.paths.push(path.path.clone());
+                maps.push(map);
+            }
+        }
+    }
+    maps
+}
+
+fn no_paths(span: &Span, below: LayerKind, place: &Span) -> Diagnostic {
+    let diagnostic = Diagnostic::at(span, format!("`multipath` on top of `{below}`"))
+        .label("needs devices that say which disk they lead to");
+    if below == LayerKind::SharedDisk {
+        return diagnostic
+            .also(place, "nodes have one path to each of these disks")
+            .help(r#"give `shared_disk` several: `bus = "virtio-scsi", paths = 2`"#);
+    }
+    diagnostic
+        .also(place, "these do not say which are paths to the same disk")
+        .help("put `multipath` right above `gnbd`, or above a `shared_disk` with several paths")
 }

@@ -18,7 +18,8 @@ pub struct Device {
     pub path: String,
     /// Its length in sectors of 512 bytes.
     pub sectors: u64,
-    /// The number by which it is known to be the same disk elsewhere: a DRBD device's minor, a GNBD export's uid.
+    /// The number by which it is known to be the same disk elsewhere: a DRBD device's minor, a GNBD export's uid, a shared
+    /// disk's number where it has several paths.
     pub uid: Option<u32>,
     /// Where its bytes are.
     pub blocks: BlockMap,

@@ -266,21 +266,17 @@ impl Walk<'_> {
             return None;
         };
         let (active, failed) = (paths.active.as_ref()?.value, paths.failed.as_ref()?.value);
-        let all = resolved_stack
-            .layers
-            .iter()
-            .find_map(|placed| match &placed.layer {
-                Layer::Gnbd(gnbd) => u32::try_from(gnbd.exports.len()).ok(),
-                _ => None,
-            });
-        if let Some(all) = all
-            && active.saturating_add(failed) > all
+        let all = match &placed.layer {
+            Layer::Multipath(multipath) => multipath.maps.iter().map(|map| map.paths.len()).sum(),
+            _ => 0,
+        };
+        if u32::try_from(all).is_ok_and(|all| active.saturating_add(failed) > all)
             && resolved_stack.whole
         {
             self.mistakes.note(
                 Diagnostic::at(&paths.span, format!("more paths than there are: {all}"))
                     .label(format!("{active} and {failed}"))
-                    .help("each client has one path for each export, those of all maps together"),
+                    .help("a node has one path for each export of `gnbd`, or those of each shared disk, of all maps together"),
             );
         } else if active == 0 && failed == 0 {
             self.mistakes.note(

@@ -1,7 +1,9 @@
 //! A plan's nodes as the fleet wants them.
 
-use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode};
-use sanlab_plan::{Action, ByteSize, CacheFate, Layer, Network, Plan};
+use sanlab_fleet::{
+    Attachment, DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode,
+};
+use sanlab_plan::{Action, ByteSize, CacheFate, DiskBus, Layer, Network, Plan};
 
 use crate::checkpoint::saved::Saved;
 use crate::{Environment, Hold};
@@ -81,13 +83,27 @@ fn shared_disks(plan: &Plan) -> Vec<SharedDisk> {
         let Layer::SharedDisk(layer) = &placed.layer else {
             continue;
         };
-        disks.extend((0..layer.devices.len()).map(|number| SharedDisk {
+        disks.extend((0..layer.count).map(|number| SharedDisk {
             serial: sanlab_plan::SharedDisk::serial(number),
             bytes: layer.size.bytes(),
+            attachments: attachments(layer, number),
             members: placed.on.iter().map(ToString::to_string).collect(),
         }));
     }
     disks
+}
+
+/// How a node reaches the shared disk of that number.
+fn attachments(layer: &sanlab_plan::SharedDisk, number: u8) -> Vec<Attachment> {
+    let attachment = |path| match layer.bus {
+        DiskBus::VirtioBlk => Attachment::VirtioBlk,
+        DiskBus::VirtioScsi => Attachment::VirtioScsi {
+            controller: path,
+            lun: number,
+            wwn: sanlab_plan::SharedDisk::wwn(number),
+        },
+    };
+    (0..layer.paths).map(attachment).collect()
 }
 
 /// Those who are never there.

@@ -47,6 +47,14 @@ pub(crate) fn tell(book: &mut Book) {
     book.add("a node joins", &shared.join(&later, &all));
     book.add("shared disks go", &shared.down(&there, &[]));
 
+    let paths = stack(
+        r#"shared_disk = { size = "64MiB", bus = "virtio-scsi", paths = 2 }
+[[layer]]
+multipath = {}"#,
+    );
+    book.add("a shared disk over two SCSI paths", &paths.up());
+    book.add_looks(&paths);
+
     let nbd = stack(r#"nbd = { on = "storage0", clients = ["client", "later"], disk = "64MiB" }"#);
     book.add("nbd", &nbd.up());
     book.add("a client of nbd joins", &nbd.join(&later, &all));

@@ -1,5 +1,6 @@
 //! A machine as a command line: a function from data to data.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
@@ -8,7 +9,7 @@ use crate::channels::{agent, event_port, frame, lab_agent};
 use crate::command_line::clock::GuestClock;
 use crate::command_line::program::QemuVersion;
 use crate::command_line::spec::{
-    Accelerator, Access, Arch, Counter, Drive, MachineSpec, Nic, NicModel, Ram,
+    Accelerator, Access, Arch, Attachment, Counter, Drive, MachineSpec, Nic, NicModel, Ram,
 };
 
 /// The sockets in [`MachineSpec::dir`] on which the harness listens and to which QEMU connects.
@@ -81,6 +82,7 @@ pub(crate) fn command_line(spec: &MachineSpec, way: Way) -> Vec<OsString> {
     line.add("-device", "vmgenid,guid=auto");
     line.add("-object", "rng-builtin,id=rng");
     line.add("-device", "virtio-rng-pci,rng=rng");
+    scsi_controllers(&mut line, &spec.drives);
     for (number, drive) in spec.drives.iter().enumerate() {
         disk(&mut line, number, drive);
     }
@@ -243,13 +245,32 @@ fn disk(line: &mut Line, number: usize, drive: &Drive) {
         Access::Shared => ",share-rw=on",
         Access::ReadOnly | Access::Written | Access::Forked => "",
     };
+    let device = match drive.attachment {
+        Attachment::VirtioBlk => "virtio-blk-pci".to_owned(),
+        Attachment::VirtioScsi {
+            controller,
+            lun,
+            wwn,
+        } => format!(
+            "scsi-hd,bus=scsi{controller}.0,channel=0,scsi-id={controller},lun={lun},wwn={wwn:#x}"
+        ),
+    };
+    let serial = &drive.serial;
     line.add(
         "-device",
-        &format!(
-            "virtio-blk-pci,drive=drive{number},serial={}{share}",
-            drive.serial
-        ),
+        &format!("{device},drive=drive{number},serial={serial}{share}"),
     );
+}
+
+/// Those that disks are attached to.
+fn scsi_controllers(line: &mut Line, drives: &[Drive]) {
+    let numbers = drives.iter().filter_map(|drive| match drive.attachment {
+        Attachment::VirtioBlk => None,
+        Attachment::VirtioScsi { controller, .. } => Some(controller),
+    });
+    for number in numbers.collect::<BTreeSet<_>>() {
+        line.add("-device", &format!("virtio-scsi-pci,id=scsi{number}"));
+    }
 }
 
 /// The filter has to see the guest's flushes; both files below it ignore them like those of other disks. Sectors of 512 bytes are
@@ -363,18 +384,8 @@ mod tests {
             initramfs: "/cache/initramfs".into(),
             append: vec!["loglevel=5".into()],
             drives: vec![
-                Drive {
-                    file: "/cache/root.erofs".into(),
-                    serial: "root".into(),
-                    access: Access::ReadOnly,
-                    write_log: None,
-                },
-                Drive {
-                    file: "/run/a,b/vix1/disk".into(),
-                    serial: "data".into(),
-                    access: Access::Written,
-                    write_log: None,
-                },
+                Drive::new("/cache/root.erofs", "root", Access::ReadOnly),
+                Drive::new("/run/a,b/vix1/disk", "data", Access::Written),
             ],
             nics: vec![Nic {
                 model,
@@ -446,6 +457,24 @@ mod tests {
         let [own, shared] = [own, shared].map(|spec| lines(&spec, Way::Load));
         let differences: Vec<&str> = shared.lines().filter(|line| !own.contains(line)).collect();
         insta::assert_snapshot!(differences.join("\n"), @"-device virtio-blk-pci,drive=drive1,serial=data,share-rw=on");
+    }
+
+    /// One file over two controllers, as one disk by its serial number and World Wide Name.
+    #[test]
+    fn a_disk_with_two_paths() {
+        let plain = spec(Arch::X86, Accelerator::Tcg, NicModel::VirtioNet);
+        let mut paths = plain.clone();
+        paths.drives.extend((0..2).map(|controller| Drive {
+            attachment: Attachment::VirtioScsi {
+                controller,
+                lun: 1,
+                wwn: 0x3000_0000_0000_0001,
+            },
+            ..Drive::new("/run/a,b/shared1.raw", "shared1", Access::Shared)
+        }));
+        let [plain, paths] = [plain, paths].map(|spec| lines(&spec, Way::Load));
+        let differences: Vec<&str> = paths.lines().filter(|line| !plain.contains(line)).collect();
+        insta::assert_snapshot!(differences.join("\n"), @"");
     }
 
     #[test]

@@ -109,12 +109,7 @@ mod tests {
             kernel: path("vmlinux"),
             initramfs: path("initramfs"),
             append: Vec::new(),
-            drives: vec![Drive {
-                file: path("disk"),
-                serial: "data".into(),
-                access,
-                write_log: None,
-            }],
+            drives: vec![Drive::new(path("disk"), "data", access)],
             nics: vec![Nic {
                 model: NicModel::VirtioNet,
                 mac: MacAddress([

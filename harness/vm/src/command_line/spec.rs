@@ -64,11 +64,29 @@ pub enum Ram {
     Forked(PathBuf),
 }
 
+/// What a disk is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attachment {
+    /// It is a virtio-blk device of its own.
+    VirtioBlk,
+    /// It is a logical unit behind the virtio-scsi controller of that number, which is its target's number there, too.
+    VirtioScsi {
+        /// Of the controller, from 0.
+        controller: u8,
+        /// The logical unit's number.
+        lun: u8,
+        /// World Wide Name: one for all paths to the same disk.
+        wwn: u64,
+    },
+}
+
 /// A virtio disk on a raw file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
     /// The raw file; it must exist.
     pub file: PathBuf,
+    /// What it is attached to.
+    pub attachment: Attachment,
     /// What the guest finds under `/sys/block/vdX/serial`, at most 20 bytes.
     pub serial: String,
     /// What is done with the file.
@@ -77,6 +95,19 @@ pub struct Drive {
     /// of the kernel's dm-log-writes: it tells what a disk with a volatile write cache need not have when its power is cut. The
     /// guest sees no difference.
     pub write_log: Option<PathBuf>,
+}
+
+impl Drive {
+    /// A virtio-blk device; no writes are logged.
+    pub fn new(file: impl Into<PathBuf>, serial: impl Into<String>, access: Access) -> Self {
+        Self {
+            file: file.into(),
+            attachment: Attachment::VirtioBlk,
+            serial: serial.into(),
+            access,
+            write_log: None,
+        }
+    }
 }
 
 /// A network card, plugged into a switch port.
@@ -120,7 +151,7 @@ pub struct MachineSpec {
     pub initramfs: PathBuf,
     /// Kernel arguments beyond those every guest gets.
     pub append: Vec<String>,
-    /// Disks, in order: `vda`, `vdb`, ...
+    /// Disks, in order: `vda`, `vdb`, ...; behind SCSI controllers `sda`, `sdb`, ..., in the order in which the guest finds them.
     pub drives: Vec<Drive>,
     /// Network cards, in order: `eth0`, `eth1`, ...
     pub nics: Vec<Nic>,

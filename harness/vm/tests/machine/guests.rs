@@ -99,18 +99,8 @@ pub(crate) async fn guest(
         initramfs: image.join("initramfs"),
         append: Vec::new(),
         drives: vec![
-            Drive {
-                file: image.join("root.erofs"),
-                serial: "root".into(),
-                access: Access::ReadOnly,
-                write_log: None,
-            },
-            Drive {
-                file: disk.0.to_owned(),
-                serial: "data".into(),
-                access: disk.1,
-                write_log: None,
-            },
+            Drive::new(image.join("root.erofs"), "root", Access::ReadOnly),
+            Drive::new(disk.0, "data", disk.1),
         ],
         nics,
         console_log: bench.dir.path().join(format!("{name}.log")),
