@@ -8,12 +8,12 @@ use sanlab_plan::guest::{PROGRAMS, SETPRIV};
 use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
 const START: Duration = Duration::from_secs(90);

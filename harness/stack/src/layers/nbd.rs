@@ -7,12 +7,12 @@ use sanlab_plan::guest::DD;
 use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 /// The guests' page.
 const PAGE: u32 = 4096;

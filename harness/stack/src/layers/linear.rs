@@ -3,9 +3,9 @@
 use sanlab_plan::{LayerKind, Linear, PlacedLayer, Plan};
 
 use crate::compose::Describe;
-use crate::layer::Layer;
-use crate::mapping::Mapping;
-use crate::stack::Watched;
+use crate::compose::stack::Watched;
+use crate::description::layer::Layer;
+use crate::layers::mapping::Mapping;
 
 impl Describe for Linear {
     fn describe(

@@ -8,9 +8,9 @@ use sanlab_plan::{
     ByteSize, DISK, DiskFault, DiskFaultKind, FAULTY_DISK, NodeName, Plan, Requests,
 };
 
-use crate::layer::{Expect, Probe, Stage, Work};
-use crate::mapping::NO_UDEV;
-use crate::script::script;
+use crate::description::layer::{Expect, Probe, Stage, Work};
+use crate::layers::mapping::NO_UDEV;
+use crate::shell::script::script;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use sanlab_plan::{Device, DiskBus, LayerKind, NodeName, PlacedLayer, Plan, SharedDisk};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::script;
 
 const LINK: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);

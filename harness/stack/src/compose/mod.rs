@@ -1,11 +1,15 @@
 //! A plan's layers as descriptions, and what steps ask of particular ones.
 
+pub(crate) mod faulty_disks;
+pub(crate) mod stack;
+pub(crate) mod warm;
+
 use sanlab_plan::{PlacedLayer, Plan, each_layer};
 
-use crate::disk::FaultyDisks;
-use crate::layer::Layer;
-use crate::stack::{Placed, Stack, Watched};
-use crate::topology::Topology;
+use crate::compose::faulty_disks::FaultyDisks;
+use crate::compose::stack::{Placed, Stack, Watched};
+use crate::description::layer::Layer;
+use crate::nodes::topology::Topology;
 
 /// A layer of a plan that can be described.
 pub(crate) trait Describe {

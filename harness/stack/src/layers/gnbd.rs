@@ -6,13 +6,13 @@ use std::time::Duration;
 use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::power;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::power;
+use crate::shell::script::script;
 
 const SERVE: Duration = Duration::from_secs(90);
 const IMPORT: Duration = Duration::from_secs(120);

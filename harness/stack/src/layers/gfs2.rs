@@ -7,15 +7,15 @@ use sanlab_plan::guest::{DD, MOUNT};
 use sanlab_plan::{Gfs2, LayerKind, NodeName, PlacedLayer, Plan, quote};
 
 use crate::compose::Describe;
-use crate::dlm;
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::membership;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::volume::{Shared, Sharing};
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, Layer, Probe, Stage};
+use crate::layers::dlm;
+use crate::layers::membership;
+use crate::layers::volume::{Shared, Sharing};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sanlab_plan::{LayerKind, NodeName};
 
-use crate::{Peers, Topology};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
 
 /// A file written into a guest before a task's script runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use sanlab_plan::{Iscsi, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const SERVE: Duration = Duration::from_secs(90);
 const LOG_IN: Duration = Duration::from_secs(180);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::script;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);

@@ -7,12 +7,12 @@ use sanlab_plan::guest::{O2CB_SERVICE, O2CB_SETTINGS};
 use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);

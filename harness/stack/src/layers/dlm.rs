@@ -6,14 +6,14 @@ use std::time::Duration;
 use sanlab_plan::{Dlm, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::membership;
-use crate::power;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::layers::membership;
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::power;
+use crate::shell::script::script;
 
 const AGENT: &str = "/etc/dlm/fence";
 const START: Duration = Duration::from_secs(90);

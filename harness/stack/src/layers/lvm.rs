@@ -8,15 +8,15 @@ use sanlab_plan::{
 };
 
 use crate::compose::Describe;
-use crate::dlm;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::mapping;
-use crate::membership;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::compose::stack::Watched;
+use crate::compose::warm::Hot;
+use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::layers::dlm;
+use crate::layers::mapping;
+use crate::layers::membership;
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::script;
 
 const START: Duration = Duration::from_secs(60);
 const MAKE: Duration = Duration::from_secs(180);

@@ -8,14 +8,14 @@ use sanlab_plan::{
     Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, PlacedLayer, WaitFor,
 };
 
-use crate::disk::FaultyDisks;
-use crate::drbd::Resource;
-use crate::layer::{Layer, LayerProbe, Probe, Stage, Work};
-use crate::membership::Cluster;
-use crate::multipath;
-use crate::present::{Peers, Present};
-use crate::topology::Topology;
-use crate::volume::{Sharing, Volume};
+use crate::compose::faulty_disks::FaultyDisks;
+use crate::description::layer::{Layer, LayerProbe, Probe, Stage, Work};
+use crate::layers::drbd::Resource;
+use crate::layers::membership::Cluster;
+use crate::layers::multipath;
+use crate::layers::volume::{Sharing, Volume};
+use crate::nodes::present::{Peers, Present};
+use crate::nodes::topology::Topology;
 
 /// The layers of a scenario, lowest first, with their devices resolved.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sanlab_plan::guest::SHELL;
 
-use crate::{
+use crate::layers::{
     dlm, drbd, gfs2, gnbd, iscsi, lvm, mapping, md, membership, multipath, nbd, o2cb, ocfs2,
     shared_disk,
 };
