@@ -8,7 +8,8 @@ use sanlab_plan::{
     ByteSize, DISK, DiskFault, DiskFaultKind, FAULTY_DISK, NodeName, Plan, Requests,
 };
 
-use crate::description::layer::{Expect, Probe, Stage, Work};
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{Stage, Work};
 use crate::layers::mapping::NO_UDEV;
 use crate::shell::script::script;
 

@@ -1,21 +1,15 @@
-//! A plan's layers as descriptions, and what steps ask of particular ones.
+//! The layers of a plan put together: as a stack, with the disks that steps let fail below them; and what guests read beforehand.
 
 pub(crate) mod faulty_disks;
 pub(crate) mod stack;
 pub(crate) mod warm;
 
-use sanlab_plan::{PlacedLayer, Plan, each_layer};
+use sanlab_plan::{Plan, each_layer};
 
 use crate::compose::faulty_disks::FaultyDisks;
-use crate::compose::stack::{Placed, Stack, Watched};
-use crate::description::layer::Layer;
+use crate::compose::stack::{Placed, Stack};
+use crate::layers::describe::{Describe, Watched};
 use crate::nodes::topology::Topology;
-
-/// A layer of a plan that can be described.
-pub(crate) trait Describe {
-    /// As it stands on `placed`'s nodes in `plan`. What steps ask of it later is left in `watched`.
-    fn describe(&self, placed: &PlacedLayer, plan: &Plan, watched: &mut Watched) -> Box<dyn Layer>;
-}
 
 /// Describes the layers of `plan`.
 pub fn compose(plan: &Plan) -> Stack {

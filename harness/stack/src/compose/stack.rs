@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sanlab_plan::guest::IP;
-use sanlab_plan::{
-    Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, PlacedLayer, WaitFor,
-};
+use sanlab_plan::{Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, WaitFor};
 
 use crate::compose::faulty_disks::FaultyDisks;
-use crate::description::layer::{Layer, LayerProbe, Probe, Stage, Work};
-use crate::layers::drbd::Resource;
-use crate::layers::membership::Cluster;
+use crate::description::layer::Layer;
+use crate::description::probe::{LayerProbe, Probe};
+use crate::description::work::{Stage, Work};
+use crate::layers::describe::Watched;
 use crate::layers::multipath;
-use crate::layers::volume::{Sharing, Volume};
+use crate::layers::volume::Volume;
 use crate::nodes::present::{Peers, Present};
 use crate::nodes::topology::Topology;
 
@@ -34,26 +33,6 @@ pub struct Stack {
 pub(crate) struct Placed {
     pub(crate) on: Vec<NodeName>,
     pub(crate) layer: Box<dyn Layer>,
-}
-
-/// What `mount`, `wait_for` and `verify` ask of particular layers.
-#[derive(Debug, Default)]
-pub(crate) struct Watched {
-    pub(crate) volume: Option<Volume>,
-    pub(crate) clusters: Vec<Cluster>,
-    pub(crate) resources: Vec<Resource>,
-    /// Where the volume's bytes are.
-    pub(crate) blocks: Option<BlockMap>,
-}
-
-impl Watched {
-    /// A layer's file system is what steps mount.
-    pub(crate) fn mounts(&mut self, placed: &PlacedLayer, sharing: Box<dyn Sharing>) {
-        if let Some(file_system) = placed.layer.file_system() {
-            self.blocks = Some(file_system.device.blocks.clone());
-            self.volume = Some(Volume::new(file_system, &placed.on, sharing));
-        }
-    }
 }
 
 impl Placed {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use sanlab_plan::{Iscsi, LayerKind, NodeName, PlacedLayer, Plan};
 
-use crate::compose::Describe;
-use crate::compose::stack::Watched;
 use crate::compose::warm::Hot;
-use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::description::layer::Layer;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;

@@ -7,10 +7,11 @@ use sanlab_plan::{
     Device, Extents, LayerKind, Layout, LogicalVolume, Lvm, NodeName, PlacedLayer, Plan,
 };
 
-use crate::compose::Describe;
-use crate::compose::stack::Watched;
 use crate::compose::warm::Hot;
-use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::description::layer::Layer;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Watched};
 use crate::layers::dlm;
 use crate::layers::mapping;
 use crate::layers::membership;

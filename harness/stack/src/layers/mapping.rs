@@ -5,7 +5,9 @@ use std::time::Duration;
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::{Expect, Layer, Probe, Stage};
+use crate::description::layer::Layer;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sanlab_plan::{LayerKind, Md, NodeName, PlacedLayer, Plan, RaidLevel};
 
-use crate::compose::Describe;
-use crate::compose::stack::Watched;
 use crate::compose::warm::Hot;
-use crate::description::layer::{Expect, Layer, Probe, Stage};
+use crate::description::layer::Layer;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
+use crate::layers::describe::{Describe, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;

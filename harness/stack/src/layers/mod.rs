@@ -1,6 +1,7 @@
-//! The layers, a file each. Beside them stands what some have in common: `mapping` for targets of device-mapper, `volume` for
-//! cluster file systems.
+//! The layers, a file each. Beside them stands what all have in common (`describe`), targets of device-mapper (`mapping`), and
+//! cluster file systems (`volume`).
 
+pub(crate) mod describe;
 pub(crate) mod dlm;
 pub(crate) mod drbd;
 pub(crate) mod gfs2;

@@ -10,10 +10,11 @@ use sanlab_plan::{
     Layer as Planned, LayerKind, Multipath, MultipathMap, NodeName, PlacedLayer, Plan, Selector,
 };
 
-use crate::compose::Describe;
-use crate::compose::stack::Watched;
 use crate::compose::warm::Hot;
-use crate::description::layer::{Expect, GuestFile, Layer, Probe, Stage};
+use crate::description::layer::Layer;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;

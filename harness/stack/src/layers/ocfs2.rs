@@ -8,10 +8,11 @@ use sanlab_plan::{
     ClusterName, ClusterStack, LayerKind, NodeName, Ocfs2, PlacedLayer, Plan, quote,
 };
 
-use crate::compose::Describe;
-use crate::compose::stack::Watched;
 use crate::compose::warm::Hot;
-use crate::description::layer::{Expect, Layer, Probe, Stage};
+use crate::description::layer::Layer;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
+use crate::layers::describe::{Describe, Watched};
 use crate::layers::dlm;
 use crate::layers::membership;
 use crate::layers::volume::{Shared, Sharing};

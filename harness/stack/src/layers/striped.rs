@@ -2,9 +2,8 @@
 
 use sanlab_plan::{LayerKind, PlacedLayer, Plan, Striped};
 
-use crate::compose::Describe;
-use crate::compose::stack::Watched;
 use crate::description::layer::Layer;
+use crate::layers::describe::{Describe, Watched};
 use crate::layers::mapping::Mapping;
 
 impl Describe for Striped {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use sanlab_plan::guest::{MOUNT, UMOUNT};
 use sanlab_plan::{FileSystem, GuestPath, NodeName};
 
-use crate::description::layer::{Expect, Probe, Stage, Work};
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{Stage, Work};
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;
 
