@@ -28,7 +28,7 @@ mod shell;
 pub use compose::compose;
 pub use compose::stack::Stack;
 pub use compose::warm::warm;
-pub use description::layer::Layer;
+pub use description::layer::LayerCommands;
 pub use description::probe::{Expect, LayerProbe, Probe};
 pub use description::work::{GuestFile, Stage, Task, Work};
 pub use layers::volume::Volume;

@@ -7,7 +7,7 @@ use sanlab_plan::guest::IP;
 use sanlab_plan::{Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, WaitFor};
 
 use crate::compose::faulty_disks::FaultyDisks;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{LayerProbe, Probe};
 use crate::description::work::{Stage, Work};
 use crate::layers::describe::Watched;
@@ -32,7 +32,7 @@ pub struct Stack {
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) on: Vec<NodeName>,
-    pub(crate) layer: Box<dyn Layer>,
+    pub(crate) layer: Box<dyn LayerCommands>,
 }
 
 impl Placed {
@@ -109,7 +109,7 @@ impl Stack {
     }
 
     /// Lowest first.
-    pub fn layers(&self) -> Vec<&dyn Layer> {
+    pub fn layers(&self) -> Vec<&dyn LayerCommands> {
         self.placed_layers
             .iter()
             .map(|placed| placed.layer.as_ref())
@@ -216,8 +216,8 @@ impl Stack {
         &self,
         node: &NodeName,
         present: &Present,
-        stages: impl Fn(&dyn Layer, &Peers) -> Vec<Stage>,
-        probes: impl Fn(&dyn Layer, &NodeName, &Peers) -> Vec<Probe>,
+        stages: impl Fn(&dyn LayerCommands, &Peers) -> Vec<Stage>,
+        probes: impl Fn(&dyn LayerCommands, &NodeName, &Peers) -> Vec<Probe>,
     ) -> Vec<Work> {
         // Nothing of what is stopped there is: its machine has just come up.
         let mut all = present.clone();

@@ -12,7 +12,7 @@ use crate::nodes::topology::Topology;
 /// One layer of the stack: commands and files as data.
 ///
 /// `there` are the running nodes in the order of their numbers.
-pub trait Layer: fmt::Debug + Send + Sync {
+pub trait LayerCommands: fmt::Debug + Send + Sync {
     /// Its key in a scenario file.
     fn kind(&self) -> LayerKind;
 
@@ -30,7 +30,7 @@ pub trait Layer: fmt::Debug + Send + Sync {
         self.join(node, peers, topology)
     }
 
-    /// The names of its daemons on `node`: what [`Layer::service`] starts.
+    /// The names of its daemons on `node`: what [`LayerCommands::service`] starts.
     fn daemons(&self, _node: &NodeName) -> &'static [&'static str] {
         &[]
     }
@@ -44,7 +44,7 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// How to see on `node`, one of `peers`, that it is really up.
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe>;
 
-    /// The same after [`Layer::rejoin`].
+    /// The same after [`LayerCommands::rejoin`].
     fn probes_again(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
         self.probes(node, peers, topology)
     }

@@ -2,7 +2,7 @@
 
 use sanlab_plan::{BlockMap, PlacedLayer, Plan};
 
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::layers::drbd::Resource;
 use crate::layers::membership::Cluster;
 use crate::layers::volume::{Sharing, Volume};
@@ -10,7 +10,12 @@ use crate::layers::volume::{Sharing, Volume};
 /// A layer of a plan that can be described.
 pub(crate) trait Describe {
     /// As it stands on `placed`'s nodes in `plan`. What steps ask of it later is left in `watched`.
-    fn describe(&self, placed: &PlacedLayer, plan: &Plan, watched: &mut Watched) -> Box<dyn Layer>;
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        plan: &Plan,
+        watched: &mut Watched,
+    ) -> Box<dyn LayerCommands>;
 }
 
 /// What `mount`, `wait_for` and `verify` ask of particular layers.

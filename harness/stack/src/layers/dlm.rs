@@ -6,7 +6,7 @@ use std::time::Duration;
 use sanlab_plan::{Dlm, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -38,7 +38,7 @@ impl Describe for Dlm {
         placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(LockManager {
             plan: self.clone(),
             on: placed.on.clone(),
@@ -52,7 +52,7 @@ pub(crate) const HOT: Hot = Hot {
     commands: &[("dlm_controld", "-V"), ("dlm_tool", "-V")],
 };
 
-impl Layer for LockManager {
+impl LayerCommands for LockManager {
     fn kind(&self) -> LayerKind {
         LayerKind::Dlm
     }

@@ -8,7 +8,7 @@ use sanlab_plan::{
 };
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -407,7 +407,12 @@ impl Resource {
 }
 
 impl Describe for Drbd {
-    fn describe(&self, placed: &PlacedLayer, plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        plan: &Plan,
+        watched: &mut Watched,
+    ) -> Box<dyn LayerCommands> {
         let above = |other: &PlacedLayer| {
             let apart = [LayerKind::Drbd, LayerKind::Membership];
             !apart.contains(&other.layer.kind())
@@ -433,7 +438,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Resource {
+impl LayerCommands for Resource {
     fn kind(&self) -> LayerKind {
         LayerKind::Drbd
     }

@@ -7,7 +7,7 @@ use sanlab_plan::guest::{DD, MOUNT};
 use sanlab_plan::{Gfs2, LayerKind, NodeName, PlacedLayer, Plan, quote};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
 use crate::layers::describe::{Describe, Watched};
@@ -34,7 +34,7 @@ impl Describe for Gfs2 {
         placed: &PlacedLayer,
         _plan: &Plan,
         watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let formatted = Formatted { plan: self.clone() };
         watched.mounts(placed, Box::new(formatted.clone()));
         Box::new(formatted)
@@ -84,7 +84,7 @@ impl Sharing for Formatted {
     }
 }
 
-impl Layer for Formatted {
+impl LayerCommands for Formatted {
     fn kind(&self) -> LayerKind {
         LayerKind::Gfs2
     }

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, PlacedLayer, Plan};
+use sanlab_plan::{Export, Gnbd, Layer, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -248,9 +248,9 @@ impl Describe for Gnbd {
         _placed: &PlacedLayer,
         plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let clustered = plan.layers.iter().filter_map(|placed| match placed.layer {
-            Planned::Membership(_) => Some(&placed.on),
+            Layer::Membership(_) => Some(&placed.on),
             _ => None,
         });
         let mut layers = plan.layers.iter();
@@ -258,7 +258,7 @@ impl Describe for Gnbd {
             plan: self.clone(),
             clustered: clustered.flatten().cloned().collect(),
             multipath: layers.any(|placed| match &placed.layer {
-                Planned::Multipath(multipath) => multipath.below == LayerKind::Gnbd,
+                Layer::Multipath(multipath) => multipath.below == LayerKind::Gnbd,
                 _ => false,
             }),
         })
@@ -275,7 +275,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Imports {
+impl LayerCommands for Imports {
     fn kind(&self) -> LayerKind {
         LayerKind::Gnbd
     }

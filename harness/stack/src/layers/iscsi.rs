@@ -7,7 +7,7 @@ use std::time::Duration;
 use sanlab_plan::{Iscsi, LayerKind, NodeName, PlacedLayer, Plan};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -53,7 +53,7 @@ impl Describe for Iscsi {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(self.clone())
     }
 }
@@ -69,7 +69,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Iscsi {
+impl LayerCommands for Iscsi {
     fn kind(&self) -> LayerKind {
         LayerKind::Iscsi
     }

@@ -2,7 +2,7 @@
 
 use sanlab_plan::{LayerKind, Linear, PlacedLayer, Plan};
 
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::layers::describe::{Describe, Watched};
 use crate::layers::mapping::Mapping;
 
@@ -12,7 +12,7 @@ impl Describe for Linear {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let mut begin = 0;
         let table = self.below.iter().map(|device| {
             let line = format!("{begin} {} linear {} 0", device.sectors, device.path);

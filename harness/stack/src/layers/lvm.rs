@@ -8,7 +8,7 @@ use sanlab_plan::{
 };
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -40,7 +40,7 @@ impl Describe for Lvm {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(VolumeGroup { plan: self.clone() })
     }
 }
@@ -55,7 +55,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for VolumeGroup {
+impl LayerCommands for VolumeGroup {
     fn kind(&self) -> LayerKind {
         LayerKind::Lvm
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
 use crate::nodes::present::Peers;
@@ -57,7 +57,7 @@ pub(crate) fn table(name: &str, below: &[Device]) -> String {
     )
 }
 
-impl Layer for Mapping {
+impl LayerCommands for Mapping {
     fn kind(&self) -> LayerKind {
         self.kind
     }

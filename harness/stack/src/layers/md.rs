@@ -6,7 +6,7 @@ use std::time::Duration;
 use sanlab_plan::{LayerKind, Md, NodeName, PlacedLayer, Plan, RaidLevel};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
 use crate::layers::describe::{Describe, Watched};
@@ -121,7 +121,7 @@ impl Describe for Md {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(self.clone())
     }
 }
@@ -132,7 +132,7 @@ pub(crate) const HOT: Hot = Hot {
     commands: &[("mdadm", "--version")],
 };
 
-impl Layer for Md {
+impl LayerCommands for Md {
     fn kind(&self) -> LayerKind {
         LayerKind::Md
     }

@@ -8,7 +8,7 @@ use sanlab_plan::guest::{PROGRAMS, SETPRIV};
 use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -83,7 +83,7 @@ impl Describe for Membership {
         placed: &PlacedLayer,
         _plan: &Plan,
         watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let cluster = Cluster {
             plan: self.clone(),
             on: placed.on.clone(),
@@ -105,7 +105,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Cluster {
+impl LayerCommands for Cluster {
     fn kind(&self) -> LayerKind {
         LayerKind::Membership
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use sanlab_plan::guest::{MULTIPATH_PLUGINS, SETPRIV, UDEVD};
 use sanlab_plan::{
-    Layer as Planned, LayerKind, Multipath, MultipathMap, NodeName, PlacedLayer, Plan, Selector,
+    Layer, LayerKind, Multipath, MultipathMap, NodeName, PlacedLayer, Plan, Selector,
 };
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -250,7 +250,7 @@ impl Describe for Multipath {
         _placed: &PlacedLayer,
         plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(Maps {
             plan: self.clone(),
             below: match self.below {
@@ -263,7 +263,7 @@ impl Describe for Multipath {
 
 fn imported(plan: &Plan) -> Below {
     let gnbd = plan.layers.iter().find_map(|placed| match &placed.layer {
-        Planned::Gnbd(gnbd) => Some(gnbd),
+        Layer::Gnbd(gnbd) => Some(gnbd),
         _ => None,
     });
     let paths = gnbd.iter().flat_map(|gnbd| {
@@ -294,7 +294,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Maps {
+impl LayerCommands for Maps {
     fn kind(&self) -> LayerKind {
         LayerKind::Multipath
     }

@@ -7,7 +7,7 @@ use sanlab_plan::guest::DD;
 use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -35,7 +35,7 @@ impl Describe for Nbd {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(self.clone())
     }
 }
@@ -51,7 +51,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Nbd {
+impl LayerCommands for Nbd {
     fn kind(&self) -> LayerKind {
         LayerKind::Nbd
     }

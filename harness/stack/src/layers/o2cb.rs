@@ -7,7 +7,7 @@ use sanlab_plan::guest::{O2CB_SERVICE, O2CB_SETTINGS};
 use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Watched};
@@ -41,7 +41,7 @@ impl Describe for O2cb {
         placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(Service {
             plan: self.clone(),
             on: placed.on.clone(),
@@ -59,7 +59,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Service {
+impl LayerCommands for Service {
     fn kind(&self) -> LayerKind {
         LayerKind::O2cb
     }

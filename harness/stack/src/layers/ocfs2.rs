@@ -9,7 +9,7 @@ use sanlab_plan::{
 };
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
 use crate::layers::describe::{Describe, Watched};
@@ -36,7 +36,7 @@ impl Describe for Ocfs2 {
         placed: &PlacedLayer,
         _plan: &Plan,
         watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         watched.mounts(placed, Box::new(self.clone()));
         Box::new(self.clone())
     }
@@ -113,7 +113,7 @@ pub(crate) const HOT: Hot = Hot {
     ],
 };
 
-impl Layer for Ocfs2 {
+impl LayerCommands for Ocfs2 {
     fn kind(&self) -> LayerKind {
         LayerKind::Ocfs2
     }

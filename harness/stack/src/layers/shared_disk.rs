@@ -7,7 +7,7 @@ use std::time::Duration;
 use sanlab_plan::{Device, DiskBus, LayerKind, NodeName, PlacedLayer, Plan, SharedDisk};
 
 use crate::compose::warm::Hot;
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
 use crate::layers::describe::{Describe, Watched};
@@ -61,12 +61,12 @@ impl Describe for SharedDisk {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(self.clone())
     }
 }
 
-impl Layer for SharedDisk {
+impl LayerCommands for SharedDisk {
     fn kind(&self) -> LayerKind {
         LayerKind::SharedDisk
     }

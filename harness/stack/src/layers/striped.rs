@@ -2,7 +2,7 @@
 
 use sanlab_plan::{LayerKind, PlacedLayer, Plan, Striped};
 
-use crate::description::layer::Layer;
+use crate::description::layer::LayerCommands;
 use crate::layers::describe::{Describe, Watched};
 use crate::layers::mapping::Mapping;
 
@@ -12,7 +12,7 @@ impl Describe for Striped {
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let devices: Vec<String> = self
             .below
             .iter()
