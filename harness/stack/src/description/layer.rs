@@ -11,6 +11,10 @@ use crate::nodes::topology::Topology;
 
 /// One layer of the stack: commands and files as data.
 ///
+/// What is planned of a layer is another crate's type, which takes no methods of this one. A layer with helpers of its own wraps
+/// it in a struct, with whatever else it reads of the plan, and has them as methods there: `VolumeGroup { plan: Lvm }`. One
+/// without any implements this for what is planned of it.
+///
 /// `there` are the running nodes in the order of their numbers.
 pub trait LayerCommands: fmt::Debug + Send + Sync {
     /// Its key in a scenario file.
