@@ -9,6 +9,9 @@ use crate::layers::volume::{Sharing, Volume};
 
 /// A layer of a plan that can be described.
 pub(crate) trait Describe {
+    /// What it reads of the root image.
+    const HOT: Hot = Hot::NONE;
+
     /// As it stands on `placed`'s nodes in `plan`. What steps ask of it later is left in `watched`.
     fn describe(
         &self,
@@ -16,6 +19,23 @@ pub(crate) trait Describe {
         plan: &Plan,
         watched: &mut Watched,
     ) -> Box<dyn LayerCommands>;
+}
+
+/// Files of the root image that a layer uses; having read them changes nothing but a guest's page cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hot {
+    /// Kernel modules, with those that they need. They are read, not loaded: loading is the layer's own work.
+    pub(crate) modules: &'static [&'static str],
+    /// Programs with arguments by which they do nothing but load themselves and their libraries.
+    pub(crate) commands: &'static [(&'static str, &'static str)],
+}
+
+impl Hot {
+    /// None that would be worth it.
+    pub(crate) const NONE: Self = Self {
+        modules: &[],
+        commands: &[],
+    };
 }
 
 /// What `mount`, `wait_for` and `verify` ask of particular layers.

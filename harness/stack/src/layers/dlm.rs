@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Dlm, LayerKind, NodeName, PlacedLayer, Plan};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::layers::membership;
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
@@ -33,6 +32,11 @@ struct LockManager {
 }
 
 impl Describe for Dlm {
+    const HOT: Hot = Hot {
+        modules: &["dlm"],
+        commands: &[("dlm_controld", "-V"), ("dlm_tool", "-V")],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
@@ -45,12 +49,6 @@ impl Describe for Dlm {
         })
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["dlm"],
-    commands: &[("dlm_controld", "-V"), ("dlm_tool", "-V")],
-};
 
 impl LayerCommands for LockManager {
     fn kind(&self) -> LayerKind {

@@ -7,11 +7,10 @@ use sanlab_plan::{
     Drbd, DrbdFencing, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries,
 };
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::power;
@@ -407,6 +406,15 @@ impl Resource {
 }
 
 impl Describe for Drbd {
+    const HOT: Hot = Hot {
+        modules: &["drbd"],
+        commands: &[
+            ("drbdadm", "--version"),
+            ("drbdmeta", "--version"),
+            ("drbdsetup", "help"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
@@ -427,16 +435,6 @@ impl Describe for Drbd {
         Box::new(resource)
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["drbd"],
-    commands: &[
-        ("drbdadm", "--version"),
-        ("drbdmeta", "--version"),
-        ("drbdsetup", "help"),
-    ],
-};
 
 impl LayerCommands for Resource {
     fn kind(&self) -> LayerKind {

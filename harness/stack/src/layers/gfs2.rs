@@ -6,11 +6,10 @@ use std::time::Duration;
 use sanlab_plan::guest::{DD, MOUNT};
 use sanlab_plan::{Gfs2, LayerKind, NodeName, PlacedLayer, Plan, quote};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::layers::dlm;
 use crate::layers::membership;
 use crate::layers::volume::{Shared, Sharing};
@@ -29,6 +28,16 @@ struct Formatted {
 }
 
 impl Describe for Gfs2 {
+    const HOT: Hot = Hot {
+        modules: &["gfs2"],
+        commands: &[
+            ("mkfs.gfs2", "-V"),
+            ("tunegfs2", "-V"),
+            (MOUNT, "--version"),
+            (DD, "--version"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
@@ -40,17 +49,6 @@ impl Describe for Gfs2 {
         Box::new(formatted)
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["gfs2"],
-    commands: &[
-        ("mkfs.gfs2", "-V"),
-        ("tunegfs2", "-V"),
-        (MOUNT, "--version"),
-        (DD, "--version"),
-    ],
-};
 
 impl Formatted {
     /// What names the file system's locks in its cluster.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Export, Gnbd, Layer, LayerKind, NodeName, PlacedLayer, Plan};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::power;
@@ -243,6 +242,15 @@ impl Imports {
 }
 
 impl Describe for Gnbd {
+    const HOT: Hot = Hot {
+        modules: &["nbd"],
+        commands: &[
+            ("gnbd_serv", "-V"),
+            ("gnbd_export", "-V"),
+            ("gnbd_import", "-V"),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
@@ -264,16 +272,6 @@ impl Describe for Gnbd {
         })
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["nbd"],
-    commands: &[
-        ("gnbd_serv", "-V"),
-        ("gnbd_export", "-V"),
-        ("gnbd_import", "-V"),
-    ],
-};
 
 impl LayerCommands for Imports {
     fn kind(&self) -> LayerKind {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Iscsi, LayerKind, NodeName, PlacedLayer, Plan};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;
@@ -48,6 +47,16 @@ disk() {
 "#;
 
 impl Describe for Iscsi {
+    const HOT: Hot = Hot {
+        modules: &["iscsi_tcp", "sd_mod"],
+        commands: &[
+            ("tgtd", "-V"),
+            ("tgtadm", "-V"),
+            ("iscsid", "-v"),
+            ("iscsiadm", "-V"),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
@@ -57,17 +66,6 @@ impl Describe for Iscsi {
         Box::new(self.clone())
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["iscsi_tcp", "sd_mod"],
-    commands: &[
-        ("tgtd", "-V"),
-        ("tgtadm", "-V"),
-        ("iscsid", "-v"),
-        ("iscsiadm", "-V"),
-    ],
-};
 
 impl LayerCommands for Iscsi {
     fn kind(&self) -> LayerKind {

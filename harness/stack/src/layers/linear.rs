@@ -3,10 +3,12 @@
 use sanlab_plan::{LayerKind, Linear, PlacedLayer, Plan};
 
 use crate::description::layer::LayerCommands;
-use crate::layers::describe::{Describe, Watched};
-use crate::layers::mapping::Mapping;
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::mapping::{self, Mapping};
 
 impl Describe for Linear {
+    const HOT: Hot = mapping::HOT;
+
     fn describe(
         &self,
         _placed: &PlacedLayer,

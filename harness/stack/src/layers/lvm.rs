@@ -7,11 +7,10 @@ use sanlab_plan::{
     Device, Extents, LayerKind, Layout, LogicalVolume, Lvm, NodeName, PlacedLayer, Plan,
 };
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::layers::dlm;
 use crate::layers::mapping;
 use crate::layers::membership;
@@ -35,6 +34,15 @@ struct VolumeGroup {
 }
 
 impl Describe for Lvm {
+    const HOT: Hot = Hot {
+        modules: &["dm-mod"],
+        commands: &[
+            ("lvm", "version"),
+            ("lvmlockd", "--version"),
+            ("lvmlockctl", "--help"),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
@@ -44,16 +52,6 @@ impl Describe for Lvm {
         Box::new(VolumeGroup { plan: self.clone() })
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["dm-mod"],
-    commands: &[
-        ("lvm", "version"),
-        ("lvmlockd", "--version"),
-        ("lvmlockctl", "--help"),
-    ],
-};
 
 impl LayerCommands for VolumeGroup {
     fn kind(&self) -> LayerKind {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
+use crate::layers::describe::Hot;
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;
@@ -33,7 +33,7 @@ pub(crate) struct Mapping {
     pub(crate) device: Device,
 }
 
-/// What this layer reads of the root image.
+/// What both layers read of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["dm-mod"],
     commands: &[("dmsetup", "--version")],

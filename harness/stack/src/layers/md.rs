@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use sanlab_plan::{LayerKind, Md, NodeName, PlacedLayer, Plan, RaidLevel};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;
@@ -26,6 +25,11 @@ struct Array {
 }
 
 impl Describe for Md {
+    const HOT: Hot = Hot {
+        modules: &["raid0", "raid1"],
+        commands: &[("mdadm", "--version")],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
@@ -35,12 +39,6 @@ impl Describe for Md {
         Box::new(Array { plan: self.clone() })
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["raid0", "raid1"],
-    commands: &[("mdadm", "--version")],
-};
 
 impl LayerCommands for Array {
     fn kind(&self) -> LayerKind {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use sanlab_plan::guest::{PROGRAMS, SETPRIV};
 use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;
@@ -78,6 +77,17 @@ pub(crate) struct Cluster {
 }
 
 impl Describe for Membership {
+    const HOT: Hot = Hot {
+        modules: &[],
+        commands: &[
+            ("corosync", "-v"),
+            ("corosync-quorumtool", "-V"),
+            ("corosync-cfgtool", "-h"),
+            ("corosync-cmapctl", "-h"),
+            ("awk", "1 /dev/null"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
@@ -92,18 +102,6 @@ impl Describe for Membership {
         Box::new(cluster)
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &[],
-    commands: &[
-        ("corosync", "-v"),
-        ("corosync-quorumtool", "-V"),
-        ("corosync-cfgtool", "-h"),
-        ("corosync-cmapctl", "-h"),
-        ("awk", "1 /dev/null"),
-    ],
-};
 
 impl LayerCommands for Cluster {
     fn kind(&self) -> LayerKind {

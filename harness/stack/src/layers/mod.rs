@@ -2,20 +2,20 @@
 //! cluster file systems (`volume`).
 
 pub(crate) mod describe;
-pub(crate) mod dlm;
+mod dlm;
 pub(crate) mod drbd;
-pub(crate) mod gfs2;
-pub(crate) mod gnbd;
-pub(crate) mod iscsi;
-pub(crate) mod linear;
-pub(crate) mod lvm;
+mod gfs2;
+mod gnbd;
+mod iscsi;
+mod linear;
+mod lvm;
 pub(crate) mod mapping;
-pub(crate) mod md;
+mod md;
 pub(crate) mod membership;
 pub(crate) mod multipath;
-pub(crate) mod nbd;
-pub(crate) mod o2cb;
-pub(crate) mod ocfs2;
-pub(crate) mod shared_disk;
-pub(crate) mod striped;
+mod nbd;
+mod o2cb;
+mod ocfs2;
+mod shared_disk;
+mod striped;
 pub(crate) mod volume;

@@ -10,11 +10,10 @@ use sanlab_plan::{
     Layer, LayerKind, Multipath, MultipathMap, NodeName, PlacedLayer, Plan, Selector,
 };
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;
@@ -245,6 +244,23 @@ impl Maps {
 }
 
 impl Describe for Multipath {
+    const HOT: Hot = Hot {
+        modules: &[
+            "dm-multipath",
+            "dm-round-robin",
+            "dm-service-time",
+            "dm-queue-length",
+        ],
+        commands: &[
+            (UDEVD, "--version"),
+            ("udevadm", "--version"),
+            ("multipathd", "-h"),
+            ("dmsetup", "--version"),
+            ("awk", "1 /dev/null"),
+            ("cat", MULTIPATH_PLUGINS),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
@@ -275,24 +291,6 @@ fn imported(plan: &Plan) -> Below {
         servers: paths.collect(),
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &[
-        "dm-multipath",
-        "dm-round-robin",
-        "dm-service-time",
-        "dm-queue-length",
-    ],
-    commands: &[
-        (UDEVD, "--version"),
-        ("udevadm", "--version"),
-        ("multipathd", "-h"),
-        ("dmsetup", "--version"),
-        ("awk", "1 /dev/null"),
-        ("cat", MULTIPATH_PLUGINS),
-    ],
-};
 
 impl LayerCommands for Maps {
     fn kind(&self) -> LayerKind {

@@ -6,11 +6,10 @@ use std::time::Duration;
 use sanlab_plan::guest::DD;
 use sanlab_plan::{DISK, LayerKind, Nbd, NbdServer, NodeName, PlacedLayer, Plan};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;
@@ -30,6 +29,16 @@ const PROBE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 
 impl Describe for Nbd {
+    const HOT: Hot = Hot {
+        modules: &["nbd"],
+        commands: &[
+            ("nbdkit", "file --version"),
+            ("nbd-server", "-V"),
+            ("nbd-client", "-V"),
+            ("nbd-persist", "-V"),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
@@ -39,17 +48,6 @@ impl Describe for Nbd {
         Box::new(self.clone())
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["nbd"],
-    commands: &[
-        ("nbdkit", "file --version"),
-        ("nbd-server", "-V"),
-        ("nbd-client", "-V"),
-        ("nbd-persist", "-V"),
-    ],
-};
 
 impl LayerCommands for Nbd {
     fn kind(&self) -> LayerKind {

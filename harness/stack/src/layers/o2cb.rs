@@ -6,11 +6,10 @@ use std::time::Duration;
 use sanlab_plan::guest::{O2CB_SERVICE, O2CB_SETTINGS};
 use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;
@@ -36,6 +35,15 @@ pub(crate) struct Service {
 }
 
 impl Describe for O2cb {
+    const HOT: Hot = Hot {
+        modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
+        commands: &[
+            ("o2cb_ctl", "-V"),
+            ("o2cb", "--version"),
+            ("bash -n", O2CB_SERVICE),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
@@ -48,16 +56,6 @@ impl Describe for O2cb {
         })
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
-    commands: &[
-        ("o2cb_ctl", "-V"),
-        ("o2cb", "--version"),
-        ("bash -n", O2CB_SERVICE),
-    ],
-};
 
 impl LayerCommands for Service {
     fn kind(&self) -> LayerKind {

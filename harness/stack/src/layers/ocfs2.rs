@@ -8,11 +8,10 @@ use sanlab_plan::{
     ClusterName, ClusterStack, LayerKind, NodeName, Ocfs2, PlacedLayer, Plan, quote,
 };
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::layers::dlm;
 use crate::layers::membership;
 use crate::layers::volume::{Shared, Sharing};
@@ -31,6 +30,17 @@ const LOCK_SPACE: &str = "5A11AB0CF52000000000000000000001";
 const SMALL: u64 = 4 << (30 - 9);
 
 impl Describe for Ocfs2 {
+    const HOT: Hot = Hot {
+        modules: &["ocfs2"],
+        commands: &[
+            ("mkfs.ocfs2", "-V"),
+            ("mount.ocfs2", "-V"),
+            ("mounted.ocfs2", "-V"),
+            (MOUNT, "--version"),
+            (DD, "--version"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
@@ -100,18 +110,6 @@ fn in_lock_space(members: &[&Member]) -> Shared {
         lines: vec![dlm::space(LOCK_SPACE, &ids)],
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["ocfs2"],
-    commands: &[
-        ("mkfs.ocfs2", "-V"),
-        ("mount.ocfs2", "-V"),
-        ("mounted.ocfs2", "-V"),
-        (MOUNT, "--version"),
-        (DD, "--version"),
-    ],
-};
 
 impl LayerCommands for Ocfs2 {
     fn kind(&self) -> LayerKind {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use sanlab_plan::{Device, DiskBus, LayerKind, NodeName, PlacedLayer, Plan, SharedDisk};
 
-use crate::compose::warm::Hot;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::Stage;
-use crate::layers::describe::{Describe, Watched};
+use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::script::script;
@@ -49,13 +48,12 @@ attach() {
 }
 "#;
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["virtio_scsi", "sd_mod"],
-    commands: &[],
-};
-
 impl Describe for SharedDisk {
+    const HOT: Hot = Hot {
+        modules: &["virtio_scsi", "sd_mod"],
+        commands: &[],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
