@@ -218,6 +218,11 @@ macro_rules! catalog {
                 self.has(Property::FileSystem)
             }
 
+            /// Whether it has daemons that a `start` step starts again.
+            pub fn is_startable(self) -> bool {
+                self.has(Property::Daemons)
+            }
+
             /// Whether its daemons are how other nodes reach a node's own disk.
             pub fn serves_disks(self) -> bool {
                 self.has(Property::ServesDisks)

@@ -16,7 +16,7 @@ table! {
     Written, "`start`", r#"{ on = "storage0a", layer = "gnbd" }"# {
         /// Where.
         on: Nodes, required r#""storage0a""#;
-        /// Which layer's: `nbd`, `membership`, `gnbd` or `multipath`.
+        /// Which layer's: `nbd`, `membership`, `gnbd`, `iscsi` or `multipath`.
         layer: LayerKind, required r#""gnbd""#;
     }
 }
@@ -39,7 +39,7 @@ impl StepTable for Written {
             .topology
             .choose(Some(list), Must::BeThere, span, walk.mistakes)?;
         let (kind, resolved_stack) = (layer.value, walk.topology.resolved_stack);
-        if !kind.has(Property::Daemons) {
+        if !kind.is_startable() {
             let startable: Vec<&str> = LayerKind::with(Property::Daemons)
                 .map(LayerKind::as_str)
                 .collect();
