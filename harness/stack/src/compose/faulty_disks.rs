@@ -11,6 +11,7 @@ use sanlab_plan::{
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{Stage, Work};
 use crate::layers::mapping::NO_UDEV;
+use crate::nodes::present::those;
 use crate::shell::script::script;
 
 const CREATE: Duration = Duration::from_secs(60);
@@ -40,12 +41,6 @@ impl FaultyDisks {
         }
     }
 
-    /// Those of `nodes` that have one.
-    fn those(&self, nodes: &[NodeName]) -> Vec<NodeName> {
-        let those = nodes.iter().filter(|node| self.on.contains(node));
-        those.cloned().collect()
-    }
-
     /// Whether no node has one.
     pub(crate) const fn is_empty(&self) -> bool {
         self.on.is_empty()
@@ -58,7 +53,7 @@ impl FaultyDisks {
 
     /// Makes the devices of those of `nodes` that have one, before any layer opens them.
     pub(crate) fn up(&self, nodes: &[NodeName]) -> Option<Work> {
-        let on = self.those(nodes);
+        let on = those(nodes, &self.on);
         if on.is_empty() {
             return None;
         }
@@ -86,7 +81,7 @@ impl FaultyDisks {
 
     /// Removes them, once no layer has them open.
     pub(crate) fn down(&self, nodes: &[NodeName]) -> Option<Work> {
-        let on = self.those(nodes);
+        let on = those(nodes, &self.on);
         if on.is_empty() {
             return None;
         }

@@ -13,7 +13,7 @@ use crate::description::work::{Stage, Work};
 use crate::layers::describe::Watched;
 use crate::layers::multipath;
 use crate::layers::volume::Volume;
-use crate::nodes::present::{Peers, Present};
+use crate::nodes::present::{Peers, Present, those};
 use crate::nodes::topology::Topology;
 
 /// The layers of a scenario, lowest first, with their devices resolved.
@@ -40,18 +40,9 @@ impl Placed {
         self.on.contains(node)
     }
 
-    /// Those of `nodes` that have this layer.
-    fn those(&self, nodes: &[NodeName]) -> Vec<NodeName> {
-        nodes
-            .iter()
-            .filter(|node| self.is_on(node))
-            .cloned()
-            .collect()
-    }
-
     /// What it must know of the nodes.
     fn peers(&self, present: &Present) -> Peers {
-        let (there, kind) = (self.those(&present.there), self.layer.kind());
+        let (there, kind) = (those(&present.there, &self.on), self.layer.kind());
         let is_active = |node: &&NodeName| !present.is_stopped(node, kind);
         Peers {
             active: there.iter().filter(is_active).cloned().collect(),
@@ -173,12 +164,7 @@ impl Stack {
             .iter()
             .filter(|volume| volume.mounted_from_start);
         works.extend(volume.map(|volume| {
-            let on: Vec<NodeName> = volume
-                .on
-                .iter()
-                .filter(|node| self.at_start.contains(node))
-                .cloned()
-                .collect();
+            let on = those(&volume.on, &self.at_start);
             volume.mount(&on, &[], &self.topology)
         }));
         works
@@ -349,7 +335,7 @@ impl Stack {
         }
         let mut above: Vec<&Placed> = Vec::new();
         for placed in self.placed_layers.iter().rev() {
-            let there = placed.those(there);
+            let there = those(there, &placed.on);
             let stages = placed.layer.down(&there, &self.topology);
             let work = placed.work(stages, Vec::new());
             let beside = !above.is_empty() && above.iter().all(|one| side_by_side(one, placed));

@@ -13,7 +13,7 @@ use crate::layers::membership;
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
 use crate::shell::power;
-use crate::shell::script::script;
+use crate::shell::script::{script, wait_for_end};
 
 const AGENT: &str = "/etc/dlm/fence";
 const START: Duration = Duration::from_secs(90);
@@ -117,15 +117,13 @@ impl LayerCommands for LockManager {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let text = "if pidof dlm_controld >/dev/null; then kill $(pidof dlm_controld); fi\n\
-            tries=0\n\
-            while pidof dlm_controld >/dev/null; do\n\
-            \x20   tries=$((tries + 1))\n\
-            \x20   [ $tries -lt 250 ] || fail \"dlm_controld does not end: $(dlm_tool ls 2>&1)\"\n\
-            \x20   sleep 0.2\n\
-            done\n\
-            [ ! -L /dev/misc ] || run rm /dev/misc\n";
-        vec![Stage::new(there, "stop dlm_controld", STOP, &script(text))]
+        let text = format!(
+            "if pidof dlm_controld >/dev/null; then kill $(pidof dlm_controld); fi\n\
+             {}\
+             [ ! -L /dev/misc ] || run rm /dev/misc\n",
+            wait_for_end("dlm_controld", 250, "$(dlm_tool ls 2>&1)")
+        );
+        vec![Stage::new(there, "stop dlm_controld", STOP, &script(&text))]
     }
 
     fn state(&self) -> Vec<(String, String)> {

@@ -9,7 +9,7 @@ use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Hot, Watched};
-use crate::nodes::present::Peers;
+use crate::nodes::present::{Peers, those};
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::power;
 use crate::shell::script::script;
@@ -57,14 +57,6 @@ impl Imports {
                 let member = topology.member(server)?;
                 Some(Share { member, export })
             })
-    }
-
-    fn clients(&self, there: &[NodeName]) -> Vec<NodeName> {
-        let clients = self.plan.clients.iter();
-        clients
-            .filter(|client| there.contains(client))
-            .cloned()
-            .collect()
     }
 
     fn has_cluster(&self, node: &NodeName) -> bool {
@@ -299,7 +291,7 @@ impl LayerCommands for Imports {
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let clients = self.clients(there);
+        let clients = those(&self.plan.clients, there);
         let mut first = self.serve(there, topology);
         first.tasks.extend(self.prepare(&clients).tasks);
         vec![first, self.import(&clients, there, topology)]
@@ -310,7 +302,7 @@ impl LayerCommands for Imports {
         if self.plan.clients.contains(node) {
             vec![self.prepare(one), self.import(one, &peers.active, topology)]
         } else {
-            let clients = self.clients(&peers.active);
+            let clients = those(&self.plan.clients, &peers.active);
             vec![
                 self.serve(one, topology),
                 self.import(&clients, one, topology),
@@ -324,7 +316,7 @@ impl LayerCommands for Imports {
         let mut stages = self.join(node, peers, topology);
         if self.plan.servers.contains(node) {
             let again = script(&format!("run {} -a\n", self.import_command()));
-            let clients = self.clients(&peers.active);
+            let clients = those(&self.plan.clients, &peers.active);
             let title = format!("go back to {node}");
             stages.push(Stage::new(&clients, &title, IMPORT, &again));
         }
@@ -359,7 +351,7 @@ impl LayerCommands for Imports {
     }
 
     fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let clients = self.clients(there);
+        let clients = those(&self.plan.clients, there);
         let servers: Vec<NodeName> = self
             .shares(there, topology)
             .map(|share| share.member.name.clone())

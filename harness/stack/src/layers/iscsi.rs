@@ -10,9 +10,9 @@ use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Hot, Watched};
-use crate::nodes::present::Peers;
+use crate::nodes::present::{Peers, those};
 use crate::nodes::topology::{Member, Topology};
-use crate::shell::script::script;
+use crate::shell::script::{script, wait_for_end_or_kill};
 
 const SERVE: Duration = Duration::from_secs(90);
 const LOG_IN: Duration = Duration::from_secs(180);
@@ -153,13 +153,13 @@ impl LayerCommands for Iscsi {
         }
         leave += "pidof iscsid >/dev/null || exit 0\n\
                   run iscsiadm -k 0\n";
-        leave += &ends("iscsid");
+        leave += &wait_for_end_or_kill("iscsid", 50, 100);
         let stop = format!(
             "pidof tgtd >/dev/null || exit 0\n\
              timeout 10 tgtadm --lld iscsi --op delete --mode target --tid 1 --force || true\n\
              timeout 10 tgtadm --op delete --mode system || true\n\
              {}",
-            ends("tgtd")
+            wait_for_end_or_kill("tgtd", 50, 100)
         );
         vec![
             Stage::new(&clients, "log out and stop iscsid", STOP, &script(&leave)),
@@ -181,28 +181,9 @@ impl LayerCommands for Iscsi {
     }
 }
 
-/// Those of `some` that are among `there`, in the order of `some`.
-fn those(some: &[NodeName], there: &[NodeName]) -> Vec<NodeName> {
-    let found = some.iter().filter(|node| there.contains(node));
-    found.cloned().collect()
-}
-
 /// The qualified name of a node, as target or as initiator.
 fn name(node: &NodeName) -> String {
     format!("{NAMES}:{node}")
-}
-
-/// Waits for the end of a program that was told to end.
-fn ends(program: &str) -> String {
-    format!(
-        "tries=0\n\
-         while pidof {program} >/dev/null; do\n\
-         \x20   tries=$((tries + 1))\n\
-         \x20   [ $tries -lt 200 ] || fail '{program} does not end'\n\
-         \x20   [ $tries -ne 100 ] || kill -KILL $(pidof {program}) || true\n\
-         \x20   sleep 0.1\n\
-         done\n"
-    )
 }
 
 /// Starts tgtd. It listens for clients when the disk is there: who asks earlier is told that there is no such target.

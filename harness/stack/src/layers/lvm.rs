@@ -16,7 +16,7 @@ use crate::layers::mapping;
 use crate::layers::membership;
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
-use crate::shell::script::script;
+use crate::shell::script::{script, wait_for_end};
 
 const START: Duration = Duration::from_secs(60);
 const MAKE: Duration = Duration::from_secs(180);
@@ -129,12 +129,8 @@ impl LayerCommands for VolumeGroup {
              fi\n\
              run lvmlockctl --stop-lockspaces --wait 1\n\
              kill $(pidof lvmlockd)\n\
-             tries=0\n\
-             while pidof lvmlockd >/dev/null; do\n\
-             \x20   tries=$((tries + 1))\n\
-             \x20   [ $tries -lt 250 ] || fail \"lvmlockd does not end: $(lvmlockctl -i 2>&1)\"\n\
-             \x20   sleep 0.2\n\
-             done\n"
+             {}",
+            wait_for_end("lvmlockd", 250, "$(lvmlockctl -i 2>&1)")
         );
         let title = format!("deactivate {group} and stop lvmlockd");
         vec![Stage::new(there, &title, STOP, &script(&text))]

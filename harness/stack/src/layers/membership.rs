@@ -13,7 +13,7 @@ use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::{Member, Topology};
-use crate::shell::script::script;
+use crate::shell::script::{script, wait_for_end};
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
 const START: Duration = Duration::from_secs(90);
@@ -215,15 +215,13 @@ impl LayerCommands for Cluster {
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
         // After its peers have agreed, so that nobody waits for a token that is lost.
-        let text = "pidof corosync >/dev/null || exit 0\n\
-                    said=$(corosync-cfgtool -H 2>&1) || kill $(pidof corosync) || true\n\
-                    tries=0\n\
-                    while pidof corosync >/dev/null; do\n\
-                    \x20   tries=$((tries + 1))\n\
-                    \x20   [ $tries -lt 150 ] || fail \"corosync does not end: $said\"\n\
-                    \x20   sleep 0.2\n\
-                    done\n";
-        vec![Stage::new(there, "stop corosync", STOP, &script(text))]
+        let text = format!(
+            "pidof corosync >/dev/null || exit 0\n\
+             said=$(corosync-cfgtool -H 2>&1) || kill $(pidof corosync) || true\n\
+             {}",
+            wait_for_end("corosync", 150, "$said")
+        );
+        vec![Stage::new(there, "stop corosync", STOP, &script(&text))]
     }
 
     fn state(&self) -> Vec<(String, String)> {

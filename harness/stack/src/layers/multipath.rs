@@ -16,7 +16,7 @@ use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Hot, Watched};
 use crate::nodes::present::Peers;
 use crate::nodes::topology::Topology;
-use crate::shell::script::script;
+use crate::shell::script::{script, wait_for_end};
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -367,15 +367,12 @@ impl LayerCommands for Maps {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let mut text = "if pidof multipathd >/dev/null; then kill $(pidof multipathd); fi\n\
-            tries=0\n\
-            while pidof multipathd >/dev/null; do\n\
-            \x20   tries=$((tries + 1))\n\
-            \x20   [ $tries -lt 200 ] || fail 'multipathd does not end'\n\
-            \x20   sleep 0.1\n\
-            done\n\
-            export DM_DISABLE_UDEV=1\n"
-            .to_owned();
+        let mut text = format!(
+            "if pidof multipathd >/dev/null; then kill $(pidof multipathd); fi\n\
+             {}\
+             export DM_DISABLE_UDEV=1\n",
+            wait_for_end("multipathd", 100, "")
+        );
         for map in &self.plan.maps {
             let _ = writeln!(
                 text,

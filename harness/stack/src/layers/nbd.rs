@@ -10,9 +10,9 @@ use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
 use crate::description::work::{GuestFile, Stage};
 use crate::layers::describe::{Describe, Hot, Watched};
-use crate::nodes::present::Peers;
+use crate::nodes::present::{Peers, those};
 use crate::nodes::topology::{Member, Topology};
-use crate::shell::script::script;
+use crate::shell::script::{script, wait_for_end_or_kill};
 
 /// The guests' page.
 const PAGE: u32 = 4096;
@@ -55,28 +55,24 @@ impl LayerCommands for Nbd {
     }
 
     fn title(&self) -> String {
-        let server = match self.server {
-            NbdServer::Nbdkit => "nbdkit",
-            NbdServer::NbdServer => "nbd-server",
-        };
         let filters = match self.filters.as_slice() {
             [] => String::new(),
             filters => format!(" behind {}", filters.join(", ")),
         };
-        format!("nbd with {server}{filters}, {} each", self.disk)
+        format!("nbd with {}{filters}, {} each", self.server, self.disk)
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
         vec![
             serve(self, there, topology),
-            import(self, &clients(self, there), there, topology),
+            import(self, &those(there, &self.clients), there, topology),
         ]
     }
 
     fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         vec![import(
             self,
-            &clients(self, std::slice::from_ref(node)),
+            &those(std::slice::from_ref(node), &self.clients),
             &peers.active,
             topology,
         )]
@@ -93,7 +89,7 @@ impl LayerCommands for Nbd {
             stages.push(connect_again(
                 self,
                 node,
-                &clients(self, &peers.there),
+                &those(&peers.there, &self.clients),
                 topology,
             ));
         }
@@ -115,7 +111,7 @@ impl LayerCommands for Nbd {
         }
         vec![
             serve(self, std::slice::from_ref(node), topology),
-            connect_again(self, node, &clients(self, &peers.there), topology),
+            connect_again(self, node, &those(&peers.there, &self.clients), topology),
         ]
     }
 
@@ -169,17 +165,12 @@ impl LayerCommands for Nbd {
             "[ -e {PID_FILE} ] || exit 0\n\
              read -r pid <{PID_FILE}\n\
              kill \"$pid\" || true\n\
-             tries=0\n\
-             while [ -e \"/proc/$pid/exe\" ]; do\n\
-             \x20   tries=$((tries + 1))\n\
-             \x20   [ $tries -lt 200 ] || fail \"the server, process $pid, does not end\"\n\
-             \x20   [ $tries -ne 50 ] || kill -KILL \"$pid\"\n\
-             \x20   sleep 0.1\n\
-             done\n\
-             rm -f {PID_FILE}\n"
+             {}\
+             rm -f {PID_FILE}\n",
+            wait_for_end_or_kill(self.server.as_str(), 25, 100)
         ));
         let servers = exporting(self, there, topology);
-        let clients = clients(self, there);
+        let clients = those(there, &self.clients);
         vec![
             Stage::new(&clients, "disconnect NBD devices", STOP, &disconnect),
             Stage::new(&servers, "stop the server", STOP, &stop),
@@ -218,11 +209,6 @@ fn exporting(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Vec<NodeName
         .filter(|member| nbd.servers.contains(&member.name))
         .map(|member| member.name.clone())
         .collect()
-}
-
-fn clients(nbd: &Nbd, there: &[NodeName]) -> Vec<NodeName> {
-    let clients = there.iter().filter(|node| nbd.clients.contains(node));
-    clients.cloned().collect()
 }
 
 fn serve(nbd: &Nbd, there: &[NodeName], topology: &Topology) -> Stage {
