@@ -34,7 +34,7 @@ pub trait LayerCommands: fmt::Debug + Send + Sync {
         self.join(node, peers, topology)
     }
 
-    /// The names of its daemons on `node`: what [`LayerCommands::service`] starts.
+    /// The names of its daemons on `node`, also of those that [`LayerCommands::service`] cannot start alone.
     fn daemons(&self, _node: &NodeName) -> &'static [&'static str] {
         &[]
     }
