@@ -46,6 +46,12 @@ disk() {
 }
 "#;
 
+/// Servers, clients, and the sessions between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sessions {
+    plan: Iscsi,
+}
+
 impl Describe for Iscsi {
     const HOT: Hot = Hot {
         modules: &["iscsi_tcp", "sd_mod"],
@@ -63,11 +69,11 @@ impl Describe for Iscsi {
         _plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn LayerCommands> {
-        Box::new(self.clone())
+        Box::new(Sessions { plan: self.clone() })
     }
 }
 
-impl LayerCommands for Iscsi {
+impl LayerCommands for Sessions {
     fn kind(&self) -> LayerKind {
         LayerKind::Iscsi
     }
@@ -75,39 +81,36 @@ impl LayerCommands for Iscsi {
     fn title(&self) -> String {
         format!(
             "iscsi from {} servers to {} clients, {} each",
-            self.servers.len(),
-            self.clients.len(),
-            self.disk
+            self.plan.servers.len(),
+            self.plan.clients.len(),
+            self.plan.disk
         )
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let clients = those(&self.clients, there);
-        let servers = those(&self.servers, there);
-        let mut first = serve(self, &servers, topology);
-        first.tasks.extend(start_iscsid(self, &clients).tasks);
-        vec![first, log_in(self, &clients, &servers, topology)]
+        let clients = those(&self.plan.clients, there);
+        let servers = those(&self.plan.servers, there);
+        let mut first = self.serve(&servers, topology);
+        first.tasks.extend(self.start_iscsid(&clients).tasks);
+        vec![first, self.log_in(&clients, &servers, topology)]
     }
 
     fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         let one = std::slice::from_ref(node);
-        if self.clients.contains(node) {
-            let servers = those(&self.servers, &peers.active);
-            return vec![
-                start_iscsid(self, one),
-                log_in(self, one, &servers, topology),
-            ];
+        if self.plan.clients.contains(node) {
+            let servers = those(&self.plan.servers, &peers.active);
+            return vec![self.start_iscsid(one), self.log_in(one, &servers, topology)];
         }
         // Those that knew it log in again by themselves.
-        let clients = those(&self.clients, &peers.active);
+        let clients = those(&self.plan.clients, &peers.active);
         vec![
-            serve(self, one, topology),
-            log_in(self, &clients, one, topology),
+            self.serve(one, topology),
+            self.log_in(&clients, one, topology),
         ]
     }
 
     fn daemons(&self, node: &NodeName) -> &'static [&'static str] {
-        if self.servers.contains(node) {
+        if self.plan.servers.contains(node) {
             &["tgtd"]
         } else {
             &["iscsid"]
@@ -116,34 +119,34 @@ impl LayerCommands for Iscsi {
 
     fn service(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
         let one = std::slice::from_ref(node);
-        if self.servers.contains(node) {
-            let clients = those(&self.clients, &peers.active);
+        if self.plan.servers.contains(node) {
+            let clients = those(&self.plan.clients, &peers.active);
             vec![
-                serve(self, one, topology),
-                log_in(self, &clients, one, topology),
+                self.serve(one, topology),
+                self.log_in(&clients, one, topology),
             ]
         } else {
-            vec![start_iscsid(self, one)]
+            vec![self.start_iscsid(one)]
         }
     }
 
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
-        if self.clients.contains(node) {
-            let servers = those(&self.servers, &peers.active);
-            return vec![imported(self, node, &servers)];
+        if self.plan.clients.contains(node) {
+            let servers = those(&self.plan.servers, &peers.active);
+            return vec![self.imported(node, &servers)];
         }
         topology
             .member(node)
-            .map(|member| exported(self, member))
+            .map(|member| self.exported(member))
             .into_iter()
             .collect()
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let clients = those(&self.clients, there);
-        let servers = those(&self.servers, there);
+        let clients = those(&self.plan.clients, there);
+        let servers = those(&self.plan.servers, there);
         let mut leave = FIND.to_owned();
-        for server in &self.servers {
+        for server in &self.plan.servers {
             let _ = write!(
                 leave,
                 "rm -f /dev/iscsi/{server}\n\
@@ -181,175 +184,179 @@ impl LayerCommands for Iscsi {
     }
 }
 
+impl Sessions {
+    /// Starts tgtd. It listens for clients when the disk is there: who asks earlier is told that there is no such target.
+    fn serve(&self, servers: &[NodeName], topology: &Topology) -> Stage {
+        let port = self.plan.port;
+        let title = format!("serve a disk by tgt on port {port}");
+        let mut stage = Stage::new(servers, &title, SERVE, "");
+        for (task, member) in stage.tasks.iter_mut().zip(topology.those(servers)) {
+            let admin = "run tgtadm --lld iscsi --op";
+            let cache = if self.plan.write_cache {
+                String::new()
+            } else {
+                format!(
+                    "{admin} update --mode logicalunit --tid 1 --lun 1 --params {WRITE_THROUGH}\n"
+                )
+            };
+            let text = format!(
+                "run tgtd --iscsi portal=127.0.0.1:{port}\n\
+                 tries=0\n\
+                 until said=$(tgtadm --lld iscsi --op show --mode target 2>&1); do\n\
+                 \x20   tries=$((tries + 1))\n\
+                 \x20   [ $tries -lt 200 ] || fail \"tgtd does not answer: $said\"\n\
+                 \x20   sleep 0.1\n\
+                 done\n\
+                 {admin} new --mode target --tid 1 --targetname {target}\n\
+                 {admin} new --mode logicalunit --tid 1 --lun 1 --backing-store {disk}\n\
+                 {admin} update --mode logicalunit --tid 1 --lun 1 --params scsi_sn={node}\n\
+                 {cache}\
+                 {admin} bind --mode target --tid 1 --initiator-address ALL\n\
+                 {admin} new --mode portal --param portal={address}:{port}\n",
+                target = name(&member.name),
+                disk = member.disk,
+                node = member.name,
+                address = member.address(&self.plan.network),
+            );
+            task.script = script(&text);
+        }
+        stage
+    }
+
+    /// open-iscsi's defaults, but for the time that a request waits for a lost session, and more patience with a server that is busy.
+    fn config(&self) -> String {
+        format!(
+            "node.startup = manual\n\
+             node.session.timeo.replacement_timeout = {}\n\
+             node.conn[0].timeo.login_timeout = 15\n\
+             node.conn[0].timeo.logout_timeout = 15\n\
+             node.conn[0].timeo.noop_out_interval = 5\n\
+             node.conn[0].timeo.noop_out_timeout = 15\n",
+            self.plan.timeout.as_secs()
+        )
+    }
+
+    /// The drivers, and the daemon that logs in again when a session is lost.
+    fn start_iscsid(&self, clients: &[NodeName]) -> Stage {
+        let text = script(
+            "run modprobe -a iscsi_tcp sd_mod\n\
+             pidof iscsid >/dev/null || run iscsid\n",
+        );
+        let mut stage = Stage::new(clients, "start iscsid", SERVE, &text);
+        for task in &mut stage.tasks {
+            let file = |path: &str, text: String| GuestFile {
+                path: path.to_owned(),
+                text,
+                mode: 0o600,
+            };
+            task.files = vec![
+                file("/etc/iscsi/iscsid.conf", self.config()),
+                file(
+                    "/etc/iscsi/initiatorname.iscsi",
+                    format!("InitiatorName={}\n", name(&task.node)),
+                ),
+            ];
+        }
+        stage
+    }
+
+    /// On each of `clients`: a session with each of `servers`, and the link to its disk. Where there is a session, it is left to
+    /// iscsid.
+    fn log_in(&self, clients: &[NodeName], servers: &[NodeName], topology: &Topology) -> Stage {
+        let mut text = format!(
+            "{FIND}\
+             mkdir -p /dev/iscsi\n\
+             log_in() {{\n\
+             \x20   target={NAMES}:$1\n\
+             \x20   if [ -z \"$(session $target)\" ]; then\n\
+             \x20       run iscsiadm -m node -T $target -p $2 -o new >/dev/null\n\
+             \x20       run iscsiadm -m node -T $target -p $2 --login >/dev/null\n\
+             \x20   fi\n\
+             \x20   tries=0\n\
+             \x20   found=$(disk \"$(session $target)\")\n\
+             \x20   until [ -n \"$found\" ]; do\n\
+             \x20       tries=$((tries + 1))\n\
+             \x20       [ $tries -lt 300 ] || fail \"the session with $target has no disk\"\n\
+             \x20       sleep 0.1\n\
+             \x20       found=$(disk \"$(session $target)\")\n\
+             \x20   done\n\
+             \x20   ln -sfn ../$found /dev/iscsi/$1\n\
+             }}\n"
+        );
+        for member in topology.those(servers) {
+            let (name, address) = (&member.name, member.address(&self.plan.network));
+            let _ = writeln!(text, "log_in {name} {address}:{}", self.plan.port);
+        }
+        let names: Vec<&str> = servers.iter().map(NodeName::as_str).collect();
+        let title = format!("log in to {}", names.join(", "));
+        Stage::new(clients, &title, LOG_IN, &script(&text))
+    }
+
+    /// A client has a session with each server, and the disk under its name.
+    fn imported(&self, client: &NodeName, servers: &[NodeName]) -> Probe {
+        let names: Vec<&str> = servers.iter().map(NodeName::as_str).collect();
+        let names = names.join(" ");
+        let text = format!(
+            "{FIND}\
+             for server in {names}; do\n\
+             \x20   folder=$(session {NAMES}:$server)\n\
+             \x20   [ -n \"$folder\" ] || {{ echo \"$server: no session\"; continue; }}\n\
+             \x20   read -r state <$folder/state\n\
+             \x20   disk=$(disk $folder)\n\
+             \x20   [ -n \"$disk\" ] || {{ echo \"$server: $state, no disk\"; continue; }}\n\
+             \x20   [ \"$(readlink /dev/iscsi/$server)\" = ../$disk ] || {{ echo \"$server: $state, not the disk of its link\"; continue; }}\n\
+             \x20   read -r running </sys/block/$disk/device/state\n\
+             \x20   read -r size </sys/block/$disk/size\n\
+             \x20   read -r cache </sys/block/$disk/queue/write_cache\n\
+             \x20   echo \"$server: $state, $running, $size sectors, $cache\"\n\
+             done\n"
+        );
+        let sectors = self.plan.disk.bytes() / 512;
+        let cache = if self.plan.write_cache {
+            "write back"
+        } else {
+            "write through"
+        };
+        let line =
+            |server: &NodeName| format!("{server}: LOGGED_IN, running, {sectors} sectors, {cache}");
+        Probe {
+            node: client.clone(),
+            title: format!("logged in to {names}"),
+            script: text,
+            expect: Expect::lines(servers.iter().map(line)),
+            deadline: PROBE,
+            stall: None,
+        }
+    }
+
+    /// A server has its target, and the disk in it.
+    fn exported(&self, member: &Member) -> Probe {
+        let text = format!(
+            "tgtadm --lld iscsi --op show --mode target | while read -r one two three four rest; do\n\
+             \x20   case \"$one $two\" in\n\
+             \x20       'Target 1:') target=$three ;;\n\
+             \x20       'Backing store') [ \"$three $four\" != 'path: None' ] && [ \"$three\" = path: ] && echo \"$target $four\" || true ;;\n\
+             \x20   esac\n\
+             done\n\
+             netstat -tln | grep -q '{}:{} ' && echo listening || echo 'no listener'\n",
+            member.address(&self.plan.network),
+            self.plan.port
+        );
+        Probe {
+            node: member.name.clone(),
+            title: format!("{} is a target", member.disk),
+            script: text,
+            expect: Expect::lines([
+                format!("{} {}", name(&member.name), member.disk),
+                "listening".to_owned(),
+            ]),
+            deadline: PROBE,
+            stall: None,
+        }
+    }
+}
+
 /// The qualified name of a node, as target or as initiator.
 fn name(node: &NodeName) -> String {
     format!("{NAMES}:{node}")
-}
-
-/// Starts tgtd. It listens for clients when the disk is there: who asks earlier is told that there is no such target.
-fn serve(iscsi: &Iscsi, servers: &[NodeName], topology: &Topology) -> Stage {
-    let port = iscsi.port;
-    let title = format!("serve a disk by tgt on port {port}");
-    let mut stage = Stage::new(servers, &title, SERVE, "");
-    for (task, member) in stage.tasks.iter_mut().zip(topology.those(servers)) {
-        let admin = "run tgtadm --lld iscsi --op";
-        let cache = if iscsi.write_cache {
-            String::new()
-        } else {
-            format!("{admin} update --mode logicalunit --tid 1 --lun 1 --params {WRITE_THROUGH}\n")
-        };
-        let text = format!(
-            "run tgtd --iscsi portal=127.0.0.1:{port}\n\
-             tries=0\n\
-             until said=$(tgtadm --lld iscsi --op show --mode target 2>&1); do\n\
-             \x20   tries=$((tries + 1))\n\
-             \x20   [ $tries -lt 200 ] || fail \"tgtd does not answer: $said\"\n\
-             \x20   sleep 0.1\n\
-             done\n\
-             {admin} new --mode target --tid 1 --targetname {target}\n\
-             {admin} new --mode logicalunit --tid 1 --lun 1 --backing-store {disk}\n\
-             {admin} update --mode logicalunit --tid 1 --lun 1 --params scsi_sn={node}\n\
-             {cache}\
-             {admin} bind --mode target --tid 1 --initiator-address ALL\n\
-             {admin} new --mode portal --param portal={address}:{port}\n",
-            target = name(&member.name),
-            disk = member.disk,
-            node = member.name,
-            address = member.address(&iscsi.network),
-        );
-        task.script = script(&text);
-    }
-    stage
-}
-
-/// open-iscsi's defaults, but for the time that a request waits for a lost session, and more patience with a server that is busy.
-fn config(iscsi: &Iscsi) -> String {
-    format!(
-        "node.startup = manual\n\
-         node.session.timeo.replacement_timeout = {}\n\
-         node.conn[0].timeo.login_timeout = 15\n\
-         node.conn[0].timeo.logout_timeout = 15\n\
-         node.conn[0].timeo.noop_out_interval = 5\n\
-         node.conn[0].timeo.noop_out_timeout = 15\n",
-        iscsi.timeout.as_secs()
-    )
-}
-
-/// The drivers, and the daemon that logs in again when a session is lost.
-fn start_iscsid(iscsi: &Iscsi, clients: &[NodeName]) -> Stage {
-    let text = script(
-        "run modprobe -a iscsi_tcp sd_mod\n\
-         pidof iscsid >/dev/null || run iscsid\n",
-    );
-    let mut stage = Stage::new(clients, "start iscsid", SERVE, &text);
-    for task in &mut stage.tasks {
-        let file = |path: &str, text: String| GuestFile {
-            path: path.to_owned(),
-            text,
-            mode: 0o600,
-        };
-        task.files = vec![
-            file("/etc/iscsi/iscsid.conf", config(iscsi)),
-            file(
-                "/etc/iscsi/initiatorname.iscsi",
-                format!("InitiatorName={}\n", name(&task.node)),
-            ),
-        ];
-    }
-    stage
-}
-
-/// On each of `clients`: a session with each of `servers`, and the link to its disk. Where there is a session, it is left to
-/// iscsid.
-fn log_in(iscsi: &Iscsi, clients: &[NodeName], servers: &[NodeName], topology: &Topology) -> Stage {
-    let mut text = format!(
-        "{FIND}\
-         mkdir -p /dev/iscsi\n\
-         log_in() {{\n\
-         \x20   target={NAMES}:$1\n\
-         \x20   if [ -z \"$(session $target)\" ]; then\n\
-         \x20       run iscsiadm -m node -T $target -p $2 -o new >/dev/null\n\
-         \x20       run iscsiadm -m node -T $target -p $2 --login >/dev/null\n\
-         \x20   fi\n\
-         \x20   tries=0\n\
-         \x20   found=$(disk \"$(session $target)\")\n\
-         \x20   until [ -n \"$found\" ]; do\n\
-         \x20       tries=$((tries + 1))\n\
-         \x20       [ $tries -lt 300 ] || fail \"the session with $target has no disk\"\n\
-         \x20       sleep 0.1\n\
-         \x20       found=$(disk \"$(session $target)\")\n\
-         \x20   done\n\
-         \x20   ln -sfn ../$found /dev/iscsi/$1\n\
-         }}\n"
-    );
-    for member in topology.those(servers) {
-        let (name, address) = (&member.name, member.address(&iscsi.network));
-        let _ = writeln!(text, "log_in {name} {address}:{}", iscsi.port);
-    }
-    let names: Vec<&str> = servers.iter().map(NodeName::as_str).collect();
-    let title = format!("log in to {}", names.join(", "));
-    Stage::new(clients, &title, LOG_IN, &script(&text))
-}
-
-/// A client has a session with each server, and the disk under its name.
-fn imported(iscsi: &Iscsi, client: &NodeName, servers: &[NodeName]) -> Probe {
-    let names: Vec<&str> = servers.iter().map(NodeName::as_str).collect();
-    let names = names.join(" ");
-    let text = format!(
-        "{FIND}\
-         for server in {names}; do\n\
-         \x20   folder=$(session {NAMES}:$server)\n\
-         \x20   [ -n \"$folder\" ] || {{ echo \"$server: no session\"; continue; }}\n\
-         \x20   read -r state <$folder/state\n\
-         \x20   disk=$(disk $folder)\n\
-         \x20   [ -n \"$disk\" ] || {{ echo \"$server: $state, no disk\"; continue; }}\n\
-         \x20   [ \"$(readlink /dev/iscsi/$server)\" = ../$disk ] || {{ echo \"$server: $state, not the disk of its link\"; continue; }}\n\
-         \x20   read -r running </sys/block/$disk/device/state\n\
-         \x20   read -r size </sys/block/$disk/size\n\
-         \x20   read -r cache </sys/block/$disk/queue/write_cache\n\
-         \x20   echo \"$server: $state, $running, $size sectors, $cache\"\n\
-         done\n"
-    );
-    let sectors = iscsi.disk.bytes() / 512;
-    let cache = if iscsi.write_cache {
-        "write back"
-    } else {
-        "write through"
-    };
-    let line =
-        |server: &NodeName| format!("{server}: LOGGED_IN, running, {sectors} sectors, {cache}");
-    Probe {
-        node: client.clone(),
-        title: format!("logged in to {names}"),
-        script: text,
-        expect: Expect::lines(servers.iter().map(line)),
-        deadline: PROBE,
-        stall: None,
-    }
-}
-
-/// A server has its target, and the disk in it.
-fn exported(iscsi: &Iscsi, member: &Member) -> Probe {
-    let text = format!(
-        "tgtadm --lld iscsi --op show --mode target | while read -r one two three four rest; do\n\
-         \x20   case \"$one $two\" in\n\
-         \x20       'Target 1:') target=$three ;;\n\
-         \x20       'Backing store') [ \"$three $four\" != 'path: None' ] && [ \"$three\" = path: ] && echo \"$target $four\" || true ;;\n\
-         \x20   esac\n\
-         done\n\
-         netstat -tln | grep -q '{}:{} ' && echo listening || echo 'no listener'\n",
-        member.address(&iscsi.network),
-        iscsi.port
-    );
-    Probe {
-        node: member.name.clone(),
-        title: format!("{} is a target", member.disk),
-        script: text,
-        expect: Expect::lines([
-            format!("{} {}", name(&member.name), member.disk),
-            "listening".to_owned(),
-        ]),
-        deadline: PROBE,
-        stall: None,
-    }
 }

@@ -48,6 +48,12 @@ attach() {
 }
 "#;
 
+/// The disks, and the links by which they are called alike everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Links {
+    plan: SharedDisk,
+}
+
 impl Describe for SharedDisk {
     const HOT: Hot = Hot {
         modules: &["virtio_scsi", "sd_mod"],
@@ -60,32 +66,32 @@ impl Describe for SharedDisk {
         _plan: &Plan,
         _watched: &mut Watched,
     ) -> Box<dyn LayerCommands> {
-        Box::new(self.clone())
+        Box::new(Links { plan: self.clone() })
     }
 }
 
-impl LayerCommands for SharedDisk {
+impl LayerCommands for Links {
     fn kind(&self) -> LayerKind {
         LayerKind::SharedDisk
     }
 
     fn title(&self) -> String {
-        let disks = match self.count {
-            1 => format!("a shared disk of {}", self.size),
-            count => format!("{count} shared disks of {}", self.size),
+        let disks = match self.plan.count {
+            1 => format!("a shared disk of {}", self.plan.size),
+            count => format!("{count} shared disks of {}", self.plan.size),
         };
-        match self.paths {
+        match self.plan.paths {
             1 => disks,
             paths => format!("{disks} over {paths} paths"),
         }
     }
 
     fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        vec![link(self, there)]
+        vec![self.link(there)]
     }
 
     fn join(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
-        vec![link(self, std::slice::from_ref(node))]
+        vec![self.link(std::slice::from_ref(node))]
     }
 
     fn probes(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Probe> {
@@ -94,14 +100,14 @@ impl LayerCommands for SharedDisk {
              \x20   size=$(blockdev --getsz /dev/$disk 2>&1) || true\n\
              \x20   echo \"$disk $size\"\n\
              done\n",
-            names(self)
+            self.names()
         );
-        let sectors = self.size.bytes() / 512;
-        let devices = self.devices.iter();
+        let sectors = self.plan.size.bytes() / 512;
+        let devices = self.plan.devices.iter();
         let lines = devices.map(|device| format!("{} {sectors}", name(device)));
         vec![Probe {
             node: node.clone(),
-            title: format!("{} of {sectors} sectors", names(self)),
+            title: format!("{} of {sectors} sectors", self.names()),
             script: text,
             expect: Expect::lines(lines),
             deadline: PROBE,
@@ -110,7 +116,7 @@ impl LayerCommands for SharedDisk {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let text = format!("cd /dev\nrun rm -f {}\n", names(self));
+        let text = format!("cd /dev\nrun rm -f {}\n", self.names());
         let title = "remove the links to shared disks";
         vec![Stage::new(there, title, STOP, &script(&text))]
     }
@@ -123,27 +129,34 @@ impl LayerCommands for SharedDisk {
     }
 }
 
+impl Links {
+    /// `shared0 shared1`
+    fn names(&self) -> String {
+        self.plan
+            .devices
+            .iter()
+            .map(name)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn link(&self, on: &[NodeName]) -> Stage {
+        let mut text = FIND.to_owned();
+        if self.plan.bus == DiskBus::VirtioScsi {
+            text += "run modprobe -a virtio_scsi sd_mod\n";
+        }
+        for (device, disk, path) in self.plan.by_path() {
+            let finder = match self.plan.bus {
+                DiskBus::VirtioBlk => format!("virtio_blk {}", SharedDisk::serial(disk)),
+                DiskBus::VirtioScsi => format!("virtio_scsi {:016x} {path}", SharedDisk::wwn(disk)),
+            };
+            let _ = writeln!(text, "attach {} {finder}", name(device));
+        }
+        Stage::new(on, "find the shared disks", LINK, &script(&text))
+    }
+}
+
 /// What it is called below `/dev`.
 fn name(device: &Device) -> &str {
     device.path.strip_prefix("/dev/").unwrap_or(&device.path)
-}
-
-/// `shared0 shared1`
-fn names(disks: &SharedDisk) -> String {
-    disks.devices.iter().map(name).collect::<Vec<_>>().join(" ")
-}
-
-fn link(disks: &SharedDisk, on: &[NodeName]) -> Stage {
-    let mut text = FIND.to_owned();
-    if disks.bus == DiskBus::VirtioScsi {
-        text += "run modprobe -a virtio_scsi sd_mod\n";
-    }
-    for (device, disk, path) in disks.by_path() {
-        let finder = match disks.bus {
-            DiskBus::VirtioBlk => format!("virtio_blk {}", SharedDisk::serial(disk)),
-            DiskBus::VirtioScsi => format!("virtio_scsi {:016x} {path}", SharedDisk::wwn(disk)),
-        };
-        let _ = writeln!(text, "attach {} {finder}", name(device));
-    }
-    Stage::new(on, "find the shared disks", LINK, &script(&text))
 }
