@@ -20,36 +20,17 @@
 //! layer comes up on every node.
 
 mod compose;
-mod disk;
-mod dlm;
-mod drbd;
-mod gfs2;
-mod gnbd;
-mod iscsi;
-mod layer;
-mod linear;
-mod lvm;
-mod mapping;
-mod md;
-mod membership;
-mod multipath;
-mod nbd;
-mod o2cb;
-mod ocfs2;
-mod power;
-mod present;
-mod script;
-mod shared_disk;
-mod stack;
-mod striped;
-mod topology;
-mod volume;
-mod warm;
+mod description;
+mod layers;
+mod nodes;
+mod shell;
 
 pub use compose::compose;
-pub use layer::{Expect, GuestFile, Layer, LayerProbe, Probe, Stage, Task, Work};
-pub use present::{Peers, Present};
-pub use stack::Stack;
-pub use topology::{Member, Topology};
-pub use volume::Volume;
-pub use warm::warm;
+pub use compose::stack::Stack;
+pub use compose::warm::warm;
+pub use description::layer::LayerCommands;
+pub use description::probe::{Expect, LayerProbe, Probe};
+pub use description::work::{GuestFile, Stage, Task, Work};
+pub use layers::volume::Volume;
+pub use nodes::present::{Peers, Present};
+pub use nodes::topology::{Member, Topology};

@@ -183,6 +183,18 @@ macro_rules! catalog {
             };
         }
 
+        /// The same for the type of each layer, as an array in the order of the guide:
+        /// `each_layer_type!(Layer => size_of::<Layer>())`.
+        #[macro_export]
+        macro_rules! each_layer_type {
+            ($d it:ident => $d body:expr) => {
+                [$({
+                    type $d it = $crate::$name;
+                    $d body
+                },)+]
+            };
+        }
+
         $crate::document::word::words! {
             /// The kinds of layers, as in scenario files.
             pub LayerKind, "layer", "layers", "a layer", r#""gnbd""# {
@@ -204,6 +216,11 @@ macro_rules! catalog {
             /// Whether it is a cluster file system: what nodes mount.
             pub fn is_file_system(self) -> bool {
                 self.has(Property::FileSystem)
+            }
+
+            /// Whether it has daemons that a `start` step starts again.
+            pub fn is_startable(self) -> bool {
+                self.has(Property::Daemons)
             }
 
             /// Whether its daemons are how other nodes reach a node's own disk.

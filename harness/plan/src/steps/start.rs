@@ -39,7 +39,7 @@ impl StepTable for Written {
             .topology
             .choose(Some(list), Must::BeThere, span, walk.mistakes)?;
         let (kind, resolved_stack) = (layer.value, walk.topology.resolved_stack);
-        if !kind.has(Property::Daemons) {
+        if !kind.is_startable() {
             let startable: Vec<&str> = LayerKind::with(Property::Daemons)
                 .map(LayerKind::as_str)
                 .collect();

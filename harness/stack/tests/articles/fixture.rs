@@ -10,8 +10,14 @@ pub(crate) fn name(text: &str) -> NodeName {
 
 /// A scenario with these nodes, layers and steps.
 pub(crate) fn planned(nodes: &str, layers: &str, steps: &str) -> Plan {
-    let text = format!("name = \"an article\"\n{nodes}\n{layers}\n{steps}");
-    match parse(Path::new("article.toml"), &text) {
+    parsed(&format!(
+        "name = \"an article\"\n{nodes}\n{layers}\n{steps}"
+    ))
+}
+
+/// A whole scenario.
+pub(crate) fn parsed(text: &str) -> Plan {
+    match parse(Path::new("article.toml"), text) {
         Ok(plan) => plan,
         Err(mistakes) => panic!("{}", mistakes.render(false)),
     }

@@ -1,6 +1,8 @@
-//! What the stack would do in the fleets of the two articles, in one with shared LVM, on further networks, and with other transports.
+//! What the stack would do in the fleets of the two articles, in one with shared LVM, on further networks, and with other transports; and what is
+//! said of the layers' daemons.
 
 mod book;
+mod daemons;
 mod first;
 mod fixture;
 mod networks;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use sanlab_plan::guest::{PROGRAMS, SETPRIV};
 use sanlab_plan::{LayerKind, Membership, NodeName, PlacedLayer, Plan, Transport};
 
-use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::{script, wait_for_end};
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
 const START: Duration = Duration::from_secs(90);
@@ -77,12 +77,23 @@ pub(crate) struct Cluster {
 }
 
 impl Describe for Membership {
+    const HOT: Hot = Hot {
+        modules: &[],
+        commands: &[
+            ("corosync", "-v"),
+            ("corosync-quorumtool", "-V"),
+            ("corosync-cfgtool", "-h"),
+            ("corosync-cmapctl", "-h"),
+            ("awk", "1 /dev/null"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
         _plan: &Plan,
         watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let cluster = Cluster {
             plan: self.clone(),
             on: placed.on.clone(),
@@ -92,19 +103,7 @@ impl Describe for Membership {
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &[],
-    commands: &[
-        ("corosync", "-v"),
-        ("corosync-quorumtool", "-V"),
-        ("corosync-cfgtool", "-h"),
-        ("corosync-cmapctl", "-h"),
-        ("awk", "1 /dev/null"),
-    ],
-};
-
-impl Layer for Cluster {
+impl LayerCommands for Cluster {
     fn kind(&self) -> LayerKind {
         LayerKind::Membership
     }
@@ -216,15 +215,13 @@ impl Layer for Cluster {
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
         // After its peers have agreed, so that nobody waits for a token that is lost.
-        let text = "pidof corosync >/dev/null || exit 0\n\
-                    said=$(corosync-cfgtool -H 2>&1) || kill $(pidof corosync) || true\n\
-                    tries=0\n\
-                    while pidof corosync >/dev/null; do\n\
-                    \x20   tries=$((tries + 1))\n\
-                    \x20   [ $tries -lt 150 ] || fail \"corosync does not end: $said\"\n\
-                    \x20   sleep 0.2\n\
-                    done\n";
-        vec![Stage::new(there, "stop corosync", STOP, &script(text))]
+        let text = format!(
+            "pidof corosync >/dev/null || exit 0\n\
+             said=$(corosync-cfgtool -H 2>&1) || kill $(pidof corosync) || true\n\
+             {}",
+            wait_for_end("corosync", 150, "$said")
+        );
+        vec![Stage::new(there, "stop corosync", STOP, &script(&text))]
     }
 
     fn state(&self) -> Vec<(String, String)> {

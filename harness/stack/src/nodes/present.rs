@@ -2,6 +2,12 @@
 
 use sanlab_plan::{LayerKind, NodeName};
 
+/// Those of `some` that are among `others`, in the order of `some`.
+pub(crate) fn those(some: &[NodeName], others: &[NodeName]) -> Vec<NodeName> {
+    let found = some.iter().filter(|node| others.contains(node));
+    found.cloned().collect()
+}
+
 /// The nodes of a run at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Present {

@@ -6,16 +6,16 @@ use std::time::Duration;
 use sanlab_plan::guest::{DD, MOUNT};
 use sanlab_plan::{Gfs2, LayerKind, NodeName, PlacedLayer, Plan, quote};
 
-use crate::compose::Describe;
-use crate::dlm;
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::membership;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::volume::{Shared, Sharing};
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::dlm;
+use crate::layers::membership;
+use crate::layers::volume::{Shared, Sharing};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
@@ -28,28 +28,27 @@ struct Formatted {
 }
 
 impl Describe for Gfs2 {
+    const HOT: Hot = Hot {
+        modules: &["gfs2"],
+        commands: &[
+            ("mkfs.gfs2", "-V"),
+            ("tunegfs2", "-V"),
+            (MOUNT, "--version"),
+            (DD, "--version"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
         _plan: &Plan,
         watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let formatted = Formatted { plan: self.clone() };
         watched.mounts(placed, Box::new(formatted.clone()));
         Box::new(formatted)
     }
 }
-
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["gfs2"],
-    commands: &[
-        ("mkfs.gfs2", "-V"),
-        ("tunegfs2", "-V"),
-        (MOUNT, "--version"),
-        (DD, "--version"),
-    ],
-};
 
 impl Formatted {
     /// What names the file system's locks in its cluster.
@@ -83,7 +82,7 @@ impl Sharing for Formatted {
     }
 }
 
-impl Layer for Formatted {
+impl LayerCommands for Formatted {
     fn kind(&self) -> LayerKind {
         LayerKind::Gfs2
     }

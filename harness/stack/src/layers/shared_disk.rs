@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use sanlab_plan::{Device, DiskBus, LayerKind, NodeName, PlacedLayer, Plan, SharedDisk};
 
-use crate::compose::Describe;
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::script;
 
 const LINK: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
@@ -48,45 +48,50 @@ attach() {
 }
 "#;
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["virtio_scsi", "sd_mod"],
-    commands: &[],
-};
+/// The disks, and the links by which they are called alike everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Links {
+    plan: SharedDisk,
+}
 
 impl Describe for SharedDisk {
+    const HOT: Hot = Hot {
+        modules: &["virtio_scsi", "sd_mod"],
+        commands: &[],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
-        Box::new(self.clone())
+    ) -> Box<dyn LayerCommands> {
+        Box::new(Links { plan: self.clone() })
     }
 }
 
-impl Layer for SharedDisk {
+impl LayerCommands for Links {
     fn kind(&self) -> LayerKind {
         LayerKind::SharedDisk
     }
 
     fn title(&self) -> String {
-        let disks = match self.count {
-            1 => format!("a shared disk of {}", self.size),
-            count => format!("{count} shared disks of {}", self.size),
+        let disks = match self.plan.count {
+            1 => format!("a shared disk of {}", self.plan.size),
+            count => format!("{count} shared disks of {}", self.plan.size),
         };
-        match self.paths {
+        match self.plan.paths {
             1 => disks,
             paths => format!("{disks} over {paths} paths"),
         }
     }
 
     fn up(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        vec![link(self, there)]
+        vec![self.link(there)]
     }
 
     fn join(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Stage> {
-        vec![link(self, std::slice::from_ref(node))]
+        vec![self.link(std::slice::from_ref(node))]
     }
 
     fn probes(&self, node: &NodeName, _peers: &Peers, _topology: &Topology) -> Vec<Probe> {
@@ -95,14 +100,14 @@ impl Layer for SharedDisk {
              \x20   size=$(blockdev --getsz /dev/$disk 2>&1) || true\n\
              \x20   echo \"$disk $size\"\n\
              done\n",
-            names(self)
+            self.names()
         );
-        let sectors = self.size.bytes() / 512;
-        let devices = self.devices.iter();
+        let sectors = self.plan.size.bytes() / 512;
+        let devices = self.plan.devices.iter();
         let lines = devices.map(|device| format!("{} {sectors}", name(device)));
         vec![Probe {
             node: node.clone(),
-            title: format!("{} of {sectors} sectors", names(self)),
+            title: format!("{} of {sectors} sectors", self.names()),
             script: text,
             expect: Expect::lines(lines),
             deadline: PROBE,
@@ -111,7 +116,7 @@ impl Layer for SharedDisk {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let text = format!("cd /dev\nrun rm -f {}\n", names(self));
+        let text = format!("cd /dev\nrun rm -f {}\n", self.names());
         let title = "remove the links to shared disks";
         vec![Stage::new(there, title, STOP, &script(&text))]
     }
@@ -124,27 +129,34 @@ impl Layer for SharedDisk {
     }
 }
 
+impl Links {
+    /// `shared0 shared1`
+    fn names(&self) -> String {
+        self.plan
+            .devices
+            .iter()
+            .map(name)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn link(&self, on: &[NodeName]) -> Stage {
+        let mut text = FIND.to_owned();
+        if self.plan.bus == DiskBus::VirtioScsi {
+            text += "run modprobe -a virtio_scsi sd_mod\n";
+        }
+        for (device, disk, path) in self.plan.by_path() {
+            let finder = match self.plan.bus {
+                DiskBus::VirtioBlk => format!("virtio_blk {}", SharedDisk::serial(disk)),
+                DiskBus::VirtioScsi => format!("virtio_scsi {:016x} {path}", SharedDisk::wwn(disk)),
+            };
+            let _ = writeln!(text, "attach {} {finder}", name(device));
+        }
+        Stage::new(on, "find the shared disks", LINK, &script(&text))
+    }
+}
+
 /// What it is called below `/dev`.
 fn name(device: &Device) -> &str {
     device.path.strip_prefix("/dev/").unwrap_or(&device.path)
-}
-
-/// `shared0 shared1`
-fn names(disks: &SharedDisk) -> String {
-    disks.devices.iter().map(name).collect::<Vec<_>>().join(" ")
-}
-
-fn link(disks: &SharedDisk, on: &[NodeName]) -> Stage {
-    let mut text = FIND.to_owned();
-    if disks.bus == DiskBus::VirtioScsi {
-        text += "run modprobe -a virtio_scsi sd_mod\n";
-    }
-    for (device, disk, path) in disks.by_path() {
-        let finder = match disks.bus {
-            DiskBus::VirtioBlk => format!("virtio_blk {}", SharedDisk::serial(disk)),
-            DiskBus::VirtioScsi => format!("virtio_scsi {:016x} {path}", SharedDisk::wwn(disk)),
-        };
-        let _ = writeln!(text, "attach {} {finder}", name(device));
-    }
-    Stage::new(on, "find the shared disks", LINK, &script(&text))
 }

@@ -7,14 +7,14 @@ use sanlab_plan::{
     Drbd, DrbdFencing, FirstSync, LayerKind, NodeName, PlacedLayer, Plan, Primaries,
 };
 
-use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::power;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::power;
+use crate::shell::script::script;
 
 const UP: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -406,7 +406,21 @@ impl Resource {
 }
 
 impl Describe for Drbd {
-    fn describe(&self, placed: &PlacedLayer, plan: &Plan, watched: &mut Watched) -> Box<dyn Layer> {
+    const HOT: Hot = Hot {
+        modules: &["drbd"],
+        commands: &[
+            ("drbdadm", "--version"),
+            ("drbdmeta", "--version"),
+            ("drbdsetup", "help"),
+        ],
+    };
+
+    fn describe(
+        &self,
+        placed: &PlacedLayer,
+        plan: &Plan,
+        watched: &mut Watched,
+    ) -> Box<dyn LayerCommands> {
         let above = |other: &PlacedLayer| {
             let apart = [LayerKind::Drbd, LayerKind::Membership];
             !apart.contains(&other.layer.kind())
@@ -422,17 +436,7 @@ impl Describe for Drbd {
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["drbd"],
-    commands: &[
-        ("drbdadm", "--version"),
-        ("drbdmeta", "--version"),
-        ("drbdsetup", "help"),
-    ],
-};
-
-impl Layer for Resource {
+impl LayerCommands for Resource {
     fn kind(&self) -> LayerKind {
         LayerKind::Drbd
     }

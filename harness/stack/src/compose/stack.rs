@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sanlab_plan::guest::IP;
-use sanlab_plan::{
-    Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, PlacedLayer, WaitFor,
-};
+use sanlab_plan::{Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, WaitFor};
 
-use crate::disk::FaultyDisks;
-use crate::drbd::Resource;
-use crate::layer::{Layer, LayerProbe, Probe, Stage, Work};
-use crate::membership::Cluster;
-use crate::multipath;
-use crate::present::{Peers, Present};
-use crate::topology::Topology;
-use crate::volume::{Sharing, Volume};
+use crate::compose::faulty_disks::FaultyDisks;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{LayerProbe, Probe};
+use crate::description::work::{Stage, Work};
+use crate::layers::describe::Watched;
+use crate::layers::multipath;
+use crate::layers::volume::Volume;
+use crate::nodes::present::{Peers, Present, those};
+use crate::nodes::topology::Topology;
 
 /// The layers of a scenario, lowest first, with their devices resolved.
 #[derive(Debug)]
@@ -33,27 +32,7 @@ pub struct Stack {
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) on: Vec<NodeName>,
-    pub(crate) layer: Box<dyn Layer>,
-}
-
-/// What `mount`, `wait_for` and `verify` ask of particular layers.
-#[derive(Debug, Default)]
-pub(crate) struct Watched {
-    pub(crate) volume: Option<Volume>,
-    pub(crate) clusters: Vec<Cluster>,
-    pub(crate) resources: Vec<Resource>,
-    /// Where the volume's bytes are.
-    pub(crate) blocks: Option<BlockMap>,
-}
-
-impl Watched {
-    /// A layer's file system is what steps mount.
-    pub(crate) fn mounts(&mut self, placed: &PlacedLayer, sharing: Box<dyn Sharing>) {
-        if let Some(file_system) = placed.layer.file_system() {
-            self.blocks = Some(file_system.device.blocks.clone());
-            self.volume = Some(Volume::new(file_system, &placed.on, sharing));
-        }
-    }
+    pub(crate) layer: Box<dyn LayerCommands>,
 }
 
 impl Placed {
@@ -61,18 +40,9 @@ impl Placed {
         self.on.contains(node)
     }
 
-    /// Those of `nodes` that have this layer.
-    fn those(&self, nodes: &[NodeName]) -> Vec<NodeName> {
-        nodes
-            .iter()
-            .filter(|node| self.is_on(node))
-            .cloned()
-            .collect()
-    }
-
     /// What it must know of the nodes.
     fn peers(&self, present: &Present) -> Peers {
-        let (there, kind) = (self.those(&present.there), self.layer.kind());
+        let (there, kind) = (those(&present.there, &self.on), self.layer.kind());
         let is_active = |node: &&NodeName| !present.is_stopped(node, kind);
         Peers {
             active: there.iter().filter(is_active).cloned().collect(),
@@ -130,7 +100,7 @@ impl Stack {
     }
 
     /// Lowest first.
-    pub fn layers(&self) -> Vec<&dyn Layer> {
+    pub fn layers(&self) -> Vec<&dyn LayerCommands> {
         self.placed_layers
             .iter()
             .map(|placed| placed.layer.as_ref())
@@ -194,12 +164,7 @@ impl Stack {
             .iter()
             .filter(|volume| volume.mounted_from_start);
         works.extend(volume.map(|volume| {
-            let on: Vec<NodeName> = volume
-                .on
-                .iter()
-                .filter(|node| self.at_start.contains(node))
-                .cloned()
-                .collect();
+            let on = those(&volume.on, &self.at_start);
             volume.mount(&on, &[], &self.topology)
         }));
         works
@@ -237,8 +202,8 @@ impl Stack {
         &self,
         node: &NodeName,
         present: &Present,
-        stages: impl Fn(&dyn Layer, &Peers) -> Vec<Stage>,
-        probes: impl Fn(&dyn Layer, &NodeName, &Peers) -> Vec<Probe>,
+        stages: impl Fn(&dyn LayerCommands, &Peers) -> Vec<Stage>,
+        probes: impl Fn(&dyn LayerCommands, &NodeName, &Peers) -> Vec<Probe>,
     ) -> Vec<Work> {
         // Nothing of what is stopped there is: its machine has just come up.
         let mut all = present.clone();
@@ -370,7 +335,7 @@ impl Stack {
         }
         let mut above: Vec<&Placed> = Vec::new();
         for placed in self.placed_layers.iter().rev() {
-            let there = placed.those(there);
+            let there = those(there, &placed.on);
             let stages = placed.layer.down(&there, &self.topology);
             let work = placed.work(stages, Vec::new());
             let beside = !above.is_empty() && above.iter().all(|one| side_by_side(one, placed));

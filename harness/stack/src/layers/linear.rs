@@ -2,18 +2,19 @@
 
 use sanlab_plan::{LayerKind, Linear, PlacedLayer, Plan};
 
-use crate::compose::Describe;
-use crate::layer::Layer;
-use crate::mapping::Mapping;
-use crate::stack::Watched;
+use crate::description::layer::LayerCommands;
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::mapping::{self, Mapping};
 
 impl Describe for Linear {
+    const HOT: Hot = mapping::HOT;
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let mut begin = 0;
         let table = self.below.iter().map(|device| {
             let line = format!("{begin} {} linear {} 0", device.sectors, device.path);

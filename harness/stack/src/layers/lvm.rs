@@ -7,16 +7,16 @@ use sanlab_plan::{
     Device, Extents, LayerKind, Layout, LogicalVolume, Lvm, NodeName, PlacedLayer, Plan,
 };
 
-use crate::compose::Describe;
-use crate::dlm;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::mapping;
-use crate::membership;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::dlm;
+use crate::layers::mapping;
+use crate::layers::membership;
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::{script, wait_for_end};
 
 const START: Duration = Duration::from_secs(60);
 const MAKE: Duration = Duration::from_secs(180);
@@ -34,27 +34,26 @@ struct VolumeGroup {
 }
 
 impl Describe for Lvm {
+    const HOT: Hot = Hot {
+        modules: &["dm-mod"],
+        commands: &[
+            ("lvm", "version"),
+            ("lvmlockd", "--version"),
+            ("lvmlockctl", "--help"),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(VolumeGroup { plan: self.clone() })
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["dm-mod"],
-    commands: &[
-        ("lvm", "version"),
-        ("lvmlockd", "--version"),
-        ("lvmlockctl", "--help"),
-    ],
-};
-
-impl Layer for VolumeGroup {
+impl LayerCommands for VolumeGroup {
     fn kind(&self) -> LayerKind {
         LayerKind::Lvm
     }
@@ -130,12 +129,8 @@ impl Layer for VolumeGroup {
              fi\n\
              run lvmlockctl --stop-lockspaces --wait 1\n\
              kill $(pidof lvmlockd)\n\
-             tries=0\n\
-             while pidof lvmlockd >/dev/null; do\n\
-             \x20   tries=$((tries + 1))\n\
-             \x20   [ $tries -lt 250 ] || fail \"lvmlockd does not end: $(lvmlockctl -i 2>&1)\"\n\
-             \x20   sleep 0.2\n\
-             done\n"
+             {}",
+            wait_for_end("lvmlockd", 250, "$(lvmlockctl -i 2>&1)")
         );
         let title = format!("deactivate {group} and stop lvmlockd");
         vec![Stage::new(there, &title, STOP, &script(&text))]

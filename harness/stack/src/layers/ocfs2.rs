@@ -8,16 +8,16 @@ use sanlab_plan::{
     ClusterName, ClusterStack, LayerKind, NodeName, Ocfs2, PlacedLayer, Plan, quote,
 };
 
-use crate::compose::Describe;
-use crate::dlm;
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::membership;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::volume::{Shared, Sharing};
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::dlm;
+use crate::layers::membership;
+use crate::layers::volume::{Shared, Sharing};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const FORMAT: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(60);
@@ -30,12 +30,23 @@ const LOCK_SPACE: &str = "5A11AB0CF52000000000000000000001";
 const SMALL: u64 = 4 << (30 - 9);
 
 impl Describe for Ocfs2 {
+    const HOT: Hot = Hot {
+        modules: &["ocfs2"],
+        commands: &[
+            ("mkfs.ocfs2", "-V"),
+            ("mount.ocfs2", "-V"),
+            ("mounted.ocfs2", "-V"),
+            (MOUNT, "--version"),
+            (DD, "--version"),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
         _plan: &Plan,
         watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         watched.mounts(placed, Box::new(self.clone()));
         Box::new(self.clone())
     }
@@ -100,19 +111,7 @@ fn in_lock_space(members: &[&Member]) -> Shared {
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["ocfs2"],
-    commands: &[
-        ("mkfs.ocfs2", "-V"),
-        ("mount.ocfs2", "-V"),
-        ("mounted.ocfs2", "-V"),
-        (MOUNT, "--version"),
-        (DD, "--version"),
-    ],
-};
-
-impl Layer for Ocfs2 {
+impl LayerCommands for Ocfs2 {
     fn kind(&self) -> LayerKind {
         LayerKind::Ocfs2
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use sanlab_plan::guest::{O2CB_SERVICE, O2CB_SETTINGS};
 use sanlab_plan::{LayerKind, NodeName, O2cb, PlacedLayer, Plan};
 
-use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -35,12 +35,21 @@ pub(crate) struct Service {
 }
 
 impl Describe for O2cb {
+    const HOT: Hot = Hot {
+        modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
+        commands: &[
+            ("o2cb_ctl", "-V"),
+            ("o2cb", "--version"),
+            ("bash -n", O2CB_SERVICE),
+        ],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(Service {
             plan: self.clone(),
             on: placed.on.clone(),
@@ -48,17 +57,7 @@ impl Describe for O2cb {
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["ocfs2_stack_o2cb", "ocfs2_dlmfs"],
-    commands: &[
-        ("o2cb_ctl", "-V"),
-        ("o2cb", "--version"),
-        ("bash -n", O2CB_SERVICE),
-    ],
-};
-
-impl Layer for Service {
+impl LayerCommands for Service {
     fn kind(&self) -> LayerKind {
         LayerKind::O2cb
     }
@@ -68,7 +67,7 @@ impl Layer for Service {
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        vec![start(&self.plan, there, there, topology)]
+        vec![self.start(there, there, topology)]
     }
 
     fn join(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Stage> {
@@ -193,73 +192,73 @@ impl Service {
     /// Starts the service on `node`, one of `there`.
     fn begin(&self, node: &NodeName, there: &[NodeName], topology: &Topology) -> Stage {
         let known = topology.known(&self.on, there);
-        start(&self.plan, std::slice::from_ref(node), &known, topology)
+        self.start(std::slice::from_ref(node), &known, topology)
     }
-}
 
-/// Writes the configuration that names `members` on the nodes `on`, and starts the service there.
-fn start(o2cb: &O2cb, on: &[NodeName], members: &[NodeName], topology: &Topology) -> Stage {
-    // The service ends with code 0 whatever happened, and has no setting for the way to fence.
-    let text = script(&format!(
-        "said=$({O2CB_SERVICE} start 2>&1) || fail \"exit code $?: {O2CB_SERVICE} start: $said\"\n\
-         echo \"$said\"\n\
-         cluster=/sys/kernel/config/cluster/{}\n\
-         [ -d $cluster ] || fail \"no cluster after {O2CB_SERVICE} start: $said\"\n\
-         echo {} >$cluster/fence_method\n",
-        o2cb.cluster, o2cb.fence_method
-    ));
-    let files = [
-        GuestFile {
-            path: "/etc/ocfs2/cluster.conf".to_owned(),
-            text: cluster_conf(o2cb, topology.those(members)),
-            mode: 0o644,
-        },
-        GuestFile {
-            path: O2CB_SETTINGS.to_owned(),
-            text: service_conf(o2cb),
-            mode: 0o644,
-        },
-    ];
-    Stage::new(on, "start the o2cb service", START, &text).with_files(&files)
-}
+    /// Writes the configuration that names `members` on the nodes `on`, and starts the service there.
+    fn start(&self, on: &[NodeName], members: &[NodeName], topology: &Topology) -> Stage {
+        // The service ends with code 0 whatever happened, and has no setting for the way to fence.
+        let text = script(&format!(
+            "said=$({O2CB_SERVICE} start 2>&1) || fail \"exit code $?: {O2CB_SERVICE} start: $said\"\n\
+             echo \"$said\"\n\
+             cluster=/sys/kernel/config/cluster/{}\n\
+             [ -d $cluster ] || fail \"no cluster after {O2CB_SERVICE} start: $said\"\n\
+             echo {} >$cluster/fence_method\n",
+            self.plan.cluster, self.plan.fence_method
+        ));
+        let files = [
+            GuestFile {
+                path: "/etc/ocfs2/cluster.conf".to_owned(),
+                text: self.cluster_conf(topology.those(members)),
+                mode: 0o644,
+            },
+            GuestFile {
+                path: O2CB_SETTINGS.to_owned(),
+                text: self.service_conf(),
+                mode: 0o644,
+            },
+        ];
+        Stage::new(on, "start the o2cb service", START, &text).with_files(&files)
+    }
 
-/// In the form that `o2cb_ctl` reads and writes: one stanza a node, indented by tabs, and one for the cluster.
-fn cluster_conf<'a>(o2cb: &O2cb, members: impl Iterator<Item = &'a Member>) -> String {
-    let mut text = String::new();
-    let mut count = 0;
-    for member in members {
-        count += 1;
-        let _ = write!(
+    /// In the form that `o2cb_ctl` reads and writes: one stanza a node, indented by tabs, and one for the cluster.
+    fn cluster_conf<'a>(&self, members: impl Iterator<Item = &'a Member>) -> String {
+        let mut text = String::new();
+        let mut count = 0;
+        for member in members {
+            count += 1;
+            let _ = write!(
+                text,
+                "node:\n\tip_port = {}\n\tip_address = {}\n\tnumber = {}\n\tname = {}\n\tcluster = {}\n\n",
+                self.plan.port,
+                member.address(&self.plan.network),
+                member.number,
+                member.name,
+                self.plan.cluster
+            );
+        }
+        let _ = writeln!(
             text,
-            "node:\n\tip_port = {}\n\tip_address = {}\n\tnumber = {}\n\tname = {}\n\tcluster = {}\n\n",
-            o2cb.port,
-            member.address(&o2cb.network),
-            member.number,
-            member.name,
-            o2cb.cluster
+            "cluster:\n\tnode_count = {count}\n\tname = {}",
+            self.plan.cluster
         );
+        text
     }
-    let _ = writeln!(
-        text,
-        "cluster:\n\tnode_count = {count}\n\tname = {}",
-        o2cb.cluster
-    );
-    text
-}
 
-/// Debian's place for what the article writes into /etc/sysconfig/o2cb.
-fn service_conf(o2cb: &O2cb) -> String {
-    format!(
-        "O2CB_ENABLED=true\n\
-         O2CB_BOOTCLUSTER={}\n\
-         O2CB_HEARTBEAT_THRESHOLD={}\n\
-         O2CB_IDLE_TIMEOUT_MS={}\n\
-         O2CB_KEEPALIVE_DELAY_MS={}\n\
-         O2CB_RECONNECT_DELAY_MS={}\n",
-        o2cb.cluster,
-        o2cb.heartbeat_threshold,
-        o2cb.idle_timeout.as_millis(),
-        o2cb.keepalive_delay.as_millis(),
-        o2cb.reconnect_delay.as_millis()
-    )
+    /// Debian's place for what the article writes into /etc/sysconfig/o2cb.
+    fn service_conf(&self) -> String {
+        format!(
+            "O2CB_ENABLED=true\n\
+             O2CB_BOOTCLUSTER={}\n\
+             O2CB_HEARTBEAT_THRESHOLD={}\n\
+             O2CB_IDLE_TIMEOUT_MS={}\n\
+             O2CB_KEEPALIVE_DELAY_MS={}\n\
+             O2CB_RECONNECT_DELAY_MS={}\n",
+            self.plan.cluster,
+            self.plan.heartbeat_threshold,
+            self.plan.idle_timeout.as_millis(),
+            self.plan.keepalive_delay.as_millis(),
+            self.plan.reconnect_delay.as_millis()
+        )
+    }
 }

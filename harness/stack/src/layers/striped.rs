@@ -2,18 +2,19 @@
 
 use sanlab_plan::{LayerKind, PlacedLayer, Plan, Striped};
 
-use crate::compose::Describe;
-use crate::layer::Layer;
-use crate::mapping::Mapping;
-use crate::stack::Watched;
+use crate::description::layer::LayerCommands;
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::mapping::{self, Mapping};
 
 impl Describe for Striped {
+    const HOT: Hot = mapping::HOT;
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let devices: Vec<String> = self
             .below
             .iter()

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use sanlab_plan::{Dlm, LayerKind, NodeName, PlacedLayer, Plan};
 
-use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::membership;
-use crate::power;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::layers::membership;
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::power;
+use crate::shell::script::{script, wait_for_end};
 
 const AGENT: &str = "/etc/dlm/fence";
 const START: Duration = Duration::from_secs(90);
@@ -32,12 +32,17 @@ struct LockManager {
 }
 
 impl Describe for Dlm {
+    const HOT: Hot = Hot {
+        modules: &["dlm"],
+        commands: &[("dlm_controld", "-V"), ("dlm_tool", "-V")],
+    };
+
     fn describe(
         &self,
         placed: &PlacedLayer,
         _plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(LockManager {
             plan: self.clone(),
             on: placed.on.clone(),
@@ -45,13 +50,7 @@ impl Describe for Dlm {
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["dlm"],
-    commands: &[("dlm_controld", "-V"), ("dlm_tool", "-V")],
-};
-
-impl Layer for LockManager {
+impl LayerCommands for LockManager {
     fn kind(&self) -> LayerKind {
         LayerKind::Dlm
     }
@@ -118,15 +117,13 @@ impl Layer for LockManager {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let text = "if pidof dlm_controld >/dev/null; then kill $(pidof dlm_controld); fi\n\
-            tries=0\n\
-            while pidof dlm_controld >/dev/null; do\n\
-            \x20   tries=$((tries + 1))\n\
-            \x20   [ $tries -lt 250 ] || fail \"dlm_controld does not end: $(dlm_tool ls 2>&1)\"\n\
-            \x20   sleep 0.2\n\
-            done\n\
-            [ ! -L /dev/misc ] || run rm /dev/misc\n";
-        vec![Stage::new(there, "stop dlm_controld", STOP, &script(text))]
+        let text = format!(
+            "if pidof dlm_controld >/dev/null; then kill $(pidof dlm_controld); fi\n\
+             {}\
+             [ ! -L /dev/misc ] || run rm /dev/misc\n",
+            wait_for_end("dlm_controld", 250, "$(dlm_tool ls 2>&1)")
+        );
+        vec![Stage::new(there, "stop dlm_controld", STOP, &script(&text))]
     }
 
     fn state(&self) -> Vec<(String, String)> {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use sanlab_plan::{Device, LayerKind, NodeName, VolumeName};
 
-use crate::layer::{Expect, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::Stage;
+use crate::layers::describe::Hot;
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::script;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
@@ -31,7 +33,7 @@ pub(crate) struct Mapping {
     pub(crate) device: Device,
 }
 
-/// What this layer reads of the root image.
+/// What both layers read of the root image.
 pub(crate) const HOT: Hot = Hot {
     modules: &["dm-mod"],
     commands: &[("dmsetup", "--version")],
@@ -55,7 +57,7 @@ pub(crate) fn table(name: &str, below: &[Device]) -> String {
     )
 }
 
-impl Layer for Mapping {
+impl LayerCommands for Mapping {
     fn kind(&self) -> LayerKind {
         self.kind
     }

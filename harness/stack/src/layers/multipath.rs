@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use sanlab_plan::guest::{MULTIPATH_PLUGINS, SETPRIV, UDEVD};
 use sanlab_plan::{
-    Layer as Planned, LayerKind, Multipath, MultipathMap, NodeName, PlacedLayer, Plan, Selector,
+    Layer, LayerKind, Multipath, MultipathMap, NodeName, PlacedLayer, Plan, Selector,
 };
 
-use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::Topology;
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::nodes::present::Peers;
+use crate::nodes::topology::Topology;
+use crate::shell::script::{script, wait_for_end};
 
 const START: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_secs(60);
@@ -244,12 +244,29 @@ impl Maps {
 }
 
 impl Describe for Multipath {
+    const HOT: Hot = Hot {
+        modules: &[
+            "dm-multipath",
+            "dm-round-robin",
+            "dm-service-time",
+            "dm-queue-length",
+        ],
+        commands: &[
+            (UDEVD, "--version"),
+            ("udevadm", "--version"),
+            ("multipathd", "-h"),
+            ("dmsetup", "--version"),
+            ("awk", "1 /dev/null"),
+            ("cat", MULTIPATH_PLUGINS),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
         plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         Box::new(Maps {
             plan: self.clone(),
             below: match self.below {
@@ -262,7 +279,7 @@ impl Describe for Multipath {
 
 fn imported(plan: &Plan) -> Below {
     let gnbd = plan.layers.iter().find_map(|placed| match &placed.layer {
-        Planned::Gnbd(gnbd) => Some(gnbd),
+        Layer::Gnbd(gnbd) => Some(gnbd),
         _ => None,
     });
     let paths = gnbd.iter().flat_map(|gnbd| {
@@ -275,25 +292,7 @@ fn imported(plan: &Plan) -> Below {
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &[
-        "dm-multipath",
-        "dm-round-robin",
-        "dm-service-time",
-        "dm-queue-length",
-    ],
-    commands: &[
-        (UDEVD, "--version"),
-        ("udevadm", "--version"),
-        ("multipathd", "-h"),
-        ("dmsetup", "--version"),
-        ("awk", "1 /dev/null"),
-        ("cat", MULTIPATH_PLUGINS),
-    ],
-};
-
-impl Layer for Maps {
+impl LayerCommands for Maps {
     fn kind(&self) -> LayerKind {
         LayerKind::Multipath
     }
@@ -368,15 +367,12 @@ impl Layer for Maps {
     }
 
     fn down(&self, there: &[NodeName], _topology: &Topology) -> Vec<Stage> {
-        let mut text = "if pidof multipathd >/dev/null; then kill $(pidof multipathd); fi\n\
-            tries=0\n\
-            while pidof multipathd >/dev/null; do\n\
-            \x20   tries=$((tries + 1))\n\
-            \x20   [ $tries -lt 200 ] || fail 'multipathd does not end'\n\
-            \x20   sleep 0.1\n\
-            done\n\
-            export DM_DISABLE_UDEV=1\n"
-            .to_owned();
+        let mut text = format!(
+            "if pidof multipathd >/dev/null; then kill $(pidof multipathd); fi\n\
+             {}\
+             export DM_DISABLE_UDEV=1\n",
+            wait_for_end("multipathd", 100, "")
+        );
         for map in &self.plan.maps {
             let _ = writeln!(
                 text,

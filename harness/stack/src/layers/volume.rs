@@ -6,9 +6,10 @@ use std::time::Duration;
 use sanlab_plan::guest::{MOUNT, UMOUNT};
 use sanlab_plan::{FileSystem, GuestPath, NodeName};
 
-use crate::layer::{Expect, Probe, Stage, Work};
-use crate::script::script;
-use crate::topology::{Member, Topology};
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{Stage, Work};
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::script::script;
 
 /// OCFS2's mount takes 11 s of heartbeat rounds whatever the machine does, and each takes longer when a journal must be recovered.
 const MOUNTING: Duration = Duration::from_secs(180);

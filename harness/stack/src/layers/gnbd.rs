@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Export, Gnbd, Layer as Planned, LayerKind, NodeName, PlacedLayer, Plan};
+use sanlab_plan::{Export, Gnbd, Layer, LayerKind, NodeName, PlacedLayer, Plan};
 
-use crate::compose::Describe;
-use crate::layer::{Expect, GuestFile, Layer, Probe, Stage};
-use crate::power;
-use crate::present::Peers;
-use crate::script::script;
-use crate::stack::Watched;
-use crate::topology::{Member, Topology};
-use crate::warm::Hot;
+use crate::description::layer::LayerCommands;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{GuestFile, Stage};
+use crate::layers::describe::{Describe, Hot, Watched};
+use crate::nodes::present::{Peers, those};
+use crate::nodes::topology::{Member, Topology};
+use crate::shell::power;
+use crate::shell::script::script;
 
 const SERVE: Duration = Duration::from_secs(90);
 const IMPORT: Duration = Duration::from_secs(120);
@@ -57,14 +57,6 @@ impl Imports {
                 let member = topology.member(server)?;
                 Some(Share { member, export })
             })
-    }
-
-    fn clients(&self, there: &[NodeName]) -> Vec<NodeName> {
-        let clients = self.plan.clients.iter();
-        clients
-            .filter(|client| there.contains(client))
-            .cloned()
-            .collect()
     }
 
     fn has_cluster(&self, node: &NodeName) -> bool {
@@ -242,14 +234,23 @@ impl Imports {
 }
 
 impl Describe for Gnbd {
+    const HOT: Hot = Hot {
+        modules: &["nbd"],
+        commands: &[
+            ("gnbd_serv", "-V"),
+            ("gnbd_export", "-V"),
+            ("gnbd_import", "-V"),
+        ],
+    };
+
     fn describe(
         &self,
         _placed: &PlacedLayer,
         plan: &Plan,
         _watched: &mut Watched,
-    ) -> Box<dyn Layer> {
+    ) -> Box<dyn LayerCommands> {
         let clustered = plan.layers.iter().filter_map(|placed| match placed.layer {
-            Planned::Membership(_) => Some(&placed.on),
+            Layer::Membership(_) => Some(&placed.on),
             _ => None,
         });
         let mut layers = plan.layers.iter();
@@ -257,24 +258,14 @@ impl Describe for Gnbd {
             plan: self.clone(),
             clustered: clustered.flatten().cloned().collect(),
             multipath: layers.any(|placed| match &placed.layer {
-                Planned::Multipath(multipath) => multipath.below == LayerKind::Gnbd,
+                Layer::Multipath(multipath) => multipath.below == LayerKind::Gnbd,
                 _ => false,
             }),
         })
     }
 }
 
-/// What this layer reads of the root image.
-pub(crate) const HOT: Hot = Hot {
-    modules: &["nbd"],
-    commands: &[
-        ("gnbd_serv", "-V"),
-        ("gnbd_export", "-V"),
-        ("gnbd_import", "-V"),
-    ],
-};
-
-impl Layer for Imports {
+impl LayerCommands for Imports {
     fn kind(&self) -> LayerKind {
         LayerKind::Gnbd
     }
@@ -300,7 +291,7 @@ impl Layer for Imports {
     }
 
     fn up(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let clients = self.clients(there);
+        let clients = those(&self.plan.clients, there);
         let mut first = self.serve(there, topology);
         first.tasks.extend(self.prepare(&clients).tasks);
         vec![first, self.import(&clients, there, topology)]
@@ -311,7 +302,7 @@ impl Layer for Imports {
         if self.plan.clients.contains(node) {
             vec![self.prepare(one), self.import(one, &peers.active, topology)]
         } else {
-            let clients = self.clients(&peers.active);
+            let clients = those(&self.plan.clients, &peers.active);
             vec![
                 self.serve(one, topology),
                 self.import(&clients, one, topology),
@@ -325,7 +316,7 @@ impl Layer for Imports {
         let mut stages = self.join(node, peers, topology);
         if self.plan.servers.contains(node) {
             let again = script(&format!("run {} -a\n", self.import_command()));
-            let clients = self.clients(&peers.active);
+            let clients = those(&self.plan.clients, &peers.active);
             let title = format!("go back to {node}");
             stages.push(Stage::new(&clients, &title, IMPORT, &again));
         }
@@ -360,7 +351,7 @@ impl Layer for Imports {
     }
 
     fn down(&self, there: &[NodeName], topology: &Topology) -> Vec<Stage> {
-        let clients = self.clients(there);
+        let clients = those(&self.plan.clients, there);
         let servers: Vec<NodeName> = self
             .shares(there, topology)
             .map(|share| share.member.name.clone())

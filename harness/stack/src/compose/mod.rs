@@ -1,17 +1,15 @@
-//! A plan's layers as descriptions, and what steps ask of particular ones.
+//! The layers of a plan put together: as a stack, with the disks that steps let fail below them; and what guests read beforehand.
 
-use sanlab_plan::{PlacedLayer, Plan, each_layer};
+pub(crate) mod faulty_disks;
+pub(crate) mod stack;
+pub(crate) mod warm;
 
-use crate::disk::FaultyDisks;
-use crate::layer::Layer;
-use crate::stack::{Placed, Stack, Watched};
-use crate::topology::Topology;
+use sanlab_plan::{Plan, each_layer};
 
-/// A layer of a plan that can be described.
-pub(crate) trait Describe {
-    /// As it stands on `placed`'s nodes in `plan`. What steps ask of it later is left in `watched`.
-    fn describe(&self, placed: &PlacedLayer, plan: &Plan, watched: &mut Watched) -> Box<dyn Layer>;
-}
+use crate::compose::faulty_disks::FaultyDisks;
+use crate::compose::stack::{Placed, Stack};
+use crate::layers::describe::{Describe, Watched};
+use crate::nodes::topology::Topology;
 
 /// Describes the layers of `plan`.
 pub fn compose(plan: &Plan) -> Stack {

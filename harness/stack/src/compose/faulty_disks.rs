@@ -8,9 +8,11 @@ use sanlab_plan::{
     ByteSize, DISK, DiskFault, DiskFaultKind, FAULTY_DISK, NodeName, Plan, Requests,
 };
 
-use crate::layer::{Expect, Probe, Stage, Work};
-use crate::mapping::NO_UDEV;
-use crate::script::script;
+use crate::description::probe::{Expect, Probe};
+use crate::description::work::{Stage, Work};
+use crate::layers::mapping::NO_UDEV;
+use crate::nodes::present::those;
+use crate::shell::script::script;
 
 const CREATE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(60);
@@ -39,12 +41,6 @@ impl FaultyDisks {
         }
     }
 
-    /// Those of `nodes` that have one.
-    fn those(&self, nodes: &[NodeName]) -> Vec<NodeName> {
-        let those = nodes.iter().filter(|node| self.on.contains(node));
-        those.cloned().collect()
-    }
-
     /// Whether no node has one.
     pub(crate) const fn is_empty(&self) -> bool {
         self.on.is_empty()
@@ -57,7 +53,7 @@ impl FaultyDisks {
 
     /// Makes the devices of those of `nodes` that have one, before any layer opens them.
     pub(crate) fn up(&self, nodes: &[NodeName]) -> Option<Work> {
-        let on = self.those(nodes);
+        let on = those(nodes, &self.on);
         if on.is_empty() {
             return None;
         }
@@ -85,7 +81,7 @@ impl FaultyDisks {
 
     /// Removes them, once no layer has them open.
     pub(crate) fn down(&self, nodes: &[NodeName]) -> Option<Work> {
-        let on = self.those(nodes);
+        let on = those(nodes, &self.on);
         if on.is_empty() {
             return None;
         }
