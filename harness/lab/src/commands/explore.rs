@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sanlab_fleet::{Budget, Need, Permit, Registry, RunDir, WaitingFor};
-use sanlab_plan::{Range, Setting, parse_duration, quote};
+use sanlab_plan::{Range, Setting, parse_duration, word};
 use sanlab_report::load;
 use sanlab_report::report::Report;
 use tokio_util::sync::CancellationToken;
@@ -201,16 +201,6 @@ fn command(guests: &Guests, trial: &Trial) -> Result<String, LabError> {
     Ok(command)
 }
 
-/// A word as a shell takes it.
-fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+@".contains(c);
-    if text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        quote(text)
-    }
-}
-
 /// How long other fleets are awaited.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -247,12 +237,6 @@ fn parse_vary(text: &str) -> Result<(String, Range), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_divide_them() {
-        assert_eq!(word("step.crash.after=1372ms"), "step.crash.after=1372ms");
-        assert_eq!(word("step.the crash.after=1s"), "'step.the crash.after=1s'");
-    }
 
     #[test]
     fn a_range_on_the_command_line_is_a_key_and_a_range() {
