@@ -111,7 +111,7 @@ pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
     ));
     let mut waiting = Waiting {
         job: &submitted,
-        tasks: Tasks::default(),
+        tasks: Tasks::new(arguments.nodes),
         terminal: &mut terminal,
     };
     let longer = "--deadline gives it longer";

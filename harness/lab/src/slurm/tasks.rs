@@ -1,6 +1,6 @@
 //! What `squeue` says of a job's tasks. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What `squeue` is asked for, one line for each task: its number, state, reason, nodes.
 pub(crate) const FORMAT: &str = "%K|%T|%r|%N";
@@ -36,9 +36,14 @@ const HELD: [&str; 5] = [
     "DependencyNeverSatisfied",
 ];
 
-/// What is known of the tasks, by their numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tasks(BTreeMap<u16, Task>);
+/// What is known of the tasks of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tasks {
+    /// Their numbers are from 1 to this.
+    last: u16,
+    /// Those that were seen, by their numbers.
+    seen: BTreeMap<u16, Task>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Task {
@@ -64,19 +69,27 @@ impl Task {
 }
 
 impl Tasks {
+    /// So many, none of which was seen yet.
+    pub(crate) fn new(count: u16) -> Self {
+        Self {
+            last: count,
+            seen: BTreeMap::new(),
+        }
+    }
+
     /// Takes in what `squeue` prints. Slurm forgets a task some minutes after its end: what was seen last stays.
     pub(crate) fn update(&mut self, text: &str) {
-        for task in self.0.values_mut() {
+        let mut not_ended: BTreeSet<u16> = (1..=self.last).collect();
+        not_ended.retain(|number| self.seen.get(number).is_none_or(Task::is_alive));
+        for task in self.seen.values_mut() {
             task.listed = false;
         }
+        let mut others = None;
         for line in text.lines() {
             let mut fields = line.trim().split('|').map(str::to_owned);
             let (Some(number), Some(state), Some(reason), Some(nodes)) =
                 (fields.next(), fields.next(), fields.next(), fields.next())
             else {
-                continue;
-            };
-            let Ok(number) = number.parse() else {
                 continue;
             };
             let task = Task {
@@ -85,24 +98,34 @@ impl Tasks {
                 nodes,
                 listed: true,
             };
-            self.0.insert(number, task);
+            if let Ok(number) = number.parse() {
+                not_ended.remove(&number);
+                self.seen.insert(number, task);
+            } else {
+                // `N/A`: all that were cancelled before they began.
+                others = Some(task);
+            }
+        }
+        if let Some(task) = others {
+            let others = not_ended.into_iter().map(|number| (number, task.clone()));
+            self.seen.extend(others);
         }
     }
 
     /// Whether any task was ever listed.
     pub(crate) fn were_seen(&self) -> bool {
-        !self.0.is_empty()
+        !self.seen.is_empty()
     }
 
     /// Whether no task runs, or waits and may still run. Of a job no task of which was seen nothing is known.
     pub(crate) fn are_over(&self) -> bool {
         let may_run = |task: &Task| task.is_alive() && !task.is_stuck();
-        self.were_seen() && !self.0.values().any(may_run)
+        self.were_seen() && !self.seen.values().any(may_run)
     }
 
     /// A line for each task that Slurm will not start.
     pub(crate) fn stuck(&self) -> Vec<String> {
-        let stuck = self.0.iter().filter(|(_, task)| task.is_stuck());
+        let stuck = self.seen.iter().filter(|(_, task)| task.is_stuck());
         let told = stuck.map(|(number, task)| {
             let Task { state, reason, .. } = task;
             format!("task {number} will not start: {state} ({reason})")
@@ -113,7 +136,7 @@ impl Tasks {
     /// How many are in which state.
     pub(crate) fn summary(&self) -> String {
         let mut states: BTreeMap<&str, usize> = BTreeMap::new();
-        for task in self.0.values() {
+        for task in self.seen.values() {
             *states.entry(&task.state).or_default() += 1;
         }
         if states.is_empty() {
@@ -127,7 +150,10 @@ impl Tasks {
 
     /// A line for each task that Slurm does not call completed: a task ends as FAILED also when one of its scenarios failed.
     pub(crate) fn not_completed(&self) -> Vec<String> {
-        let others = self.0.iter().filter(|(_, task)| task.state != "COMPLETED");
+        let others = self
+            .seen
+            .iter()
+            .filter(|(_, task)| task.state != "COMPLETED");
         let told = others.map(|(number, task)| {
             let Task { state, reason, .. } = task;
             let node = match task.nodes.as_str() {
@@ -146,7 +172,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_a_job_of_which_no_task_was_seen() {
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::new(2);
         tasks.update("");
         assert!(!tasks.were_seen() && !tasks.are_over());
         assert_eq!(tasks.summary(), "no task was seen");
@@ -158,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_job_is_over_when_no_task_waits_or_runs() {
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::new(2);
         tasks.update("1|RUNNING|None|n1\n2|PENDING|Resources|\n");
         assert!(!tasks.are_over());
         assert_eq!(tasks.summary(), "1 PENDING, 1 RUNNING");
@@ -176,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_job_is_over_when_slurm_has_put_what_is_left_on_hold() {
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::new(2);
         tasks.update("1|PENDING|launch failed requeued held|\n2|RUNNING|None|n2\n");
         assert!(!tasks.are_over());
         tasks.update("1|PENDING|launch failed requeued held|\n2|COMPLETED|None|n2\n");
@@ -191,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn tasks_that_were_cancelled_before_they_began_are_one_line() {
+        let mut tasks = Tasks::new(3);
+        tasks.update("1|RUNNING|None|n1\n2|PENDING|Resources|\n3|PENDING|Resources|\n");
+        tasks.update("N/A|CANCELLED|Resources|\n1|COMPLETING|None|n1\n");
+        assert_eq!(tasks.summary(), "2 CANCELLED, 1 COMPLETING");
+        tasks.update("N/A|CANCELLED|Resources|\n1|CANCELLED|None|n1\n");
+        assert!(tasks.are_over());
+        // Slurm forgets the one before the others.
+        tasks.update("N/A|CANCELLED|Resources|\n");
+        let lines = tasks.not_completed();
+        assert_eq!(lines[0], "task 1: last seen as CANCELLED (None) on n1");
+        let mut unseen = Tasks::new(2);
+        unseen.update("N/A|CANCELLED|Resources|\n");
+        assert_eq!(unseen.summary(), "2 CANCELLED");
+    }
+
+    #[test]
     fn what_can_never_start_is_told() {
         for line in [
             "1|PENDING|PartitionTimeLimit|",
@@ -200,14 +243,14 @@ mod tests {
             "1|RESV_DEL_HOLD|None|",
             "1|REQUEUE_HOLD|None|",
         ] {
-            let mut tasks = Tasks::default();
+            let mut tasks = Tasks::new(2);
             tasks.update(line);
             assert!(tasks.are_over(), "{line}");
             let stuck = tasks.stuck();
             assert!(stuck[0].starts_with("task 1 will not start: "), "{stuck:?}");
         }
         // What waits for others starts by itself.
-        let mut tasks = Tasks::default();
+        let mut tasks = Tasks::new(2);
         tasks.update("1|PENDING|PartitionNodeLimit|\n2|PENDING|Resources|\n");
         assert!(!tasks.are_over() && tasks.stuck().is_empty());
     }
