@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sanlab_fleet::{Budget, Need, Permit, Registry, RunDir, WaitingFor};
-use sanlab_plan::{Range, Setting, parse_duration, word};
+use sanlab_plan::{Range, Setting, word};
 use sanlab_report::load;
 use sanlab_report::report::Report;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::pages::Pages;
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
+use crate::commands::time::parse_time;
 use crate::compare::side::images;
 use crate::explore::course::{self, Bounds, End, Exploration, Trial};
 use crate::explore::guests::Guests;
@@ -38,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
     /// Start no run later than this, such as `30m`; a failure is narrowed all the same
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     budget: Option<Duration>,
     /// Runs side by side [default: two for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]

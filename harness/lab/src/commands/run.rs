@@ -16,7 +16,7 @@ use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::matrix::{Axis, Variant, variants};
 use crate::commands::sharding::Sharding;
-use crate::commands::up::parse_limit;
+use crate::commands::time::parse_time;
 use crate::compare::given::Given;
 use crate::compare::side::images;
 use crate::lab::runs::shown;
@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KEY=VALUE,VALUE...")]
     matrix: Vec<String>,
     /// When a scenario fails, keep its fleet up so long, such as `30m`, to look inside; then go on
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     hold: Option<Duration>,
     /// When a scenario fails, save its fleet beside its record, to be brought up again with `sanlab up`; --hold holds it after that
     #[arg(long)]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::cli::Cli;
 use crate::commands::merge;
-use crate::commands::up::parse_limit;
+use crate::commands::time::parse_time;
 use crate::lab::runs::{RunFolder, shown};
 use crate::shards::share::MOST;
 use crate::slurm::client::{self, Submitted};
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ARG", allow_hyphen_values = true, value_parser = parse_sbatch)]
     sbatch: Vec<String>,
     /// How long the job may take with all its waiting; then it is cancelled
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_limit)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_time)]
     deadline: Duration,
     /// Print the command that submits the job and its script, and submit nothing
     #[arg(long)]
