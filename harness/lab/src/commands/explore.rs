@@ -22,6 +22,7 @@ use crate::explore::narrow::{Narrower, groups};
 use crate::explore::space::Space;
 use crate::explore::told;
 use crate::lab::runs::since_1970;
+use crate::lab::scenario::Texts;
 use crate::lab::seed;
 use crate::terminal::{Colour, Terminal, interrupt, print};
 use crate::{Exit, Lab, LabError};
@@ -71,6 +72,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let mut guests = Guests {
         file: arguments.file.clone(),
+        texts: Texts::default(),
         changes: arguments.changes.clone(),
         images: std::collections::BTreeMap::new(),
         folder: lab.new_run()?,
@@ -107,22 +109,41 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         }
         terminal.status(&format!("{done} of at most {} runs", bounds.runs));
     })
-    .await?;
+    .await;
     terminal.clear();
     print(&told::table(&exploration))?;
     print(&format!("{}seed {seed}\n", told::end(&exploration)))?;
+    if let Some(error) = &exploration.error {
+        let why = error.show(terminal.is_coloured());
+        terminal.line(&format!("a run left no record: {why}"));
+    }
     let is_whole = !matches!(exploration.end, End::Interrupted | End::Broken);
-    if is_whole && !arguments.no_narrowing {
-        narrow(&guests, &space, &exploration, jobs, &mut terminal).await?;
+    let narrowed = if is_whole && !arguments.no_narrowing {
+        narrow(&guests, &space, &exploration, jobs, &mut terminal).await
+    } else {
+        Ok(())
+    };
+    // Whatever became of the narrowing: what was found stands in them.
+    let written = if exploration.runs.is_empty() {
+        Ok(())
+    } else {
+        write_pages(&arguments.pages, &plan.name, &guests)
+    };
+    if let (Err(_), Err(error)) = (&narrowed, &written) {
+        terminal.line(&error.show(terminal.is_coloured()));
     }
-    if arguments.pages.any() && !exploration.runs.is_empty() {
-        let loaded = load::load(&[guests.folder.path().to_owned()])?;
-        let now = since_1970().as_secs_f64();
-        arguments
-            .pages
-            .write(&Report::new(&plan.name, now, loaded, &[], None))?;
-    }
+    narrowed.and(written)?;
     Ok(exit(&exploration))
+}
+
+/// The pages of all runs, as far as they are asked for.
+fn write_pages(pages: &Pages, title: &str, guests: &Guests) -> Result<(), LabError> {
+    if !pages.any() {
+        return Ok(());
+    }
+    let loaded = load::load(&[guests.folder.path().to_owned()])?;
+    let now = since_1970().as_secs_f64();
+    pages.write(&Report::new(title, now, loaded, &[], None))
 }
 
 fn exit(exploration: &Exploration) -> Exit {
