@@ -74,15 +74,20 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the files have no mistakes, and can be divided as is asked for; mistakes are shown.
-    pub(crate) fn can_be_divided(&self) -> Result<bool, LabError> {
+    /// The scenarios with all that they are given, if they can be divided as is asked for; `None` when a mistake was shown.
+    pub(crate) fn load_divided(&self) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
         let axes = axes(&self.matrix)?;
         let loaded = load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
         if let Some(loaded) = &loaded {
             let plans = loaded.iter().map(|(plan, _)| plan);
             self.sharding.of(plans, self.repeat)?;
         }
-        Ok(loaded.is_some())
+        Ok(loaded)
+    }
+
+    /// What all scenarios are given.
+    pub(crate) const fn changes(&self) -> &Changes {
+        &self.changes
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
 use fs_err as fs;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -70,11 +69,9 @@ fn parse_sbatch(text: &str) -> Result<String, String> {
 /// Submits the job, waits for it, and merges what its tasks leave.
 pub(crate) async fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
     let run: Vec<String> = [&arguments.run[..], &["--".to_owned()], &arguments.files[..]].concat();
-    let shard = format!("1/{}", arguments.nodes);
-    let words = ["sanlab", "run", "--keep-going", "--shard", &shard].map(str::to_owned);
     // A mistake is told here, and not by each of the tasks.
-    let checked = Cli::try_parse_from(words.iter().chain(&run)).unwrap_or_else(|e| e.exit());
-    if !checked.is_run_without_mistakes()? {
+    let checked = Cli::run_of_shards(arguments.nodes, &run).unwrap_or_else(|error| error.exit());
+    if checked.load_divided()?.is_none() {
         return Ok(Exit::BadInput);
     }
     let directory = std::env::current_dir()?;

@@ -26,6 +26,12 @@ pub enum KubernetesError {
         /// What it is.
         artefact: String,
     },
+    /// QEMU's programs of this host.
+    #[error(
+        "give the QEMU in {} to the pods: a ConfigMap takes the scenario files only\n  help: have a volume with the whole project and that folder, at the same path, and name its claim: --checkout CLAIM",
+        .0.display()
+    )]
+    Qemu(PathBuf),
     /// More than Kubernetes takes.
     #[error(
         "put {files} into a ConfigMap: they have {bytes} bytes, and it takes {most}\n  help: give fewer scenarios to each Job, or have a volume with the whole project, and name its claim: --checkout CLAIM"
