@@ -265,14 +265,11 @@ pub(crate) fn load(
         match variants_of(file, changes, axes) {
             Ok(variants) => {
                 for (plan, given) in variants {
-                    if let Some(first) = sources.insert(plan.id.clone(), file) {
+                    if let Some(why) = in_the_way(&sources, &plan.id, file) {
                         mistaken = true;
-                        let (first, file) = (first.display(), file.display());
-                        terminal.line(&format!(
-                            "error: {first} and {file} would both be kept as `{}`",
-                            plan.id
-                        ));
+                        terminal.line(&why);
                     }
+                    sources.insert(plan.id.clone(), file);
                     loaded.push((plan, given));
                 }
             }
@@ -284,6 +281,26 @@ pub(crate) fn load(
         }
     }
     Ok((!mistaken).then_some(loaded))
+}
+
+/// Why a scenario's records have no place of their own beside those of others.
+fn in_the_way(sources: &BTreeMap<String, &Path>, id: &str, file: &Path) -> Option<String> {
+    let lies_in = |inner: &str, outer: &str| {
+        let rest = inner.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let mut others = sources.iter();
+    let (other, first) =
+        others.find(|(other, _)| *other == id || lies_in(other, id) || lies_in(id, other))?;
+    let (first, file) = (first.display(), file.display());
+    let how = if other == id {
+        format!("would both be kept as `{id}`")
+    } else {
+        format!("would be kept one within the other, as `{other}` and `{id}`")
+    };
+    Some(format!(
+        "error: {first} and {file} {how}; rename one of them"
+    ))
 }
 
 /// A scenario's variants, each with what it is given: the scenario itself, where it has none.
@@ -336,6 +353,18 @@ mod tests {
     use sanlab_record::{Failure, FailureKind, KnownBy};
 
     use super::*;
+
+    #[test]
+    fn every_scenario_has_a_place_of_its_own() {
+        let (a, b) = (Path::new("a.toml"), Path::new("a/b.toml"));
+        let why =
+            |first: &str, id: &str| in_the_way(&BTreeMap::from([(first.to_owned(), a)]), id, b);
+        insta::assert_snapshot!(why("a", "a/b").unwrap(), @"error: a.toml and a/b.toml would be kept one within the other, as `a` and `a/b`; rename one of them");
+        insta::assert_snapshot!(why("a", "a").unwrap(), @"error: a.toml and a/b.toml would both be kept as `a`; rename one of them");
+        assert!(why("a/b", "a").is_some());
+        assert_eq!(why("a", "ab"), None);
+        assert_eq!(why("a/b", "a/c"), None);
+    }
 
     #[test]
     fn a_failure_that_is_known_is_a_success_unless_somebody_ended_it() {
