@@ -189,7 +189,7 @@ pub(crate) async fn explore<R: Runner>(
     }
 }
 
-/// Does these runs, so many side by side; in their order.
+/// Does these runs, so many side by side; in their order. Where one leaves no record no further one is begun, and those that run are awaited.
 pub(crate) async fn all<R: Runner>(
     runner: &Arc<R>,
     trials: Vec<Trial>,
@@ -198,8 +198,10 @@ pub(crate) async fn all<R: Runner>(
     let mut ended: Vec<Option<Ran>> = trials.iter().map(|_| None).collect();
     let mut waiting = trials.into_iter().enumerate();
     let mut flying = JoinSet::new();
+    let mut first_error = None;
     loop {
-        while flying.len() < jobs
+        while first_error.is_none()
+            && flying.len() < jobs
             && let Some((place, trial)) = waiting.next()
         {
             let runner = Arc::clone(runner);
@@ -210,9 +212,17 @@ pub(crate) async fn all<R: Runner>(
         };
         let (place, ran) =
             landed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        ended[place] = Some(ran?);
+        match ran {
+            Ok(ran) => ended[place] = Some(ran),
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
     }
-    Ok(ended.into_iter().flatten().collect())
+    match first_error {
+        Some(error) => Err(error),
+        None => Ok(ended.into_iter().flatten().collect()),
+    }
 }
 
 #[cfg(test)]
