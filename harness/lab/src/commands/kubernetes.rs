@@ -10,7 +10,7 @@ use crate::kubernetes::{names, yaml};
 use crate::shards::share::MOST;
 use crate::terminal::print;
 use crate::terminal::quantity::count;
-use crate::{Exit, Lab, LabError};
+use crate::{Exit, KubernetesError, Lab, LabError};
 
 /// The image that `ci/oci` makes.
 const IMAGE: &str = concat!("sanlab:", env!("CARGO_PKG_VERSION"));
@@ -67,6 +67,10 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         .collect();
     // Refuses what the pods would refuse.
     let checked = Cli::run_of_shards(arguments.shards, &words).unwrap_or_else(|error| error.exit());
+    let mut all = checked.files().iter();
+    if let Some(file) = all.find(|file| !arguments.files.contains(file)) {
+        return Err(KubernetesError::Behind(file.clone()).into());
+    }
     let Some(loaded) = checked.load_divided()? else {
         return Ok(Exit::BadInput);
     };

@@ -85,6 +85,11 @@ impl Arguments {
         Ok(loaded)
     }
 
+    /// The scenario files.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// What all scenarios are given.
     pub(crate) const fn changes(&self) -> &Changes {
         &self.changes

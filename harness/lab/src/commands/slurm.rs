@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// How long the job may take with all its waiting; then it is cancelled
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_time)]
     deadline: Duration,
-    /// Print the command that submits the job and its script, and submit nothing
+    /// Print the job's script and the command that would submit it, and submit nothing
     #[arg(long)]
     dry_run: bool,
     /// Arguments of `sanlab run` for all shards, behind `--`

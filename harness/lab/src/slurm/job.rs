@@ -90,10 +90,10 @@ impl Job<'_> {
         )
     }
 
-    /// The command that submits it, and the script, as a person reads them.
+    /// The script, and the command that submits it, as a person reads them; it can be submitted as it is.
     pub(crate) fn describe(&self) -> String {
         let words: Vec<String> = self.arguments().iter().map(|text| word(text)).collect();
-        format!("# sbatch {}\n{}", words.join(" "), self.script())
+        format!("{}# sbatch {}\n", self.script(), words.join(" "))
     }
 }
 
@@ -118,11 +118,11 @@ mod tests {
             run: &words(&["--set", "mtu=9000", "a.toml"]),
         };
         insta::assert_snapshot!(job.describe(), @r#"
-        # sbatch --array=1-8 --requeue --open-mode=append --output=/shared/100%%/20261128T020304Z-x7f3/task-%a.log --time=2:00:00 --partition=night '--comment=two words' --array=1-8%2 --job-name=sanlab-20261128T020304Z-x7f3 --parsable /shared/100%/20261128T020304Z-x7f3/job.sh
         #!/bin/sh
         cd '/shared/it'\''s here' || exit 3
         export SANLAB_RUNS='/shared/100%/20261128T020304Z-x7f3'/shards/"$SLURM_ARRAY_TASK_ID"
         exec '/shared/bin/sanlab' run --shard "$SLURM_ARRAY_TASK_ID/8" --keep-going '--set' 'mtu=9000' 'a.toml'
+        # sbatch --array=1-8 --requeue --open-mode=append --output=/shared/100%%/20261128T020304Z-x7f3/task-%a.log --time=2:00:00 --partition=night '--comment=two words' --array=1-8%2 --job-name=sanlab-20261128T020304Z-x7f3 --parsable /shared/100%/20261128T020304Z-x7f3/job.sh
         "#);
     }
 

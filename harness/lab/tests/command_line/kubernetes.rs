@@ -111,6 +111,7 @@ fn what_no_cluster_could_run_is_refused_with_a_way_out() {
         refused(&["scenarios/none.toml", "--shards", "2"]),
         refused(&[other, "--shards", "2"]).replace(other, "OTHER"),
         refused(&[file, "--shards", "2", "--", "--set=qemu=scenarios"]),
+        refused(&[file, "--shards", "2", "--", "scenarios/a b.toml"]),
     ];
     insta::assert_snapshot!(told.join("\n"));
     for (argument, told) in [

@@ -218,11 +218,11 @@ fn the_command_and_the_script_of_a_job_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--nodes=2", "--dry-run", "--time=1:00", SCENARIO];
     let shown = super::said(&slurm(folder.path(), &arguments), 0);
-    let begin = "# sbatch --array=1-2 --requeue --open-mode=append --output=";
-    assert!(shown.starts_with(begin), "{shown}");
+    assert!(shown.starts_with("#!/bin/sh\ncd "), "{shown}");
+    let begin = "\n# sbatch --array=1-2 --requeue --open-mode=append --output=";
+    assert!(shown.contains(begin), "{shown}");
     let rest = " --time=1:00 --job-name=sanlab-JOB --parsable ";
     assert!(shown.contains(rest), "{shown}");
-    assert!(shown.contains("\n#!/bin/sh\n"), "{shown}");
 }
 
 #[test]
