@@ -114,8 +114,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     print(&told::table(&exploration))?;
     print(&format!("{}seed {seed}\n", told::end(&exploration)))?;
     if let Some(error) = &exploration.error {
-        let why = error.show(terminal.is_coloured());
-        terminal.line(&format!("a run left no record: {why}"));
+        terminal.line("a run has left no record:");
+        terminal.line(error.show(terminal.is_coloured()).trim_end());
     }
     let is_whole = !matches!(exploration.end, End::Interrupted | End::Broken);
     let narrowed = if is_whole && !arguments.no_narrowing {
