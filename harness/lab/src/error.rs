@@ -116,7 +116,7 @@ pub enum LabError {
     },
     /// A scenario whose runs have no figures.
     #[error(
-        "scenario {scenario} measures nothing that could be compared; give it a `throughput` step, or a `dd` or `write` step that does not run in the background"
+        "scenario {scenario} measures nothing that could be compared; give it a `throughput` step, or a `dd` or `write` step that does not run in the background (a `write` without `interval`)"
     )]
     MeasuresNothing {
         /// The scenario's identifier.

@@ -23,6 +23,7 @@ mod kubernetes;
 mod lab;
 mod pack;
 mod shards;
+mod slurm;
 mod terminal;
 mod trials;
 mod up;

@@ -51,6 +51,6 @@ pub use values::names::{
     ResourceName, StepLabel, VolumeName, file_name,
 };
 pub use values::range::Range;
-pub use values::shell::quote;
+pub use values::shell::{quote, word};
 pub use values::subnet::{Subnet, SubnetError};
 pub use values::units::{ByteSize, Share, UnitError, parse_duration};

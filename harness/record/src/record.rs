@@ -318,6 +318,9 @@ pub struct Acknowledged {
     pub longest_gap_seconds: f64,
     /// When that began, seconds since the run began.
     pub longest_gap_at: f64,
+    /// Of a writer with a pace, the least time from the begin of a block to that of the next: how fast it was says nothing of the disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<f64>,
     /// Bytes that were acknowledged in each half second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,

@@ -8,7 +8,7 @@ use fs_err as fs;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, split};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::commands::up::parse_limit;
+use crate::commands::time::parse_time;
 use crate::terminal::Terminal;
 use crate::up::client;
 use crate::up::protocol::{Reply, Request};
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
     /// How long, such as `10s` [default: until Ctrl-C]
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_limit)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     limit: Option<Duration>,
     /// Fleet [default: the only one that is up]
     #[arg(long, value_name = "NAME")]

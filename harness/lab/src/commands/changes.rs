@@ -34,14 +34,6 @@ pub(crate) struct Changes {
 const UNDER_TEST: &str = "Code under test";
 
 impl Changes {
-    /// Settings alone.
-    pub(crate) fn of_settings(set: &[String]) -> Self {
-        Self {
-            set: set.to_vec(),
-            ..Self::default()
-        }
-    }
-
     /// All of them as settings.
     pub(crate) fn given(&self) -> Result<Given, LabError> {
         self.given_with(&[])

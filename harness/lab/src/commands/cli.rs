@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 use sanlab_plan::{Arch, ByteSize};
 use sanlab_vm::AcceleratorWish;
@@ -66,7 +67,8 @@ enum Command {
     Merge(merge::Arguments),
     /// Print a Job that runs scenarios on Kubernetes in shards, for `kubectl apply --server-side -f -`
     ///
-    /// An Indexed Job, each index of which runs one shard, and a `ConfigMap` with the scenario files and their bases. Nothing is started. A pod in which a scenario
+    /// An Indexed Job, each index of which runs one shard, and a `ConfigMap` with the scenario files and their bases. Arguments of `sanlab run` stand behind
+    /// `--`. Nothing is started. A pod in which a scenario
     /// failed is not started again; one in which the lab could not do its part is, once; one that lost its node is, always.
     Kubernetes(kubernetes::Arguments),
     /// Run scenarios as a job array of Slurm, a task for each shard, and merge what the tasks leave
@@ -219,11 +221,16 @@ impl From<Accel> for AcceleratorWish {
 }
 
 impl Cli {
-    /// Whether it is a `run` whose scenarios can be divided; mistakes are shown.
-    pub(crate) fn is_run_without_mistakes(&self) -> Result<bool, LabError> {
-        match &self.command {
-            Command::Run(arguments) => arguments.can_be_divided(),
-            _ => Ok(false),
+    /// The arguments of the `sanlab run` of each of so many shards, to which another command hands `words` on.
+    pub(crate) fn run_of_shards(
+        shards: u16,
+        words: &[String],
+    ) -> Result<run::Arguments, clap::Error> {
+        let shard = format!("1/{shards}");
+        let begin = ["sanlab", "run", "--keep-going", "--shard", &shard].map(str::to_owned);
+        match Self::try_parse_from(begin.iter().chain(words))?.command {
+            Command::Run(arguments) => Ok(arguments),
+            _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
         }
     }
 

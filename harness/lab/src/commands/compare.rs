@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sanlab_fleet::{Budget, Permit, Registry, RunDir, WaitingFor};
-use sanlab_plan::parse_duration;
 use sanlab_record::Outcome;
 use sanlab_report::comparison::{Comparison, FEWEST_PAIRS, Rules};
 use sanlab_report::history::{History, Learnt};
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::history;
 use super::pages::Pages;
 use crate::commands::cli::Accel;
+use crate::commands::time::parse_time;
 use crate::compare::calibration::Calibration;
 use crate::compare::course::{self, Bounds, Course, End, Turn};
 use crate::compare::given::Given;
@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MIN..MAX", default_value = "4..20", value_parser = parse_pairs)]
     pairs: RangeInclusive<usize>,
     /// Start no pair that would end later than this, such as `20m`
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     budget: Option<Duration>,
     /// Equivalence margin of a measure, the smallest difference of interest, such as `throughput=5%`; repeatable. Measures:
     /// throughput, `cpu_normalised_throughput`, `guest_throughput`, instructions, `host_cpu`, `switch_bytes`, `instructions_p60`,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sanlab_fleet::{Budget, Need, Permit, Registry, RunDir, WaitingFor};
-use sanlab_plan::{Range, Setting, parse_duration, quote};
+use sanlab_plan::{Range, Setting, word};
 use sanlab_report::load;
 use sanlab_report::report::Report;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::pages::Pages;
 use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
+use crate::commands::time::parse_time;
 use crate::compare::side::images;
 use crate::explore::course::{self, Bounds, End, Exploration, Trial};
 use crate::explore::guests::Guests;
@@ -21,6 +22,7 @@ use crate::explore::narrow::{Narrower, groups};
 use crate::explore::space::Space;
 use crate::explore::told;
 use crate::lab::runs::since_1970;
+use crate::lab::scenario::Texts;
 use crate::lab::seed;
 use crate::terminal::{Colour, Terminal, interrupt, print};
 use crate::{Exit, Lab, LabError};
@@ -38,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
     /// Start no run later than this, such as `30m`; a failure is narrowed all the same
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     budget: Option<Duration>,
     /// Runs side by side [default: two for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -70,6 +72,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let mut guests = Guests {
         file: arguments.file.clone(),
+        texts: Texts::default(),
         changes: arguments.changes.clone(),
         images: std::collections::BTreeMap::new(),
         folder: lab.new_run()?,
@@ -106,22 +109,41 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         }
         terminal.status(&format!("{done} of at most {} runs", bounds.runs));
     })
-    .await?;
+    .await;
     terminal.clear();
     print(&told::table(&exploration))?;
     print(&format!("{}seed {seed}\n", told::end(&exploration)))?;
+    if let Some(error) = &exploration.error {
+        terminal.line("a run has left no record:");
+        terminal.line(error.show(terminal.is_coloured()).trim_end());
+    }
     let is_whole = !matches!(exploration.end, End::Interrupted | End::Broken);
-    if is_whole && !arguments.no_narrowing {
-        narrow(&guests, &space, &exploration, jobs, &mut terminal).await?;
+    let narrowed = if is_whole && !arguments.no_narrowing {
+        narrow(&guests, &space, &exploration, jobs, &mut terminal).await
+    } else {
+        Ok(())
+    };
+    // Whatever became of the narrowing: what was found stands in them.
+    let written = if exploration.runs.is_empty() {
+        Ok(())
+    } else {
+        write_pages(&arguments.pages, &plan.name, &guests)
+    };
+    if let (Err(_), Err(error)) = (&narrowed, &written) {
+        terminal.line(&error.show(terminal.is_coloured()));
     }
-    if arguments.pages.any() && !exploration.runs.is_empty() {
-        let loaded = load::load(&[guests.folder.path().to_owned()])?;
-        let now = since_1970().as_secs_f64();
-        arguments
-            .pages
-            .write(&Report::new(&plan.name, now, loaded, &[], None))?;
-    }
+    narrowed.and(written)?;
     Ok(exit(&exploration))
+}
+
+/// The pages of all runs, as far as they are asked for.
+fn write_pages(pages: &Pages, title: &str, guests: &Guests) -> Result<(), LabError> {
+    if !pages.any() {
+        return Ok(());
+    }
+    let loaded = load::load(&[guests.folder.path().to_owned()])?;
+    let now = since_1970().as_secs_f64();
+    pages.write(&Report::new(title, now, loaded, &[], None))
 }
 
 fn exit(exploration: &Exploration) -> Exit {
@@ -201,16 +223,6 @@ fn command(guests: &Guests, trial: &Trial) -> Result<String, LabError> {
     Ok(command)
 }
 
-/// A word as a shell takes it.
-fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+@".contains(c);
-    if text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        quote(text)
-    }
-}
-
 /// How long other fleets are awaited.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -247,12 +259,6 @@ fn parse_vary(text: &str) -> Result<(String, Range), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_divide_them() {
-        assert_eq!(word("step.crash.after=1372ms"), "step.crash.after=1372ms");
-        assert_eq!(word("step.the crash.after=1s"), "'step.the crash.after=1s'");
-    }
 
     #[test]
     fn a_range_on_the_command_line_is_a_key_and_a_range() {

@@ -1,18 +1,16 @@
 //! `sanlab kubernetes`: scenarios as a Job, each index of which runs a shard.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::commands::changes::Changes;
-use crate::commands::run;
+use crate::commands::cli::Cli;
 use crate::kubernetes::files::{self, Files};
 use crate::kubernetes::job::{Job, Source};
 use crate::kubernetes::size::Size;
 use crate::kubernetes::{names, yaml};
-use crate::shards::division::Division;
 use crate::shards::share::MOST;
+use crate::terminal::print;
 use crate::terminal::quantity::count;
-use crate::terminal::{Terminal, print};
-use crate::{Exit, Lab, LabError};
+use crate::{Exit, KubernetesError, Lab, LabError};
 
 /// The image that `ci/oci` makes.
 const IMAGE: &str = concat!("sanlab:", env!("CARGO_PKG_VERSION"));
@@ -47,48 +45,56 @@ pub(crate) struct Arguments {
     /// CPUs of each pod [default: as many as the guests of the largest fleet have, from 2 to 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     cpus: Option<u64>,
-    /// Run each scenario N times
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9999))]
-    repeat: Option<u32>,
-    /// How long scenarios took, from `history durations`; those that are not in it are estimated
-    #[arg(long, value_name = "FILE")]
-    durations: Option<PathBuf>,
-    /// Run every combination of some values, as in `run`; repeatable
-    #[arg(long, value_name = "KEY=VALUE,VALUE...")]
-    matrix: Vec<String>,
-    /// Use this value in place of the file's, as in `run`; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    /// Arguments of `sanlab run` for all shards, behind `--`
+    #[arg(last = true, value_name = "ARGUMENT OF RUN")]
+    run: Vec<String>,
 }
 
 /// Prints the objects.
 pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
-    let changes = Changes::of_settings(&arguments.set);
-    let axes = run::axes(&arguments.matrix)?;
-    let Some(loaded) = run::load(&arguments.files, &changes, &axes, &mut Terminal::new())? else {
+    let mut run = match arguments.kvm_resource {
+        Some(_) => Vec::new(),
+        None => ["--accel", "tcg"].map(str::to_owned).to_vec(),
+    };
+    run.extend_from_slice(&arguments.run);
+    let files = arguments.files.iter();
+    let files = files.map(|file| file.display().to_string());
+    let words: Vec<String> = run
+        .iter()
+        .cloned()
+        .chain(["--".to_owned()])
+        .chain(files)
+        .collect();
+    // Refuses what the pods would refuse.
+    let checked = Cli::run_of_shards(arguments.shards, &words).unwrap_or_else(|error| error.exit());
+    let mut all = checked.files().iter();
+    if let Some(file) = all.find(|file| !arguments.files.contains(file)) {
+        return Err(KubernetesError::Behind(file.clone()).into());
+    }
+    let Some(loaded) = checked.load_divided()? else {
         return Ok(Exit::BadInput);
     };
-    let plans: Vec<_> = loaded.into_iter().map(|(plan, _)| plan).collect();
-    let durations = arguments.durations.as_deref();
-    // Refuses what the pods would refuse.
-    let division = Division::of(&plans, durations, usize::from(arguments.shards))?;
     let lab = Lab::find(&std::env::current_dir()?)?;
     let project = lab.project();
-    let mut size = Size::of(&plans);
+    let mut size = Size::of(loaded.iter().map(|(plan, _)| plan));
     size.cpus = arguments.cpus.unwrap_or(size.cpus);
-    let given = given(arguments, project)?;
+    let (mut given, named) = files::in_pods(project, &run)?;
+    given.push("--".to_owned());
+    for file in &arguments.files {
+        given.push(files::below(project, file)?);
+    }
     let source = if let Some(claim) = &arguments.checkout {
         Source::Checkout(claim.clone())
     } else {
-        for plan in &plans {
-            files::refuse_artefacts(plan)?;
+        for (plan, given) in &loaded {
+            files::refuse_others(plan, given)?;
         }
         let mut carried = Files::default();
-        let settings = changes.given()?.settings;
+        let settings = checked.changes().given()?.settings;
         for file in &arguments.files {
             carried.add_scenario(project, file, &settings)?;
         }
-        if let Some(file) = durations {
+        for file in &named {
             carried.add(project, file)?;
         }
         Source::Files(carried)
@@ -105,7 +111,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         size,
     };
     let objects = job.objects()?;
-    let scenarios = count(division.suite.len(), "scenario");
+    let scenarios = count(loaded.len(), "scenario");
     let shards = count(usize::from(arguments.shards), "shard");
     let name = &arguments.name;
     print(&format!(
@@ -117,27 +123,4 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<Exit, LabError> {
         print(&yaml::document(&object))?;
     }
     Ok(Exit::Success)
-}
-
-/// What `sanlab run` is given in each pod, in the project's folder.
-fn given(arguments: &Arguments, project: &Path) -> Result<Vec<String>, LabError> {
-    let mut given = Vec::new();
-    let mut option = |name: &str, value: &str| given.extend([name.to_owned(), value.to_owned()]);
-    if let Some(repeat) = arguments.repeat {
-        option("--repeat", &repeat.to_string());
-    }
-    if let Some(file) = &arguments.durations {
-        option("--durations", &files::below(project, file)?);
-    }
-    for axis in &arguments.matrix {
-        option("--matrix", axis);
-    }
-    for setting in &arguments.set {
-        option("--set", setting);
-    }
-    given.push("--".to_owned());
-    for file in &arguments.files {
-        given.push(files::below(project, file)?);
-    }
-    Ok(given)
 }

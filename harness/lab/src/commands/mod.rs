@@ -30,4 +30,5 @@ pub(crate) mod schema;
 pub(crate) mod sharding;
 pub(crate) mod slurm;
 pub(crate) mod step;
+pub(crate) mod time;
 pub(crate) mod up;

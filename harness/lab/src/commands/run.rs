@@ -16,7 +16,7 @@ use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::matrix::{Axis, Variant, variants};
 use crate::commands::sharding::Sharding;
-use crate::commands::up::parse_limit;
+use crate::commands::time::parse_time;
 use crate::compare::given::Given;
 use crate::compare::side::images;
 use crate::lab::runs::shown;
@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KEY=VALUE,VALUE...")]
     matrix: Vec<String>,
     /// When a scenario fails, keep its fleet up so long, such as `30m`, to look inside; then go on
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     hold: Option<Duration>,
     /// When a scenario fails, save its fleet beside its record, to be brought up again with `sanlab up`; --hold holds it after that
     #[arg(long)]
@@ -74,15 +74,25 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the files have no mistakes, and can be divided as is asked for; mistakes are shown.
-    pub(crate) fn can_be_divided(&self) -> Result<bool, LabError> {
+    /// The scenarios with all that they are given, if they can be divided as is asked for; `None` when a mistake was shown.
+    pub(crate) fn load_divided(&self) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
         let axes = axes(&self.matrix)?;
         let loaded = load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
         if let Some(loaded) = &loaded {
             let plans = loaded.iter().map(|(plan, _)| plan);
             self.sharding.of(plans, self.repeat)?;
         }
-        Ok(loaded.is_some())
+        Ok(loaded)
+    }
+
+    /// The scenario files.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// What all scenarios are given.
+    pub(crate) const fn changes(&self) -> &Changes {
+        &self.changes
     }
 }
 
@@ -260,14 +270,11 @@ pub(crate) fn load(
         match variants_of(file, changes, axes) {
             Ok(variants) => {
                 for (plan, given) in variants {
-                    if let Some(first) = sources.insert(plan.id.clone(), file) {
+                    if let Some(why) = in_the_way(&sources, &plan.id, file) {
                         mistaken = true;
-                        let (first, file) = (first.display(), file.display());
-                        terminal.line(&format!(
-                            "error: {first} and {file} would both be kept as `{}`",
-                            plan.id
-                        ));
+                        terminal.line(&why);
                     }
+                    sources.insert(plan.id.clone(), file);
                     loaded.push((plan, given));
                 }
             }
@@ -279,6 +286,26 @@ pub(crate) fn load(
         }
     }
     Ok((!mistaken).then_some(loaded))
+}
+
+/// Why a scenario's records have no place of their own beside those of others.
+fn in_the_way(sources: &BTreeMap<String, &Path>, id: &str, file: &Path) -> Option<String> {
+    let lies_in = |inner: &str, outer: &str| {
+        let rest = inner.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let mut others = sources.iter();
+    let (other, first) =
+        others.find(|(other, _)| *other == id || lies_in(other, id) || lies_in(id, other))?;
+    let (first, file) = (first.display(), file.display());
+    let how = if other == id {
+        format!("would both be kept as `{id}`")
+    } else {
+        format!("would be kept one within the other, as `{other}` and `{id}`")
+    };
+    Some(format!(
+        "error: {first} and {file} {how}; rename one of them"
+    ))
 }
 
 /// A scenario's variants, each with what it is given: the scenario itself, where it has none.
@@ -331,6 +358,18 @@ mod tests {
     use sanlab_record::{Failure, FailureKind, KnownBy};
 
     use super::*;
+
+    #[test]
+    fn every_scenario_has_a_place_of_its_own() {
+        let (a, b) = (Path::new("a.toml"), Path::new("a/b.toml"));
+        let why =
+            |first: &str, id: &str| in_the_way(&BTreeMap::from([(first.to_owned(), a)]), id, b);
+        insta::assert_snapshot!(why("a", "a/b").unwrap(), @"error: a.toml and a/b.toml would be kept one within the other, as `a` and `a/b`; rename one of them");
+        insta::assert_snapshot!(why("a", "a").unwrap(), @"error: a.toml and a/b.toml would both be kept as `a`; rename one of them");
+        assert!(why("a/b", "a").is_some());
+        assert_eq!(why("a", "ab"), None);
+        assert_eq!(why("a/b", "a/c"), None);
+    }
 
     #[test]
     fn a_failure_that_is_known_is_a_success_unless_somebody_ended_it() {

@@ -79,12 +79,12 @@ pub(crate) async fn images(
 }
 
 /// Whether it has a step whose figures can be compared. What runs in the background has none: its cost cannot be told from
-/// that of others.
+/// that of others; nor has a `write` with an `interval`.
 fn measures(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| match &step.action {
         Action::Throughput(_) => true,
         Action::Dd(dd) => !dd.background,
-        Action::Write(write) => !write.background,
+        Action::Write(write) => write.measures(),
         _ => false,
     })
 }
@@ -113,6 +113,8 @@ mod tests {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
         let load = |file: &str| Side::load(&scenarios.join(file), Given::default());
         load("nbd-striped-ocfs2/concurrent-dd.toml").unwrap();
+        // All of its writers are in the background, and keep a pace.
+        assert!(load("clvm-gfs2/node-addition.toml").is_err());
         let refused = load("gnbd-drbd-multipath/membership.toml").unwrap_err();
         assert_eq!(refused.exit(), crate::Exit::BadInput);
         assert!(

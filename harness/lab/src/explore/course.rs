@@ -61,7 +61,7 @@ pub(crate) struct Explored {
 }
 
 /// Why it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// As many runs as were wanted.
     Runs,
@@ -81,6 +81,8 @@ pub(crate) struct Exploration {
     /// In the order in which they ended.
     pub(crate) runs: Vec<Explored>,
     pub(crate) end: End,
+    /// Why the first run that left no record has left none.
+    pub(crate) error: Option<LabError>,
     pub(crate) seconds: f64,
 }
 
@@ -103,19 +105,26 @@ impl Exploration {
     }
 }
 
-/// Does runs at points of `space` until there is enough. Those that run when it ends are awaited, and count.
+/// Does runs at points of `space` until there is enough. Those that run when it ends are awaited, and count; also where the lab cannot do
+/// one of them.
 pub(crate) async fn explore<R: Runner>(
     runner: &Arc<R>,
     space: &Space,
     seed: u64,
     bounds: &Bounds,
     mut tell: impl FnMut(&Explored, usize),
-) -> Result<Exploration, LabError> {
+) -> Exploration {
     let begin = Instant::now();
     let mut runs: Vec<Explored> = Vec::new();
     let mut flying = JoinSet::new();
     let mut number = 0;
     let mut end = None;
+    let mut first_error = None;
+    // What the lab cannot do takes nothing from a failure that was found.
+    let broken = |end| match end {
+        Some(End::Failure) => End::Failure,
+        _ => End::Broken,
+    };
     loop {
         if end.is_none() {
             let is_late = bounds
@@ -149,11 +158,21 @@ pub(crate) async fn explore<R: Runner>(
         let Some(landed) = flying.join_next().await else {
             break;
         };
-        let run = landed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let landed = landed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let run = match landed {
+            Ok(run) => run,
+            // An interrupted run may have no record.
+            Err(_) if runner.is_cancelled() => continue,
+            Err(error) => {
+                end = Some(broken(end));
+                first_error.get_or_insert(error);
+                continue;
+            }
+        };
         match &run.ran.ended {
             // An interrupted run is broken too.
             Ended::Broken(_) if runner.is_cancelled() => continue,
-            Ended::Broken(_) => end = Some(End::Broken),
+            Ended::Broken(_) => end = Some(broken(end)),
             Ended::Failed(_) if !bounds.all && end.is_none() => end = Some(End::Failure),
             Ended::Failed(_) | Ended::Passed => {}
         }
@@ -162,14 +181,15 @@ pub(crate) async fn explore<R: Runner>(
             tell(run, runs.len());
         }
     }
-    Ok(Exploration {
+    Exploration {
         runs,
         end: end.unwrap_or(End::Runs),
+        error: first_error,
         seconds: begin.elapsed().as_secs_f64(),
-    })
+    }
 }
 
-/// Does these runs, so many side by side; in their order.
+/// Does these runs, so many side by side; in their order. Where one leaves no record no further one is begun, and those that run are awaited.
 pub(crate) async fn all<R: Runner>(
     runner: &Arc<R>,
     trials: Vec<Trial>,
@@ -178,8 +198,10 @@ pub(crate) async fn all<R: Runner>(
     let mut ended: Vec<Option<Ran>> = trials.iter().map(|_| None).collect();
     let mut waiting = trials.into_iter().enumerate();
     let mut flying = JoinSet::new();
+    let mut first_error = None;
     loop {
-        while flying.len() < jobs
+        while first_error.is_none()
+            && flying.len() < jobs
             && let Some((place, trial)) = waiting.next()
         {
             let runner = Arc::clone(runner);
@@ -190,9 +212,17 @@ pub(crate) async fn all<R: Runner>(
         };
         let (place, ran) =
             landed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        ended[place] = Some(ran?);
+        match ran {
+            Ok(ran) => ended[place] = Some(ran),
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
     }
-    Ok(ended.into_iter().flatten().collect())
+    match first_error {
+        Some(error) => Err(error),
+        None => Ok(ended.into_iter().flatten().collect()),
+    }
 }
 
 #[cfg(test)]

@@ -13,13 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::course::{Ran, Runner, Trial};
 use super::kind::Ended;
 use crate::commands::changes::Changes;
-use crate::lab::{run_on, scenario};
+use crate::lab::run_on;
+use crate::lab::scenario::Texts;
 use crate::terminal::Terminal;
 use crate::{LabError, Order, RunFolder};
 
 /// The scenario, and what its runs have in common.
 pub(crate) struct Guests {
     pub(crate) file: PathBuf,
+    /// What stands in it and its bases: the same for all runs.
+    pub(crate) texts: Texts,
     pub(crate) changes: Changes,
     /// What its guests boot.
     pub(crate) images: BTreeMap<NodeName, Image>,
@@ -33,7 +36,7 @@ impl Guests {
     /// The scenario with further settings.
     pub(crate) fn plan(&self, settings: &[String]) -> Result<Plan, LabError> {
         let given = self.changes.given_with(settings)?;
-        scenario::load_with(&self.file, &given.settings)
+        self.texts.load_with(&self.file, &given.settings)
     }
 }
 

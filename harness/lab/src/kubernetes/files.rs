@@ -8,6 +8,7 @@ use sanlab_plan::{Plan, Setting};
 
 use super::KubernetesError;
 use crate::LabError;
+use crate::compare::given::Given;
 use crate::lab::scenario;
 use crate::terminal::quantity::count;
 
@@ -72,8 +73,41 @@ impl Files {
     }
 }
 
-/// Refuses code under test that is a file: it is on this host alone.
-pub(crate) fn refuse_artefacts(plan: &Plan) -> Result<(), KubernetesError> {
+/// Options of `sanlab run` whose value is a file that a pod can be given.
+const OF_FILES: [&str; 2] = ["--durations", "--artefacts"];
+
+/// Arguments of `sanlab run` as they are given in a pod, in the project's folder; and the files that they name.
+pub(crate) fn in_pods(
+    project: &Path,
+    arguments: &[String],
+) -> Result<(Vec<String>, Vec<PathBuf>), KubernetesError> {
+    let (mut given, mut files) = (Vec::new(), Vec::new());
+    let mut names_file = false;
+    for argument in arguments {
+        let value = argument
+            .split_once('=')
+            .filter(|(option, _)| OF_FILES.contains(option));
+        given.push(match value {
+            _ if names_file => {
+                files.push(PathBuf::from(argument));
+                below(project, Path::new(argument))?
+            }
+            Some((option, file)) => {
+                files.push(PathBuf::from(file));
+                format!("{option}={}", below(project, Path::new(file))?)
+            }
+            None => argument.clone(),
+        });
+        names_file = !names_file && OF_FILES.contains(&argument.as_str());
+    }
+    Ok((given, files))
+}
+
+/// Refuses what a pod does not have without a volume of the whole project: code under test that is a file, and QEMU's programs of this host.
+pub(crate) fn refuse_others(plan: &Plan, given: &Given) -> Result<(), KubernetesError> {
+    if let Some(folder) = &given.qemu {
+        return Err(KubernetesError::Qemu(folder.clone()));
+    }
     match plan.artefacts.iter().find(|one| one.image().is_none()) {
         Some(artefact) => Err(KubernetesError::Artefact {
             scenario: plan.id.clone(),
@@ -122,6 +156,31 @@ mod tests {
         give /nowhere/a.toml to the pods: it is not below PROJECT
           help: pods see the scenarios below one folder, the project's; call sanlab in a folder above all of them
         ");
+    }
+
+    #[test]
+    fn files_of_options_are_named_as_a_pod_finds_them() {
+        let project = std::env::current_dir().unwrap();
+        let words = [
+            "--durations",
+            "a/../d.json",
+            "--artefacts=own.toml",
+            "--set",
+            "mtu=1500",
+        ];
+        let (given, files) = in_pods(&project, &words.map(str::to_owned)).unwrap();
+        assert_eq!(
+            given,
+            [
+                "--durations",
+                "d.json",
+                "--artefacts=own.toml",
+                "--set",
+                "mtu=1500"
+            ]
+        );
+        assert_eq!(files, [Path::new("a/../d.json"), Path::new("own.toml")]);
+        assert!(in_pods(&project, &["--durations=/none.json".to_owned()]).is_err());
     }
 
     #[test]

@@ -120,11 +120,22 @@ impl Job {
                 "name": "guest-images",
                 "image": self.image,
                 "command": ["cp", "-r", format!("{STORE_OF_IMAGE}/."), "/store/"],
+                // Where a namespace has a quota, a pod is refused with a container that does not say what it takes.
+                "resources": self.resources(),
                 "securityContext": unprivileged(),
                 "volumeMounts": [{"name": "store", "mountPath": "/store"}],
             }]);
         }
         Ok(pod)
+    }
+
+    /// What each container takes: those of a pod run one after the other.
+    fn resources(&self) -> Value {
+        let size = json!({
+            "cpu": self.size.cpus.to_string(),
+            "memory": format!("{}Mi", self.size.memory_mib),
+        });
+        json!({"requests": size.clone(), "limits": size})
     }
 
     fn container(&self) -> Value {
@@ -135,7 +146,6 @@ impl Job {
              exec sanlab run --shard \"$((JOB_COMPLETION_INDEX + 1))/{}\" --keep-going \"$@\"\n",
             self.shards
         );
-        let mut arguments = Vec::new();
         let mut environment = vec![
             json!({"name": "HOME", "value": "/tmp"}),
             json!({"name": "SANLAB_CACHE", "value": "/store"}),
@@ -144,24 +154,17 @@ impl Job {
                 "fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']",
             }}}),
         ];
-        let size = json!({
-            "cpu": self.size.cpus.to_string(),
-            "memory": format!("{}Mi", self.size.memory_mib),
-        });
-        let mut resources = json!({"requests": size.clone(), "limits": size});
+        let mut resources = self.resources();
         if let Some(kvm) = &self.kvm_resource {
             environment.push(json!({"name": "SANLAB_REQUIRE_KVM", "value": "1"}));
             resources["limits"][kvm] = "1".into();
-        } else {
-            arguments.extend(["--accel".to_owned(), "tcg".to_owned()]);
         }
-        arguments.extend(self.arguments.iter().cloned());
         json!({
             "name": PROGRAM,
             "image": self.image,
             "workingDir": "/project",
             "command": ["/bin/sh", "-euc", script, PROGRAM],
-            "args": arguments,
+            "args": self.arguments,
             "env": environment,
             "resources": resources,
             "securityContext": unprivileged(),

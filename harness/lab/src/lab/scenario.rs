@@ -1,6 +1,9 @@
 //! Scenario files: found, read, checked.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use fs_err as fs;
 use sanlab_plan::{BASE_FOLDER, Plan, Setting};
@@ -33,6 +36,29 @@ pub(crate) fn load_reading(
     Ok(sanlab_plan::parse_with(path, &text, settings, &read_base)?)
 }
 
+/// The texts of scenario files and their bases, each as it was when it was first read: to edit one changes nothing of later runs.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(Mutex<BTreeMap<PathBuf, String>>);
+
+impl Texts {
+    /// [`load_with`] of these texts.
+    pub(crate) fn load_with(&self, path: &Path, settings: &[Setting]) -> Result<Plan, LabError> {
+        let text = self.read(path).map_err(LabError::Unreadable)?;
+        let read_base = |base: &Path| self.read(base);
+        Ok(sanlab_plan::parse_with(path, &text, settings, &read_base)?)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = texts.get(path) {
+            return Ok(text.clone());
+        }
+        let text = fs::read_to_string(path)?;
+        texts.insert(path.to_owned(), text.clone());
+        Ok(text)
+    }
+}
+
 /// Every scenario file below a folder, sorted by path. Folders for bases are left out.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
     let mut found = Vec::new();
@@ -54,4 +80,22 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_that_is_edited_stays_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        let nodes = "nodes = { \"vix[0-1]\" = { arch = \"x86\" } }\nstep = [{ run = { command = \"true\" } }]";
+        fs::write(&path, format!("name = \"as it was\"\n{nodes}")).unwrap();
+        let texts = Texts::default();
+        let first = texts.load_with(&path, &[]).unwrap();
+        fs::write(&path, "name = ").unwrap();
+        assert_eq!(texts.load_with(&path, &[]).unwrap(), first);
+        assert!(load(&path).is_err());
+    }
 }

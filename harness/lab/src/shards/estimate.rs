@@ -35,7 +35,8 @@ fn step(step: &Step) -> f64 {
     let seconds = match &step.action {
         Action::Dd(dd) => STEP + moved(dd.bytes(), dd.on.len()),
         Action::Write(write) => {
-            let waits = write.count as f64 * ACKNOWLEDGEMENT;
+            let interval = write.interval.unwrap_or_default().as_secs_f64();
+            let waits = write.count as f64 * interval.max(ACKNOWLEDGEMENT);
             let bytes = write.count.saturating_mul(write.bs.bytes());
             STEP + waits.max(moved(bytes, write.on.len()))
         }
@@ -73,6 +74,9 @@ fn moved(bytes_each: u64, nodes: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
+
+    use sanlab_plan::{ByteSize, Write};
 
     use super::*;
 
@@ -100,5 +104,31 @@ mod tests {
             "step = [{ after = \"50s\", run = { command = \"true\" } }]",
         );
         assert!((after - none - 50.0 - STEP).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_writer_takes_at_least_its_interval_for_each_block() {
+        let text = "name = \"a suite\"\nnodes = { \"vix[0-1]\" = { arch = \"x86\" } }\n\
+                    step = [{ run = { command = \"true\" } }]";
+        let plan = sanlab_plan::parse(Path::new("a.toml"), text).unwrap();
+        let write = |interval| {
+            let write = Write {
+                on: vec![plan.nodes[1].name.clone()],
+                of: "journal".to_owned(),
+                bs: ByteSize::from_bytes(4096),
+                count: 600,
+                interval,
+                background: false,
+            };
+            step(&Step {
+                action: Action::Write(write),
+                ..plan.steps[0].clone()
+            })
+        };
+        let paced = |milliseconds| write(Some(Duration::from_millis(milliseconds)));
+        assert!((write(None) - STEP - 9.0).abs() < 1e-6);
+        assert!((paced(100) - STEP - 60.0).abs() < 1e-6);
+        // A disk is not faster for that.
+        assert!((paced(1) - STEP - 9.0).abs() < 1e-6);
     }
 }

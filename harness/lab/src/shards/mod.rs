@@ -12,7 +12,6 @@ pub(crate) mod folders;
 pub(crate) mod merge;
 pub(crate) mod place;
 pub(crate) mod share;
-pub(crate) mod slurm;
 pub(crate) mod suite;
 pub(crate) mod tables;
 #[cfg(test)]

@@ -65,7 +65,7 @@ fn bounds_and_effects_are_checked_before_anything_runs() {
     let said = refused(&["compare", SCENARIO, "--pairs", "4"]);
     assert!(said.contains("fewer than 5 pairs"), "{said}");
     let said = refused(&["compare", SCENARIO, "--budget", "soon"]);
-    assert!(said.contains("ms, s, m"), "{said}");
+    assert!(said.contains("ms, s, m, h"), "{said}");
     let said = refused(&["compare", SCENARIO, "--margin", "speed=5%"]);
     assert!(said.contains("guest_throughput"), "{said}");
     refused(&["compare"]);

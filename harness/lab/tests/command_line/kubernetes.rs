@@ -62,9 +62,11 @@ fn scenarios_are_a_job_and_a_config_map() {
         "--runs-claim=runs",
         "--checkout=project",
         "--cpus=8",
+        "--",
         "--repeat=3",
         "--matrix=mtu=1500,9000",
         "--set=fresh=true",
+        "--seed=7",
     ];
     let all = said(
         &kubernetes(project.path(), &[&files, &options[..]].concat()),
@@ -108,8 +110,25 @@ fn what_no_cluster_could_run_is_refused_with_a_way_out() {
         refused(&["scenarios/long.toml", "--shards", "2"]),
         refused(&["scenarios/none.toml", "--shards", "2"]),
         refused(&[other, "--shards", "2"]).replace(other, "OTHER"),
+        refused(&[file, "--shards", "2", "--", "--set=qemu=scenarios"]),
+        refused(&[file, "--shards", "2", "--", "scenarios/a b.toml"]),
     ];
     insta::assert_snapshot!(told.join("\n"));
+    for (argument, told) in [
+        ("--repaet=2", "--repeat"),
+        ("--accel=kvm", "multiple times"),
+    ] {
+        let refused = refused(&[file, "--shards", "2", "--", argument]);
+        assert!(refused.contains(told), "{refused}");
+    }
+    let checkout = ["--checkout=project", "--", "--set=qemu=scenarios"];
+    said(
+        &kubernetes(
+            project.path(),
+            &[&[file, "--shards=2"], &checkout[..]].concat(),
+        ),
+        0,
+    );
     // More shards than scenarios are no mistake: a shard with nothing to run passes.
     said(&kubernetes(project.path(), &[file, "--shards", "3"]), 0);
 }

@@ -112,6 +112,11 @@ impl PlannedStep for Write {
 }
 
 impl Write {
+    /// Whether how long it takes says something of the disks, and of nothing else: it neither keeps a pace nor goes on beside other steps.
+    pub fn measures(&self) -> bool {
+        !self.background && self.interval.is_none()
+    }
+
     /// What the blocks take at least where none has to wait for the disk.
     fn paced(&self) -> Duration {
         let interval = self.interval.unwrap_or_default();

@@ -34,7 +34,7 @@ impl TimeShift {
     pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
         let expected = || {
             UnitError {
-            reason: "a shift is a whole number and one of ms, s, m, such as `60m`, or `-60m` for one back"
+            reason: "a shift is a whole number and one of ms, s, m, h, such as `60m`, or `-60m` for one back"
                 .to_owned(),
         }
         };

@@ -158,23 +158,22 @@ impl fmt::Display for Share {
     }
 }
 
-/// Parses `500ms`, `30s`, `2m`.
+/// Parses `500ms`, `30s`, `2m`, `8h`: the times of scenarios and of the command line.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let expected = || UnitError {
-        reason: "a time is a whole number and one of ms, s, m, such as `30s`".to_owned(),
+        reason: "a time is a whole number and one of ms, s, m, h, such as `30s`".to_owned(),
     };
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| expected())?;
-    match unit.trim_start() {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => number
-            .checked_mul(60)
-            .map(Duration::from_secs)
-            .ok_or_else(expected),
-        _ => Err(expected()),
-    }
+    let seconds = match unit.trim_start() {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "s" => Some(number),
+        "m" => number.checked_mul(60),
+        "h" => number.checked_mul(3600),
+        _ => None,
+    };
+    seconds.map(Duration::from_secs).ok_or_else(expected)
 }
 
 #[cfg(test)]
@@ -220,6 +219,7 @@ mod tests {
     fn times_need_a_number_and_a_unit() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2 m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("8h"), Ok(Duration::from_secs(28_800)));
         for text in [
             "",
             "s",
@@ -228,6 +228,10 @@ mod tests {
             "-1s",
             "1.5s",
             "18446744073709551615m",
+            "18446744073709551615h",
+            // No time of a scenario is finer than a millisecond.
+            "500us",
+            "1ms500us",
         ] {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }

@@ -371,6 +371,7 @@ pub(crate) fn record() -> RunRecord {
                     blocks: 1_600,
                     longest_gap_seconds: 3.75,
                     longest_gap_at: 12.25,
+                    interval_seconds: None,
                     rate: Some(Rate {
                         from: 10.0,
                         every: 0.5,

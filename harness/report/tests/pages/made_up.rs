@@ -107,6 +107,7 @@ fn writer(step: &str, node: usize, (from, to): (f64, f64), rate: &dyn Fn(f64) ->
         blocks: total / 65_536,
         longest_gap_seconds: 1.42,
         longest_gap_at: 36.5,
+        interval_seconds: None,
         rate: Some(Rate {
             from,
             every: 0.5,

@@ -167,6 +167,15 @@ fn a_background_step_says_what_its_samples_say() {
 }
 
 #[test]
+fn a_writer_that_keeps_a_pace_has_no_throughput() {
+    let mut record = kept();
+    assert_eq!(figures(&record).len(), 1);
+    let told = record.samples[0].acknowledged.as_mut().unwrap();
+    told.interval_seconds = Some(0.02);
+    assert!(figures(&record).is_empty());
+}
+
+#[test]
 fn what_a_run_was_made_of_does_not_set_series_apart() {
     let one = today();
     let mut other = today();
@@ -211,5 +220,5 @@ fn runs_that_did_not_pass_say_nothing() {
     record.outcome = Outcome::Skipped {
         reason: String::new(),
     };
-    assert_eq!(figures(&record), []);
+    assert!(figures(&record).is_empty());
 }

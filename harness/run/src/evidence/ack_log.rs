@@ -273,6 +273,7 @@ impl AckLog {
             blocks: self.blocks(),
             longest_gap_seconds: self.longest_gap,
             longest_gap_at: self.longest_gap_at,
+            interval_seconds: None,
             rate: self.rate(),
         }
     }

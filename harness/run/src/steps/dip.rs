@@ -232,6 +232,7 @@ mod tests {
                 blocks: 1,
                 longest_gap_seconds: 0.0,
                 longest_gap_at: 0.0,
+                interval_seconds: None,
                 rate: Some(rate),
             }),
             ..Sample::new("load", "vix0", "x86", 1, 1.0, 1.0)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sanlab_fleet::EVENT_PORT_PATH;
 use sanlab_plan::guest::WITNESS;
 use sanlab_plan::{NodeName, Write, quote};
-use sanlab_record::{Sample, Work};
+use sanlab_record::{Acknowledged, Sample, Work};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
@@ -30,6 +30,8 @@ pub(super) struct Writer {
     path: String,
     /// In the guest: the fifos, and what it says.
     folder: String,
+    /// The least time from the begin of a block to that of the next.
+    interval: Option<Duration>,
     lines: Receiver<Line>,
     /// Kept until it writes.
     ahead: Option<Sender<()>>,
@@ -72,6 +74,7 @@ pub(super) async fn prepare(
                 node: node.clone(),
                 path,
                 folder,
+                interval: write.interval,
                 lines: doing.context.backend.guest_events(node)?,
                 ahead: Some(ahead),
             })
@@ -96,8 +99,8 @@ fn seed(doing: Doing<'_>) -> u64 {
     )
 }
 
-/// Lets all writers go at once and waits for every one. In the foreground that is a measurement too; in the background it
-/// cannot be told what is the writers' cost and what that of the steps beside them.
+/// Lets all writers go at once and waits for every one. In the foreground that is a measurement too, unless the writers keep a pace, which
+/// says nothing of the disks; in the background it cannot be told what is the writers' cost and what that of the steps beside them.
 pub(super) async fn write(
     doing: Doing<'_>,
     write: &Write,
@@ -111,7 +114,7 @@ pub(super) async fn write(
         .into_iter()
         .map(|writer| write_one(doing, &meter, writer));
     let bytes: Vec<u64> = together::all(writing).await?;
-    if !write.background {
+    if write.measures() {
         doing.measured(&meter, work(write), bytes.iter().sum());
     }
     Ok(())
@@ -166,7 +169,7 @@ async fn write_one(doing: Doing<'_>, meter: &Meter, mut writer: Writer) -> Resul
         let path = &writer.path;
         return Err(Failure::internal(format!("the account of {path} is gone")));
     };
-    sample(doing, &writer.node, &ack_log);
+    sample(doing, &writer, &ack_log);
     verdict(doing, &writer.node, &ack_log, ended)?;
     Ok(ack_log.throughput().0)
 }
@@ -236,12 +239,16 @@ fn take(
     Ok(course == Course::Over)
 }
 
-fn sample(doing: Doing<'_>, node: &NodeName, ack_log: &AckLog) {
+fn sample(doing: Doing<'_>, writer: &Writer, ack_log: &AckLog) {
     let (bytes, seconds) = ack_log.throughput();
     if bytes == 0 {
         return;
     }
-    let figures = ack_log.figures();
+    let node = &writer.node;
+    let figures = Acknowledged {
+        interval_seconds: writer.interval.map(|interval| interval.as_secs_f64()),
+        ..ack_log.figures()
+    };
     let (step, arch) = (doing.step.label.as_str(), doing.context.arch(node));
     let told = format!(
         "{} blocks acknowledged, longest gap {:.2} s from {:.1} s on",

@@ -10,6 +10,10 @@ pub(crate) struct Actor {
     pub(crate) window: std::ops::Range<u64>,
     /// The lab cannot do the run of that number.
     pub(crate) breaks: Option<u32>,
+    /// The run of that number leaves no record.
+    pub(crate) fails_to_record: Option<u32>,
+    /// The run of that number takes longer than the others.
+    pub(crate) slow: Option<u32>,
     /// Without these steps nothing fails.
     pub(crate) needs: Vec<&'static str>,
     pub(crate) asked: Mutex<Vec<Trial>>,
@@ -21,6 +25,8 @@ impl Actor {
         Arc::new(Self {
             window,
             breaks: None,
+            fails_to_record: None,
+            slow: None,
             needs: Vec::new(),
             asked: Mutex::default(),
             flying: Mutex::default(),
@@ -51,7 +57,12 @@ impl Runner for Actor {
             flying.0 += 1;
             flying.1 = flying.1.max(flying.0);
         }
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        let seconds = if self.slow == Some(trial.number) {
+            6
+        } else {
+            5
+        };
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
         self.flying.lock().unwrap().0 -= 1;
         let left_out = |step: &str| trial.settings.contains(&format!("step.{step}.skip=true"));
         let fails = self.window.contains(&Self::moment(&trial));
@@ -63,7 +74,11 @@ impl Runner for Actor {
             Ended::Passed
         };
         let path = PathBuf::from(format!("run-{}/record.json", trial.number));
+        let fails_to_record = self.fails_to_record == Some(trial.number);
         self.asked.lock().unwrap().push(trial);
+        if fails_to_record {
+            return Err(std::io::Error::other("no space left").into());
+        }
         Ok(Ran { ended, path })
     }
 
@@ -93,9 +108,7 @@ fn bounds(runs: u32) -> Bounds {
 }
 
 async fn explored(actor: &Arc<Actor>, bounds: &Bounds) -> Exploration {
-    explore(actor, &space(), 7, bounds, |_, _| ())
-        .await
-        .unwrap()
+    explore(actor, &space(), 7, bounds, |_, _| ()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,6 +152,41 @@ async fn what_the_lab_cannot_do_ends_it() {
     let broken = exploration.runs.iter().find(is_broken).unwrap();
     assert_eq!(broken.trial.number, 9);
     assert!(exploration.runs.len() <= 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_a_record_takes_no_other_along() {
+    let mut actor = Arc::into_inner(Actor::new(0..0)).unwrap();
+    actor.fails_to_record = Some(9);
+    let actor = Arc::new(actor);
+    let exploration = explored(&actor, &bounds(60)).await;
+    assert_eq!(exploration.end, End::Broken);
+    assert_eq!(exploration.error.unwrap().to_string(), "no space left");
+    // Those that ran beside it have landed.
+    let asked = actor.asked.lock().unwrap().len();
+    assert!((9..=16).contains(&asked), "{asked}");
+    assert_eq!(exploration.runs.len(), asked - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_lab_cannot_do_after_a_failure_takes_nothing_from_it() {
+    for fails_to_record in [false, true] {
+        let mut actor = Arc::into_inner(Actor::new(0..3001)).unwrap();
+        actor.slow = Some(2);
+        if fails_to_record {
+            actor.fails_to_record = Some(2);
+        } else {
+            actor.breaks = Some(2);
+        }
+        let first = Bounds {
+            all: false,
+            ..bounds(60)
+        };
+        let exploration = explored(&Arc::new(actor), &first).await;
+        assert_eq!(exploration.end, End::Failure);
+        assert_eq!(exploration.error.is_some(), fails_to_record);
+        assert_eq!(exploration.kinds()[&lost()].len(), 3);
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ async fn narrowed(actor: &Arc<Actor>, groups: &[Vec<String>], runs: u32) -> Opti
         jobs: 4,
         all: true,
     };
-    let exploration = explore(actor, &space, 7, &bounds, |_, _| ()).await.unwrap();
+    let exploration = explore(actor, &space, 7, &bounds, |_, _| ()).await;
     let kinds = exploration.kinds();
     let mut narrower = Narrower {
         runner: actor,
@@ -155,9 +155,7 @@ async fn a_run_that_the_lab_could_not_do_tells_nothing_of_the_failure() {
         jobs: 4,
         all: true,
     };
-    let exploration = explore(&actor, &space, 7, &bounds, |_, _| ())
-        .await
-        .unwrap();
+    let exploration = explore(&actor, &space, 7, &bounds, |_, _| ()).await;
     let mut narrower = Narrower {
         runner: &actor,
         space: &space,
@@ -174,4 +172,34 @@ async fn a_run_that_the_lab_could_not_do_tells_nothing_of_the_failure() {
         error.to_string(),
         "narrow a failure: run 5 is broken: boot: no space left; record: run-5/record.json"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_a_record_ends_the_narrowing_and_takes_no_other_along() {
+    let space = space();
+    let mut actor = Arc::into_inner(Actor::new(0..3001)).unwrap();
+    actor.fails_to_record = Some(5);
+    actor.slow = Some(6);
+    let actor = Arc::new(actor);
+    let bounds = Bounds {
+        runs: 3,
+        budget: None,
+        jobs: 4,
+        all: true,
+    };
+    let exploration = explore(&actor, &space, 7, &bounds, |_, _| ()).await;
+    let mut narrower = Narrower {
+        runner: &actor,
+        space: &space,
+        jobs: 4,
+        runs: &exploration.runs,
+        next: 4,
+    };
+    let failed = &exploration.runs[0];
+    let error = narrower.narrow(failed, &lost(), &[]).await.unwrap_err();
+    assert_eq!(error.to_string(), "no space left");
+    let asked = actor.asked.lock().unwrap();
+    let mut numbers: Vec<u32> = asked.iter().map(|trial| trial.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
 }

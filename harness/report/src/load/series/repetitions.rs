@@ -82,13 +82,13 @@ fn samples<'r>(record: &'r RunRecord, step: &str, repetition: u32) -> Vec<&'r Sa
     record.samples.iter().filter(mine).collect()
 }
 
-/// A step's samples, those of a repetition together.
+/// A step's samples, those of a repetition together. How fast a writer was that keeps a pace is no figure: it has none of its own.
 fn by_repetition<'r>(record: &'r RunRecord, step: &str) -> Vec<Vec<&'r Sample>> {
     let mut repetitions: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
     for sample in record
         .samples
         .iter()
-        .filter(|one| one.step == step && !one.warm_up)
+        .filter(|one| one.step == step && !one.warm_up && !keeps_a_pace(one))
     {
         repetitions
             .entry(sample.repetition)
@@ -96,6 +96,11 @@ fn by_repetition<'r>(record: &'r RunRecord, step: &str) -> Vec<Vec<&'r Sample>> 
             .push(sample);
     }
     repetitions.into_values().collect()
+}
+
+fn keeps_a_pace(sample: &Sample) -> bool {
+    let acknowledged = sample.acknowledged.as_ref();
+    acknowledged.is_some_and(|told| told.interval_seconds.is_some())
 }
 
 fn rate(bytes: u64, seconds: f64) -> Option<f64> {
