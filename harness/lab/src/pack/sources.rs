@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use sanlab_plan::{Plan, Setting};
+use sanlab_run::Enclosure;
 use serde::{Deserialize, Serialize};
 
 use super::error::PackError;
@@ -59,10 +60,12 @@ impl Sources {
         Ok(sources.map_err(|error| not_whole(format!("{FILE} cannot be read: {error}")))?)
     }
 
-    /// Writes them there.
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), LabError> {
-        let text = serde_json::to_vec_pretty(self).map_err(LabError::Record)?;
-        Ok(fs_err::write(folder.join(FILE), text)?)
+    /// As they lie there.
+    pub(crate) fn enclosed(&self) -> Result<Enclosure, LabError> {
+        Ok(Enclosure {
+            name: FILE,
+            text: serde_json::to_vec_pretty(self).map_err(LabError::Record)?,
+        })
     }
 
     /// The settings among them.
