@@ -32,20 +32,25 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Those of a plan that was read from files, which are as they were.
+    /// Those of a plan that was read from files. It is an error if they have been changed since, and it is another plan.
     pub(crate) fn of(plan: &Plan, settings: &[Setting]) -> Result<Self, LabError> {
         let files = RefCell::new(BTreeMap::new());
         scenario::load_reading(&plan.source, settings, &|path, text| {
             let path = path.display().to_string();
             files.borrow_mut().insert(path, text.to_owned());
         })?;
-        Ok(Self {
+        let sources = Self {
             sanlab: env!("CARGO_PKG_VERSION").to_owned(),
             id: plan.id.clone(),
             scenario: plan.source.display().to_string(),
             files: files.into_inner(),
             settings: settings.iter().map(ToString::to_string).collect(),
-        })
+        };
+        if sources.plan()? == *plan {
+            Ok(sources)
+        } else {
+            Err(LabError::ScenarioChanged(plan.source.clone()))
+        }
     }
 
     /// Those that lie in a saved fleet's folder.
@@ -69,11 +74,15 @@ impl Sources {
     }
 
     /// The settings among them.
-    pub(crate) fn settings(&self) -> Vec<Setting> {
-        let settings = self.settings.iter();
-        settings
-            .filter_map(|text| Setting::parse(text).ok())
-            .collect()
+    pub(crate) fn settings(&self) -> Result<Vec<Setting>, LabError> {
+        let setting = |text: &String| {
+            Setting::parse(text).map_err(|_| LabError::Setting {
+                text: text.clone(),
+                why: "the saved fleet has it, and it is no KEY=VALUE; save or copy the fleet again"
+                    .to_owned(),
+            })
+        };
+        self.settings.iter().map(setting).collect()
     }
 
     /// The plan.
@@ -87,7 +96,7 @@ impl Sources {
         };
         let path = Path::new(&self.scenario);
         let scenario = text(path).map_err(LabError::Unreadable)?;
-        let plan = sanlab_plan::parse_with(path, &scenario, &self.settings(), &text)?;
+        let plan = sanlab_plan::parse_with(path, &scenario, &self.settings()?, &text)?;
         Ok(Plan {
             id: self.id.clone(),
             ..plan
