@@ -2,6 +2,7 @@
 //! to be brought up again.
 
 pub(crate) mod archive;
+pub(crate) mod compressed;
 pub(crate) mod error;
 pub(crate) mod folder;
 pub(crate) mod manifest;
