@@ -11,4 +11,6 @@ pub(crate) mod sources;
 pub(crate) mod unpack;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
