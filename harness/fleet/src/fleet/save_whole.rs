@@ -190,6 +190,9 @@ fn disk_of(node: &Node) -> Option<PathBuf> {
 
 /// Copies files, of hundreds of MiB perhaps. A copy that is overdue is given up: it writes no more when this returns.
 async fn copy(files: Vec<(PathBuf, PathBuf)>, limit: Limit) -> Result<(), FleetError> {
+    if Instant::now() >= limit.end {
+        return Err(FleetError::SaveOverdue(limit.all));
+    }
     let given_up = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&given_up);
     let mut copied = spawn_blocking(move || {
@@ -256,16 +259,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_that_is_overdue_is_given_up() {
+    async fn a_copy_that_is_overdue_is_not_begun() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (disk(folder.path(), "from"), folder.path().join("to"));
-        let files = || vec![(from.clone(), to.clone())];
+        let files = |to: &Path| vec![(from.clone(), to.to_owned())];
         let all = Duration::from_secs(60);
         let end = Instant::now() + all;
-        copy(files(), Limit { end, all }).await.unwrap();
+        copy(files(&to), Limit { end, all }).await.unwrap();
         assert_eq!(fs_err::metadata(&to).unwrap().len(), 1 << 30);
-        let end = Instant::now();
-        let error = copy(files(), Limit { end, all }).await.unwrap_err();
+        let (end, late) = (Instant::now(), folder.path().join("late"));
+        let error = copy(files(&late), Limit { end, all }).await.unwrap_err();
+        assert!(!late.exists());
         assert_eq!(
             error.to_string(),
             "save the fleet within 60 s: the copies of its disks were not done"

@@ -180,14 +180,13 @@ async fn write(
     deadline: Duration,
 ) -> Result<Saving, Failure> {
     let failed = || Failure::host("save the fleet");
-    let end = Instant::now() + deadline;
     fs_err::create_dir_all(folder).map_err(failed())?;
     // First, since a disk that is full later is full of guests.
     fs_err::write(folder.join(enclosure.name), &enclosure.text).map_err(failed())?;
     let spec = fleet.spec();
     let circumstances = sanlab_fleet::circumstances(spec).await?;
-    let left = end.saturating_duration_since(Instant::now());
-    let saved = fleet.save_whole(folder, left).await?;
+    let end = Instant::now() + deadline;
+    let saved = fleet.save_whole(folder, deadline).await?;
     let images = spec.images.iter().map(|(node, image)| {
         let image = SavedImage {
             arch: image.arch.to_string(),
