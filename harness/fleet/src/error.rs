@@ -230,6 +230,17 @@ pub enum FleetError {
         /// RAM, what disks hold, and some to spare.
         needed_mib: u64,
     },
+    /// It took too long.
+    #[error("save the fleet within {} s: the copies of its disks were not done", .0.as_secs())]
+    SaveOverdue(Duration),
+    /// It could not be saved, and some of it stands still since.
+    #[error("{source}; then nodes stand still: {nodes}")]
+    StandsStill {
+        /// Why it was not saved.
+        source: Box<FleetError>,
+        /// Who failed to go on, and why.
+        nodes: String,
+    },
     /// There is nobody to be saved.
     #[error("save the fleet: {0}")]
     NobodySaved(String),

@@ -44,7 +44,7 @@ pub use checkpoints::circumstances::{
     Circumstances, Difference, EmulatorUse, check_memory, circumstances,
 };
 pub use checkpoints::fingerprint::fingerprint;
-pub use checkpoints::start_mode::{SavedDisk, SavedFleet, SavedNode, StartMode};
+pub use checkpoints::start_mode::{SavedDisk, SavedFile, SavedFleet, SavedNode, StartMode};
 pub use error::FleetError;
 pub use event::{FleetEvent, Listener};
 pub use fleet::faults::Impaired;

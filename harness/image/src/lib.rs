@@ -31,7 +31,7 @@ pub use artefacts::{ARTEFACTS_BYTES, Laid};
 pub use build::headers::{Headers, headers};
 pub use build::host_tools::{HostTool, missing_host_tools};
 pub use build::progress::{Phase, Progress};
-pub use build::sparse::copy_sparse;
+pub use build::sparse::{copy_sparse, copy_sparse_unless};
 pub use error::{ImageError, Product};
 pub use manifest::lock_diff::{LockDiff, LockedPackage};
 pub use manifest::{KernelSource, Manifest};

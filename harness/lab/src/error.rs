@@ -86,7 +86,13 @@ pub enum LabError {
         /// What stands there.
         text: String,
     },
-    /// A `KEY=VALUE` of the command line.
+    /// Its fleet would be saved with another text than it was made from.
+    #[error(
+        "{} or one of its bases was changed after it had been read: run it again",
+        .0.display()
+    )]
+    ScenarioChanged(PathBuf),
+    /// A `KEY=VALUE` of the command line, or of a saved fleet.
     #[error("`{text}` cannot be set: {why}")]
     Setting {
         /// What was given.
@@ -272,6 +278,7 @@ impl LabError {
             | Self::NoManifest { .. }
             | Self::KernelForNobody { .. }
             | Self::Seed { .. }
+            | Self::ScenarioChanged(_)
             | Self::Setting { .. }
             | Self::Matrix { .. }
             | Self::ArtefactFile { .. }

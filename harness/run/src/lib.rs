@@ -24,7 +24,7 @@ mod steps;
 pub use backend::fleet_spec::measures;
 pub use checkpoint::saved::{SAVED, SAVED_LABEL, Saved, SavedImage, circumstances_of};
 pub use checkpoint::{KeepPolicy, layer_checkpoints};
-pub use engine::environment::{Environment, Extent};
+pub use engine::environment::{Enclosure, Environment, Extent};
 pub use engine::execute::execute;
 pub use engine::hold::{HeldFleet, Hold, HoldWhen, StepError};
 pub use engine::host::host;

@@ -76,14 +76,19 @@ impl Fleet {
         node.set_link(card, up).await
     }
 
-    /// Lets a member stand still, all of its processors and clocks; one that does not run is [`FleetError::NotThere`].
+    /// Lets a member stand still, all of its processors and clocks; one that does not run is [`FleetError::NotThere`]. A fleet that is
+    /// saved whole meanwhile leaves it so.
     pub async fn pause_one(&self, node: &str) -> Result<(), FleetError> {
-        self.there(node)?.stand_still().await
+        let node = self.there(node)?;
+        node.set_paused(true);
+        node.stand_still().await
     }
 
     /// Lets it go on.
     pub async fn resume_one(&self, node: &str) -> Result<(), FleetError> {
-        self.there(node)?.go_on().await
+        let node = self.there(node)?;
+        node.set_paused(false);
+        node.go_on().await
     }
 
     fn there(&self, node: &str) -> Result<Arc<Node>, FleetError> {

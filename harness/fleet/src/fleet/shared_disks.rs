@@ -9,7 +9,7 @@ use crate::checkpoints::saved;
 use crate::checkpoints::start_mode::SavedDisk;
 use crate::error::FleetError;
 use crate::fleet::Fleet;
-use crate::nodes::boot::{make_sparse, shared_file};
+use crate::nodes::boot::{make_sparse, shared_file, shared_name};
 use crate::spec::SharedDisk;
 
 impl Fleet {
@@ -28,7 +28,7 @@ impl Fleet {
     ) -> Result<(), FleetError> {
         let mut copies = Vec::new();
         for disk in saved {
-            let file = saved_file(folder, &disk.serial);
+            let file = folder.join(shared_name(&disk.serial));
             saved::verify_length(&file, disk.bytes)?;
             copies.push((file, shared_file(&self.run_folder()?, &disk.serial)));
         }
@@ -40,29 +40,36 @@ impl Fleet {
         &self,
         keep: &Path,
     ) -> Result<Vec<SavedDisk>, FleetError> {
+        copy(self.shared_copies(keep)?).await?;
+        Ok(self.saved_disks())
+    }
+
+    /// Their files, and where those are copied to in a folder.
+    pub(super) fn shared_copies(
+        &self,
+        folder: &Path,
+    ) -> Result<Vec<(PathBuf, PathBuf)>, FleetError> {
         let run_dir = self.run_folder()?;
-        let disks = &self.spec.shared_disks;
-        let path = |disk: &SharedDisk| {
+        let copies = self.spec.shared_disks.iter().map(|disk| {
             let from = shared_file(&run_dir, &disk.serial);
-            (from, saved_file(keep, &disk.serial))
-        };
-        copy(disks.iter().map(path).collect()).await?;
+            (from, folder.join(shared_name(&disk.serial)))
+        });
+        Ok(copies.collect())
+    }
+
+    /// What a fork needs to know of them.
+    pub(super) fn saved_disks(&self) -> Vec<SavedDisk> {
         let saved = |disk: &SharedDisk| SavedDisk {
             serial: disk.serial.clone(),
             bytes: disk.bytes,
         };
-        Ok(disks.iter().map(saved).collect())
+        self.spec.shared_disks.iter().map(saved).collect()
     }
 
     fn run_folder(&self) -> Result<PathBuf, FleetError> {
         self.members
             .with_resources(|resources| Ok(resources.run_dir.path().to_owned()))
     }
-}
-
-/// No member has a file that is called so.
-fn saved_file(folder: &Path, serial: &str) -> PathBuf {
-    folder.join(format!("{serial}.shared"))
 }
 
 /// Hundreds of MiB may be copied.

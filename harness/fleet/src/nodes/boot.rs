@@ -245,6 +245,11 @@ pub(crate) fn shared_file(run_dir: &Path, serial: &str) -> PathBuf {
     run_dir.join(format!("{serial}.raw"))
 }
 
+/// The name of such a disk's file in the folder of a saved fleet. No member has a file that is called so.
+pub(crate) fn shared_name(serial: &str) -> String {
+    format!("{serial}.shared")
+}
+
 /// Gives a machine its folder, its switch ports' places and those of the disks that it shares.
 pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<(), FleetError> {
     let dir = run_dir.path().join(&machine.name);

@@ -43,6 +43,8 @@ pub struct Node {
     disk: Option<DataDisk>,
     /// Its end is wanted: nobody need be told.
     ending: Arc<AtomicBool>,
+    /// It stands still because somebody wants that, and not for a moment.
+    paused: AtomicBool,
 }
 
 impl Node {
@@ -67,6 +69,7 @@ impl Node {
             machine,
             disk,
             ending,
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -136,6 +139,16 @@ impl Node {
             }
             sleep(condition.interval).await;
         }
+    }
+
+    /// Notes whether it is to stand still until somebody else wants it to go on.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// Halts the machine's processors.

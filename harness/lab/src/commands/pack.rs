@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sanlab_image::Store;
 
 use crate::lab::runs::shown;
-use crate::pack::{archive, folder};
+use crate::pack::{archive, compressed, folder};
 use crate::terminal::quantity::size;
 use crate::terminal::{Terminal, interrupt, print, watch};
 use crate::{Exit, LabError};
@@ -27,11 +27,13 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let cancel = interrupt::cancel_on_signal("ending")?;
     let folder = folder::find(&run)?;
     let store = Store::open_default()?;
-    let to = output.clone();
+    // What has been written is removed with it, also when the work is left behind after an interrupt.
+    let (place, zstd) = compressed::begin(&output)?;
     let bytes = watch::blocking(&mut Terminal::new(), "pack", &cancel, move |tell| {
-        archive::pack(&folder, &store, &to, tell)
+        archive::pack(&folder, &store, zstd, tell)
     })
     .await?;
+    place.take()?;
     let output = shown(&output).display();
     print(&format!(
         "{output}: {}; on a host with the same QEMU: `sanlab up {output}`\n",

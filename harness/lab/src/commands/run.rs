@@ -127,18 +127,22 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     require_kvm(arguments.accel.into(), &loaded).await?;
     let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let keep = KeepPolicy::of(loaded.iter().map(|(plan, _)| plan));
+    // As they are now: they may be edited while images are built, or others run.
+    let sources = loaded.iter().map(|(plan, given)| {
+        let wanted = arguments.save_on_failure;
+        wanted
+            .then(|| Sources::of(plan, &given.settings))
+            .transpose()
+    });
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
     let mut wanted = Vec::new();
-    for (plan, given) in loaded {
-        // As it is now: it may be edited while others run.
-        let sources = arguments
-            .save_on_failure
-            .then(|| Sources::of(&plan, &given.settings));
+    for ((plan, given), sources) in loaded.into_iter().zip(sources) {
         let images = images(&lab, &plan, &cancel, &mut terminal).await?;
         wanted.push(Wanted {
             plan,
             given,
             images,
-            sources: sources.transpose()?,
+            sources,
         });
     }
     let run = lab.new_run()?;

@@ -16,7 +16,7 @@ use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
 use sanlab_record::{Event, InComparison, Outcome, RunRecord};
-use sanlab_run::{Environment, Extent, Hold, KeepPolicy, SAVED, Saved};
+use sanlab_run::{Environment, Extent, Hold, KeepPolicy, Saved};
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ pub struct Order {
     pub keep: KeepPolicy,
     /// Keeps the fleet up: in place of the plan's steps, or of the last of them, and then it leaves no record; or when it has failed.
     pub hold: Option<Hold>,
-    /// Saves the fleet beside its record when it has failed, with what it was made from.
+    /// Saves the fleet beside its record when it has failed, with this, which it was made from.
     pub save: Option<Sources>,
     /// What the fleet goes on from, in place of anything else.
     pub saved: Option<Saved>,
@@ -354,7 +354,7 @@ pub async fn run_on(
         extent,
         explored: exploration.is_some(),
         hold,
-        save_failed: save.is_some(),
+        save_failed: save.map(|sources| sources.enclosed()).transpose()?,
         saved,
         cancel,
     };
@@ -371,10 +371,6 @@ pub async fn run_on(
         return Ok((record, out_dir));
     }
     let path = write_record(&out_dir, &record)?;
-    let folder = out_dir.join(SAVED);
-    if let Some(sources) = save.filter(|_| folder.is_dir()) {
-        sources.write(&folder)?;
-    }
     Ok((record, path))
 }
 

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use fs_err::File;
-use sanlab_fleet::Store;
+use sanlab_fleet::{SavedFile, Store};
 use sanlab_image::Image;
 use sanlab_run::{SAVED, SAVED_LABEL};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::compressed::Zstd;
 use super::error::PackError;
 use super::manifest::{MANIFEST, Manifest, Packed};
 use super::ready::Ready;
-use super::sources::Sources;
 use crate::LabError;
 
 /// Read at once; a block of zeros takes nothing on a disk.
@@ -24,29 +23,26 @@ pub(crate) const BLOCK: usize = 64 << 10;
 /// The folder of images in an archive, each in one that is called by its digest.
 pub(crate) const IMAGES: &str = "images";
 
-/// Packs the saved fleet of that folder into a new file. `tell` hears what is done. How long the file is.
+/// Packs the saved fleet of that folder. `tell` hears what is done. How long the archive is.
 pub(crate) fn pack(
     folder: &Path,
     store: &Store,
-    to: &Path,
+    zstd: Zstd,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<u64, LabError> {
-    if to.exists() {
-        return Err(PackError::Exists(to.to_owned()).into());
-    }
     // Held until the end: an image in use stays in the store.
     let ready = Ready::of_folder(folder, store)?;
+    let saved = ready.saved.files();
+    let mut files = states(folder, &saved)?;
     let mut images: BTreeMap<&str, &Image> = BTreeMap::new();
     for image in ready.images.values() {
         images.insert(&image.digest, image);
     }
     let held = images.values().map(|image| image.hold());
     let _held = held.collect::<Result<Vec<_>, _>>()?;
-    let mut files = states(folder)?;
     for image in images.values() {
         for file in image.files() {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            files.push((format!("{IMAGES}/{}/{name}", image.digest), file.to_owned()));
+            files.push((name_of(&image.digest, file), file.to_owned()));
         }
     }
     let record = folder.parent().map(|parent| parent.join("record.json"));
@@ -60,44 +56,77 @@ pub(crate) fn pack(
         tell(&format!("reads {name}"));
         packed.push(measure(name, path)?);
     }
+    is_as_saved(&packed, &saved).map_err(|why| PackError::NotWhole {
+        path: folder.to_owned(),
+        why,
+    })?;
     let labels = images.iter().map(|(digest, image)| {
         let label = image.label()?;
         Ok(((*digest).to_owned(), label))
     });
     let labels = labels.collect::<Result<_, LabError>>()?;
-    let saved: Value = serde_json::from_slice(&fs_err::read(folder.join(SAVED_LABEL))?)
+    let label: Value = serde_json::from_slice(&fs_err::read(folder.join(SAVED_LABEL))?)
         .map_err(LabError::Record)?;
-    let manifest = Manifest::new(Sources::read(folder)?, saved, labels, packed);
-    let part = part_of(to);
-    let done = compress(&manifest, &files, &part, tell);
-    if let Err(error) = done {
-        // The first error tells more.
-        let _ = fs_err::remove_file(&part);
-        return Err(error);
-    }
-    fs_err::rename(&part, to)?;
-    Ok(fs_err::metadata(to)?.len())
+    let manifest = Manifest::new(ready.sources.clone(), label, labels, packed);
+    zstd.compress(|input| write(&manifest, &files, input, tell))
 }
 
-/// Where it is written, beside its place.
-fn part_of(to: &Path) -> PathBuf {
-    let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    to.with_file_name(name)
+/// The name in an archive of a file of an image.
+pub(super) fn name_of(digest: &str, file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    format!("{IMAGES}/{digest}/{name}")
 }
 
-/// The guests' files of a saved fleet, with their names in the archive.
-fn states(folder: &Path) -> Result<Vec<(String, PathBuf)>, LabError> {
+/// The guests' files of a saved fleet, with their names in the archive, if all are there with their lengths. What else lies in the
+/// folder is left out.
+pub(super) fn states(
+    folder: &Path,
+    saved: &[SavedFile],
+) -> Result<Vec<(String, PathBuf)>, LabError> {
+    let not_whole = |why: String| PackError::NotWhole {
+        path: folder.to_owned(),
+        why,
+    };
     let mut files = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|it| it != "json") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            files.push((format!("{SAVED}/{name}"), path));
+    for SavedFile { name, bytes, .. } in saved {
+        let path = folder.join(name);
+        match fs_err::metadata(&path) {
+            Ok(found) if found.len() == *bytes => files.push((format!("{SAVED}/{name}"), path)),
+            Ok(found) => {
+                let why = format!("{name} has {} bytes and not {bytes}", found.len());
+                return Err(not_whole(why).into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(not_whole(format!("{name} is missing")).into());
+            }
+            Err(error) => return Err(error.into()),
         }
     }
-    files.sort_unstable();
     Ok(files)
+}
+
+/// Whether files of an archive are what a saved fleet's label says of them; the error says which is not.
+pub(super) fn is_as_saved(packed: &[Packed], saved: &[SavedFile]) -> Result<(), String> {
+    for file in saved {
+        let name = format!("{SAVED}/{}", file.name);
+        let found = packed.iter().find(|packed| packed.name == name);
+        let Some(found) = found else {
+            return Err(format!("it lacks {name}"));
+        };
+        if found.bytes != file.bytes {
+            return Err(format!(
+                "{name} has {} bytes and not {}",
+                found.bytes, file.bytes
+            ));
+        }
+        if let Some(sha256) = file.sha256.as_ref().filter(|it| **it != found.sha256) {
+            return Err(format!(
+                "the SHA-256 of {name} is {} and not {sha256}",
+                found.sha256
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Reads a file once, for what the manifest says of it.
@@ -125,30 +154,6 @@ pub(super) fn measure(name: &str, path: &Path) -> Result<Packed, LabError> {
     })
 }
 
-fn compress(
-    manifest: &Manifest,
-    files: &[(String, PathBuf)],
-    to: &Path,
-    tell: &(dyn Fn(&str) + Sync),
-) -> Result<(), LabError> {
-    let out = File::create(to)?.into_parts().0;
-    let mut zstd = Command::new("zstd")
-        .args(["-q", "-T0", "-c"])
-        .stdin(Stdio::piped())
-        .stdout(out)
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(PackError::NoCompressor)?;
-    let input = zstd.stdin.take();
-    let input = input.ok_or_else(|| io::Error::other("zstd has no input"))?;
-    let written = write(manifest, files, input, tell);
-    // It has read all, or its input is closed: it ends.
-    let ended = end(zstd);
-    // Why it ended early tells more than that it did not read on.
-    ended?;
-    written
-}
-
 /// Everything in the manifest's order.
 pub(super) fn write(
     manifest: &Manifest,
@@ -173,16 +178,4 @@ fn header(bytes: u64) -> tar::Header {
     header.set_size(bytes);
     header.set_mode(0o644);
     header
-}
-
-fn end(zstd: Child) -> Result<(), LabError> {
-    let output = zstd.wait_with_output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(PackError::Compressor {
-        status: output.status.to_string(),
-        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    }
-    .into())
 }

@@ -9,6 +9,12 @@ use crate::terminal::quantity::size;
 /// Each says the way out, where there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
+    /// Nothing is there.
+    #[error(
+        "{} is no folder: name that of a run, or of a scenario in it; `sanlab run` says it at its end",
+        .0.display()
+    )]
+    NoRun(PathBuf),
     /// There is none.
     #[error(
         "{} has no saved fleet: `sanlab run --save-on-failure FILE` saves the fleet of a scenario that fails, beside its record",
@@ -44,6 +50,9 @@ pub enum PackError {
     /// Nothing is written over.
     #[error("{} is there already: name another file", .0.display())]
     Exists(PathBuf),
+    /// Folders are not made.
+    #[error("{} cannot be made, since its folder is not there: make that, or name another file", .0.display())]
+    NoFolder(PathBuf),
     /// No compressor.
     #[error(
         "run zstd, which compresses the archive: {0}; it is in the package zstd of most distributions"

@@ -12,6 +12,9 @@ const DEPTH: usize = 6;
 
 /// The folder of the only saved fleet in `path`, which may be that folder itself, that of its record, or of a whole run.
 pub(crate) fn find(path: &Path) -> Result<PathBuf, LabError> {
+    if !path.is_dir() {
+        return Err(PackError::NoRun(path.to_owned()).into());
+    }
     let mut found = Vec::new();
     look(path, DEPTH, &mut found)?;
     found.sort_unstable();

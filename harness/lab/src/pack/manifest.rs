@@ -95,7 +95,8 @@ impl Manifest {
 
     /// What its files take on a disk.
     pub(crate) fn data_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.data_bytes).sum()
+        let files = self.files.iter();
+        files.fold(0, |sum, file| sum.saturating_add(file.data_bytes))
     }
 }
 

@@ -2,6 +2,7 @@
 //! to be brought up again.
 
 pub(crate) mod archive;
+pub(crate) mod compressed;
 pub(crate) mod error;
 pub(crate) mod folder;
 pub(crate) mod manifest;
@@ -9,5 +10,7 @@ pub(crate) mod ready;
 pub(crate) mod sources;
 pub(crate) mod unpack;
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use sanlab_plan::{Arch, NodeName, Plan};
 use sanlab_run::{SAVED, SAVED_LABEL, Saved, SavedImage};
 use sanlab_vm::AcceleratorWish;
 
-use super::archive::IMAGES;
+use super::archive::{self, IMAGES};
 use super::error::PackError;
 use super::manifest::Manifest;
 use super::sources::Sources;
@@ -57,13 +57,26 @@ impl Ready {
         };
         let label = serde_json::to_vec(&manifest.saved).map_err(LabError::Record)?;
         let saved = Saved::parse(&folder.join(SAVED), &label).map_err(damaged)?;
+        // Guests get nothing that has not been verified, and no path leads out of the archive.
+        archive::is_as_saved(&manifest.files, &saved.files()).map_err(damaged)?;
         Self::new(manifest.sources.clone(), saved, |_, image, arch| {
             let digest = &image.digest;
+            if !is_digest(digest) {
+                let why = format!("`{digest}` is not the digest of an image");
+                return Err(damaged(why).into());
+            }
             let label = manifest.images.get(digest);
             let label =
                 label.ok_or_else(|| damaged(format!("it does not describe image {digest}")))?;
             let folder = folder.join(IMAGES).join(digest);
-            Ok(Image::described(arch, digest, &folder, label.clone())?)
+            let image = Image::described(arch, digest, &folder, label.clone())?;
+            for file in image.files() {
+                let name = archive::name_of(digest, file);
+                if manifest.files.iter().all(|listed| listed.name != name) {
+                    return Err(damaged(format!("it lacks {name}")).into());
+                }
+            }
+            Ok(image)
         })
     }
 
@@ -153,4 +166,9 @@ impl Ready {
         }));
         Ok(told)
     }
+}
+
+/// Whether it is a SHA-256 in hexadecimal digits.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

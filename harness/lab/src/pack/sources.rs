@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use sanlab_plan::{Plan, Setting};
+use sanlab_run::Enclosure;
 use serde::{Deserialize, Serialize};
 
 use super::error::PackError;
@@ -31,20 +32,25 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Those of a plan that was read from files, which are as they were.
+    /// Those of a plan that was read from files. It is an error if they have been changed since, and it is another plan.
     pub(crate) fn of(plan: &Plan, settings: &[Setting]) -> Result<Self, LabError> {
         let files = RefCell::new(BTreeMap::new());
         scenario::load_reading(&plan.source, settings, &|path, text| {
             let path = path.display().to_string();
             files.borrow_mut().insert(path, text.to_owned());
         })?;
-        Ok(Self {
+        let sources = Self {
             sanlab: env!("CARGO_PKG_VERSION").to_owned(),
             id: plan.id.clone(),
             scenario: plan.source.display().to_string(),
             files: files.into_inner(),
             settings: settings.iter().map(ToString::to_string).collect(),
-        })
+        };
+        if sources.plan()? == *plan {
+            Ok(sources)
+        } else {
+            Err(LabError::ScenarioChanged(plan.source.clone()))
+        }
     }
 
     /// Those that lie in a saved fleet's folder.
@@ -59,18 +65,24 @@ impl Sources {
         Ok(sources.map_err(|error| not_whole(format!("{FILE} cannot be read: {error}")))?)
     }
 
-    /// Writes them there.
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), LabError> {
-        let text = serde_json::to_vec_pretty(self).map_err(LabError::Record)?;
-        Ok(fs_err::write(folder.join(FILE), text)?)
+    /// As they lie there.
+    pub(crate) fn enclosed(&self) -> Result<Enclosure, LabError> {
+        Ok(Enclosure {
+            name: FILE,
+            text: serde_json::to_vec_pretty(self).map_err(LabError::Record)?,
+        })
     }
 
     /// The settings among them.
-    pub(crate) fn settings(&self) -> Vec<Setting> {
-        let settings = self.settings.iter();
-        settings
-            .filter_map(|text| Setting::parse(text).ok())
-            .collect()
+    pub(crate) fn settings(&self) -> Result<Vec<Setting>, LabError> {
+        let setting = |text: &String| {
+            Setting::parse(text).map_err(|_| LabError::Setting {
+                text: text.clone(),
+                why: "the saved fleet has it, and it is no KEY=VALUE; save or copy the fleet again"
+                    .to_owned(),
+            })
+        };
+        self.settings.iter().map(setting).collect()
     }
 
     /// The plan.
@@ -84,7 +96,7 @@ impl Sources {
         };
         let path = Path::new(&self.scenario);
         let scenario = text(path).map_err(LabError::Unreadable)?;
-        let plan = sanlab_plan::parse_with(path, &scenario, &self.settings(), &text)?;
+        let plan = sanlab_plan::parse_with(path, &scenario, &self.settings()?, &text)?;
         Ok(Plan {
             id: self.id.clone(),
             ..plan

@@ -1,20 +1,22 @@
 //! What is packed is unpacked, and nothing else is.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use sanlab_fleet::SavedFile;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::manifest::Manifest;
 use super::sources::Sources;
-use super::{archive, folder, unpack};
-use crate::LabError;
+use super::{archive, compressed, folder, unpack};
 use crate::lab::scenario;
+use crate::{Exit, LabError};
 
 /// With a base, and a value in place of its own.
-fn sources() -> (sanlab_plan::Plan, Sources) {
+pub(super) fn sources() -> (sanlab_plan::Plan, Sources) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = project.join("scenarios/nbd-striped-ocfs2/mount.toml");
     let settings = [sanlab_plan::Setting::parse("mtu=1500").unwrap()];
@@ -227,4 +229,136 @@ fn a_saved_fleet_is_found_in_its_run() {
     let one = said();
     save("nbd/nodes");
     insta::assert_snapshot!([none, one, said()].join("\n"));
+}
+
+#[test]
+fn what_is_no_run_is_a_wrong_argument() {
+    let run = tempfile::tempdir().unwrap();
+    let file = run.path().join("x.tar.zst");
+    fs_err::write(&file, "").unwrap();
+    for path in [run.path().join("none"), file] {
+        let error = folder::find(&path).unwrap_err();
+        assert_eq!(error.exit(), Exit::BadInput);
+        let said = error.show(false);
+        assert_eq!(
+            said,
+            format!(
+                "error: {} is no folder: name that of a run, or of a scenario in it; `sanlab run` says it at its end",
+                path.display()
+            )
+        );
+    }
+}
+
+#[test]
+fn what_is_not_as_its_label_says_is_not_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: u64, sha256: Option<&str>| SavedFile {
+        name: name.to_owned(),
+        bytes,
+        sha256: sha256.map(ToOwned::to_owned),
+    };
+    // `printf 'the state' | sha256sum`
+    let digest = "972ec08bc7570a80420693a082eb9a1a5afcb85fd60abcfd1f98fc2b67c9eeaf";
+    let saved = [
+        file("vix0.state", 9, Some(digest)),
+        file("vix0.disk", 4, None),
+    ];
+    let said = || {
+        let states = match archive::states(folder.path(), &saved) {
+            Ok(states) => states,
+            Err(error) => {
+                assert_eq!(error.exit(), Exit::BadInput);
+                let place = folder.path().display().to_string();
+                return error.show(false).replace(&place, "[folder]");
+            }
+        };
+        let measured = states.iter();
+        let measured = measured.map(|(name, path)| archive::measure(name, path).unwrap());
+        let measured: Vec<_> = measured.collect();
+        match archive::is_as_saved(&measured, &saved) {
+            Ok(()) => format!("{} files", measured.len()),
+            Err(why) => why,
+        }
+    };
+    let write = |name: &str, text: &str| fs_err::write(folder.path().join(name), text).unwrap();
+    let mut all = vec![said()];
+    write("vix0.state", "the state");
+    write("vix0.disk", "dis");
+    all.push(said());
+    write("vix0.disk", "disk");
+    // Nobody's.
+    write("core", "of something");
+    all.push(said());
+    write("vix0.state", "the slate");
+    all.push(said());
+    insta::assert_snapshot!(all.join("\n"), @r"
+    error: the saved fleet [folder] is not whole: vix0.state is missing
+    error: the saved fleet [folder] is not whole: vix0.disk has 3 bytes and not 4
+    2 files
+    the SHA-256 of saved/vix0.state is a5df3663fd30bea8bae0bc1fd313c00d3c0c01911bf309beb60416b86031cfaa and not 972ec08bc7570a80420693a082eb9a1a5afcb85fd60abcfd1f98fc2b67c9eeaf
+    ");
+}
+
+#[test]
+fn an_archive_has_its_name_when_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x.tar.zst");
+    let left = || fs_err::read_dir(folder.path()).unwrap().count();
+    // Interrupted, or failed.
+    let (place, zstd) = compressed::begin(&to).unwrap();
+    assert_eq!(left(), 1);
+    drop((place, zstd));
+    assert_eq!(left(), 0);
+    let pack = || {
+        let (place, zstd) = compressed::begin(&to).unwrap();
+        let bytes = zstd.compress(|mut input| Ok(input.write_all(b"all of it")?));
+        (place, bytes.unwrap())
+    };
+    // Two at a time: the first that is done has it.
+    let ((one, bytes), (other, _)) = (pack(), pack());
+    one.take().unwrap();
+    let error = other.take().unwrap_err();
+    assert_eq!(error.exit(), Exit::BadInput);
+    assert!(error.show(false).contains("is there already"), "{error}");
+    assert_eq!((left(), fs_err::metadata(&to).unwrap().len()), (1, bytes));
+    assert!(unpack::is_archive(&to));
+    let refused = [to, folder.path().join("none/x.tar.zst")].map(|to| {
+        let error = compressed::begin(&to).err().unwrap();
+        assert_eq!(error.exit(), Exit::BadInput);
+        let place = folder.path().display().to_string();
+        error.show(false).replace(&place, "[folder]")
+    });
+    insta::assert_snapshot!(refused.join("\n"), @r"
+    error: [folder]/x.tar.zst is there already: name another file
+    error: [folder]/none/x.tar.zst cannot be made, since its folder is not there: make that, or name another file
+    ");
+}
+
+#[test]
+fn a_scenario_that_was_changed_after_it_was_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scenario.toml");
+    let text = r#"
+name = "two nodes"
+nodes = { "vix[0-1]" = { arch = "x86" } }
+[[layer]]
+nbd = { disk = "64MiB" }
+[[step]]
+run = { on = "vix0", command = "true" }
+"#;
+    fs_err::write(&path, text).unwrap();
+    let plan = scenario::load_with(&path, &[]).unwrap();
+    Sources::of(&plan, &[]).unwrap();
+    fs_err::write(&path, text.replace("true", "false")).unwrap();
+    let error = Sources::of(&plan, &[]).unwrap_err();
+    assert_eq!(error.exit(), Exit::BadInput);
+    let said = error.show(false);
+    assert_eq!(
+        said,
+        format!(
+            "error: {} or one of its bases was changed after it had been read: run it again",
+            path.display()
+        )
+    );
 }

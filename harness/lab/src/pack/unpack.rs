@@ -77,7 +77,7 @@ impl Opened {
             return Ok(held);
         }
         let (needed, free) = (self.manifest.data_bytes(), store.free_bytes()?);
-        if free < needed + SPARE_BYTES {
+        if free < needed.saturating_add(SPARE_BYTES) {
             let store = store.root().to_owned();
             return Err(PackError::NoRoom {
                 needed,

@@ -117,7 +117,7 @@ impl Asked {
         };
         Ok(Begun {
             accelerator: wish_of(wish, &ready),
-            settings: ready.sources.settings(),
+            settings: ready.sources.settings()?,
             plan: ready.plan,
             images: ready.images,
             when: HoldWhen::Saved,

@@ -34,6 +34,8 @@ pub(crate) fn goes_on(place: &Place) -> Result<(), Failed> {
     place.expect_empty("down of a saved fleet")?;
 
     let archive = place.file("x.tar.zst").to_string_lossy().into_owned();
+    let no_run = ["pack", "no-such-run", "-o", &archive];
+    expect(&place.sanlab(&no_run, SOON)?, 2, "is no folder")?;
     let begin = Instant::now();
     let pack = ["pack", &runs, "-o", &archive];
     expect(&place.sanlab(&pack, UP)?, 0, "on a host with the same QEMU")?;

@@ -19,13 +19,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use self::plays::*;
-use crate::Failure;
 use crate::backend::fake_looks::{self, Looks};
 use crate::backend::{
     CONSOLE_LINES, Costs, Ended, FleetBackend, Keeping, LINES, Line, Notice, Pending, Provenance,
     Saving, StartPoint, Started, Teardown,
 };
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
+use crate::{Enclosure, Failure};
 
 /// What an actor does with a script on a node.
 pub(crate) enum Act {
@@ -319,14 +319,20 @@ impl FleetBackend for FakeFleet {
         &'a self,
         folder: &'a Path,
         _meta: CheckpointMeta,
+        enclosure: &'a Enclosure,
+        _deadline: Duration,
     ) -> Pending<'a, Result<Saving, Failure>> {
         Box::pin(async {
             if !self.keeps {
                 return Err(Failure::internal(format!("{} is full", folder.display())));
             }
+            fs_err::create_dir_all(folder).map_err(Failure::host("save"))?;
+            let path = folder.join(enclosure.name);
+            fs_err::write(path, &enclosure.text).map_err(Failure::host("save"))?;
             Ok(Saving {
                 bytes: 3 << 20,
                 left_out: [("vix1".to_owned(), "it hangs".to_owned())].into(),
+                troubles: vec!["failed to resume node vix0: QEMU is silent".to_owned()],
             })
         })
     }

@@ -41,7 +41,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
             StartMode::Clone(store.clone())
         },
         disks_survive: crashes(plan),
-        saveable: *save_failed,
+        saveable: save_failed.is_some(),
         volatile_caches: volatile_caches(plan),
         shared_disks: shared_disks(plan),
         warm: sanlab_stack::warm(),

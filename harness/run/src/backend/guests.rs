@@ -24,7 +24,7 @@ use crate::checkpoint::saved::{self, Saved};
 use crate::checkpoint::session::CheckpointSession;
 use crate::checkpoint::{Checkpoint, CheckpointMeta};
 use crate::failure::Cause;
-use crate::{Environment, Failure};
+use crate::{Enclosure, Environment, Failure};
 
 /// The last lines of consoles, by node.
 type Tails = BTreeMap<String, VecDeque<String>>;
@@ -369,8 +369,12 @@ impl FleetBackend for Guests {
         &'a self,
         folder: &'a Path,
         meta: CheckpointMeta,
+        enclosure: &'a Enclosure,
+        deadline: Duration,
     ) -> Pending<'a, Result<Saving, Failure>> {
-        Box::pin(async move { saved::save(self.running()?, folder, meta).await })
+        Box::pin(
+            async move { saved::save(self.running()?, folder, meta, enclosure, deadline).await },
+        )
     }
 
     fn join<'a>(&'a self, node: &'a NodeName) -> Pending<'a, Result<(), Failure>> {

@@ -21,11 +21,11 @@ use sanlab_record::{Cost, NodeUse, Origin};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use crate::Failure;
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress};
 use crate::engine::event_log::Scope;
 use crate::evidence::output;
 use crate::failure::{Cause, Said};
+use crate::{Enclosure, Failure};
 
 /// A future that can be kept behind `dyn FleetBackend`.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -60,12 +60,14 @@ pub(crate) trait FleetBackend: Send + Sync {
         meta: &'a CheckpointMeta,
     ) -> Pending<'a, Result<Keeping, Failure>>;
 
-    /// Saves the whole fleet as it stands to a folder of its own, which is made, with what the engine knows of it. The fleet goes on
-    /// then.
+    /// Saves the whole fleet as it stands to a folder of its own, which is made, with what the engine knows of it and a file besides.
+    /// The fleet goes on then. What is not saved within the deadline is broken off; that is an error.
     fn save<'a>(
         &'a self,
         folder: &'a Path,
         meta: CheckpointMeta,
+        enclosure: &'a Enclosure,
+        deadline: Duration,
     ) -> Pending<'a, Result<Saving, Failure>>;
 
     /// Boots a later node.
@@ -216,6 +218,8 @@ pub(crate) struct Saving {
     pub(crate) bytes: u64,
     /// Who was there and was not saved, and why.
     pub(crate) left_out: BTreeMap<String, String>,
+    /// What went wrong besides, such as a node that stands still since.
+    pub(crate) troubles: Vec<String>,
 }
 
 /// What the guests do by themselves.

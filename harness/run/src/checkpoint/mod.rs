@@ -1,6 +1,7 @@
 //! Checkpoints of a plan: after each layer, and after every step that asks for one. What leads to a checkpoint is its key, so
 //! that a later run can fork it.
 
+mod durable;
 pub(crate) mod proof;
 pub(crate) mod saved;
 pub(crate) mod session;

@@ -1,19 +1,24 @@
 //! A fleet that was saved because its run had failed: what lies in its folder beside the guests' files, and a start from there.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use sanlab_fleet::{AcceleratorWish, Circumstances, Fleet, Image, SavedFleet, Store};
+use sanlab_fleet::{AcceleratorWish, Circumstances, Fleet, Image, SavedFile, SavedFleet, Store};
 use sanlab_plan::{NodeName, Plan};
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::fleet_spec::fleet_spec;
 use crate::backend::usage::bytes_on_disk;
 use crate::backend::{Provenance, Saving, StartPoint};
+use crate::checkpoint::durable;
 use crate::checkpoint::session::now;
 use crate::checkpoint::{CheckpointMeta, KeepPolicy, Progress};
-use crate::{Environment, Extent, Failure};
+use crate::{Enclosure, Environment, Extent, Failure};
 
 /// The folder of a run's saved fleet, beside its record.
 pub const SAVED: &str = "saved";
@@ -92,6 +97,11 @@ impl Saved {
         &self.label.images
     }
 
+    /// The guests' files in that folder, as they were saved.
+    pub fn files(&self) -> Vec<SavedFile> {
+        self.label.fleet.files()
+    }
+
     /// No layer is brought up from there.
     pub(crate) fn start_point(&self) -> StartPoint {
         StartPoint::Fork {
@@ -137,7 +147,7 @@ pub async fn circumstances_of(
         extent: Extent::Whole,
         explored: false,
         hold: None,
-        save_failed: false,
+        save_failed: None,
         saved: Some(saved.clone()),
         cancel: CancellationToken::new(),
     };
@@ -146,13 +156,15 @@ pub async fn circumstances_of(
     sanlab_fleet::circumstances(&spec).await
 }
 
-/// Saves a fleet to a folder, which is made, and goes again when that fails.
+/// Saves a fleet to a folder, which is made, and goes again when that fails. After the deadline what is being done is broken off.
 pub(crate) async fn save(
     fleet: &Fleet,
     folder: &Path,
     meta: CheckpointMeta,
+    enclosure: &Enclosure,
+    deadline: Duration,
 ) -> Result<Saving, Failure> {
-    let done = write(fleet, folder, meta).await;
+    let done = write(fleet, folder, meta, enclosure, deadline).await;
     if done.is_err() {
         // The first error tells more.
         let _ = fs_err::remove_dir_all(folder);
@@ -160,12 +172,21 @@ pub(crate) async fn save(
     done
 }
 
-async fn write(fleet: &Fleet, folder: &Path, meta: CheckpointMeta) -> Result<Saving, Failure> {
+async fn write(
+    fleet: &Fleet,
+    folder: &Path,
+    meta: CheckpointMeta,
+    enclosure: &Enclosure,
+    deadline: Duration,
+) -> Result<Saving, Failure> {
     let failed = || Failure::host("save the fleet");
     fs_err::create_dir_all(folder).map_err(failed())?;
+    // First, since a disk that is full later is full of guests.
+    fs_err::write(folder.join(enclosure.name), &enclosure.text).map_err(failed())?;
     let spec = fleet.spec();
     let circumstances = sanlab_fleet::circumstances(spec).await?;
-    let saved = fleet.save_whole(folder).await?;
+    let end = Instant::now() + deadline;
+    let saved = fleet.save_whole(folder, deadline).await?;
     let images = spec.images.iter().map(|(node, image)| {
         let image = SavedImage {
             arch: image.arch.to_string(),
@@ -181,11 +202,27 @@ async fn write(fleet: &Fleet, folder: &Path, meta: CheckpointMeta) -> Result<Sav
         left_out: saved.left_out,
         meta,
     };
-    let text = serde_json::to_vec_pretty(&label).map_err(std::io::Error::from);
+    let text = serde_json::to_vec_pretty(&label).map_err(io::Error::from);
     let text = text.map_err(failed())?;
-    fs_err::write(folder.join(SAVED_LABEL), text).map_err(failed())?;
+    let sealed = folder.to_owned();
+    let sealed = spawn_blocking(move || durable::seal(&sealed, SAVED_LABEL, &text));
+    let overdue = |_| {
+        let limit = deadline.as_secs();
+        let why = format!("the host's disk had not written all of it after {limit} s");
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    };
+    let sealed = timeout_at(end, sealed).await.map_err(overdue);
+    let sealed = sealed.and_then(|joined| joined.map_err(io::Error::from).flatten());
+    sealed.map_err(failed())?;
+    // It is whole: what goes wrong now takes nothing away from it.
+    let mut troubles: Vec<String> = saved.not_resumed.into_values().collect();
+    let bytes = bytes_on_disk(folder).await.unwrap_or_else(|failure| {
+        troubles.push(failure.to_string());
+        0
+    });
     Ok(Saving {
-        bytes: bytes_on_disk(folder).await?,
+        bytes,
         left_out: label.left_out,
+        troubles,
     })
 }

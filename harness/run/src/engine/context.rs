@@ -24,7 +24,7 @@ use crate::engine::state::{Acknowledged, EngineState};
 use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::judge::{Judge, Seen};
-use crate::{Extent, Failure};
+use crate::{Enclosure, Extent, Failure};
 
 /// How long a script may take that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
@@ -53,8 +53,8 @@ pub(crate) struct RunContext {
     pub(crate) proofs: Option<Proofs>,
     /// Whether it is one of an exploration.
     pub(crate) explored: bool,
-    /// Whether the fleet is saved when the run has failed.
-    pub(crate) saves_failed: bool,
+    /// What the fleet is saved with when the run has failed, if it is to be saved.
+    pub(crate) save_failed: Option<Enclosure>,
     /// Keeps the fleet up in place of the plan's steps, or of the last of them.
     pub(crate) hold: Option<Holding>,
     /// Which checkpoints are kept.
@@ -108,7 +108,7 @@ impl RunContext {
             extent: OnceLock::new(),
             proofs: None,
             explored: false,
-            saves_failed: false,
+            save_failed: None,
             hold: None,
             keep: KeepPolicy::default(),
             open_faults: OpenFaults::default(),

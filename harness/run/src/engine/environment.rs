@@ -26,6 +26,15 @@ pub enum Extent {
     UnlessProved,
 }
 
+/// A file that is put beside what a fleet was saved as, for whoever brings it up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enclosure {
+    /// Its name; none that ends as those of guests' files do.
+    pub name: &'static str,
+    /// What it holds.
+    pub text: Vec<u8>,
+}
+
 /// What a run needs beside its plan.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -58,8 +67,8 @@ pub struct Environment {
     /// leave it; its record is that of no run of the plan, and must not be kept as such.
     pub hold: Option<Hold>,
     /// Saves the fleet to [`SAVED`](crate::SAVED) in `out_dir` when the run has failed in a way that is not known, before it is held or
-    /// ended. It costs a copy of the disks where the fleet is forked. That it cannot be saved changes no outcome.
-    pub save_failed: bool,
+    /// ended, with that file. It costs a copy of the disks where the fleet is forked. That it cannot be saved changes no outcome.
+    pub save_failed: Option<Enclosure>,
     /// The fleet goes on from here, and no layer is brought up. For a fleet that is kept up.
     pub saved: Option<Saved>,
     /// Ends the run early as broken, with everything ended in order.

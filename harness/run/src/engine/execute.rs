@@ -64,7 +64,7 @@ pub async fn execute(
         .with_policy(keep)
         .with_explored(explored)
         .with_hold(hold.map(|hold| Holding::new(hold, &guests, &event_log)));
-    context.saves_failed = save_failed;
+    context.save_failed = save_failed;
     let context = if state_dump {
         context.with_state_dump(&out_dir)
     } else {

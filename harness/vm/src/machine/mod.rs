@@ -200,6 +200,11 @@ impl Machine {
         lost && terminal.exited.is_none()
     }
 
+    /// Whether its QEMU has ended.
+    pub fn has_exited(&self) -> bool {
+        self.running.terminal.borrow().exited.is_some()
+    }
+
     /// Writes its memory to a file that must not be there, compressed as kdump does it, for `crash` and `drgn`: 1 s for 256 MiB. It
     /// stands still meanwhile. How many bytes that are.
     pub async fn write_vmcore(&self, to: &Path, deadline: Duration) -> Result<u64, VmError> {

@@ -6,12 +6,12 @@ use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::Extent;
 use crate::backend::fake_fleet::{Act, FakeFleet, dd, plan, run, same_tree, step};
 use crate::backend::{FleetBackend, StartPoint};
 use crate::checkpoint::proof::Proofs;
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Logged;
+use crate::{Enclosure, Extent};
 
 const DD: &str =
     "4+0 records in\n4+0 records out\n4194304 bytes (4.2 MB, 4.0 MiB) copied, 0.5 s, 8.4 MB/s\n";
