@@ -322,7 +322,7 @@ impl FleetBackend for FakeFleet {
         enclosure: &'a Enclosure,
         _deadline: Duration,
     ) -> Pending<'a, Result<Saving, Failure>> {
-        Box::pin(async {
+        Box::pin(async move {
             if !self.keeps {
                 return Err(Failure::internal(format!("{} is full", folder.display())));
             }
