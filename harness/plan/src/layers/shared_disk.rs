@@ -110,13 +110,11 @@ impl LayerTable for Written {
     ) -> Option<(Vec<NodeName>, SharedDisk)> {
         let device_map = &mut building.device_map;
         check_disk(self.size.as_ref(), device_map, mistakes);
-        let (count, paths) = (self.count.as_ref()?, self.paths.as_ref()?);
-        let bus = self.bus.as_ref()?.value;
+        let (count, paths) = (self.count.as_ref(), self.paths.as_ref());
         let in_range = [("disks", count, MOST), ("paths", paths, MOST_PATHS)]
-            .map(|(what, number, most)| check_number(what, number, most, mistakes));
-        if in_range.contains(&false) {
-            return None;
-        }
+            .map(|(what, number, most)| check_number(what, number?, most, mistakes));
+        let [count, paths] = in_range;
+        let (count, paths, bus) = (count?, paths?, self.bus.as_ref()?.value);
         if paths.value > 1 && bus == DiskBus::VirtioBlk {
             mistakes.note(
                 Diagnostic::at(&paths.span, "several paths to a disk of `virtio-blk`")
@@ -156,7 +154,12 @@ impl LayerTable for Written {
     }
 }
 
-fn check_number(what: &str, number: &At<u8>, most: u8, mistakes: &mut Mistakes) -> bool {
+fn check_number<'a>(
+    what: &str,
+    number: &'a At<u8>,
+    most: u8,
+    mistakes: &mut Mistakes,
+) -> Option<&'a At<u8>> {
     let is_possible = (1..=most).contains(&number.value);
     if !is_possible {
         mistakes.note(
@@ -168,5 +171,5 @@ fn check_number(what: &str, number: &At<u8>, most: u8, mistakes: &mut Mistakes) 
             .help(format!("give 1 to {most}")),
         );
     }
-    is_possible
+    is_possible.then_some(number)
 }

@@ -106,6 +106,7 @@ mod tests {
     fn shifts_are_times_with_a_direction() {
         for (text, milliseconds) in [
             ("60m", 3_600_000),
+            ("1h", 3_600_000),
             ("-60m", -3_600_000),
             ("-500ms", -500),
             ("0s", 0),
@@ -119,7 +120,7 @@ mod tests {
             "-",
             "--1s",
             "+1s",
-            "1h",
+            "1d",
             "- 1s",
             "18446744073709551615ms",
         ] {
