@@ -15,8 +15,8 @@ use sanlab_record::EventKind;
 
 use crate::Failure;
 use crate::backend::Notice;
-use crate::engine::absence::Cause;
 use crate::engine::context::RunContext;
+use crate::engine::faults::down::Cause;
 
 /// What stands before the node's name.
 const REQUEST: &str = "sanlab power off ";

@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use crate::backend::FleetBackend;
 use crate::checkpoint::KeepPolicy;
 use crate::checkpoint::proof::{Proof, Proofs};
-use crate::engine::absence::{Absence, Cause};
+use crate::engine::console_sync::Marks;
 use crate::engine::event_log::EventLog;
-use crate::engine::faults::{Broken, Fault, Faults};
+use crate::engine::faults::down::{Absence, Cause};
+use crate::engine::faults::excusing::{Broken, Fault, Faults};
+use crate::engine::faults::open::{self, OpenFaults};
 use crate::engine::hold::Holding;
-use crate::engine::marks::Marks;
-use crate::engine::open_faults::{self, OpenFaults};
+use crate::engine::join;
 use crate::engine::state::{Acknowledged, EngineState};
-use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::judge::{Judge, Seen};
 use crate::{Extent, Failure};
@@ -240,7 +240,7 @@ impl RunContext {
         past.absent.insert(node.clone(), Absence { cause, mounted });
         drop(past);
         for (step, since) in self.open_faults.powered_off(node) {
-            open_faults::ended(self, &step, since);
+            open::ended(self, &step, since);
         }
         true
     }
@@ -282,7 +282,7 @@ impl RunContext {
         let loud = nodes
             .iter()
             .map(|node| self.backend.exec(node, &script, SMALL));
-        together::all(loud).await?;
+        join::all(loud).await?;
         Ok(())
     }
 

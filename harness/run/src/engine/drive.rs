@@ -11,8 +11,9 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
+use crate::engine::faults::open;
 use crate::engine::hold::{HoldWhen, Holding, StepOrder};
-use crate::engine::{hearing, open_faults, tasks};
+use crate::engine::{console_sync, tasks};
 use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
@@ -74,11 +75,11 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     }
     in_phase(&context, PhaseName::TakeDown, async |scope| {
         context.takes_down();
-        open_faults::end_all(&context).await?;
+        open::end_all(&context).await?;
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
         }
-        hearing::catch_up(&context, &context.there(), |_| String::new()).await?;
+        console_sync::catch_up(&context, &context.there(), |_| String::new()).await?;
         Ok(())
     })
     .await
@@ -239,7 +240,7 @@ async fn keep_at(
 async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
     let phase = PhaseName::Keep(checkpoint.name.clone());
     in_phase(context, phase, async |scope| {
-        hearing::catch_up(context, &context.there(), |_| String::new()).await?;
+        console_sync::catch_up(context, &context.there(), |_| String::new()).await?;
         let counting = context.counting();
         if !counting.is_empty() {
             return Err(Cause::Evidence(counting).into());

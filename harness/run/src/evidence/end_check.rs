@@ -9,9 +9,9 @@ use sanlab_plan::NodeName;
 use sanlab_stack::{LayerProbe, Probe};
 
 use crate::Failure;
+use crate::engine::console_sync::catch_up;
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::hearing::catch_up;
 use crate::engine::tasks;
 use crate::failure::Cause;
 

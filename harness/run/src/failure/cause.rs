@@ -10,7 +10,7 @@ use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, FailureKind, Finding, FindingKind, LostBlocks};
 
 use super::{Blame, Failure};
-use crate::engine::absence::Cause as AbsenceCause;
+use crate::engine::faults::down::Cause as AbsenceCause;
 use crate::evidence::complaint::classify;
 use crate::evidence::kernel_log;
 

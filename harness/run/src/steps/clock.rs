@@ -9,8 +9,8 @@ use sanlab_plan::{Clock, Drift, TimeShift};
 use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::node_faults::{self, NodeFault};
-use crate::engine::open_faults::Mend;
+use crate::engine::faults::nodes::{self, NodeFault};
+use crate::engine::faults::open::Mend;
 
 pub(super) async fn perform(
     context: &Arc<RunContext>,
@@ -27,7 +27,7 @@ pub(super) async fn perform(
         lasts: clock.lasts,
     };
     let script = &wrong(jump, drift);
-    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    nodes::begin(context, begun, async |node| doing.exec(&node, script).await).await
 }
 
 /// The script that makes the clock wrong.

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::absence::Cause as AbsenceCause;
 use crate::engine::chance;
+use crate::engine::faults::down::Cause as AbsenceCause;
 use crate::failure::Cause;
 
 pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use sanlab_plan::{ByteSize, Degrade, Direction, NodeName};
 use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::network::{self, NetworkFault};
+use crate::engine::faults::network::{self, NetworkFault};
 
 pub(super) async fn perform(
     context: &Arc<RunContext>,

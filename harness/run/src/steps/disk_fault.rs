@@ -7,8 +7,8 @@ use sanlab_plan::{DiskFault, DiskFaultKind};
 use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::node_faults::{self, NodeFault};
-use crate::engine::open_faults::Mend;
+use crate::engine::faults::nodes::{self, NodeFault};
+use crate::engine::faults::open::Mend;
 
 pub(super) async fn perform(
     context: &Arc<RunContext>,
@@ -26,5 +26,5 @@ pub(super) async fn perform(
         lasts: fault.lasts,
     };
     let script = &context.stack.disk_fault(fault);
-    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    nodes::begin(context, begun, async |node| doing.exec(&node, script).await).await
 }

@@ -7,8 +7,8 @@ use sanlab_plan::{Link, LinkState, NodeName};
 use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::network::{self, Cables, NetworkFault};
-use crate::engine::open_faults;
+use crate::engine::faults::network::{self, Cables, NetworkFault};
+use crate::engine::faults::open;
 
 pub(super) async fn perform(
     context: &Arc<RunContext>,
@@ -17,7 +17,7 @@ pub(super) async fn perform(
 ) -> Result<(), Failure> {
     if link.state == LinkState::Up {
         for pulled in &link.ends {
-            open_faults::end(context, pulled.as_str()).await?;
+            open::end(context, pulled.as_str()).await?;
         }
         return Ok(());
     }

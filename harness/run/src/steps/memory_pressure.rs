@@ -7,8 +7,8 @@ use sanlab_plan::MemoryPressure;
 use super::Doing;
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::node_faults::{self, NodeFault};
-use crate::engine::open_faults::Mend;
+use crate::engine::faults::nodes::{self, NodeFault};
+use crate::engine::faults::open::Mend;
 
 /// Where a file system of its own is mounted, which has no limit but the memory.
 const FOLDER: &str = "/run/sanlab/memory";
@@ -27,7 +27,7 @@ pub(super) async fn perform(
         lasts: pressure.lasts,
     };
     let script = &take(pressure.leaves.bytes() >> 10);
-    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    nodes::begin(context, begun, async |node| doing.exec(&node, script).await).await
 }
 
 /// Takes memory until so many KiB are left, in steps: the kernel's figure is an estimate that changes with what is taken.

@@ -42,7 +42,8 @@ use crate::Failure;
 use crate::backend::{Ended, Pending};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::{fencing, tasks};
+use crate::engine::faults::fencing;
+use crate::engine::tasks;
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
 

@@ -6,8 +6,8 @@ use tokio::time::sleep;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::network;
-use crate::engine::together;
+use crate::engine::faults::network;
+use crate::engine::join;
 
 pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failure> {
     let Doing {
@@ -37,7 +37,7 @@ pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failu
         let done = context.backend.pause(node).await;
         done.map_err(|failure| failure.during(format!("let {node} stand still")))
     });
-    let stopped = together::all(stopped).await;
+    let stopped = join::all(stopped).await;
     if stopped.is_ok() {
         sleep(pause.lasts).await;
     }
@@ -48,7 +48,7 @@ pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failu
         let done = context.backend.resume(node).await;
         done.map_err(|failure| failure.during(format!("let {node} go on")))
     });
-    let resumed = together::all(resumed).await;
+    let resumed = join::all(resumed).await;
     let at = context.now();
     context.faults(|faults| faults.whole_again(label, at));
     scope.say(

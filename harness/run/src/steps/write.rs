@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::{Doing, gate};
 use crate::Failure;
 use crate::backend::{Ended, Line};
-use crate::engine::absence::Cause as AbsenceCause;
-use crate::engine::together;
+use crate::engine::faults::down::Cause as AbsenceCause;
+use crate::engine::join;
 use crate::evidence::ack_log::{AckLog, Course, Ending};
 use crate::failure::Cause;
 use crate::measure::meter::Meter;
@@ -53,7 +53,7 @@ pub(super) async fn prepare(
     let (ahead, begun) = channel(1);
     let at = &doing.context.volume()?.at;
     let folder = doing.folder();
-    let writers = together::all(write.on.iter().map(|node| {
+    let writers = join::all(write.on.iter().map(|node| {
         let ahead = ahead.clone();
         let path = format!("{at}/{}", write.of.replace("{node}", node.as_str()));
         let by = format!("{} on {node}", doing.scope.name());
@@ -110,7 +110,7 @@ pub(super) async fn write(
     let writing = writers
         .into_iter()
         .map(|writer| write_one(doing, &meter, writer));
-    let bytes: Vec<u64> = together::all(writing).await?;
+    let bytes: Vec<u64> = join::all(writing).await?;
     if !write.background {
         doing.measured(&meter, work(write), bytes.iter().sum());
     }

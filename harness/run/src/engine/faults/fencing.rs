@@ -9,8 +9,8 @@ use sanlab_record::EventKind;
 
 use crate::Failure;
 use crate::backend::Notice;
-use crate::engine::absence::Cause;
 use crate::engine::context::RunContext;
+use crate::engine::faults::down::Cause;
 
 /// From the error of a command on a node to the news of the node's end.
 const NEWS: Duration = Duration::from_secs(10);

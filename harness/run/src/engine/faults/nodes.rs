@@ -9,9 +9,9 @@ use sanlab_record::Excuse;
 use crate::Failure;
 use crate::backend::Ended;
 use crate::engine::context::RunContext;
-use crate::engine::faults::{Broken, Fault};
-use crate::engine::open_faults::{self, Mend, Undo};
-use crate::engine::together;
+use crate::engine::faults::excusing::{Broken, Fault};
+use crate::engine::faults::open::{self, Mend, Undo};
+use crate::engine::join;
 
 /// How long the end of one may take on a node.
 const MEND: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ where
         let ended = broken(node.clone()).await.and_then(Ended::success);
         ended.map_err(|failure| failure.during(format!("{what} on {node}")))
     });
-    if let Err(failure) = together::all(each).await {
+    if let Err(failure) = join::all(each).await {
         let script = mend.script(context.now() - since);
         let mended = self::mend(context, step, on, &script).await;
         // What did not begin excuses nothing.
@@ -76,7 +76,7 @@ where
         on: on.to_vec(),
         mend,
     };
-    open_faults::began(context, step, (what, undo), since, lasts);
+    open::began(context, step, (what, undo), since, lasts);
     Ok(())
 }
 
@@ -101,5 +101,5 @@ pub(super) async fn mend(
             }
         }
     });
-    together::all(mended).await.map(drop)
+    join::all(mended).await.map(drop)
 }
