@@ -40,7 +40,7 @@ pub(crate) async fn catch_up(
                 Ok(ended) => ended.success()?,
                 // Its kernel may be heard all the same.
                 Err(failure) if failure.kind() == FailureKind::CommandTimedOut => String::new(),
-                Err(_) if context.absence(node).is_some() => return Ok(String::new()),
+                Err(_) if context.down(node).is_some() => return Ok(String::new()),
                 Err(failure) => return Err(failure),
             };
             let come = timeout_at(deadline, context.marks.come(node, mark)).await;

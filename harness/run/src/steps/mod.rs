@@ -334,10 +334,10 @@ impl Doing<'_> {
         ) {
             fencing::news(self.context, node).await;
         }
-        Err(match self.context.absence(node) {
-            Some(absence) => Cause::NodeDown {
+        Err(match self.context.down(node) {
+            Some(down) => Cause::NodeDown {
                 node: node.clone(),
-                why: Some(absence.cause),
+                why: Some(down.reason),
                 failure: Some(failure),
             }
             .into(),

@@ -43,7 +43,7 @@ pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failu
     }
     // One whose power was cut meanwhile has nothing to go on with.
     let there = pause.on.iter();
-    let there = there.filter(|node| context.absence(node).is_none());
+    let there = there.filter(|node| context.down(node).is_none());
     let resumed = there.map(|node| async move {
         let done = context.backend.resume(node).await;
         done.map_err(|failure| failure.during(format!("let {node} go on")))

@@ -4,7 +4,7 @@ use sanlab_plan::{CrashKind, RemoveNode};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::faults::down::Cause as AbsenceCause;
+use crate::engine::faults::down::DownReason;
 use crate::engine::{console_sync, tasks};
 use crate::failure::Cause;
 
@@ -29,10 +29,10 @@ pub(super) async fn perform(doing: Doing<'_>, remove: &RemoveNode) -> Result<(),
     // What its kernel says until then counts.
     console_sync::catch_up(context, one, |_| String::new()).await?;
     let _switch = context.power.lock().await;
-    if !context.departs(node, AbsenceCause::Removed(step.label.to_string())) {
+    if !context.departs(node, DownReason::Removed(step.label.to_string())) {
         let down = Failure::from(Cause::NodeDown {
             node: node.clone(),
-            why: context.absence(node).map(|absence| absence.cause),
+            why: context.down(node).map(|down| down.reason),
             failure: None,
         });
         return Err(down.during(format!("remove {node}: it is not there any more")));

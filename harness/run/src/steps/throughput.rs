@@ -245,10 +245,10 @@ async fn run(
         let heard = tokio::time::timeout(doing.left(), times.listen(meter)).await;
         match heard {
             Ok(true) => Ok(()),
-            Ok(false) => Err(match doing.context.absence(node) {
-                Some(absence) => Cause::NodeDown {
+            Ok(false) => Err(match doing.context.down(node) {
+                Some(down) => Cause::NodeDown {
                     node: node.clone(),
-                    why: Some(absence.cause),
+                    why: Some(down.reason),
                     failure: None,
                 }
                 .into(),

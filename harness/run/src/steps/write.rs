@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{Doing, gate};
 use crate::Failure;
 use crate::backend::{Ended, Line};
-use crate::engine::faults::down::Cause as AbsenceCause;
+use crate::engine::faults::down::DownReason;
 use crate::engine::join;
 use crate::evidence::ack_log::{AckLog, Course, Ending};
 use crate::failure::Cause;
@@ -180,19 +180,19 @@ fn verdict(
 ) -> Result<(), Failure> {
     let what = format!("write {} on {node}", ack_log.path);
     let progress = ack_log.progress();
-    if let Some(absence) = doing.context.absence(node) {
-        return match &absence.cause {
-            AbsenceCause::Step(_) | AbsenceCause::Removed(_) | AbsenceCause::FencedItself(_) => {
-                let cause = absence.cause;
+    if let Some(down) = doing.context.down(node) {
+        return match &down.reason {
+            DownReason::Step(_) | DownReason::Removed(_) | DownReason::FencedItself(_) => {
+                let reason = down.reason;
                 doing
                     .scope
-                    .progress(Some(node), format!("{cause}; {progress}"));
+                    .progress(Some(node), format!("{reason}; {progress}"));
                 Ok(())
             }
-            AbsenceCause::Fenced(_) => {
+            DownReason::Fenced(_) => {
                 let down = Failure::from(Cause::NodeDown {
                     node: node.clone(),
-                    why: Some(absence.cause),
+                    why: Some(down.reason),
                     failure: None,
                 });
                 Err(down.during(format!("{what}: {progress}")))

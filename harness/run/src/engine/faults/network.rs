@@ -143,7 +143,7 @@ pub(super) async fn undo(
     if let Some(impaired) = impaired {
         context.backend.restore(&impaired)?;
     }
-    if let Some(cables) = pulled.filter(|it| context.absence(&it.node).is_none()) {
+    if let Some(cables) = pulled.filter(|it| context.down(&it.node).is_none()) {
         plug_in(context, &cables).await?;
     }
     Ok(())

@@ -87,12 +87,12 @@ pub(super) async fn mend(
     on: &[NodeName],
     script: &str,
 ) -> Result<(), Failure> {
-    let there = on.iter().filter(|node| context.absence(node).is_none());
+    let there = on.iter().filter(|node| context.down(node).is_none());
     let mended = there.map(async |node| {
         let ended = context.backend.exec(node, script, MEND).await;
         match ended.and_then(Ended::success) {
             // One that has lost its power meanwhile comes up whole.
-            Err(failure) if context.absence(node).is_none() => {
+            Err(failure) if context.down(node).is_none() => {
                 Err(failure.during(format!("end the fault of step {step} on {node}")))
             }
             _ => {
