@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sanlab_image::Image;
-use sanlab_plan::{Action, NodeName, Plan};
+use sanlab_plan::{Figures, NodeName, Plan};
 use tokio_util::sync::CancellationToken;
 
 use super::given::Given;
@@ -26,7 +26,7 @@ impl Side {
     /// Reads and checks the plan; starts and builds nothing.
     pub(crate) fn load(file: &Path, given: Given) -> Result<Self, LabError> {
         let plan = scenario::load_with(file, &given.settings)?;
-        if !measures(&plan) {
+        if !is_comparable(&plan) {
             return Err(LabError::MeasuresNothing {
                 scenario: plan.id.clone(),
             });
@@ -78,15 +78,11 @@ pub(crate) async fn images(
     .await
 }
 
-/// Whether it has a step whose figures can be compared. What runs in the background has none: its cost cannot be told from
+/// Whether it has a step whose figures can be compared. Those of a step in the background cannot: its cost cannot be told from
 /// that of others.
-fn measures(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| match &step.action {
-        Action::Throughput(_) => true,
-        Action::Dd(dd) => !dd.background,
-        Action::Write(write) => !write.background,
-        _ => false,
-    })
+fn is_comparable(plan: &Plan) -> bool {
+    let mut actions = plan.steps.iter().map(|step| &step.action);
+    actions.any(|action| action.figures() != Figures::None && !action.is_background())
 }
 
 #[cfg(test)]

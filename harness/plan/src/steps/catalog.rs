@@ -15,7 +15,7 @@ pub(crate) trait StepTable: Value {
     /// Checks it where the walk stands, and takes it. `None` after a noted mistake.
     fn lower(&self, span: &Span, label: &StepLabel, walk: &mut Walk<'_>) -> Option<Self::Planned>;
 
-    /// Whether it goes on while the next steps are taken.
+    /// Whether it goes on while the next steps are taken, as far as can be told from what is written.
     fn is_background(&self) -> bool {
         false
     }
@@ -32,6 +32,17 @@ pub enum FaultRole {
     Mends,
 }
 
+/// The figures that an action leaves in a run's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figures {
+    /// None of its own.
+    None,
+    /// How fast work went that is done once, whatever it is done for.
+    Once,
+    /// How fast the same work went each time, after warm-ups: a scenario that has them is there for its figures.
+    Repeated,
+}
+
 /// An action as decided.
 pub(crate) trait PlannedStep {
     /// For a step that does not give its own; generous, since guests may be emulated.
@@ -43,6 +54,16 @@ pub(crate) trait PlannedStep {
     /// What it has to do with faults.
     fn fault_role(&self) -> FaultRole {
         FaultRole::None
+    }
+
+    /// Whether it goes on while the next steps are taken.
+    fn is_background(&self) -> bool {
+        false
+    }
+
+    /// What it measures.
+    fn figures(&self) -> Figures {
+        Figures::None
     }
 }
 
@@ -69,6 +90,20 @@ macro_rules! catalog {
             pub fn fault_role(&self) -> FaultRole {
                 match self {
                     $(Self::$name(action) => action.fault_role(),)+
+                }
+            }
+
+            /// Whether it goes on while the next steps are taken.
+            pub fn is_background(&self) -> bool {
+                match self {
+                    $(Self::$name(action) => PlannedStep::is_background(action),)+
+                }
+            }
+
+            /// What it measures.
+            pub fn figures(&self) -> Figures {
+                match self {
+                    $(Self::$name(action) => action.figures(),)+
                 }
             }
 
@@ -110,3 +145,25 @@ macro_rules! catalog {
 }
 
 pub(crate) use catalog;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Figures;
+
+    #[test]
+    fn what_steps_measure_and_which_go_on_meanwhile() {
+        let text = include_str!("../../../../fixtures/accepted/throughput.toml");
+        let plan = crate::parse(Path::new("throughput.toml"), text).unwrap();
+        let of = |label: &str| {
+            let mut steps = plan.steps.iter();
+            let step = steps.find(|step| step.label.as_str() == label).unwrap();
+            (step.action.figures(), step.action.is_background())
+        };
+        assert_eq!(of("random"), (Figures::Repeated, false));
+        assert_eq!(of("load"), (Figures::Once, true));
+        assert_eq!(of("add_node"), (Figures::None, false));
+        assert_eq!(of("dip"), (Figures::None, false));
+    }
+}

@@ -35,8 +35,8 @@ pub(crate) mod writes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub use self::catalog::FaultRole;
 use self::catalog::catalog;
+pub use self::catalog::{FaultRole, Figures};
 pub(crate) use self::catalog::{PlannedStep, StepTable};
 use crate::devices::resolved_stack::ResolvedStack;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};

@@ -1,7 +1,7 @@
 //! A plan's nodes as the fleet wants them.
 
 use sanlab_fleet::{DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode};
-use sanlab_plan::{Action, ByteSize, CacheFate, Layer, Network, Plan};
+use sanlab_plan::{Action, ByteSize, CacheFate, Figures, Layer, Network, Plan};
 
 use crate::checkpoint::saved::Saved;
 use crate::{Environment, Hold};
@@ -29,7 +29,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         networks: plan.networks.iter().map(|it| network(plan, it)).collect(),
         accelerator: *accelerator,
         qemu: qemu.clone(),
-        count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
+        count_instructions: count_instructions.unwrap_or_else(|| counts_instructions(plan)),
         shares_cpus: *explored || hold.as_ref().is_some_and(Hold::replaces_steps),
         logs: out_dir.clone(),
         // Nobody joins a fleet that was saved.
@@ -100,10 +100,10 @@ fn absent(plan: &Plan, saved: Option<&Saved>) -> Vec<String> {
     absent.map(|node| node.name.to_string()).collect()
 }
 
-/// Whether a step's figures are what the plan is for: then guests' instructions are counted unless somebody decides otherwise.
-pub fn measures(plan: &Plan) -> bool {
-    let measures = |action: &Action| matches!(action, Action::Throughput(_));
-    plan.steps.iter().any(|step| measures(&step.action))
+/// Whether guests' instructions are counted unless somebody decides otherwise: where a step's figures are what the plan is for.
+pub fn counts_instructions(plan: &Plan) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|step| step.action.figures() == Figures::Repeated)
 }
 
 /// Whether nodes go down and come back.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sanlab_plan::{Action, NodeName, Step};
+use sanlab_plan::{Action, Figures, NodeName, Step};
 use sanlab_record::{EventKind, Origin, PhaseName};
 use sanlab_stack::Work;
 
@@ -102,12 +102,7 @@ async fn stay(context: &Arc<RunContext>, hold: &Holding, background: &mut Backgr
 
 /// Whether the step at that place is done by a run of that extent.
 fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
-    let measures = |step: &Step| {
-        matches!(
-            step.action,
-            Action::Throughput(_) | Action::Dd(_) | Action::Write(_)
-        )
-    };
+    let measures = |step: &Step| step.action.figures() != Figures::None;
     let proves = |step: &Step| matches!(step.action, Action::Check(_) | Action::Verify(_));
     match extent {
         Extent::Whole | Extent::UnlessProved => true,

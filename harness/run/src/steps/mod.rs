@@ -69,12 +69,8 @@ pub(crate) async fn perform(
     background: &mut Background,
 ) -> Result<(), PhaseFailure> {
     let name = PhaseName::step(&step.label);
-    let apart = match &step.action {
-        Action::Dd(dd) => dd.background,
-        Action::Write(write) => write.background,
-        _ => false,
-    };
-    let scope = if apart {
+    let is_background = step.action.is_background();
+    let scope = if is_background {
         context.event_log.background(name)
     } else {
         context.event_log.phase(name)
@@ -144,7 +140,7 @@ pub(crate) async fn perform(
         }
         Action::Dip(dip) => dip::perform(doing, dip),
         Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
-            Ok((writers, begun)) if apart => {
+            Ok((writers, begun)) if is_background => {
                 let at_work = start(context, step, scope, writers);
                 background.insert(step.label.to_string(), at_work);
                 return under_way(step, begun).await;
@@ -154,7 +150,7 @@ pub(crate) async fn perform(
         },
     };
     let done = expect::end(doing, done).await;
-    if apart && done.is_ok() {
+    if is_background && done.is_ok() {
         // It has failed before its writers could be left alone, as it must.
         let over = AbortOnDropHandle::new(tokio::spawn(async { Ok(()) }));
         background.insert(step.label.to_string(), over);
