@@ -1,22 +1,16 @@
 //! `clock`: the wall clock of nodes is set wrong, or their kernel lets it run fast or slow.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use sanlab_plan::guest::DATE;
 use sanlab_plan::{Clock, Drift, TimeShift};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
 use crate::engine::faults::nodes::{self, NodeFault};
 use crate::engine::faults::open::Mend;
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    clock: &Clock,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, clock: &Clock) -> Result<(), Failure> {
     let (jump, drift) = (clock.jump, clock.drift);
     let begun = NodeFault {
         step: doing.step.label.as_str(),
@@ -27,7 +21,10 @@ pub(super) async fn perform(
         lasts: clock.lasts,
     };
     let script = &wrong(jump, drift);
-    nodes::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    nodes::begin(doing.context, begun, async |node| {
+        doing.exec(&node, script).await
+    })
+    .await
 }
 
 /// The script that makes the clock wrong.

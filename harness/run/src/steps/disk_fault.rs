@@ -1,20 +1,14 @@
 //! `disk_fault`: another table of device-mapper below the layers of nodes, by which their disks fail or are slow.
 
-use std::sync::Arc;
-
 use sanlab_plan::{DiskFault, DiskFaultKind};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
 use crate::engine::faults::nodes::{self, NodeFault};
 use crate::engine::faults::open::Mend;
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    fault: &DiskFault,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, fault: &DiskFault) -> Result<(), Failure> {
+    let context = doing.context;
     let whole = context.stack.whole_disk();
     let begun = NodeFault {
         step: doing.step.label.as_str(),

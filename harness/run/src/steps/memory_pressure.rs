@@ -1,23 +1,16 @@
 //! `memory_pressure`: a file in the memory of nodes takes what is to be away.
 
-use std::sync::Arc;
-
 use sanlab_plan::MemoryPressure;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
 use crate::engine::faults::nodes::{self, NodeFault};
 use crate::engine::faults::open::Mend;
 
 /// Where a file system of its own is mounted, which has no limit but the memory.
 const FOLDER: &str = "/run/sanlab/memory";
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    pressure: &MemoryPressure,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, pressure: &MemoryPressure) -> Result<(), Failure> {
     let begun = NodeFault {
         step: doing.step.label.as_str(),
         what: doing.step.action.describe(),
@@ -27,7 +20,10 @@ pub(super) async fn perform(
         lasts: pressure.lasts,
     };
     let script = &take(pressure.leaves.bytes() >> 10);
-    nodes::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    nodes::begin(doing.context, begun, async |node| {
+        doing.exec(&node, script).await
+    })
+    .await
 }
 
 /// Takes memory until so many KiB are left, in steps: the kernel's figure is an estimate that changes with what is taken.

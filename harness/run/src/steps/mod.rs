@@ -30,6 +30,7 @@ mod wait_for;
 mod write;
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), Phase
 /// A step being done: what it may reach.
 #[derive(Clone, Copy)]
 struct Doing<'a> {
-    context: &'a RunContext,
+    context: &'a Arc<RunContext>,
     step: &'a Step,
     scope: &'a Scope,
 }
@@ -87,9 +88,30 @@ pub(crate) async fn perform(
     if let Err(failure) = expect::begin(doing) {
         return settle(scope, Err(failure));
     }
-    let done = match &step.action {
-        Action::Mount(mount) => doing.within(mount::perform(doing, mount)).await,
-        Action::Unmount(unmount) => doing.within(unmount::perform(doing, unmount)).await,
+    // Boxed, so that the compiler need not lay all kinds of steps out as one future.
+    let work: Pending<'_, Result<(), Failure>> = match &step.action {
+        Action::Mount(mount) => Box::pin(mount::perform(doing, mount)),
+        Action::Unmount(unmount) => Box::pin(unmount::perform(doing, unmount)),
+        Action::AddNode(add) => Box::pin(add_node::perform(doing, add)),
+        Action::RemoveNode(remove) => Box::pin(remove_node::perform(doing, remove)),
+        Action::Check(check) => Box::pin(check::perform(doing, check)),
+        Action::Run(run) => Box::pin(run_command::perform(doing, run)),
+        Action::Crash(crash) => Box::pin(crash::perform(doing, crash)),
+        Action::Restart(restart) => Box::pin(restart::perform(doing, restart)),
+        Action::StopProcess(process) => Box::pin(stop_process::perform(doing, process)),
+        Action::Start(start) => Box::pin(start::perform(doing, start)),
+        Action::Partition(partition) => Box::pin(partition::perform(doing, partition)),
+        Action::Link(link) => Box::pin(link::perform(doing, link)),
+        Action::Degrade(degrade) => Box::pin(degrade::perform(doing, degrade)),
+        Action::Pause(pause) => Box::pin(pause::perform(doing, pause)),
+        Action::DiskFault(fault) => Box::pin(disk_fault::perform(doing, fault)),
+        Action::Clock(clock) => Box::pin(clock::perform(doing, clock)),
+        Action::MemoryPressure(pressure) => Box::pin(memory_pressure::perform(doing, pressure)),
+        Action::Heal(heal) => Box::pin(heal::perform(doing, heal)),
+        Action::WaitFor(wait) => Box::pin(wait_for::perform(doing, wait)),
+        Action::Verify(verify) => Box::pin(verify::perform(doing, verify)),
+        Action::Throughput(throughput) => Box::pin(throughput::perform(doing, throughput)),
+        Action::Dip(dip) => Box::pin(ready(dip::perform(doing, dip))),
         Action::Wait(wait) => {
             let waited = wait::perform(doing, wait, background).await;
             let (phase, done) = match waited {
@@ -101,54 +123,17 @@ pub(crate) async fn perform(
                 Err(failure) => Err(PhaseFailure { phase, failure }),
             };
         }
-        Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
-        Action::RemoveNode(remove) => doing.within(remove_node::perform(doing, remove)).await,
-        Action::Check(check) => doing.within(check::perform(doing, check)).await,
-        Action::Run(run) => doing.within(run_command::perform(doing, run)).await,
-        Action::Crash(crash) => doing.within(crash::perform(doing, crash)).await,
-        Action::Restart(restart) => doing.within(restart::perform(doing, restart)).await,
-        Action::StopProcess(process) => doing.within(stop_process::perform(doing, process)).await,
-        Action::Start(start) => doing.within(start::perform(doing, start)).await,
-        Action::Partition(partition) => {
-            doing
-                .within(partition::perform(context, doing, partition))
-                .await
-        }
-        Action::Link(link) => doing.within(link::perform(context, doing, link)).await,
-        Action::Degrade(degrade) => {
-            doing
-                .within(degrade::perform(context, doing, degrade))
-                .await
-        }
-        Action::Pause(pause) => doing.within(pause::perform(doing, pause)).await,
-        Action::DiskFault(fault) => {
-            doing
-                .within(disk_fault::perform(context, doing, fault))
-                .await
-        }
-        Action::Clock(clock) => doing.within(clock::perform(context, doing, clock)).await,
-        Action::MemoryPressure(pressure) => {
-            doing
-                .within(memory_pressure::perform(context, doing, pressure))
-                .await
-        }
-        Action::Heal(heal) => doing.within(heal::perform(doing, heal)).await,
-        Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
-        Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
-        Action::Throughput(throughput) => {
-            doing.within(throughput::perform(doing, throughput)).await
-        }
-        Action::Dip(dip) => dip::perform(doing, dip),
-        Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
+        Action::Dd(_) | Action::Write(_) => match doing.within(Box::pin(prepare(doing))).await {
             Ok((writers, begun)) if is_background => {
                 let at_work = start(context, step, scope, writers);
                 background.insert(step.label.to_string(), at_work);
                 return under_way(step, begun).await;
             }
-            Ok((writers, _)) => doing.within(writers.write(doing)).await,
-            Err(failure) => Err(failure),
+            Ok((writers, _)) => Box::pin(writers.write(doing)),
+            Err(failure) => Box::pin(ready(Err(failure))),
         },
     };
+    let done = doing.within(work).await;
     let done = expect::end(doing, done).await;
     if is_background && done.is_ok() {
         // It has failed before its writers could be left alone, as it must.
@@ -226,7 +211,7 @@ fn start(
             step: &step,
             scope: &scope,
         };
-        let done = doing.within(writers.write(doing)).await;
+        let done = doing.within(Box::pin(writers.write(doing))).await;
         let done = expect::end(doing, done).await;
         settle(scope, done)
     }))
@@ -280,13 +265,8 @@ impl Doing<'_> {
     }
 
     /// Ends the wait for `work` shortly after the step's deadline.
-    async fn within<T>(
-        &self,
-        work: impl Future<Output = Result<T, Failure>> + Send,
-    ) -> Result<T, Failure> {
+    async fn within<T>(&self, work: Pending<'_, Result<T, Failure>>) -> Result<T, Failure> {
         let deadline = self.step.deadline;
-        // Boxed, so that the compiler need not lay all kinds of steps out as one future.
-        let work: Pending<'_, Result<T, Failure>> = Box::pin(work);
         tokio::time::timeout(self.left() + GRACE, work)
             .await
             .unwrap_or_else(|_| {
