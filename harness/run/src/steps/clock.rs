@@ -7,24 +7,14 @@ use sanlab_plan::{Clock, Drift, TimeShift};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::faults::nodes::{self, NodeFault};
+use crate::engine::faults::nodes::NodeFault;
 use crate::engine::faults::open::Mend;
 
 pub(super) async fn perform(doing: Doing<'_>, clock: &Clock) -> Result<(), Failure> {
     let (jump, drift) = (clock.jump, clock.drift);
-    let begun = NodeFault {
-        step: doing.step.label.as_str(),
-        what: doing.step.action.describe(),
-        on: &clock.on,
-        mend: Mend::new(move |seconds| right(jump, drift, seconds)),
-        fails_disks: false,
-        lasts: clock.lasts,
-    };
-    let script = &wrong(jump, drift);
-    nodes::begin(doing.context, begun, async |node| {
-        doing.exec(&node, script).await
-    })
-    .await
+    let mend = Mend::new(move |seconds| right(jump, drift, seconds));
+    let fault = NodeFault::of(doing.step, &clock.on, mend, clock.lasts);
+    doing.break_nodes(fault, &wrong(jump, drift)).await
 }
 
 /// The script that makes the clock wrong.

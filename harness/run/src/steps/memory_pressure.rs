@@ -4,26 +4,17 @@ use sanlab_plan::MemoryPressure;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::faults::nodes::{self, NodeFault};
+use crate::engine::faults::nodes::NodeFault;
 use crate::engine::faults::open::Mend;
 
 /// Where a file system of its own is mounted, which has no limit but the memory.
 const FOLDER: &str = "/run/sanlab/memory";
 
 pub(super) async fn perform(doing: Doing<'_>, pressure: &MemoryPressure) -> Result<(), Failure> {
-    let begun = NodeFault {
-        step: doing.step.label.as_str(),
-        what: doing.step.action.describe(),
-        on: &pressure.on,
-        mend: Mend::new(|_| give_back()),
-        fails_disks: false,
-        lasts: pressure.lasts,
-    };
-    let script = &take(pressure.leaves.bytes() >> 10);
-    nodes::begin(doing.context, begun, async |node| {
-        doing.exec(&node, script).await
-    })
-    .await
+    let mend = Mend::new(|_| give_back());
+    let fault = NodeFault::of(doing.step, &pressure.on, mend, pressure.lasts);
+    let script = take(pressure.leaves.bytes() >> 10);
+    doing.break_nodes(fault, &script).await
 }
 
 /// Takes memory until so many KiB are left, in steps: the kernel's figure is an estimate that changes with what is taken.

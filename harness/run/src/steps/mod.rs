@@ -44,6 +44,7 @@ use crate::backend::{Ended, Pending};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
 use crate::engine::faults::fencing;
+use crate::engine::faults::nodes::{self, NodeFault};
 use crate::engine::tasks;
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
@@ -276,6 +277,12 @@ impl Doing<'_> {
                 }
                 .into())
             })
+    }
+
+    /// Begins a fault of nodes with a script on each.
+    async fn break_nodes(&self, fault: NodeFault<'_>, script: &str) -> Result<(), Failure> {
+        let broken = async |node: NodeName| self.exec(&node, script).await;
+        nodes::begin(self.context, fault, broken).await
     }
 
     /// Runs a script on a node within what is left of the step's time. Its failures name the node and the command.

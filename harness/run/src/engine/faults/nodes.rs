@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::NodeName;
+use sanlab_plan::{NodeName, Step};
 use sanlab_record::Excuse;
 
 use crate::Failure;
@@ -28,6 +28,25 @@ pub(crate) struct NodeFault<'a> {
     pub(crate) fails_disks: bool,
     /// When it ends by itself.
     pub(crate) lasts: Option<Duration>,
+}
+
+impl<'a> NodeFault<'a> {
+    /// The fault of a step; nothing is excused that follows from it.
+    pub(crate) fn of(
+        step: &'a Step,
+        on: &'a [NodeName],
+        mend: Mend,
+        lasts: Option<Duration>,
+    ) -> Self {
+        Self {
+            step: step.label.as_str(),
+            what: step.action.describe(),
+            on,
+            mend,
+            fails_disks: false,
+            lasts,
+        }
+    }
 }
 
 /// It begins with what is done on each node. Where that fails, what was done is undone.
