@@ -273,15 +273,7 @@ async fn in_phase(
     name: PhaseName,
     work: impl AsyncFnOnce(&Scope) -> Result<(), Failure>,
 ) -> Result<(), PhaseFailure> {
-    let scope = context.event_log.phase(name.clone());
-    match work(&scope).await {
-        Ok(()) => {
-            scope.end();
-            Ok(())
-        }
-        Err(failure) => Err(PhaseFailure {
-            phase: name,
-            failure,
-        }),
-    }
+    let scope = context.event_log.phase(name);
+    let done = work(&scope).await;
+    scope.finish(done)
 }

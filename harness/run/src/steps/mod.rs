@@ -87,7 +87,7 @@ pub(crate) async fn perform(
         sleep(step.after).await;
     }
     if let Err(failure) = expect::begin(doing) {
-        return settle(scope, Err(failure));
+        return scope.finish(Err(failure));
     }
     // Boxed, so that the compiler need not lay all kinds of steps out as one future.
     let work: Pending<'_, Result<(), Failure>> = match &step.action {
@@ -120,7 +120,7 @@ pub(crate) async fn perform(
                 Err(PhaseFailure { phase, failure }) => (phase, Err(failure)),
             };
             return match expect::end(doing, done).await {
-                Ok(()) => settle(scope, Ok(())),
+                Ok(()) => scope.finish(Ok(())),
                 Err(failure) => Err(PhaseFailure { phase, failure }),
             };
         }
@@ -141,7 +141,7 @@ pub(crate) async fn perform(
         let over = AbortOnDropHandle::new(tokio::spawn(async { Ok(()) }));
         background.insert(step.label.to_string(), over);
     }
-    settle(scope, done)
+    scope.finish(done)
 }
 
 /// Writers that wait for their start.
@@ -214,7 +214,7 @@ fn start(
         };
         let done = doing.within(Box::pin(writers.write(doing))).await;
         let done = expect::end(doing, done).await;
-        settle(scope, done)
+        scope.finish(done)
     }))
 }
 
@@ -230,19 +230,6 @@ async fn joined(
             failure: Cause::LabPanicked(text).into(),
         })
     })
-}
-
-fn settle(scope: Scope, done: Result<(), Failure>) -> Result<(), PhaseFailure> {
-    match done {
-        Ok(()) => {
-            scope.end();
-            Ok(())
-        }
-        Err(failure) => Err(PhaseFailure {
-            phase: scope.name().clone(),
-            failure,
-        }),
-    }
 }
 
 impl Doing<'_> {
