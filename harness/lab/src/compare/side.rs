@@ -78,11 +78,10 @@ pub(crate) async fn images(
     .await
 }
 
-/// Whether it has a step whose figures can be compared. Those of a step in the background cannot: its cost cannot be told from
-/// that of others.
+/// Whether it has a step whose figures can be compared.
 fn is_comparable(plan: &Plan) -> bool {
-    let mut actions = plan.steps.iter().map(|step| &step.action);
-    actions.any(|action| action.figures() != Figures::None && !action.is_background())
+    let mut figures = plan.steps.iter().map(|step| step.action.figures());
+    figures.any(|it| matches!(it, Figures::Once | Figures::Repeated))
 }
 
 #[cfg(test)]

@@ -37,9 +37,11 @@ pub enum FaultRole {
 pub enum Figures {
     /// None of its own.
     None,
-    /// How fast work went that is done once, whatever it is done for.
+    /// Samples of each writer, but no cost: it cannot be told from that of the steps beside it.
+    Samples,
+    /// Samples, and the cost of work that is done once, whatever it is done for.
     Once,
-    /// How fast the same work went each time, after warm-ups: a scenario that has them is there for its figures.
+    /// The same each time the work is repeated, after warm-ups: a scenario that has them is there for its figures.
     Repeated,
 }
 
@@ -154,16 +156,21 @@ mod tests {
 
     #[test]
     fn what_steps_measure_and_which_go_on_meanwhile() {
-        let text = include_str!("../../../../fixtures/accepted/throughput.toml");
-        let plan = crate::parse(Path::new("throughput.toml"), text).unwrap();
-        let of = |label: &str| {
+        let of = |text: &str, label: &str| {
+            let plan = crate::parse(Path::new("scenario.toml"), text).unwrap();
             let mut steps = plan.steps.iter();
             let step = steps.find(|step| step.label.as_str() == label).unwrap();
             (step.action.figures(), step.action.is_background())
         };
-        assert_eq!(of("random"), (Figures::Repeated, false));
-        assert_eq!(of("load"), (Figures::Once, true));
-        assert_eq!(of("add_node"), (Figures::None, false));
-        assert_eq!(of("dip"), (Figures::None, false));
+        let throughput = include_str!("../../../../fixtures/accepted/throughput.toml");
+        assert_eq!(of(throughput, "random"), (Figures::Repeated, false));
+        assert_eq!(of(throughput, "load"), (Figures::Samples, true));
+        assert_eq!(of(throughput, "add_node"), (Figures::None, false));
+        assert_eq!(of(throughput, "dip"), (Figures::None, false));
+        let expect = include_str!("../../../../fixtures/accepted/expect.toml");
+        assert_eq!(of(expect, "load"), (Figures::Samples, true));
+        assert_eq!(of(expect, "dd"), (Figures::Once, false));
+        let md = include_str!("../../../../fixtures/accepted/md.toml");
+        assert_eq!(of(md, "write"), (Figures::Once, false));
     }
 }

@@ -141,7 +141,11 @@ impl PlannedStep for Dd {
     }
 
     fn figures(&self) -> Figures {
-        Figures::Once
+        if self.background {
+            Figures::Samples
+        } else {
+            Figures::Once
+        }
     }
 
     fn describe(&self) -> String {

@@ -97,7 +97,11 @@ impl PlannedStep for Write {
     }
 
     fn figures(&self) -> Figures {
-        Figures::Once
+        if self.background {
+            Figures::Samples
+        } else {
+            Figures::Once
+        }
     }
 
     fn describe(&self) -> String {
