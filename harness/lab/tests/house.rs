@@ -169,7 +169,7 @@ const TIMED: [&str; 6] = [
     "tests.rs",
     "clock.rs",
     "crash.rs",
-    "open_faults.rs",
+    "open.rs",
     "pause.rs",
 ];
 

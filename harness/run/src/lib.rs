@@ -21,7 +21,7 @@ mod failure;
 mod measure;
 mod steps;
 
-pub use backend::fleet_spec::measures;
+pub use backend::fleet_spec::counts_instructions;
 pub use checkpoint::saved::{SAVED, SAVED_LABEL, Saved, SavedImage, circumstances_of};
 pub use checkpoint::{KeepPolicy, layer_checkpoints};
 pub use engine::environment::{Enclosure, Environment, Extent};

@@ -98,7 +98,7 @@ async fn plan(
         }
         Err(error) => print(&format!("  guests: failed to {error}\n"))?,
     }
-    if sanlab_run::measures(&plan) {
+    if sanlab_run::counts_instructions(&plan) {
         for line in not_counted(&plan, &accelerators).await {
             print(&format!("  {line}\n"))?;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sanlab_image::Image;
-use sanlab_plan::{Action, NodeName, Plan};
+use sanlab_plan::{Figures, NodeName, Plan};
 use tokio_util::sync::CancellationToken;
 
 use super::given::Given;
@@ -26,7 +26,7 @@ impl Side {
     /// Reads and checks the plan; starts and builds nothing.
     pub(crate) fn load(file: &Path, given: Given) -> Result<Self, LabError> {
         let plan = scenario::load_with(file, &given.settings)?;
-        if !measures(&plan) {
+        if !is_comparable(&plan) {
             return Err(LabError::MeasuresNothing {
                 scenario: plan.id.clone(),
             });
@@ -78,15 +78,10 @@ pub(crate) async fn images(
     .await
 }
 
-/// Whether it has a step whose figures can be compared. What runs in the background has none: its cost cannot be told from
-/// that of others; nor has a `write` with an `interval`.
-fn measures(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| match &step.action {
-        Action::Throughput(_) => true,
-        Action::Dd(dd) => !dd.background,
-        Action::Write(write) => write.measures(),
-        _ => false,
-    })
+/// Whether it has a step whose figures can be compared.
+fn is_comparable(plan: &Plan) -> bool {
+    let mut figures = plan.steps.iter().map(|step| step.action.figures());
+    figures.any(|it| matches!(it, Figures::Once | Figures::Repeated))
 }
 
 #[cfg(test)]

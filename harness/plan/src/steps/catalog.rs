@@ -15,7 +15,7 @@ pub(crate) trait StepTable: Value {
     /// Checks it where the walk stands, and takes it. `None` after a noted mistake.
     fn lower(&self, span: &Span, label: &StepLabel, walk: &mut Walk<'_>) -> Option<Self::Planned>;
 
-    /// Whether it goes on while the next steps are taken.
+    /// Whether it goes on while the next steps are taken, as far as can be told from what is written.
     fn is_background(&self) -> bool {
         false
     }
@@ -32,6 +32,19 @@ pub enum FaultRole {
     Mends,
 }
 
+/// The figures that an action leaves in a run's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figures {
+    /// None of its own.
+    None,
+    /// Samples of each writer, but no cost: it cannot be told from that of the steps beside it.
+    Samples,
+    /// Samples, and the cost of work that is done once, whatever it is done for.
+    Once,
+    /// The same each time the work is repeated, after warm-ups: a scenario that has them is there for its figures.
+    Repeated,
+}
+
 /// An action as decided.
 pub(crate) trait PlannedStep {
     /// For a step that does not give its own; generous, since guests may be emulated.
@@ -43,6 +56,16 @@ pub(crate) trait PlannedStep {
     /// What it has to do with faults.
     fn fault_role(&self) -> FaultRole {
         FaultRole::None
+    }
+
+    /// Whether it goes on while the next steps are taken.
+    fn is_background(&self) -> bool {
+        false
+    }
+
+    /// What it measures.
+    fn figures(&self) -> Figures {
+        Figures::None
     }
 }
 
@@ -69,6 +92,20 @@ macro_rules! catalog {
             pub fn fault_role(&self) -> FaultRole {
                 match self {
                     $(Self::$name(action) => action.fault_role(),)+
+                }
+            }
+
+            /// Whether it goes on while the next steps are taken.
+            pub fn is_background(&self) -> bool {
+                match self {
+                    $(Self::$name(action) => PlannedStep::is_background(action),)+
+                }
+            }
+
+            /// What it measures.
+            pub fn figures(&self) -> Figures {
+                match self {
+                    $(Self::$name(action) => action.figures(),)+
                 }
             }
 
@@ -110,3 +147,30 @@ macro_rules! catalog {
 }
 
 pub(crate) use catalog;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Figures;
+
+    #[test]
+    fn what_steps_measure_and_which_go_on_meanwhile() {
+        let of = |text: &str, label: &str| {
+            let plan = crate::parse(Path::new("scenario.toml"), text).unwrap();
+            let mut steps = plan.steps.iter();
+            let step = steps.find(|step| step.label.as_str() == label).unwrap();
+            (step.action.figures(), step.action.is_background())
+        };
+        let throughput = include_str!("../../../../fixtures/accepted/throughput.toml");
+        assert_eq!(of(throughput, "random"), (Figures::Repeated, false));
+        assert_eq!(of(throughput, "load"), (Figures::Samples, true));
+        assert_eq!(of(throughput, "add_node"), (Figures::None, false));
+        assert_eq!(of(throughput, "dip"), (Figures::None, false));
+        let expect = include_str!("../../../../fixtures/accepted/expect.toml");
+        assert_eq!(of(expect, "load"), (Figures::Samples, true));
+        assert_eq!(of(expect, "dd"), (Figures::Once, false));
+        let md = include_str!("../../../../fixtures/accepted/md.toml");
+        assert_eq!(of(md, "write"), (Figures::Once, false));
+    }
+}

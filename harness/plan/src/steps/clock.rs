@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::steps::topology::Must;
-use crate::steps::topology::open_faults::{Broken, OpenFault, Part};
+use crate::steps::topology::open_faults::Part;
 use crate::values::clocks::{Drift, TimeShift};
 use crate::values::names::{NodeName, StepLabel};
 
@@ -96,18 +96,10 @@ impl StepTable for Written {
                 );
             }
         }
-        let open_faults = &walk.topology.open_faults;
-        if !right
-            || walk.mistakes.any_within(span)
-            || !open_faults.check_free(Part::Clock, &on, span, walk.mistakes)
-        {
+        if !right || walk.mistakes.any_within(span) {
             return None;
         }
-        walk.topology.open_faults.begin(OpenFault {
-            label: label.clone(),
-            span: span.clone(),
-            what: Broken::Nodes(Part::Clock, on.clone()),
-        });
+        walk.begin_node_fault(Part::Clock, &on, span, label)?;
         Some(Clock {
             on,
             jump: self.jump.as_ref().map_or(TimeShift::NONE, |it| it.value),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{Figures, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
@@ -134,6 +134,18 @@ impl PlannedStep for Dd {
         // Generous: under emulation four writers together came to 25 MiB/s; this allows for 2.
         let mib = (self.bytes() >> 20).saturating_mul(self.on.len() as u64);
         Duration::from_secs(120_u64.saturating_add(mib / 2))
+    }
+
+    fn is_background(&self) -> bool {
+        self.background
+    }
+
+    fn figures(&self) -> Figures {
+        if self.background {
+            Figures::Samples
+        } else {
+            Figures::Once
+        }
     }
 
     fn describe(&self) -> String {

@@ -11,7 +11,7 @@ use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::plan::LayerKind;
 use crate::steps::topology::Must;
-use crate::steps::topology::open_faults::{Broken, OpenFault, Part};
+use crate::steps::topology::open_faults::Part;
 use crate::values::names::{NodeName, StepLabel};
 use crate::values::units::ByteSize;
 
@@ -95,15 +95,7 @@ impl StepTable for Written {
         self.check_disks(&on, walk)?;
         self.check_delay(kind, span, walk);
         let (from, to) = self.part(walk)?;
-        let open_faults = &walk.topology.open_faults;
-        if !open_faults.check_free(Part::Disk, &on, span, walk.mistakes) {
-            return None;
-        }
-        walk.topology.open_faults.begin(OpenFault {
-            label: label.clone(),
-            span: span.clone(),
-            what: Broken::Nodes(Part::Disk, on.clone()),
-        });
+        walk.begin_node_fault(Part::Disk, &on, span, label)?;
         Some(DiskFault {
             on,
             kind,

@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::steps::topology::Must;
-use crate::steps::topology::open_faults::{Broken, OpenFault, Part};
+use crate::steps::topology::open_faults::Part;
 use crate::values::names::{NodeName, StepLabel};
 use crate::values::units::ByteSize;
 
@@ -65,15 +65,7 @@ impl StepTable for Written {
             );
             return None;
         }
-        let open_faults = &walk.topology.open_faults;
-        if !open_faults.check_free(Part::Memory, &on, span, walk.mistakes) {
-            return None;
-        }
-        walk.topology.open_faults.begin(OpenFault {
-            label: label.clone(),
-            span: span.clone(),
-            what: Broken::Nodes(Part::Memory, on.clone()),
-        });
+        walk.begin_node_fault(Part::Memory, &on, span, label)?;
         Some(MemoryPressure {
             on,
             leaves: leaves.value,

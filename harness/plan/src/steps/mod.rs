@@ -35,8 +35,8 @@ pub(crate) mod writes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub use self::catalog::FaultRole;
 use self::catalog::catalog;
+pub use self::catalog::{FaultRole, Figures};
 pub(crate) use self::catalog::{PlannedStep, StepTable};
 use crate::devices::resolved_stack::ResolvedStack;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -48,6 +48,7 @@ use crate::plan::Step;
 use crate::steps::checkpoints::Checkpoints;
 use crate::steps::expect::InForce;
 use crate::steps::topology::Topology;
+use crate::steps::topology::open_faults::{Broken, OpenFault, Part};
 use crate::values::names::{NetworkName, NodeName, StepLabel};
 
 catalog! {
@@ -246,6 +247,26 @@ impl Walk<'_> {
                     .help("give a time of more than 0s and at most 60m"),
             );
         }
+    }
+
+    /// The present step breaks that part of these nodes. `None` after a noted mistake: an earlier step has it, and may go on.
+    fn begin_node_fault(
+        &mut self,
+        part: Part,
+        on: &[NodeName],
+        span: &Span,
+        label: &StepLabel,
+    ) -> Option<()> {
+        let open_faults = &mut self.topology.open_faults;
+        if !open_faults.check_free(part, on, span, self.mistakes) {
+            return None;
+        }
+        open_faults.begin(OpenFault {
+            label: label.clone(),
+            span: span.clone(),
+            what: Broken::Nodes(part, on.to_vec()),
+        });
+        Some(())
     }
 
     /// The networks that a fault concerns, which must join all of `nodes` if one is named. `None` after a noted mistake.

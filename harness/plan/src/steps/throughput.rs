@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DEADLINES, PlannedStep, StepTable, Walk, names};
+use super::{DEADLINES, Figures, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::read::At;
 use crate::document::table::table;
@@ -189,6 +189,10 @@ impl StepTable for Written {
 impl PlannedStep for Throughput {
     fn deadline(&self, walk: &Walk<'_>) -> Duration {
         deadline(self, walk.topology.node_set.nodes.len())
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::Repeated
     }
 
     fn describe(&self) -> String {

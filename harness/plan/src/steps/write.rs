@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{PlannedStep, StepTable, Walk, names};
+use super::{Figures, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::table::table;
 use crate::document::value::Nodes;
@@ -90,6 +90,18 @@ impl PlannedStep for Write {
         let mib = self.bs.bytes().saturating_mul(self.count) >> 20;
         let seconds = mib.saturating_add(self.count / 10).saturating_mul(writers);
         Duration::from_secs(240_u64.saturating_add(seconds)).saturating_add(self.paced())
+    }
+
+    fn is_background(&self) -> bool {
+        self.background
+    }
+
+    fn figures(&self) -> Figures {
+        if self.measures() {
+            Figures::Once
+        } else {
+            Figures::Samples
+        }
     }
 
     fn describe(&self) -> String {

@@ -3,7 +3,7 @@
 use sanlab_fleet::{
     Attachment, DEFAULT_MTU, FleetSpec, NetworkSpec, NodeSpec, SharedDisk, StartMode,
 };
-use sanlab_plan::{Action, ByteSize, CacheFate, DiskBus, Layer, Network, Plan};
+use sanlab_plan::{Action, ByteSize, CacheFate, DiskBus, Figures, Layer, Network, Plan};
 
 use crate::checkpoint::saved::Saved;
 use crate::{Environment, Hold};
@@ -31,7 +31,7 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
         networks: plan.networks.iter().map(|it| network(plan, it)).collect(),
         accelerator: *accelerator,
         qemu: qemu.clone(),
-        count_instructions: count_instructions.unwrap_or_else(|| measures(plan)),
+        count_instructions: count_instructions.unwrap_or_else(|| counts_instructions(plan)),
         shares_cpus: *explored || hold.as_ref().is_some_and(Hold::replaces_steps),
         logs: out_dir.clone(),
         // Nobody joins a fleet that was saved.
@@ -116,10 +116,10 @@ fn absent(plan: &Plan, saved: Option<&Saved>) -> Vec<String> {
     absent.map(|node| node.name.to_string()).collect()
 }
 
-/// Whether a step's figures are what the plan is for: then guests' instructions are counted unless somebody decides otherwise.
-pub fn measures(plan: &Plan) -> bool {
-    let measures = |action: &Action| matches!(action, Action::Throughput(_));
-    plan.steps.iter().any(|step| measures(&step.action))
+/// Whether guests' instructions are counted unless somebody decides otherwise: where a step's figures are what the plan is for.
+pub fn counts_instructions(plan: &Plan) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|step| step.action.figures() == Figures::Repeated)
 }
 
 /// Whether nodes go down and come back.

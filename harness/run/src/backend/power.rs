@@ -15,8 +15,8 @@ use sanlab_record::EventKind;
 
 use crate::Failure;
 use crate::backend::Notice;
-use crate::engine::absence::Cause;
 use crate::engine::context::RunContext;
+use crate::engine::faults::down::DownReason;
 
 /// What stands before the node's name.
 const REQUEST: &str = "sanlab power off ";
@@ -90,7 +90,7 @@ pub(crate) async fn answer(context: Arc<RunContext>, request: Request) -> Result
         Err(failure) => Err(failure),
     };
     match told {
-        Err(failure) if context.absence(&by).is_none() => {
+        Err(failure) if context.down(&by).is_none() => {
             Err(failure.during(format!("answer {by} that {node} is {said}")))
         }
         _ => Ok(()),
@@ -118,7 +118,7 @@ async fn cut(
         context.event_log.note(Some(node.as_str()), kind);
         return Ok(());
     }
-    if !context.departs(node, Cause::Fenced(by.clone())) {
+    if !context.departs(node, DownReason::Fenced(by.clone())) {
         return Ok(());
     }
     let kind = EventKind::Fenced { by: by.to_string() };
@@ -155,7 +155,7 @@ mod tests {
         let context = Arc::new(RunContext::new(plan, stack, as_backend, event_log));
         let (asks, server) = (node("vix0"), node("vix1"));
         context.arrived(&[asks.clone(), server.clone()]);
-        context.departs(&server, Cause::Step("crash".to_owned()));
+        context.departs(&server, DownReason::Step("crash".to_owned()));
         context.powers_on(&server);
         advance(Duration::from_secs(1)).await;
         context.returned(&server);

@@ -9,7 +9,7 @@ use sanlab_stack::Stack;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::session::{apart, key_of, now};
+use super::session::{key_of, now, on_blocking_thread};
 use super::{KeepPolicy, course};
 use crate::Failure;
 
@@ -58,7 +58,7 @@ impl Proofs {
     /// The proof, if there is one that can be read.
     pub(crate) async fn find(&self) -> Result<Option<Proof>, Failure> {
         let (store, key) = (self.store.clone(), self.key().await?.clone());
-        apart(move || {
+        on_blocking_thread(move || {
             let held = store.hold(Kind::Proof, &key)?;
             // One that is damaged proves nothing, and is made again.
             Ok(held.and_then(|held| held.label().ok()))
@@ -74,7 +74,7 @@ impl Proofs {
             run: run.display().to_string(),
         };
         let (store, key) = (self.store.clone(), self.key().await?.clone());
-        apart(move || {
+        on_blocking_thread(move || {
             // Another run proves the same just now.
             let Some(claim) = store.try_claim(Kind::Proof, &key)? else {
                 return Ok(());

@@ -108,7 +108,7 @@ impl CheckpointSession {
         let mut told = false;
         loop {
             let keyed = Arc::clone(&self.keyed);
-            let (found, events) = apart(move || keyed.latest()).await?;
+            let (found, events) = on_blocking_thread(move || keyed.latest()).await?;
             events.into_iter().for_each(&tell);
             let next = self.next(found.as_ref().map(|base| base.index));
             self.base = found;
@@ -117,7 +117,7 @@ impl CheckpointSession {
                 break;
             };
             let keyed = Arc::clone(&self.keyed);
-            let (making, event) = apart(move || keyed.take_on(next)).await?;
+            let (making, event) = on_blocking_thread(move || keyed.take_on(next)).await?;
             event.into_iter().for_each(&tell);
             match making {
                 Some(making) => {
@@ -176,7 +176,7 @@ impl CheckpointSession {
         let making = std::mem::replace(&mut self.making, Making::Nothing);
         let base = self.base.take();
         let index = base.as_ref().map(|base| base.index);
-        apart(move || {
+        on_blocking_thread(move || {
             drop(making);
             Ok(base.map(|base| base.held.discard()).transpose()?)
         })
@@ -215,7 +215,7 @@ impl CheckpointSession {
             fleet,
             meta,
         };
-        let (held, label) = apart(move || {
+        let (held, label) = on_blocking_thread(move || {
             let held = workspace.publish(&label)?;
             drop(claim);
             Ok((held, label))
@@ -227,7 +227,7 @@ impl CheckpointSession {
         };
         // No error from here on: on one the machines would go on, and write to what is kept now.
         let keyed = Arc::clone(&self.keyed);
-        self.making = match apart(move || keyed.take_on(next)).await {
+        self.making = match on_blocking_thread(move || keyed.take_on(next)).await {
             Ok((Some(making), _)) => making,
             Ok((None, _)) => Making::Impossible {
                 reason: "another run makes it".to_owned(),
@@ -243,13 +243,13 @@ impl CheckpointSession {
     pub(crate) async fn tidy(&self) -> Result<(), Failure> {
         let limit = Store::limit()?;
         let keyed = Arc::clone(&self.keyed);
-        apart(move || Ok(keyed.store.collect(limit)?)).await?;
+        on_blocking_thread(move || Ok(keyed.store.collect(limit)?)).await?;
         Ok(())
     }
 
     /// Gives up what this run would have made, which may be gigabytes.
     pub(crate) async fn end(self) -> Result<(), Failure> {
-        apart(move || {
+        on_blocking_thread(move || {
             drop(self);
             Ok(())
         })
@@ -327,7 +327,7 @@ impl KeyedStore {
 }
 
 /// Does what takes its time off the runtime's threads, which stamp what guests acknowledge.
-pub(super) async fn apart<T: Send + 'static>(
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = spawn_blocking(work).await.map_err(io::Error::from);

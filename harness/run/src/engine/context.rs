@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use crate::backend::FleetBackend;
 use crate::checkpoint::KeepPolicy;
 use crate::checkpoint::proof::{Proof, Proofs};
-use crate::engine::absence::{Absence, Cause};
+use crate::engine::console_sync::Marks;
 use crate::engine::event_log::EventLog;
-use crate::engine::faults::{Broken, Fault, Faults};
+use crate::engine::faults::down::{DownReason, NodeDown};
+use crate::engine::faults::excusing::{Broken, Fault, Faults};
+use crate::engine::faults::open::{self, OpenFaults};
 use crate::engine::hold::Holding;
-use crate::engine::marks::Marks;
-use crate::engine::open_faults::{self, OpenFaults};
+use crate::engine::join;
 use crate::engine::state::{Acknowledged, EngineState};
-use crate::engine::together;
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::judge::{Judge, Seen};
 use crate::{Enclosure, Extent, Failure};
@@ -79,7 +79,7 @@ struct Past {
     acknowledged: BTreeMap<String, Acknowledged>,
     /// By the files' absolute paths.
     ack_logs: BTreeMap<String, AckLog>,
-    absent: BTreeMap<NodeName, Absence>,
+    down: BTreeMap<NodeName, NodeDown>,
     faults: Faults,
     /// When nodes that were off got their power back.
     powered: BTreeMap<NodeName, Instant>,
@@ -224,23 +224,23 @@ impl RunContext {
         self.in_order(|past| &mut past.there);
     }
 
-    /// From now on this node does not run, or is about to be ended. `false`: it was absent already.
-    pub(crate) fn departs(&self, node: &NodeName, cause: Cause) -> bool {
+    /// From now on this node does not run, or is about to be ended. `false`: it was down already.
+    pub(crate) fn departs(&self, node: &NodeName, reason: DownReason) -> bool {
         let mut past = self.past();
-        if past.absent.contains_key(node) {
+        if past.down.contains_key(node) {
             return false;
         }
-        let excuse = cause.excuse(node);
+        let excuse = reason.excuse(node);
         let down = Broken::Down { powered: None };
         let fault = Fault::new(node.clone(), down, excuse, self.now());
         past.faults.begins(fault);
         let mounted = past.mounted.contains(node);
         past.there.retain(|one| one != node);
         past.mounted.retain(|one| one != node);
-        past.absent.insert(node.clone(), Absence { cause, mounted });
+        past.down.insert(node.clone(), NodeDown { reason, mounted });
         drop(past);
         for (step, since) in self.open_faults.powered_off(node) {
-            open_faults::ended(self, &step, since);
+            open::ended(self, &step, since);
         }
         true
     }
@@ -262,7 +262,7 @@ impl RunContext {
     pub(crate) fn returned(&self, node: &NodeName) {
         let at = self.now();
         let mut past = self.past();
-        past.absent.remove(node);
+        past.down.remove(node);
         past.faults.booted(node, at);
         drop(past);
         self.fenced.send_modify(|fenced| {
@@ -271,9 +271,9 @@ impl RunContext {
         self.arrived(std::slice::from_ref(node));
     }
 
-    /// Why this node is not there, if it was.
-    pub(crate) fn absence(&self, node: &NodeName) -> Option<Absence> {
-        self.past().absent.get(node).cloned()
+    /// Why this node is down, if it is.
+    pub(crate) fn down(&self, node: &NodeName) -> Option<NodeDown> {
+        self.past().down.get(node).cloned()
     }
 
     /// Lets these nodes' kernels say everything on their consoles but debugging; they boot quiet.
@@ -282,7 +282,7 @@ impl RunContext {
         let loud = nodes
             .iter()
             .map(|node| self.backend.exec(node, &script, SMALL));
-        together::all(loud).await?;
+        join::all(loud).await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sanlab_plan::{Action, NodeName, Step};
+use sanlab_plan::{Action, Figures, NodeName, Step};
 use sanlab_record::{EventKind, Origin, PhaseName};
 use sanlab_stack::Work;
 
@@ -11,8 +11,9 @@ use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
+use crate::engine::faults::open;
 use crate::engine::hold::{HoldWhen, Holding, StepOrder};
-use crate::engine::{hearing, open_faults, tasks};
+use crate::engine::{console_sync, tasks};
 use crate::evidence::{end_check, state_dump};
 use crate::failure::{Cause, PhaseFailure};
 use crate::steps::{self, Background};
@@ -74,11 +75,11 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
     }
     in_phase(&context, PhaseName::TakeDown, async |scope| {
         context.takes_down();
-        open_faults::end_all(&context).await?;
+        open::end_all(&context).await?;
         for work in context.stack.down(&context.there(), &context.mounted()) {
             tasks::carry_out(&*context.backend, scope, &work).await?;
         }
-        hearing::catch_up(&context, &context.there(), |_| String::new()).await?;
+        console_sync::catch_up(&context, &context.there(), |_| String::new()).await?;
         Ok(())
     })
     .await
@@ -101,12 +102,7 @@ async fn stay(context: &Arc<RunContext>, hold: &Holding, background: &mut Backgr
 
 /// Whether the step at that place is done by a run of that extent.
 fn is_done(extent: Extent, steps: &[Step], place: usize) -> bool {
-    let measures = |step: &Step| {
-        matches!(
-            step.action,
-            Action::Throughput(_) | Action::Dd(_) | Action::Write(_)
-        )
-    };
+    let measures = |step: &Step| step.action.figures() != Figures::None;
     let proves = |step: &Step| matches!(step.action, Action::Check(_) | Action::Verify(_));
     match extent {
         Extent::Whole | Extent::UnlessProved => true,
@@ -239,7 +235,7 @@ async fn keep_at(
 async fn keep(context: &RunContext, checkpoint: &Checkpoint) -> Result<(), PhaseFailure> {
     let phase = PhaseName::Keep(checkpoint.name.clone());
     in_phase(context, phase, async |scope| {
-        hearing::catch_up(context, &context.there(), |_| String::new()).await?;
+        console_sync::catch_up(context, &context.there(), |_| String::new()).await?;
         let counting = context.counting();
         if !counting.is_empty() {
             return Err(Cause::Evidence(counting).into());
@@ -277,15 +273,7 @@ async fn in_phase(
     name: PhaseName,
     work: impl AsyncFnOnce(&Scope) -> Result<(), Failure>,
 ) -> Result<(), PhaseFailure> {
-    let scope = context.event_log.phase(name.clone());
-    match work(&scope).await {
-        Ok(()) => {
-            scope.end();
-            Ok(())
-        }
-        Err(failure) => Err(PhaseFailure {
-            phase: name,
-            failure,
-        }),
-    }
+    let scope = context.event_log.phase(name);
+    let done = work(&scope).await;
+    scope.finish(done)
 }

@@ -10,8 +10,10 @@ use sanlab_record::{Dip, Event, EventKind, Measurement, Origin, Phase, PhaseName
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::Failure;
 use crate::checkpoint::Done;
 use crate::evidence::output::{self, OutputFolder};
+use crate::failure::PhaseFailure;
 
 /// The run's memory. Clones share it.
 #[derive(Clone)]
@@ -269,6 +271,20 @@ impl Scope {
         self.say(None, EventKind::PhaseEnded { seconds });
     }
 
+    /// Ends it as what was done in it has ended. A failure is given back with the phase's name.
+    pub(crate) fn finish(self, done: Result<(), Failure>) -> Result<(), PhaseFailure> {
+        match done {
+            Ok(()) => {
+                self.end();
+                Ok(())
+            }
+            Err(failure) => Err(PhaseFailure {
+                phase: self.name.clone(),
+                failure,
+            }),
+        }
+    }
+
     fn keep(&mut self) -> f64 {
         self.kept = true;
         let at = self
@@ -301,6 +317,26 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn a_phase_ends_as_what_was_done_in_it() {
+        let event_log = EventLog::new(mpsc::unbounded_channel().0);
+        let boot = event_log.phase(PhaseName::Boot);
+        assert!(boot.finish(Ok(())).is_ok());
+        let layer = event_log.phase(PhaseName::layer("nbd"));
+        let failed = layer.finish(Err(Failure::internal("a defect")));
+        assert_eq!(failed.unwrap_err().phase, PhaseName::layer("nbd"));
+
+        let events = event_log.take().events;
+        let mut ended = events
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::PhaseEnded { .. }));
+        assert_eq!(
+            ended.next().and_then(|event| event.phase.as_ref()),
+            Some(&PhaseName::Boot)
+        );
+        assert!(ended.next().is_none(), "what failed has no end");
+    }
 
     #[test]
     fn a_phase_that_does_not_end_well_still_has_its_seconds() {

@@ -20,7 +20,7 @@ use crate::backend::{Notice, Teardown};
 use crate::engine::context::RunContext;
 use crate::engine::drive::drive;
 use crate::engine::event_log::EventLog;
-use crate::engine::fencing;
+use crate::engine::faults::fencing;
 use crate::engine::hold::{self, HoldWhen};
 use crate::engine::known::{self, Ending};
 use crate::engine::saving;

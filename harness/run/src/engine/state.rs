@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::faults::KeptStopped;
+use crate::engine::faults::excusing::KeptStopped;
 use crate::evidence::ack_log::AckLog;
 
 /// What has been done, as a checkpoint keeps it.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::Failure;
 use crate::backend::{Ended, FleetBackend};
 use crate::engine::event_log::Scope;
-use crate::engine::together;
+use crate::engine::join;
 use crate::failure::Cause;
 
 /// The pause between two looks at a condition in a guest: each look costs the guest a process.
@@ -36,7 +36,7 @@ pub(crate) async fn await_probes(
     probes: &[Probe],
 ) -> Result<(), Failure> {
     let looks = probes.iter();
-    together::all(looks.map(|probe| await_probe(backend, scope, probe))).await?;
+    join::all(looks.map(|probe| await_probe(backend, scope, probe))).await?;
     Ok(())
 }
 
@@ -47,7 +47,7 @@ async fn carry_out_stage(
     stage: &Stage,
 ) -> Result<(), Failure> {
     scope.progress(None, &stage.title);
-    together::all(stage.tasks.iter().map(|task| async move {
+    join::all(stage.tasks.iter().map(|task| async move {
         let ended = attempt(backend, scope, task).await?;
         ended
             .success()

@@ -9,9 +9,9 @@ use sanlab_plan::NodeName;
 use sanlab_stack::{LayerProbe, Probe};
 
 use crate::Failure;
+use crate::engine::console_sync::catch_up;
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::hearing::catch_up;
 use crate::engine::tasks;
 use crate::failure::Cause;
 
@@ -33,7 +33,7 @@ pub(crate) async fn perform(context: &RunContext, scope: &Scope) -> Result<(), F
     let answers = catch_up(context, &there, |node| together(&of(node))).await?;
     let mut missing = Vec::new();
     for (node, answer) in there.iter().zip(&answers) {
-        if context.absence(node).is_some() {
+        if context.down(node).is_some() {
             continue;
         }
         let of_it = of(node);

@@ -7,7 +7,7 @@ use regex::Regex;
 use sanlab_plan::{Expectation, LayerKind, NodeName, Outage, Plan};
 use sanlab_record::{Excuse, Finding, FindingKind, PhaseName, Source};
 
-use crate::engine::faults::{Broken, Fault, Faults};
+use crate::engine::faults::excusing::{Broken, Fault, Faults};
 use crate::evidence::complaint::{About, Complaint, announces_traces, classify};
 use crate::evidence::known_lines;
 

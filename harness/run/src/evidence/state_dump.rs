@@ -10,8 +10,8 @@ use sanlab_plan::NodeName;
 
 use crate::Failure;
 use crate::engine::context::RunContext;
+use crate::engine::join;
 use crate::engine::state::Content;
-use crate::engine::together;
 use crate::evidence::tree;
 
 /// The file's name in a run's folder.
@@ -27,7 +27,7 @@ type StateDump = BTreeMap<String, BTreeMap<String, String>>;
 pub(crate) async fn write(context: &RunContext, folder: &Path) -> Result<(), Failure> {
     let there = context.there();
     let nodes = there.iter().map(|node| of_node(context, node));
-    let state_dump: StateDump = together::all(nodes).await?.into_iter().collect();
+    let state_dump: StateDump = join::all(nodes).await?.into_iter().collect();
     let failed = Failure::host("write the state dump");
     let text = serde_json::to_vec_pretty(&state_dump).map_err(std::io::Error::from);
     text.and_then(|text| fs_err::write(folder.join(STATE_DUMP), text))

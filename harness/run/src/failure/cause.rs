@@ -10,7 +10,7 @@ use sanlab_plan::NodeName;
 use sanlab_record::{EventKind, FailureKind, Finding, FindingKind, LostBlocks};
 
 use super::{Blame, Failure};
-use crate::engine::absence::Cause as AbsenceCause;
+use crate::engine::faults::down::DownReason;
 use crate::evidence::complaint::classify;
 use crate::evidence::kernel_log;
 
@@ -42,7 +42,7 @@ pub(crate) enum Cause {
     #[error("{}{}", before(.failure.as_ref()), off(.node, .why.as_ref()))]
     NodeDown {
         node: NodeName,
-        why: Option<AbsenceCause>,
+        why: Option<DownReason>,
         failure: Option<Failure>,
     },
     #[error("{what}: error {said}; {progress}")]
@@ -103,7 +103,7 @@ fn before(failure: Option<&Failure>) -> String {
     text.unwrap_or_default()
 }
 
-fn off(node: &NodeName, why: Option<&AbsenceCause>) -> String {
+fn off(node: &NodeName, why: Option<&DownReason>) -> String {
     why.map_or_else(|| format!("{node} is down"), ToString::to_string)
 }
 

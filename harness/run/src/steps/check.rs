@@ -10,7 +10,7 @@ use sanlab_record::Finding;
 use super::Doing;
 use crate::Failure;
 use crate::engine::state::{Acknowledged, Content};
-use crate::engine::{hearing, together};
+use crate::engine::{console_sync, join};
 use crate::evidence::tree::{self, Entry, Tree};
 use crate::failure::Cause;
 
@@ -26,7 +26,7 @@ pub(super) async fn perform(doing: Doing<'_>, check: &Check) -> Result<(), Failu
 
 async fn same_tree(doing: Doing<'_>, on: &[NodeName], root: &GuestPath) -> Result<(), Failure> {
     let script = &tree::listing(root.as_str());
-    let trees = together::all(on.iter().map(|node| async move {
+    let trees = join::all(on.iter().map(|node| async move {
         let what = format!("read {root}");
         let listed = doing.exec(node, script).await?.success();
         let listed = listed.map_err(|failure| failure.during(format!("{what} on {node}")))?;
@@ -117,7 +117,7 @@ fn md5_of_zeros(bytes: u64) -> String {
 /// What the kernels have said up to now.
 async fn kernel_logs(doing: Doing<'_>, on: &[NodeName]) -> Result<(), Failure> {
     let context = doing.context;
-    hearing::catch_up(context, on, |_| String::new()).await?;
+    console_sync::catch_up(context, on, |_| String::new()).await?;
     let is_on = |finding: &Finding| on.iter().any(|node| node.as_str() == finding.node);
     let mut counting = context.counting();
     counting.retain(is_on);

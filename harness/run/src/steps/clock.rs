@@ -1,33 +1,20 @@
 //! `clock`: the wall clock of nodes is set wrong, or their kernel lets it run fast or slow.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use sanlab_plan::guest::DATE;
 use sanlab_plan::{Clock, Drift, TimeShift};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
-use crate::engine::node_faults::{self, NodeFault};
-use crate::engine::open_faults::Mend;
+use crate::engine::faults::nodes::NodeFault;
+use crate::engine::faults::open::Mend;
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    clock: &Clock,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, clock: &Clock) -> Result<(), Failure> {
     let (jump, drift) = (clock.jump, clock.drift);
-    let begun = NodeFault {
-        step: doing.step.label.as_str(),
-        what: doing.step.action.describe(),
-        on: &clock.on,
-        mend: Mend::new(move |seconds| right(jump, drift, seconds)),
-        fails_disks: false,
-        lasts: clock.lasts,
-    };
-    let script = &wrong(jump, drift);
-    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    let mend = Mend::new(move |seconds| right(jump, drift, seconds));
+    let fault = NodeFault::of(doing.step, &clock.on, mend, clock.lasts);
+    doing.break_nodes(fault, &wrong(jump, drift)).await
 }
 
 /// The script that makes the clock wrong.

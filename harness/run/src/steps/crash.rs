@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::absence::Cause as AbsenceCause;
 use crate::engine::chance;
+use crate::engine::faults::down::DownReason;
 use crate::failure::Cause;
 
 pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failure> {
@@ -36,10 +36,10 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
     }
     // Who is asked for this node's power meanwhile waits for this.
     let switch = context.power.lock().await;
-    if !context.departs(node, AbsenceCause::Step(step.label.to_string())) {
+    if !context.departs(node, DownReason::Step(step.label.to_string())) {
         let down = Failure::from(Cause::NodeDown {
             node: node.clone(),
-            why: context.absence(node).map(|absence| absence.cause),
+            why: context.down(node).map(|down| down.reason),
             failure: None,
         });
         return Err(down.during(format!("crash {node}: it is not there any more")));

@@ -15,8 +15,8 @@ use super::Doing;
 use super::gate::{self, Times};
 use super::random_bytes;
 use crate::backend::Ended;
+use crate::engine::join;
 use crate::engine::state::{Acknowledged, Content};
-use crate::engine::together;
 use crate::measure::dd_report::{self, DdReport};
 use crate::measure::meter::Meter;
 use crate::{Extent, Failure};
@@ -47,7 +47,7 @@ pub(super) async fn prepare(doing: Doing<'_>, dd: &Dd) -> Result<Vec<Writer>, Fa
     let (id, folder) = (doing.step.label.to_string(), doing.folder());
     // Where nobody looks at it again, it need not be known.
     let proved = doing.context.extent() != Extent::Measures;
-    together::all(dd.on.iter().map(|node| {
+    join::all(dd.on.iter().map(|node| {
         let path = format!("{at}/{}", dd.of.replace("{node}", node.as_str()));
         let (folder, id) = (folder.clone(), id.clone());
         async move {
@@ -98,7 +98,7 @@ pub(super) async fn write(doing: Doing<'_>, dd: &Dd, writers: Vec<Writer>) -> Re
     let writing = writers
         .into_iter()
         .map(|writer| write_one(doing, &meter, writer));
-    let bytes: Vec<u64> = together::all(writing).await?;
+    let bytes: Vec<u64> = join::all(writing).await?;
     if !dd.background {
         doing.measured(&meter, work(dd), bytes.iter().sum());
     }

@@ -1,20 +1,14 @@
 //! `degrade`: the switch delays, loses, repeats or damages what passes between nodes.
 
-use std::sync::Arc;
-
 use sanlab_fleet::{Effect, Impairment};
 use sanlab_plan::{ByteSize, Degrade, Direction, NodeName};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
-use crate::engine::network::{self, NetworkFault};
+use crate::engine::faults::network::{self, NetworkFault};
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    degrade: &Degrade,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, degrade: &Degrade) -> Result<(), Failure> {
+    let Doing { context, step, .. } = doing;
     let names = |nodes: &[NodeName]| nodes.iter().map(ToString::to_string).collect();
     let way = |from: &[NodeName], to: &[NodeName]| Impairment {
         from: names(from),
@@ -31,8 +25,8 @@ pub(super) async fn perform(
         Direction::In => vec![into],
     };
     let fault = NetworkFault {
-        step: doing.step.label.to_string(),
-        what: doing.step.action.describe(),
+        step: step.label.to_string(),
+        what: step.action.describe(),
         networks: context.plan.networks_of_fault(degrade.network.as_ref()),
         impairments,
         pulled: None,

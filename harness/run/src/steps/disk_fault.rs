@@ -1,30 +1,20 @@
 //! `disk_fault`: another table of device-mapper below the layers of nodes, by which their disks fail or are slow.
 
-use std::sync::Arc;
-
 use sanlab_plan::{DiskFault, DiskFaultKind};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
-use crate::engine::node_faults::{self, NodeFault};
-use crate::engine::open_faults::Mend;
+use crate::engine::faults::nodes::NodeFault;
+use crate::engine::faults::open::Mend;
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    fault: &DiskFault,
-) -> Result<(), Failure> {
-    let whole = context.stack.whole_disk();
-    let begun = NodeFault {
-        step: doing.step.label.as_str(),
-        what: doing.step.action.describe(),
-        on: &fault.on,
-        mend: Mend::new(move |_| whole.clone()),
+pub(super) async fn perform(doing: Doing<'_>, disk: &DiskFault) -> Result<(), Failure> {
+    let stack = &doing.context.stack;
+    let whole = stack.whole_disk();
+    let mend = Mend::new(move |_| whole.clone());
+    let fault = NodeFault {
         // What is only slow is done in the end, and excuses nothing.
-        fails_disks: fault.kind == DiskFaultKind::Error,
-        lasts: fault.lasts,
+        fails_disks: disk.kind == DiskFaultKind::Error,
+        ..NodeFault::of(doing.step, &disk.on, mend, disk.lasts)
     };
-    let script = &context.stack.disk_fault(fault);
-    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+    doing.break_nodes(fault, &stack.disk_fault(disk)).await
 }

@@ -5,7 +5,8 @@ use sanlab_record::FailureKind;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::{fencing, together};
+use crate::engine::faults::fencing;
+use crate::engine::join;
 use crate::failure::Cause;
 
 /// From now on everything that the step expects is expected.
@@ -31,7 +32,7 @@ pub(super) async fn end(doing: Doing<'_>, done: Result<(), Failure>) -> Result<(
         return Err(failure);
     }
     let fenced = fenced.into_iter().map(|node| fences_itself(doing, node));
-    together::all(fenced).await.map(drop)
+    join::all(fenced).await.map(drop)
 }
 
 /// Failures of that kind are what was wanted; the others are left.

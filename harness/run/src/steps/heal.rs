@@ -4,11 +4,11 @@ use sanlab_plan::Heal;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::open_faults;
+use crate::engine::faults::open;
 
 pub(super) async fn perform(doing: Doing<'_>, heal: &Heal) -> Result<(), Failure> {
     for step in &heal.steps {
-        open_faults::end(doing.context, step.as_str()).await?;
+        open::end(doing.context, step.as_str()).await?;
     }
     Ok(())
 }

@@ -1,23 +1,17 @@
 //! `link`: network cables are pulled, or plugged in.
 
-use std::sync::Arc;
-
 use sanlab_plan::{Link, LinkState, NodeName};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
-use crate::engine::network::{self, Cables, NetworkFault};
-use crate::engine::open_faults;
+use crate::engine::faults::network::{self, Cables, NetworkFault};
+use crate::engine::faults::open;
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    link: &Link,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, link: &Link) -> Result<(), Failure> {
+    let Doing { context, step, .. } = doing;
     if link.state == LinkState::Up {
         for pulled in &link.ends {
-            open_faults::end(context, pulled.as_str()).await?;
+            open::end(context, pulled.as_str()).await?;
         }
         return Ok(());
     }
@@ -32,8 +26,8 @@ pub(super) async fn perform(
     let mut networks = context.plan.networks_of_fault(link.network.as_ref());
     networks.retain(|name| context.plan.is_on(node, name));
     let fault = NetworkFault {
-        step: doing.step.label.to_string(),
-        what: doing.step.action.describe(),
+        step: step.label.to_string(),
+        what: step.action.describe(),
         networks: networks.clone(),
         impairments: Vec::new(),
         pulled: Some(Cables {

@@ -1,33 +1,20 @@
 //! `memory_pressure`: a file in the memory of nodes takes what is to be away.
 
-use std::sync::Arc;
-
 use sanlab_plan::MemoryPressure;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
-use crate::engine::node_faults::{self, NodeFault};
-use crate::engine::open_faults::Mend;
+use crate::engine::faults::nodes::NodeFault;
+use crate::engine::faults::open::Mend;
 
 /// Where a file system of its own is mounted, which has no limit but the memory.
 const FOLDER: &str = "/run/sanlab/memory";
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    pressure: &MemoryPressure,
-) -> Result<(), Failure> {
-    let begun = NodeFault {
-        step: doing.step.label.as_str(),
-        what: doing.step.action.describe(),
-        on: &pressure.on,
-        mend: Mend::new(|_| give_back()),
-        fails_disks: false,
-        lasts: pressure.lasts,
-    };
-    let script = &take(pressure.leaves.bytes() >> 10);
-    node_faults::begin(context, begun, async |node| doing.exec(&node, script).await).await
+pub(super) async fn perform(doing: Doing<'_>, pressure: &MemoryPressure) -> Result<(), Failure> {
+    let mend = Mend::new(|_| give_back());
+    let fault = NodeFault::of(doing.step, &pressure.on, mend, pressure.lasts);
+    let script = take(pressure.leaves.bytes() >> 10);
+    doing.break_nodes(fault, &script).await
 }
 
 /// Takes memory until so many KiB are left, in steps: the kernel's figure is an estimate that changes with what is taken.

@@ -30,6 +30,7 @@ mod wait_for;
 mod write;
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,9 @@ use crate::Failure;
 use crate::backend::{Ended, Pending};
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Scope;
-use crate::engine::{fencing, tasks};
+use crate::engine::faults::fencing;
+use crate::engine::faults::nodes::{self, NodeFault};
+use crate::engine::tasks;
 use crate::failure::{Cause, PhaseFailure};
 use crate::measure::meter::{Meter, Round};
 
@@ -56,7 +59,7 @@ pub(crate) type Background = BTreeMap<String, AbortOnDropHandle<Result<(), Phase
 /// A step being done: what it may reach.
 #[derive(Clone, Copy)]
 struct Doing<'a> {
-    context: &'a RunContext,
+    context: &'a Arc<RunContext>,
     step: &'a Step,
     scope: &'a Scope,
 }
@@ -68,12 +71,8 @@ pub(crate) async fn perform(
     background: &mut Background,
 ) -> Result<(), PhaseFailure> {
     let name = PhaseName::step(&step.label);
-    let apart = match &step.action {
-        Action::Dd(dd) => dd.background,
-        Action::Write(write) => write.background,
-        _ => false,
-    };
-    let scope = if apart {
+    let is_background = step.action.is_background();
+    let scope = if is_background {
         context.event_log.background(name)
     } else {
         context.event_log.phase(name)
@@ -88,11 +87,32 @@ pub(crate) async fn perform(
         sleep(step.after).await;
     }
     if let Err(failure) = expect::begin(doing) {
-        return settle(scope, Err(failure));
+        return scope.finish(Err(failure));
     }
-    let done = match &step.action {
-        Action::Mount(mount) => doing.within(mount::perform(doing, mount)).await,
-        Action::Unmount(unmount) => doing.within(unmount::perform(doing, unmount)).await,
+    // Boxed, so that the compiler need not lay all kinds of steps out as one future.
+    let work: Pending<'_, Result<(), Failure>> = match &step.action {
+        Action::Mount(mount) => Box::pin(mount::perform(doing, mount)),
+        Action::Unmount(unmount) => Box::pin(unmount::perform(doing, unmount)),
+        Action::AddNode(add) => Box::pin(add_node::perform(doing, add)),
+        Action::RemoveNode(remove) => Box::pin(remove_node::perform(doing, remove)),
+        Action::Check(check) => Box::pin(check::perform(doing, check)),
+        Action::Run(run) => Box::pin(run_command::perform(doing, run)),
+        Action::Crash(crash) => Box::pin(crash::perform(doing, crash)),
+        Action::Restart(restart) => Box::pin(restart::perform(doing, restart)),
+        Action::StopProcess(process) => Box::pin(stop_process::perform(doing, process)),
+        Action::Start(start) => Box::pin(start::perform(doing, start)),
+        Action::Partition(partition) => Box::pin(partition::perform(doing, partition)),
+        Action::Link(link) => Box::pin(link::perform(doing, link)),
+        Action::Degrade(degrade) => Box::pin(degrade::perform(doing, degrade)),
+        Action::Pause(pause) => Box::pin(pause::perform(doing, pause)),
+        Action::DiskFault(fault) => Box::pin(disk_fault::perform(doing, fault)),
+        Action::Clock(clock) => Box::pin(clock::perform(doing, clock)),
+        Action::MemoryPressure(pressure) => Box::pin(memory_pressure::perform(doing, pressure)),
+        Action::Heal(heal) => Box::pin(heal::perform(doing, heal)),
+        Action::WaitFor(wait) => Box::pin(wait_for::perform(doing, wait)),
+        Action::Verify(verify) => Box::pin(verify::perform(doing, verify)),
+        Action::Throughput(throughput) => Box::pin(throughput::perform(doing, throughput)),
+        Action::Dip(dip) => Box::pin(ready(dip::perform(doing, dip))),
         Action::Wait(wait) => {
             let waited = wait::perform(doing, wait, background).await;
             let (phase, done) = match waited {
@@ -100,65 +120,28 @@ pub(crate) async fn perform(
                 Err(PhaseFailure { phase, failure }) => (phase, Err(failure)),
             };
             return match expect::end(doing, done).await {
-                Ok(()) => settle(scope, Ok(())),
+                Ok(()) => scope.finish(Ok(())),
                 Err(failure) => Err(PhaseFailure { phase, failure }),
             };
         }
-        Action::AddNode(add) => doing.within(add_node::perform(doing, add)).await,
-        Action::RemoveNode(remove) => doing.within(remove_node::perform(doing, remove)).await,
-        Action::Check(check) => doing.within(check::perform(doing, check)).await,
-        Action::Run(run) => doing.within(run_command::perform(doing, run)).await,
-        Action::Crash(crash) => doing.within(crash::perform(doing, crash)).await,
-        Action::Restart(restart) => doing.within(restart::perform(doing, restart)).await,
-        Action::StopProcess(process) => doing.within(stop_process::perform(doing, process)).await,
-        Action::Start(start) => doing.within(start::perform(doing, start)).await,
-        Action::Partition(partition) => {
-            doing
-                .within(partition::perform(context, doing, partition))
-                .await
-        }
-        Action::Link(link) => doing.within(link::perform(context, doing, link)).await,
-        Action::Degrade(degrade) => {
-            doing
-                .within(degrade::perform(context, doing, degrade))
-                .await
-        }
-        Action::Pause(pause) => doing.within(pause::perform(doing, pause)).await,
-        Action::DiskFault(fault) => {
-            doing
-                .within(disk_fault::perform(context, doing, fault))
-                .await
-        }
-        Action::Clock(clock) => doing.within(clock::perform(context, doing, clock)).await,
-        Action::MemoryPressure(pressure) => {
-            doing
-                .within(memory_pressure::perform(context, doing, pressure))
-                .await
-        }
-        Action::Heal(heal) => doing.within(heal::perform(doing, heal)).await,
-        Action::WaitFor(wait) => doing.within(wait_for::perform(doing, wait)).await,
-        Action::Verify(verify) => doing.within(verify::perform(doing, verify)).await,
-        Action::Throughput(throughput) => {
-            doing.within(throughput::perform(doing, throughput)).await
-        }
-        Action::Dip(dip) => dip::perform(doing, dip),
-        Action::Dd(_) | Action::Write(_) => match doing.within(prepare(doing)).await {
-            Ok((writers, begun)) if apart => {
+        Action::Dd(_) | Action::Write(_) => match doing.within(Box::pin(prepare(doing))).await {
+            Ok((writers, begun)) if is_background => {
                 let at_work = start(context, step, scope, writers);
                 background.insert(step.label.to_string(), at_work);
                 return under_way(step, begun).await;
             }
-            Ok((writers, _)) => doing.within(writers.write(doing)).await,
-            Err(failure) => Err(failure),
+            Ok((writers, _)) => Box::pin(writers.write(doing)),
+            Err(failure) => Box::pin(ready(Err(failure))),
         },
     };
+    let done = doing.within(work).await;
     let done = expect::end(doing, done).await;
-    if apart && done.is_ok() {
+    if is_background && done.is_ok() {
         // It has failed before its writers could be left alone, as it must.
         let over = AbortOnDropHandle::new(tokio::spawn(async { Ok(()) }));
         background.insert(step.label.to_string(), over);
     }
-    settle(scope, done)
+    scope.finish(done)
 }
 
 /// Writers that wait for their start.
@@ -229,9 +212,9 @@ fn start(
             step: &step,
             scope: &scope,
         };
-        let done = doing.within(writers.write(doing)).await;
+        let done = doing.within(Box::pin(writers.write(doing))).await;
         let done = expect::end(doing, done).await;
-        settle(scope, done)
+        scope.finish(done)
     }))
 }
 
@@ -247,19 +230,6 @@ async fn joined(
             failure: Cause::LabPanicked(text).into(),
         })
     })
-}
-
-fn settle(scope: Scope, done: Result<(), Failure>) -> Result<(), PhaseFailure> {
-    match done {
-        Ok(()) => {
-            scope.end();
-            Ok(())
-        }
-        Err(failure) => Err(PhaseFailure {
-            phase: scope.name().clone(),
-            failure,
-        }),
-    }
 }
 
 impl Doing<'_> {
@@ -283,13 +253,8 @@ impl Doing<'_> {
     }
 
     /// Ends the wait for `work` shortly after the step's deadline.
-    async fn within<T>(
-        &self,
-        work: impl Future<Output = Result<T, Failure>> + Send,
-    ) -> Result<T, Failure> {
+    async fn within<T>(&self, work: Pending<'_, Result<T, Failure>>) -> Result<T, Failure> {
         let deadline = self.step.deadline;
-        // Boxed, so that the compiler need not lay all kinds of steps out as one future.
-        let work: Pending<'_, Result<T, Failure>> = Box::pin(work);
         tokio::time::timeout(self.left() + GRACE, work)
             .await
             .unwrap_or_else(|_| {
@@ -299,6 +264,12 @@ impl Doing<'_> {
                 }
                 .into())
             })
+    }
+
+    /// Begins a fault of nodes with a script on each.
+    async fn break_nodes(&self, fault: NodeFault<'_>, script: &str) -> Result<(), Failure> {
+        let broken = async |node: NodeName| self.exec(&node, script).await;
+        nodes::begin(self.context, fault, broken).await
     }
 
     /// Runs a script on a node within what is left of the step's time. Its failures name the node and the command.
@@ -333,10 +304,10 @@ impl Doing<'_> {
         ) {
             fencing::news(self.context, node).await;
         }
-        Err(match self.context.absence(node) {
-            Some(absence) => Cause::NodeDown {
+        Err(match self.context.down(node) {
+            Some(down) => Cause::NodeDown {
                 node: node.clone(),
-                why: Some(absence.cause),
+                why: Some(down.reason),
                 failure: Some(failure),
             }
             .into(),

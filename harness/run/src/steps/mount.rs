@@ -6,7 +6,7 @@ use sanlab_plan::Mount;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::{tasks, together};
+use crate::engine::{join, tasks};
 use crate::failure::Cause;
 
 pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failure> {
@@ -45,6 +45,6 @@ pub(super) async fn perform(doing: Doing<'_>, mount: &Mount) -> Result<(), Failu
             );
             Ok(())
         });
-    together::all(attempts).await?;
+    join::all(attempts).await?;
     Ok(())
 }

@@ -1,20 +1,14 @@
 //! `partition`: the switch drops what groups of nodes send to each other.
 
-use std::sync::Arc;
-
 use sanlab_fleet::{Effect, Impairment};
 use sanlab_plan::{NodeName, Partition};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::context::RunContext;
-use crate::engine::network::{self, NetworkFault};
+use crate::engine::faults::network::{self, NetworkFault};
 
-pub(super) async fn perform(
-    context: &Arc<RunContext>,
-    doing: Doing<'_>,
-    partition: &Partition,
-) -> Result<(), Failure> {
+pub(super) async fn perform(doing: Doing<'_>, partition: &Partition) -> Result<(), Failure> {
+    let Doing { context, step, .. } = doing;
     let groups = partition.groups.iter().enumerate();
     let pairs = groups.clone().flat_map(|(i, from)| {
         let others = groups.clone().filter(move |(j, _)| i != *j);
@@ -31,8 +25,8 @@ pub(super) async fn perform(
         group.iter().map(move |node| (node.clone(), others.clone()))
     });
     let fault = NetworkFault {
-        step: doing.step.label.to_string(),
-        what: doing.step.action.describe(),
+        step: step.label.to_string(),
+        what: step.action.describe(),
         networks: context.plan.networks_of_fault(partition.network.as_ref()),
         impairments,
         pulled: None,

@@ -6,8 +6,8 @@ use tokio::time::sleep;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::network;
-use crate::engine::together;
+use crate::engine::faults::network;
+use crate::engine::join;
 
 pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failure> {
     let Doing {
@@ -37,18 +37,18 @@ pub(super) async fn perform(doing: Doing<'_>, pause: &Pause) -> Result<(), Failu
         let done = context.backend.pause(node).await;
         done.map_err(|failure| failure.during(format!("let {node} stand still")))
     });
-    let stopped = together::all(stopped).await;
+    let stopped = join::all(stopped).await;
     if stopped.is_ok() {
         sleep(pause.lasts).await;
     }
     // One whose power was cut meanwhile has nothing to go on with.
     let there = pause.on.iter();
-    let there = there.filter(|node| context.absence(node).is_none());
+    let there = there.filter(|node| context.down(node).is_none());
     let resumed = there.map(|node| async move {
         let done = context.backend.resume(node).await;
         done.map_err(|failure| failure.during(format!("let {node} go on")))
     });
-    let resumed = together::all(resumed).await;
+    let resumed = join::all(resumed).await;
     let at = context.now();
     context.faults(|faults| faults.whole_again(label, at));
     scope.say(

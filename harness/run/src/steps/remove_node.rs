@@ -4,8 +4,8 @@ use sanlab_plan::{CrashKind, RemoveNode};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::absence::Cause as AbsenceCause;
-use crate::engine::{hearing, tasks};
+use crate::engine::faults::down::DownReason;
+use crate::engine::{console_sync, tasks};
 use crate::failure::Cause;
 
 pub(super) async fn perform(doing: Doing<'_>, remove: &RemoveNode) -> Result<(), Failure> {
@@ -27,12 +27,12 @@ pub(super) async fn perform(doing: Doing<'_>, remove: &RemoveNode) -> Result<(),
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }
     // What its kernel says until then counts.
-    hearing::catch_up(context, one, |_| String::new()).await?;
+    console_sync::catch_up(context, one, |_| String::new()).await?;
     let _switch = context.power.lock().await;
-    if !context.departs(node, AbsenceCause::Removed(step.label.to_string())) {
+    if !context.departs(node, DownReason::Removed(step.label.to_string())) {
         let down = Failure::from(Cause::NodeDown {
             node: node.clone(),
-            why: context.absence(node).map(|absence| absence.cause),
+            why: context.down(node).map(|down| down.reason),
             failure: None,
         });
         return Err(down.during(format!("remove {node}: it is not there any more")));

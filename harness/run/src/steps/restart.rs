@@ -11,14 +11,14 @@ use crate::failure::Cause;
 pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
     let node = &restart.node;
-    let Some(absence) = context.absence(node) else {
+    let Some(down) = context.down(node) else {
         let failure = Failure::from(Cause::WrongState("it is not down"));
         return Err(failure.on(node).during(format!("restart {node}")));
     };
     // Whoever is known to be fenced may lose its power only now.
     drop(context.power.lock().await);
     let before = context.present();
-    scope.progress(Some(node), format!("comes back: {}", absence.cause));
+    scope.progress(Some(node), format!("comes back: {}", down.reason));
     context.powers_on(node);
     let back = context.backend.restart(node).await;
     back.map_err(|failure| failure.during(format!("restart {node}")))?;
@@ -28,7 +28,7 @@ pub(super) async fn perform(doing: Doing<'_>, restart: &Restart) -> Result<(), F
     for work in context.stack.rejoin(node, &before) {
         tasks::carry_out(&*context.backend, scope, &work).await?;
     }
-    if absence.mounted {
+    if down.mounted {
         let work = context
             .volume()?
             .mount(just, &context.mounted(), context.stack.topology());

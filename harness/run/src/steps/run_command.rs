@@ -7,7 +7,7 @@ use sanlab_plan::{NodeName, Run};
 use super::Doing;
 use crate::Failure;
 use crate::backend::Ended;
-use crate::engine::together;
+use crate::engine::join;
 use crate::evidence::output::first_difference;
 use crate::failure::{Cause, Said};
 
@@ -23,7 +23,7 @@ pub(super) async fn perform(doing: Doing<'_>, run: &Run) -> Result<(), Failure> 
         .on
         .iter()
         .map(|node| one(doing, run, node, pattern.as_ref()));
-    let all = together::all(all).await?;
+    let all = join::all(all).await?;
     if run.same {
         compare(&run.command, &all)?;
     }

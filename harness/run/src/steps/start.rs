@@ -4,7 +4,7 @@ use sanlab_plan::Start;
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::{tasks, together};
+use crate::engine::{join, tasks};
 
 pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failure> {
     let Doing { context, scope, .. } = doing;
@@ -13,7 +13,7 @@ pub(super) async fn perform(doing: Doing<'_>, start: &Start) -> Result<(), Failu
         .stopped
         .retain(|(node, kind)| *kind != start.layer || !start.on.contains(node));
     let present = &present;
-    together::all(start.on.iter().map(|node| {
+    join::all(start.on.iter().map(|node| {
         let work = context.stack.start(start.layer, node, present);
         async move {
             if work.stages.is_empty() {

@@ -6,12 +6,12 @@ use sanlab_stack::{Expect, Probe, Stage, Task, Work};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::faults::{Broken, Fault};
-use crate::engine::{tasks, together};
+use crate::engine::faults::excusing::{Broken, Fault};
+use crate::engine::{join, tasks};
 
 pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), Failure> {
     let on = stop.on.iter().map(|node| signal(doing, stop, node));
-    together::all(on).await?;
+    join::all(on).await?;
     Ok(())
 }
 

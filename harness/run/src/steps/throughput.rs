@@ -23,7 +23,7 @@ use super::Doing;
 use super::dd::clocks;
 use super::gate::{self, Times};
 use crate::backend::Ended;
-use crate::engine::together;
+use crate::engine::join;
 use crate::failure::Cause;
 use crate::measure::meter::{Meter, Round};
 use crate::{Extent, Failure};
@@ -61,7 +61,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
     let prepared = workers
         .iter()
         .map(|worker| prepare(doing, throughput, worker, rounds.len()));
-    together::all(prepared).await?;
+    join::all(prepared).await?;
     for (number, round) in rounds.iter().enumerate() {
         repetition(doing, throughput, &workers, number, *round).await?;
     }
@@ -73,7 +73,7 @@ pub(super) async fn perform(doing: Doing<'_>, throughput: &Throughput) -> Result
         let script = format!("rm -rf {}\n", sanlab_plan::quote(&worker.folder));
         done(doing, worker, "tidy up", &script).await
     });
-    together::all(tidy).await?;
+    join::all(tidy).await?;
     Ok(())
 }
 
@@ -168,7 +168,7 @@ async fn repetition(
         let script = gate(throughput, worker, number, &id);
         async move { done(doing, worker, "get ready", &script).await }
     });
-    together::all(gates).await?;
+    join::all(gates).await?;
     let mut listeners = Vec::new();
     for worker in workers {
         let lines = doing.context.backend.guest_events(&worker.node)?;
@@ -177,7 +177,7 @@ async fn repetition(
     let meter = &Meter::new(&doing.context.backend, workers.len());
     let running = workers.iter().zip(listeners);
     let running = running.map(|(worker, times)| run(doing, meter, worker, times));
-    let times = together::all(running).await?;
+    let times = join::all(running).await?;
     let mut bytes = 0;
     for (worker, times) in workers.iter().zip(times) {
         bytes += sample(doing, throughput, worker, round, &times).await?;
@@ -245,10 +245,10 @@ async fn run(
         let heard = tokio::time::timeout(doing.left(), times.listen(meter)).await;
         match heard {
             Ok(true) => Ok(()),
-            Ok(false) => Err(match doing.context.absence(node) {
-                Some(absence) => Cause::NodeDown {
+            Ok(false) => Err(match doing.context.down(node) {
+                Some(down) => Cause::NodeDown {
                     node: node.clone(),
-                    why: Some(absence.cause),
+                    why: Some(down.reason),
                     failure: None,
                 }
                 .into(),

@@ -11,7 +11,7 @@ use sanlab_record::{Found, LostBlocks};
 
 use super::Doing;
 use crate::Failure;
-use crate::engine::together;
+use crate::engine::join;
 use crate::evidence::ack_log::{AckLog, Bad};
 use crate::evidence::extents::{self, Piece};
 use crate::failure::Cause;
@@ -33,7 +33,7 @@ pub(super) async fn perform(doing: Doing<'_>, verify: &Verify) -> Result<(), Fai
         return Err(Failure::from(Cause::NothingAcknowledged).during("verify"));
     }
     let readers = verify.on.iter().map(|node| read(doing, node, &ack_logs));
-    let mut losses = together::all(readers).await?.concat();
+    let mut losses = join::all(readers).await?.concat();
     if verify.replicas {
         match context.stack.block_map() {
             Some(replicas) => losses.extend(on_replicas(doing, verify, replicas, &ack_logs).await?),
@@ -120,7 +120,7 @@ async fn on_replicas(
     let looks = here
         .iter()
         .map(|(place, pieces)| replica(doing, place, pieces, ack_logs));
-    Ok(together::all(looks).await?.concat())
+    Ok(join::all(looks).await?.concat())
 }
 
 /// Looks at one device.

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::{Doing, gate};
 use crate::Failure;
 use crate::backend::{Ended, Line};
-use crate::engine::absence::Cause as AbsenceCause;
-use crate::engine::together;
+use crate::engine::faults::down::DownReason;
+use crate::engine::join;
 use crate::evidence::ack_log::{AckLog, Course, Ending};
 use crate::failure::Cause;
 use crate::measure::meter::Meter;
@@ -55,7 +55,7 @@ pub(super) async fn prepare(
     let (ahead, begun) = channel(1);
     let at = &doing.context.volume()?.at;
     let folder = doing.folder();
-    let writers = together::all(write.on.iter().map(|node| {
+    let writers = join::all(write.on.iter().map(|node| {
         let ahead = ahead.clone();
         let path = format!("{at}/{}", write.of.replace("{node}", node.as_str()));
         let by = format!("{} on {node}", doing.scope.name());
@@ -113,7 +113,7 @@ pub(super) async fn write(
     let writing = writers
         .into_iter()
         .map(|writer| write_one(doing, &meter, writer));
-    let bytes: Vec<u64> = together::all(writing).await?;
+    let bytes: Vec<u64> = join::all(writing).await?;
     if write.measures() {
         doing.measured(&meter, work(write), bytes.iter().sum());
     }
@@ -183,19 +183,19 @@ fn verdict(
 ) -> Result<(), Failure> {
     let what = format!("write {} on {node}", ack_log.path);
     let progress = ack_log.progress();
-    if let Some(absence) = doing.context.absence(node) {
-        return match &absence.cause {
-            AbsenceCause::Step(_) | AbsenceCause::Removed(_) | AbsenceCause::FencedItself(_) => {
-                let cause = absence.cause;
+    if let Some(down) = doing.context.down(node) {
+        return match &down.reason {
+            DownReason::Step(_) | DownReason::Removed(_) | DownReason::FencedItself(_) => {
+                let reason = down.reason;
                 doing
                     .scope
-                    .progress(Some(node), format!("{cause}; {progress}"));
+                    .progress(Some(node), format!("{reason}; {progress}"));
                 Ok(())
             }
-            AbsenceCause::Fenced(_) => {
+            DownReason::Fenced(_) => {
                 let down = Failure::from(Cause::NodeDown {
                     node: node.clone(),
-                    why: Some(absence.cause),
+                    why: Some(down.reason),
                     failure: None,
                 });
                 Err(down.during(format!("{what}: {progress}")))

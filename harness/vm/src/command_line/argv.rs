@@ -474,7 +474,14 @@ mod tests {
         }));
         let [plain, paths] = [plain, paths].map(|spec| lines(&spec, Way::Load));
         let differences: Vec<&str> = paths.lines().filter(|line| !plain.contains(line)).collect();
-        insta::assert_snapshot!(differences.join("\n"), @"");
+        insta::assert_snapshot!(differences.join("\n"), @r"
+        -device virtio-scsi-pci,id=scsi0
+        -device virtio-scsi-pci,id=scsi1
+        -drive file=/run/a,,b/shared1.raw,if=none,id=drive2,format=raw,cache=unsafe,aio=threads,file.locking=off,readonly=off
+        -device scsi-hd,bus=scsi0.0,channel=0,scsi-id=0,lun=1,wwn=0x3000000000000001,drive=drive2,serial=shared1,share-rw=on
+        -drive file=/run/a,,b/shared1.raw,if=none,id=drive3,format=raw,cache=unsafe,aio=threads,file.locking=off,readonly=off
+        -device scsi-hd,bus=scsi1.0,channel=0,scsi-id=1,lun=1,wwn=0x3000000000000001,drive=drive3,serial=shared1,share-rw=on
+        ");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use sanlab_plan::{Action, NodeName, Target, Throughput, Tool};
 
 use super::{Worker, dd, done, fio};
 use crate::Failure;
+use crate::engine::join;
 use crate::engine::state::{Acknowledged, Content};
-use crate::engine::together;
 use crate::failure::Cause;
 use crate::steps::Doing;
 
@@ -30,7 +30,7 @@ pub(super) async fn prove(
             Failure::not_understood(format!("hash what {} wrote: it said {said}", worker.node))
         })
     });
-    let known = together::all(sums).await?;
+    let known = join::all(sums).await?;
     acknowledge(doing, throughput, workers, &known);
     if checked_later(doing, throughput) {
         return Ok(());
@@ -49,7 +49,7 @@ pub(super) async fn prove(
             Ok::<_, Failure>(different)
         }
     });
-    let found = together::all(readers).await?.concat();
+    let found = join::all(readers).await?.concat();
     if found.is_empty() {
         return Ok(());
     }

@@ -10,8 +10,8 @@ use sanlab_record::Excuse;
 use crate::Failure;
 use crate::engine::chance;
 use crate::engine::context::RunContext;
-use crate::engine::faults::{Broken, Fault};
-use crate::engine::open_faults::{self, Undo};
+use crate::engine::faults::excusing::{Broken, Fault};
+use crate::engine::faults::open::{self, Undo};
 
 /// A fault of the network that is to begin.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(crate) async fn begin(context: &Arc<RunContext>, fault: NetworkFault) -> Res
         }
     };
     let undo = Undo::Network { impaired, pulled };
-    open_faults::began(context, &step, (what, undo), since, lasts);
+    open::began(context, &step, (what, undo), since, lasts);
     Ok(())
 }
 
@@ -143,7 +143,7 @@ pub(super) async fn undo(
     if let Some(impaired) = impaired {
         context.backend.restore(&impaired)?;
     }
-    if let Some(cables) = pulled.filter(|it| context.absence(&it.node).is_none()) {
+    if let Some(cables) = pulled.filter(|it| context.down(&it.node).is_none()) {
         plug_in(context, &cables).await?;
     }
     Ok(())

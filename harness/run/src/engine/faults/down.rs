@@ -5,17 +5,17 @@ use std::fmt;
 use sanlab_plan::NodeName;
 use sanlab_record::Excuse;
 
-/// Why a node that was there is not.
+/// A node that was there and is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Absence {
-    pub(crate) cause: Cause,
+pub(crate) struct NodeDown {
+    pub(crate) reason: DownReason,
     /// It had the volume mounted.
     pub(crate) mounted: bool,
 }
 
 /// What ended a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum DownReason {
     /// A step of the scenario, by its label.
     Step(String),
     /// A step that took it out of the cluster, by its label.
@@ -26,7 +26,7 @@ pub(crate) enum Cause {
     Fenced(NodeName),
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(step) => write!(f, "it was crashed by step {step}"),
@@ -37,7 +37,7 @@ impl fmt::Display for Cause {
     }
 }
 
-impl Cause {
+impl DownReason {
     /// What is said of that which follows from the loss of `node`.
     pub(crate) fn excuse(&self, node: &NodeName) -> Excuse {
         let node = node.to_string();

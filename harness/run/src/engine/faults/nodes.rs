@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sanlab_plan::NodeName;
+use sanlab_plan::{NodeName, Step};
 use sanlab_record::Excuse;
 
 use crate::Failure;
 use crate::backend::Ended;
 use crate::engine::context::RunContext;
-use crate::engine::faults::{Broken, Fault};
-use crate::engine::open_faults::{self, Mend, Undo};
-use crate::engine::together;
+use crate::engine::faults::excusing::{Broken, Fault};
+use crate::engine::faults::open::{self, Mend, Undo};
+use crate::engine::join;
 
 /// How long the end of one may take on a node.
 const MEND: Duration = Duration::from_secs(60);
@@ -28,6 +28,25 @@ pub(crate) struct NodeFault<'a> {
     pub(crate) fails_disks: bool,
     /// When it ends by itself.
     pub(crate) lasts: Option<Duration>,
+}
+
+impl<'a> NodeFault<'a> {
+    /// The fault of a step; nothing is excused that follows from it.
+    pub(crate) fn of(
+        step: &'a Step,
+        on: &'a [NodeName],
+        mend: Mend,
+        lasts: Option<Duration>,
+    ) -> Self {
+        Self {
+            step: step.label.as_str(),
+            what: step.action.describe(),
+            on,
+            mend,
+            fails_disks: false,
+            lasts,
+        }
+    }
 }
 
 /// It begins with what is done on each node. Where that fails, what was done is undone.
@@ -63,7 +82,7 @@ where
         let ended = broken(node.clone()).await.and_then(Ended::success);
         ended.map_err(|failure| failure.during(format!("{what} on {node}")))
     });
-    if let Err(failure) = together::all(each).await {
+    if let Err(failure) = join::all(each).await {
         let script = mend.script(context.now() - since);
         let mended = self::mend(context, step, on, &script).await;
         // What did not begin excuses nothing.
@@ -76,7 +95,7 @@ where
         on: on.to_vec(),
         mend,
     };
-    open_faults::began(context, step, (what, undo), since, lasts);
+    open::began(context, step, (what, undo), since, lasts);
     Ok(())
 }
 
@@ -87,12 +106,12 @@ pub(super) async fn mend(
     on: &[NodeName],
     script: &str,
 ) -> Result<(), Failure> {
-    let there = on.iter().filter(|node| context.absence(node).is_none());
+    let there = on.iter().filter(|node| context.down(node).is_none());
     let mended = there.map(async |node| {
         let ended = context.backend.exec(node, script, MEND).await;
         match ended.and_then(Ended::success) {
             // One that has lost its power meanwhile comes up whole.
-            Err(failure) if context.absence(node).is_none() => {
+            Err(failure) if context.down(node).is_none() => {
                 Err(failure.during(format!("end the fault of step {step} on {node}")))
             }
             _ => {
@@ -101,5 +120,5 @@ pub(super) async fn mend(
             }
         }
     });
-    together::all(mended).await.map(drop)
+    join::all(mended).await.map(drop)
 }

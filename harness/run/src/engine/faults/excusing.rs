@@ -59,11 +59,11 @@ pub(crate) enum Broken {
 
 /// A stopped process as a checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptStopped {
-    pub(super) node: String,
-    pub(super) process: String,
-    pub(super) paused: bool,
-    pub(super) by_step: String,
+pub(crate) struct KeptStopped {
+    pub(crate) node: String,
+    pub(crate) process: String,
+    pub(crate) paused: bool,
+    pub(crate) by_step: String,
 }
 
 /// Everything that was broken so far.
@@ -264,7 +264,7 @@ impl Faults {
     }
 
     /// The processes that are stopped, for a checkpoint.
-    pub(super) fn kept(&self) -> Vec<KeptStopped> {
+    pub(crate) fn kept(&self) -> Vec<KeptStopped> {
         let open = self.0.iter().filter(|fault| fault.is_open());
         let kept = open.filter_map(|fault| match (&fault.what, &fault.excuse) {
             (Broken::Process { name, paused, .. }, Excuse::Fault { step, .. }) => {

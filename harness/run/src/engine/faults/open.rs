@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
 use crate::engine::context::RunContext;
-use crate::engine::network::Cables;
-use crate::engine::{network, node_faults};
+use crate::engine::faults::network::Cables;
+use crate::engine::faults::{network, nodes};
 
 /// Those that go on, by the labels of their steps.
 #[derive(Default)]
@@ -150,7 +150,7 @@ pub(crate) async fn end(context: &RunContext, step: &str) -> Result<(), Failure>
         Undo::Network { impaired, pulled } => network::undo(context, impaired, pulled).await?,
         Undo::Nodes { on, mend } => {
             let script = mend.script(context.now() - since);
-            node_faults::mend(context, step, &on, &script).await?;
+            nodes::mend(context, step, &on, &script).await?;
         }
     }
     // The loss of its last node may have ended it meanwhile.

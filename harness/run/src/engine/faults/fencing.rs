@@ -9,8 +9,8 @@ use sanlab_record::EventKind;
 
 use crate::Failure;
 use crate::backend::Notice;
-use crate::engine::absence::Cause;
 use crate::engine::context::RunContext;
+use crate::engine::faults::down::DownReason;
 
 /// From the error of a command on a node to the news of the node's end.
 const NEWS: Duration = Duration::from_secs(10);
@@ -32,8 +32,8 @@ pub(crate) fn expected(context: &RunContext, notice: &Notice) -> Option<NodeName
         _ => false,
     };
     let is_gone = || {
-        let absence = context.absence(&node);
-        absence.is_some_and(|it| matches!(it.cause, Cause::FencedItself(_)))
+        let down = context.down(&node);
+        down.is_some_and(|it| matches!(it.reason, DownReason::FencedItself(_)))
     };
     (is_own && (context.expects_fencing(&node).is_some() || is_gone())).then_some(node)
 }
@@ -44,7 +44,7 @@ pub(crate) async fn settle(context: Arc<RunContext>, node: NodeName) -> Result<(
     let Some(step) = context.expects_fencing(&node) else {
         return Ok(());
     };
-    if !context.departs(&node, Cause::FencedItself(step.clone())) {
+    if !context.departs(&node, DownReason::FencedItself(step.clone())) {
         return Ok(());
     }
     context.meets(&step, |it| is_of(it, &node));
