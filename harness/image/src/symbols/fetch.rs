@@ -110,7 +110,7 @@ pub fn debug_files(
     if !kernel.is_file() {
         return Err(refused(&format!("{name}-dbg has no {VMLINUX}")));
     }
-    if !is_of_kernel(&kernel, Some(&wanted)).map_err(|error| stored(error.into()))? {
+    if !is_of_kernel(&kernel, Some(&wanted)).map_err(stored)? {
         return Err(refused(&format!(
             "{name}-dbg is of another build than the kernel that guests boot: their build IDs differ"
         )));

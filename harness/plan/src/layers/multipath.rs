@@ -190,16 +190,15 @@ fn maps(paths: &[Device], below: LayerKind) -> Vec<MultipathMap> {
         return maps;
     }
     for path in paths {
-        let Some(mut map) = MultipathMap::of(path, below) else {
+        let Some(map) = MultipathMap::of(path, below) else {
             continue;
         };
-        match maps.iter_mut().find(|other| other.wwid == map.wwid) {
-            Some(map) => map.paths.push(path.path.clone()),
-            None => {
-                map.paths.push(path.path.clone());
-                maps.push(map);
-            }
-        }
+        let at = maps.iter().position(|other| other.wwid == map.wwid);
+        let at = at.unwrap_or_else(|| {
+            maps.push(map);
+            maps.len() - 1
+        });
+        maps[at].paths.push(path.path.clone());
     }
     maps
 }
