@@ -26,8 +26,8 @@ use crate::terminal::quantity::size;
 use crate::terminal::summary::{scenario_table, summary_table};
 use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
-use crate::up::attend::Attend;
-use crate::up::door::Origin;
+use crate::up::control_socket::Origin;
+use crate::up::hold_on_failure::HoldOnFailure;
 use crate::{Exit, Lab, LabError, Order, run_on};
 
 /// What the command line says of it.
@@ -198,8 +198,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             cancel: cancel.clone(),
             ..Order::new(&run)
         };
-        let attend = arguments.hold.map(|limit| {
-            Attend::new(Origin {
+        let on_failure = arguments.hold.map(|limit| {
+            HoldOnFailure::new(Origin {
                 plan: plan.clone(),
                 images: images.clone(),
                 settings: given.settings.clone(),
@@ -207,11 +207,11 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
                 limit,
             })
         });
-        let (attend, hold) = attend.unzip();
+        let (on_failure, hold) = on_failure.unzip();
         let order = Order { hold, ..order };
         let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
         // Boxed: it holds a whole run's state.
-        let work = Box::pin(attended(attend, work));
+        let work = Box::pin(held_on_failure(on_failure, work));
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
@@ -223,12 +223,12 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     Ok(exit)
 }
 
-async fn attended<T>(
-    attend: Option<Attend>,
+async fn held_on_failure<T>(
+    on_failure: Option<HoldOnFailure>,
     work: impl Future<Output = Result<T, LabError>>,
 ) -> Result<T, LabError> {
-    match attend {
-        Some(attend) => attend.around(work).await,
+    match on_failure {
+        Some(on_failure) => on_failure.around(work).await,
         None => work.await,
     }
 }

@@ -18,10 +18,10 @@ use crate::lab::seed;
 use crate::terminal::follow::{Follower, LOOK_AGAIN};
 use crate::terminal::quantity::took;
 use crate::terminal::{Terminal, interrupt, print};
-use crate::up::begin::{Asked, Begun};
 use crate::up::client;
-use crate::up::door::Origin;
+use crate::up::control_socket::Origin;
 use crate::up::protocol::Status;
+use crate::up::source::{FleetSource, Prepared};
 use crate::up::supervisor::{SUPERVISOR_LOG, Wanted, supervise};
 use crate::{Exit, Lab, LabError, Order};
 
@@ -122,7 +122,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         (None, Some(name)) => steps_to(plan, name),
         (None, None) => Ok(0),
     };
-    let asked = Asked::of(&arguments.file, &given, is_plain, steps)?;
+    let source = FleetSource::of(&arguments.file, &given, is_plain, steps)?;
     let supervised = std::env::var_os(SUPERVISES).map(PathBuf::from);
     if supervised.is_some() {
         // Nothing that is typed into the terminal, and no end of it, is for a supervisor.
@@ -138,8 +138,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         }
     };
     let wish = arguments.accel.into();
-    let begun = asked.prepare(&lab, &given, wish, &cancel, &mut terminal, tell);
-    let Begun {
+    let prepared = source.prepare(&lab, &given, wish, &cancel, &mut terminal, tell);
+    let Prepared {
         plan,
         settings,
         images,
@@ -147,7 +147,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         when,
         saved,
         held: _held,
-    } = begun.await?;
+    } = prepared.await?;
     let name = arguments.name.clone();
     let name = name.map_or_else(|| name_of(&plan), Ok)?;
     let Some(folder) = supervised else {
