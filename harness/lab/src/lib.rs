@@ -18,6 +18,7 @@
 mod commands;
 mod compare;
 mod error;
+mod exit;
 mod explore;
 mod kubernetes;
 mod lab;
@@ -29,8 +30,8 @@ mod trials;
 mod up;
 
 pub use commands::cli::Cli;
-pub use commands::exit::Exit;
 pub use error::LabError;
+pub use exit::Exit;
 pub use kubernetes::KubernetesError;
 pub use lab::runs::RunFolder;
 pub use lab::{Lab, Order, run_on, scenario};

@@ -26,10 +26,9 @@ use sanlab_record::{Failure, Outcome};
 use sanlab_run::KeepPolicy;
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::commands::changes::Changes;
-use crate::commands::run::variants_of;
-use crate::compare::given::Given;
-use crate::lab::scenario;
+use crate::lab::changes::Changes;
+use crate::lab::overrides::Given;
+use crate::lab::{scenario, suite};
 use crate::terminal::{Terminal, complain, watch};
 use crate::{Lab, LabError, Order, RunFolder};
 
@@ -57,7 +56,7 @@ pub fn trials(folder: &Path, shows: bool) -> Result<Vec<Trial>, LabError> {
     let mut trials = Vec::new();
     let mut found = Vec::new();
     for file in scenario::find(folder)? {
-        match variants_of(&file, &Changes::default(), &[]) {
+        match suite::variants_of(&file, &Changes::default(), &[]) {
             Ok(variants) => found.extend(variants),
             Err(error) => {
                 let name = file.with_extension("").display().to_string();

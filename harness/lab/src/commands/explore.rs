@@ -11,19 +11,18 @@ use sanlab_report::report::Report;
 use tokio_util::sync::CancellationToken;
 
 use super::pages::Pages;
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::time::parse_time;
-use crate::compare::side::images;
 use crate::explore::course::{self, Bounds, End, Exploration, Trial};
 use crate::explore::guests::Guests;
 use crate::explore::kind::Kind;
 use crate::explore::narrow::{Narrower, groups};
 use crate::explore::space::Space;
 use crate::explore::text;
+use crate::lab::changes::Changes;
 use crate::lab::runs::since_1970;
 use crate::lab::scenario::Texts;
-use crate::lab::seed;
+use crate::lab::{images, seed};
 use crate::terminal::{Colour, Terminal, interrupt, print};
 use crate::{Exit, Lab, LabError};
 
@@ -85,7 +84,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     for end in [0.0, 1.0] {
         guests.plan(&space.settings(&vec![end; space.dimensions.len()]))?;
     }
-    guests.images = images(&lab, &plan, &cancel, &mut terminal).await?;
+    guests.images = images::ensure(&lab, &plan, &cancel, &mut terminal).await?;
     let cpus = std::thread::available_parallelism()?.get();
     let jobs = arguments.jobs.map_or(2 * cpus, usize::from);
     let _cpus = all_cpus(&cancel, &mut terminal).await?;

@@ -6,21 +6,18 @@ use std::time::Duration;
 
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, NodeName, Plan};
-use sanlab_record::{EventKind, Outcome, RunRecord};
+use sanlab_record::{EventKind, RunRecord};
 use sanlab_run::KeepPolicy;
 use sanlab_vm::{AcceleratorWish, ProbeGuest};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
-use crate::commands::matrix::{Axis, Variant, variants};
 use crate::commands::sharding::Sharding;
 use crate::commands::time::parse_time;
-use crate::compare::given::Given;
-use crate::compare::side::images;
+use crate::lab::changes::Changes;
+use crate::lab::overrides::Given;
 use crate::lab::runs::shown;
-use crate::lab::{runs, scenario, seed};
+use crate::lab::{images, runs, seed, suite};
 use crate::pack::sources::Sources;
 use crate::terminal::quantity::size;
 use crate::terminal::summary::{scenario_table, summary_table};
@@ -76,8 +73,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The scenarios with all that they are given, if they can be divided as is asked for; `None` when a mistake was shown.
     pub(crate) fn load_divided(&self) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
-        let axes = axes(&self.matrix)?;
-        let loaded = load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
+        let axes = suite::axes(&self.matrix)?;
+        let loaded = suite::load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
         if let Some(loaded) = &loaded {
             let plans = loaded.iter().map(|(plan, _)| plan);
             self.sharding.of(plans, self.repeat)?;
@@ -109,8 +106,8 @@ struct Wanted {
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
-    let axes = axes(&arguments.matrix)?;
-    let Some(mut loaded) = load(files, &arguments.changes, &axes, &mut terminal)? else {
+    let axes = suite::axes(&arguments.matrix)?;
+    let Some(mut loaded) = suite::load(files, &arguments.changes, &axes, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
     let lab = Lab::find(&std::env::current_dir()?)?;
@@ -137,7 +134,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     let mut wanted = Vec::new();
     for ((plan, given), sources) in loaded.into_iter().zip(sources) {
-        let images = images(&lab, &plan, &cancel, &mut terminal).await?;
+        let images = images::ensure(&lab, &plan, &cancel, &mut terminal).await?;
         wanted.push(Wanted {
             plan,
             given,
@@ -216,7 +213,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
         print(&about_saved(&record, &kept))?;
-        exit = exit.max(exit_of(&record.outcome, &cancel));
+        exit = exit.max(Exit::of(&record.outcome, &cancel));
         records.push(record);
     }
     print(&summary_table(&records))?;
@@ -255,81 +252,6 @@ async fn require_kvm(wish: AcceleratorWish, loaded: &[(Plan, Given)]) -> Result<
     Ok(())
 }
 
-/// The axes of a matrix on the command line.
-pub(crate) fn axes(matrix: &[String]) -> Result<Vec<Axis>, LabError> {
-    matrix.iter().map(|text| Axis::parse(text)).collect()
-}
-
-/// Reads all files before anything runs, each with all that it is given; `None` when a mistake was shown.
-pub(crate) fn load(
-    files: &[PathBuf],
-    changes: &Changes,
-    axes: &[Axis],
-    terminal: &mut Terminal,
-) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
-    let mut loaded = Vec::new();
-    let mut sources: BTreeMap<String, &Path> = BTreeMap::new();
-    let mut mistaken = false;
-    for file in files {
-        match variants_of(file, changes, axes) {
-            Ok(variants) => {
-                for (plan, given) in variants {
-                    if let Some(why) = in_the_way(&sources, &plan.id, file) {
-                        mistaken = true;
-                        terminal.line(&why);
-                    }
-                    sources.insert(plan.id.clone(), file);
-                    loaded.push((plan, given));
-                }
-            }
-            Err(error) if error.exit() == Exit::BadInput => {
-                mistaken = true;
-                terminal.line(error.show(terminal.is_coloured()).trim_end());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((!mistaken).then_some(loaded))
-}
-
-/// Why a scenario's records have no place of their own beside those of others.
-fn in_the_way(sources: &BTreeMap<String, &Path>, id: &str, file: &Path) -> Option<String> {
-    let lies_in = |inner: &str, outer: &str| {
-        let rest = inner.strip_prefix(outer);
-        rest.is_some_and(|rest| rest.starts_with('/'))
-    };
-    let mut others = sources.iter();
-    let (other, first) =
-        others.find(|(other, _)| *other == id || lies_in(other, id) || lies_in(id, other))?;
-    let (first, file) = (first.display(), file.display());
-    let how = if other == id {
-        format!("would both be kept as `{id}`")
-    } else {
-        format!("would be kept one within the other, as `{other}` and `{id}`")
-    };
-    Some(format!(
-        "error: {first} and {file} {how}; rename one of them"
-    ))
-}
-
-/// A scenario's variants, each with what it is given: the scenario itself, where it has none.
-pub(crate) fn variants_of(
-    file: &Path,
-    changes: &Changes,
-    axes: &[Axis],
-) -> Result<Vec<(Plan, Given)>, LabError> {
-    let given = changes.given()?;
-    let plan = scenario::load_with(file, &given.settings)?;
-    let variant = |variant: Variant| {
-        let given = changes.given_with(&variant.settings)?;
-        let mut plan = scenario::load_with(file, &given.settings)?;
-        plan.id += &variant.suffix();
-        Ok((plan, given))
-    };
-    let variants = variants(&plan, axes)?;
-    variants.into_iter().map(variant).collect()
-}
-
 /// How to bring up a fleet that was saved, if one was.
 fn about_saved(record: &RunRecord, path: &Path) -> String {
     let saved = record.events.iter().find_map(|event| match &event.kind {
@@ -345,50 +267,4 @@ fn about_saved(record: &RunRecord, path: &Path) -> String {
             folder = shown(&folder).display(),
         )
     })
-}
-
-/// How the program ends after a run.
-pub(crate) fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {
-    match outcome {
-        _ if cancel.is_cancelled() => Exit::Interrupted,
-        Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => Exit::Success,
-        Outcome::Failed(_) => Exit::Failed,
-        Outcome::Broken(_) => Exit::Broken,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sanlab_record::{Failure, FailureKind, KnownBy};
-
-    use super::*;
-
-    #[test]
-    fn every_scenario_has_a_place_of_its_own() {
-        let (a, b) = (Path::new("a.toml"), Path::new("a/b.toml"));
-        let why =
-            |first: &str, id: &str| in_the_way(&BTreeMap::from([(first.to_owned(), a)]), id, b);
-        insta::assert_snapshot!(why("a", "a/b").unwrap(), @"error: a.toml and a/b.toml would be kept one within the other, as `a` and `a/b`; rename one of them");
-        insta::assert_snapshot!(why("a", "a").unwrap(), @"error: a.toml and a/b.toml would both be kept as `a`; rename one of them");
-        assert!(why("a/b", "a").is_some());
-        assert_eq!(why("a", "ab"), None);
-        assert_eq!(why("a/b", "a/c"), None);
-    }
-
-    #[test]
-    fn a_failure_that_is_known_is_a_success_unless_somebody_ended_it() {
-        let failure = Failure::new("step verify", FailureKind::BlocksLost, "2 of 158");
-        let known = Outcome::KnownFailure {
-            failure: failure.clone(),
-            known: KnownBy {
-                because: String::new(),
-                source: String::new(),
-            },
-        };
-        let cancel = CancellationToken::new();
-        assert_eq!(exit_of(&known, &cancel), Exit::Success);
-        assert_eq!(exit_of(&Outcome::Failed(failure), &cancel), Exit::Failed);
-        cancel.cancel();
-        assert_eq!(exit_of(&known, &cancel), Exit::Interrupted);
-    }
 }

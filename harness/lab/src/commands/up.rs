@@ -10,9 +10,9 @@ use sanlab_plan::{CheckpointName, Plan, did_you_mean};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::time::parse_time;
+use crate::lab::changes::Changes;
 use crate::lab::runs::{RunFolder, shown, since_1970};
 use crate::lab::seed;
 use crate::terminal::follow::{Follower, LOOK_AGAIN};

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::course::{Ran, Runner, Trial};
 use super::kind::Ended;
-use crate::commands::changes::Changes;
+use crate::lab::changes::Changes;
 use crate::lab::run_on;
 use crate::lab::scenario::Texts;
 use crate::terminal::Terminal;

@@ -1,10 +1,17 @@
-//! A project with its folder of runs, and the images that its scenarios need; runs plans in it.
+//! A project with its folder of runs, its scenarios with what they are given on the command line, and the images that they need; runs
+//! plans in it.
 
+pub(crate) mod artefact_file;
 pub(crate) mod bundle;
+pub(crate) mod changes;
 pub(crate) mod host;
+pub(crate) mod images;
+pub(crate) mod matrix;
+pub(crate) mod overrides;
 pub(crate) mod runs;
 pub mod scenario;
 pub(crate) mod seed;
+pub(crate) mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;

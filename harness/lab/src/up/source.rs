@@ -10,9 +10,8 @@ use sanlab_run::{HoldWhen, Saved};
 use sanlab_vm::AcceleratorWish;
 use tokio_util::sync::CancellationToken;
 
-use crate::compare::given::Given;
-use crate::compare::side;
-use crate::lab::scenario;
+use crate::lab::overrides::Given;
+use crate::lab::{images, scenario};
 use crate::pack::error::PackError;
 use crate::pack::ready::Ready;
 use crate::pack::{folder, unpack};
@@ -89,7 +88,7 @@ impl FleetSource {
         let ready = match self {
             Self::Scenario { plan, steps } => {
                 return Ok(Prepared {
-                    images: side::images(lab, &plan, cancel, terminal).await?,
+                    images: images::ensure(lab, &plan, cancel, terminal).await?,
                     plan: *plan,
                     settings: given.settings.clone(),
                     accelerator: wish,

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::attach::attach;
 use super::control_socket::{ControlSocket, Origin};
-use crate::commands::run::exit_of;
 use crate::terminal::summary::scenario_table;
 use crate::terminal::{Terminal, print, watch};
 use crate::{Exit, LabError, Order, run_on};
@@ -91,7 +90,7 @@ pub(crate) async fn supervise(
     if !was_up {
         Terminal::plain().line(scenario_table(&record, &path).trim_end());
     }
-    Ok(exit_of(&record.outcome, &cancel))
+    Ok(Exit::of(&record.outcome, &cancel))
 }
 
 async fn ended(socket: &ControlSocket, signalled: &CancellationToken) {
