@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use sanlab_fleet::DEFAULT_MTU;
-use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
+use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier, names};
 use sanlab_record::EventKind;
 use sanlab_report::table::Table;
 use sanlab_vm::{Accelerator, AcceleratorWish, ProbeGuest};
@@ -283,12 +283,4 @@ fn everybody(plan: &Plan, on: &[NodeName]) -> String {
         return "all".to_owned();
     }
     names(on)
-}
-
-fn names(nodes: &[NodeName]) -> String {
-    nodes
-        .iter()
-        .map(NodeName::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
 }

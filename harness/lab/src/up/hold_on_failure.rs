@@ -1,23 +1,20 @@
 //! A run whose fleet stays up when it has failed, for some time.
 
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use sanlab_plan::Plan;
 use sanlab_run::{HeldFleet, Hold, HoldWhen};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::attach::attach;
 use super::control_socket::{ControlSocket, Origin};
+use super::name;
 use crate::LabError;
 use crate::terminal::print;
 
 /// How many fleets of one scenario may be up.
 const SAME: u32 = 1000;
-/// Of a fleet's name.
-const LONGEST: usize = 40;
 
 /// Keeps the fleet of a run up once the run has failed.
 pub(crate) struct HoldOnFailure {
@@ -102,22 +99,13 @@ fn announce(socket: &ControlSocket, fleet: &HeldFleet, limit: Duration) -> Resul
 
 /// Under the first name that no other fleet has.
 async fn open(origin: &Origin) -> Result<ControlSocket, LabError> {
-    let base = name_of(&origin.plan);
+    let base = name::of(&origin.plan);
     let mut last = ControlSocket::open(&base, origin.clone()).await;
     for number in 2..SAME {
         if !matches!(last, Err(LabError::FleetIsUp { .. })) {
             break;
         }
-        last = ControlSocket::open(&format!("{base}-{number}"), origin.clone()).await;
+        last = ControlSocket::open(&name::numbered(&base, number), origin.clone()).await;
     }
     last
-}
-
-/// The name of its scenario's file, or of its variant.
-fn name_of(plan: &Plan) -> String {
-    let name = Path::new(&plan.id).file_name().unwrap_or_default();
-    let name = name.to_string_lossy();
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let fitting = name.chars().map(|c| if fits(c) { c } else { '-' });
-    fitting.take(LONGEST - 4).collect()
 }

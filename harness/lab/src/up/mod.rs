@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod control_socket;
 mod gdb;
 pub(crate) mod hold_on_failure;
+pub(crate) mod name;
 pub(crate) mod protocol;
 mod relay;
 pub(crate) mod remote;

@@ -169,10 +169,6 @@ fn sorted(node_set: &NodeSet, mut names: Vec<At<NodeName>>) -> Vec<At<NodeName>>
     names
 }
 
-fn plain(names: &[At<NodeName>]) -> Vec<NodeName> {
-    names.iter().map(|name| name.value.clone()).collect()
-}
-
 /// Never 0.
 fn sectors_of(size: ByteSize) -> u64 {
     (size.bytes() / 512).max(1)
@@ -201,11 +197,6 @@ fn show<T: Value>(value: &T) -> String {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     }
-}
-
-fn names(nodes: &[NodeName]) -> String {
-    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    names.join(",")
 }
 
 /// The networks of a layer as one of its parameters, unless it is on the first alone: figures of layers from before there were

@@ -1,11 +1,11 @@
 //! Disks that are attached to several nodes at once: nothing of the guests' lies below them.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, Provided, check_disk, over_all, plain,
-    show, sorted,
+    Building, LayerKind, LayerTable, Planned, Property, Provided, check_disk, over_all, show,
+    sorted,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
@@ -125,7 +125,7 @@ impl LayerTable for Written {
         }
         let node_set = device_map.node_set;
         let on = match &self.on {
-            Some(list) => plain(&sorted(node_set, node_set.expand(list, mistakes)?)),
+            Some(list) => values(&sorted(node_set, node_set.expand(list, mistakes)?)),
             None => device_map.all(),
         };
         let size = self.size.as_ref()?;
