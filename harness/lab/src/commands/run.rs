@@ -7,7 +7,7 @@ use std::time::Duration;
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, NodeName, Plan};
 use sanlab_record::{EventKind, RunRecord};
-use sanlab_run::KeepPolicy;
+use sanlab_run::{Enclosure, KeepPolicy, RunOptions};
 use sanlab_vm::{AcceleratorWish, ProbeGuest};
 use tokio::sync::mpsc;
 
@@ -25,7 +25,7 @@ use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
 use crate::up::control_socket::Origin;
 use crate::up::hold_on_failure::HoldOnFailure;
-use crate::{Exit, Lab, LabError, Order, run_on};
+use crate::{Exit, Lab, LabError, RunRequest, run_on};
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
@@ -99,7 +99,7 @@ struct Wanted {
     given: Given,
     images: BTreeMap<NodeName, Image>,
     /// What is saved with its fleet, where that is wanted.
-    sources: Option<Sources>,
+    save_failed: Option<Enclosure>,
 }
 
 /// Runs the scenarios of the files and prints a table for each and one for all.
@@ -125,21 +125,19 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let keep = KeepPolicy::of(loaded.iter().map(|(plan, _)| plan));
     // As they are now: they may be edited while images are built, or others run.
-    let sources = loaded.iter().map(|(plan, given)| {
-        let wanted = arguments.save_on_failure;
-        wanted
-            .then(|| Sources::of(plan, &given.settings))
-            .transpose()
+    let enclosures = loaded.iter().map(|(plan, given)| {
+        let enclosure = || Sources::of(plan, &given.settings)?.enclosed();
+        arguments.save_on_failure.then(enclosure).transpose()
     });
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let enclosures = enclosures.collect::<Result<Vec<_>, _>>()?;
     let mut wanted = Vec::new();
-    for ((plan, given), sources) in loaded.into_iter().zip(sources) {
+    for ((plan, given), save_failed) in loaded.into_iter().zip(enclosures) {
         let images = images::ensure(&lab, &plan, &cancel, &mut terminal).await?;
         wanted.push(Wanted {
             plan,
             given,
             images,
-            sources,
+            save_failed,
         });
     }
     let run = lab.new_run()?;
@@ -157,7 +155,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             plan,
             given,
             images,
-            sources,
+            save_failed,
         } = wanted;
         if exit == Exit::Interrupted || (exit != Exit::Success && !arguments.keep_going) {
             let reason = if exit == Exit::Interrupted {
@@ -181,20 +179,6 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             records.len() + 1,
         ));
         let (sender, events) = mpsc::unbounded_channel();
-        let order = Order {
-            attempt,
-            accelerator: arguments.accel.into(),
-            fresh: arguments.fresh,
-            // Each attempt has moments of its own, and can be repeated alone.
-            seed: seed.wrapping_add(u64::from(attempt - 1)),
-            settings: given.words.clone(),
-            qemu: given.qemu.clone(),
-            count_instructions: arguments.count_instructions.then_some(true),
-            keep: keep.clone(),
-            save: sources.clone(),
-            cancel: cancel.clone(),
-            ..Order::new(&run)
-        };
         let on_failure = arguments.hold.map(|limit| {
             HoldOnFailure::new(Origin {
                 plan: plan.clone(),
@@ -205,8 +189,31 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             })
         });
         let (on_failure, hold) = on_failure.unzip();
-        let order = Order { hold, ..order };
-        let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
+        let request = RunRequest {
+            run: run.clone(),
+            attempt,
+            fresh: arguments.fresh,
+            options: RunOptions {
+                accelerator: arguments.accel.into(),
+                // Each attempt has moments of its own, and can be repeated alone.
+                seed: seed.wrapping_add(u64::from(attempt - 1)),
+                settings: given.words.clone(),
+                qemu: given.qemu.clone(),
+                count_instructions: arguments.count_instructions.then_some(true),
+                keep: keep.clone(),
+                hold,
+                save_failed: save_failed.clone(),
+                cancel: cancel.clone(),
+                ..RunOptions::default()
+            },
+        };
+        let work = run_on(
+            Store::open_default()?,
+            images.clone(),
+            plan,
+            request,
+            sender,
+        );
         // Boxed: it holds a whole run's state.
         let work = Box::pin(held_on_failure(on_failure, work));
         let title = runs::attempt_name(&plan.id, attempt);

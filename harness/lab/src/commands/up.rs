@@ -7,6 +7,7 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process, setsid};
 use sanlab_plan::{CheckpointName, Plan, did_you_mean};
+use sanlab_run::RunOptions;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -23,7 +24,7 @@ use crate::up::protocol::Status;
 use crate::up::source::{FleetSource, Prepared};
 use crate::up::supervisor::{SUPERVISOR_LOG, Wanted, supervise};
 use crate::up::{client, name};
-use crate::{Exit, Lab, LabError, Order};
+use crate::{Exit, Lab, LabError, RunRequest};
 
 /// Set in a supervisor's environment: the folder of its run.
 const SUPERVISES: &str = "SANLAB_SUPERVISES";
@@ -140,14 +141,17 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let child = start_supervisor(run.path())?;
         return wait(child, &run, &mut terminal, &cancel).await;
     };
-    let order = Order {
-        accelerator,
+    let request = RunRequest {
         fresh: arguments.fresh,
-        seed: seed::of_environment()?,
-        settings: given.words.clone(),
-        qemu: given.qemu.clone(),
-        saved,
-        ..Order::new(&RunFolder::open(&folder)?)
+        options: RunOptions {
+            accelerator,
+            seed: seed::of_environment()?,
+            settings: given.words.clone(),
+            qemu: given.qemu.clone(),
+            saved,
+            ..RunOptions::default()
+        },
+        ..RunRequest::new(&RunFolder::open(&folder)?)
     };
     let origin = Origin {
         plan,
@@ -160,7 +164,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         name,
         origin,
         images,
-        order,
+        request,
         when,
     };
     Box::pin(supervise(wanted, cancel)).await

@@ -14,7 +14,7 @@ use super::attach::attach;
 use super::control_socket::{ControlSocket, Origin};
 use crate::terminal::summary::scenario_table;
 use crate::terminal::{Terminal, print, watch};
-use crate::{Exit, LabError, Order, run_on};
+use crate::{Exit, LabError, RunRequest, run_on};
 
 /// What a supervisor has to say, in the folder of its run.
 pub(crate) const SUPERVISOR_LOG: &str = "supervisor.log";
@@ -24,7 +24,7 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) origin: Origin,
     pub(crate) images: BTreeMap<NodeName, Image>,
-    pub(crate) order: Order,
+    pub(crate) request: RunRequest,
     /// When it is up: after some of the plan's steps, or as it was saved.
     pub(crate) when: HoldWhen,
 }
@@ -38,26 +38,23 @@ pub(crate) async fn supervise(
         name,
         origin,
         images,
-        order,
+        mut request,
         when,
     } = wanted;
     let plan = origin.plan.clone();
     let limit = origin.limit;
     let socket = ControlSocket::open(&name, origin).await?;
     let (ready, mut is_up) = unbounded_channel();
-    let (release, cancel) = (CancellationToken::new(), order.cancel.clone());
-    let order = Order {
-        hold: Some(Hold {
-            when,
-            ready,
-            release: release.clone(),
-        }),
-        ..order
-    };
+    let (release, cancel) = (CancellationToken::new(), request.options.cancel.clone());
+    request.options.hold = Some(Hold {
+        when,
+        ready,
+        release: release.clone(),
+    });
     let (sender, events) = unbounded_channel();
     let store = Store::open_default()?;
     let mut terminal = Terminal::plain();
-    let work = run_on(store, images, &plan, order, sender);
+    let work = run_on(store, images, &plan, request, sender);
     let work = watch::run(&mut terminal, &name, events, work);
     tokio::pin!(work);
     let mut answers = Box::pin(socket.answer());
