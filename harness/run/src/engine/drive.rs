@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sanlab_plan::{Action, Figures, NodeName, Step};
 use sanlab_record::{EventKind, Origin, PhaseName};
-use sanlab_stack::Work;
+use sanlab_stack::{Work, WorkKind};
 
 use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
@@ -162,7 +162,7 @@ async fn boot(context: &RunContext) -> Result<(), PhaseFailure> {
 async fn bring_up(context: &RunContext, work: &Work) -> Result<(), PhaseFailure> {
     in_phase(context, PhaseName::layer(work.kind), async |scope| {
         tasks::carry_out(&*context.backend, scope, work).await?;
-        if work.kind == "mount" {
+        if work.kind == WorkKind::Mount {
             context.has_mounted(&context.mounted_from_start());
         }
         Ok(())
