@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::membership::at_start;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
     network_parameter, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
@@ -205,6 +205,7 @@ impl Planned for Drbd {
         let half = |node: &NodeName| Provided {
             node: node.clone(),
             path: self.device.path.clone(),
+            kernel_name: KernelName::OfPath,
             over: on
                 .iter()
                 .map(|copy| (copy.clone(), DISK.to_owned()))

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::membership::Clusters;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
-    network_parameter, roles, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    check_port, network_parameter, roles, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -145,6 +145,7 @@ impl Planned for Gnbd {
             Provided {
                 node: client.clone(),
                 path: export.imported().path,
+                kernel_name: KernelName::Numbered("nbd"),
                 over: vec![(server.clone(), export.source.path.clone())],
                 servers,
             }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
-    network_parameter, roles, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    check_port, network_parameter, roles, show, sorted,
 };
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::read::{At, values};
@@ -82,6 +82,7 @@ impl Planned for Iscsi {
         let import = |client: &NodeName, (server, device): (&NodeName, &Device)| Provided {
             node: client.clone(),
             path: device.path.clone(),
+            kernel_name: KernelName::Lettered("sd"),
             over: vec![(server.clone(), DISK.to_owned())],
             // The client's daemon logs in again.
             servers: vec![

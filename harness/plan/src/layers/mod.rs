@@ -28,7 +28,7 @@ use self::catalog::catalog;
 pub(crate) use self::catalog::{LayerTable, Planned, Property};
 pub use self::file_system::{FileSystem, Mounts};
 use crate::devices::device_map::DeviceMap;
-use crate::devices::provided::Provided;
+use crate::devices::provided::{KernelName, Provided};
 use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::read::{At, Value};
@@ -179,10 +179,16 @@ fn blocks_of(devices: &[Device]) -> Vec<BlockMap> {
 }
 
 /// One device over several, on each node for itself.
-fn over_all(on: &[NodeName], below: &[Device], device: &Device) -> Vec<Provided> {
+fn over_all(
+    on: &[NodeName],
+    below: &[Device],
+    device: &Device,
+    kernel_name: KernelName,
+) -> Vec<Provided> {
     let at = |node: &NodeName| Provided {
         node: node.clone(),
         path: device.path.clone(),
+        kernel_name,
         over: below
             .iter()
             .map(|part| (node.clone(), part.path.clone()))

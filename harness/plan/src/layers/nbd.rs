@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Building, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided, check_disk,
-    check_port, impossible, network_parameter, roles, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided,
+    check_disk, check_port, impossible, network_parameter, roles, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
@@ -130,6 +130,7 @@ impl Planned for Nbd {
             Some(Provided {
                 node: node.clone(),
                 path: device.path.clone(),
+                kernel_name: KernelName::OfPath,
                 over: vec![(server.clone(), DISK.to_owned())],
                 servers: vec![(LayerKind::Nbd, server.clone())],
             })

@@ -1,8 +1,8 @@
 //! Disks that are attached to several nodes at once: nothing of the guests' lies below them.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, Provided, check_disk, over_all, show,
-    sorted,
+    Building, KernelName, LayerKind, LayerTable, Planned, Property, Provided, check_disk, over_all,
+    show, sorted,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::{At, values};
@@ -91,9 +91,13 @@ impl Planned for SharedDisk {
     }
 
     fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        let kernel_name = KernelName::Lettered(match self.bus {
+            DiskBus::VirtioBlk => "vd",
+            DiskBus::VirtioScsi => "sd",
+        });
         let devices = self.devices.iter();
         devices
-            .flat_map(|device| over_all(on, &[], device))
+            .flat_map(|device| over_all(on, &[], device, kernel_name))
             .collect()
     }
 }
