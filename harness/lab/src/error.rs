@@ -171,14 +171,6 @@ pub enum LabError {
     /// No debugger.
     #[error("run gdb: {0}; install it, or connect another one: `sanlab gdb --wait NODE`")]
     NoGdb(#[source] std::io::Error),
-    /// A scenario's name that a fleet cannot have.
-    #[error("a fleet cannot be called `{name}`: {why}; name it with --name")]
-    FleetName {
-        /// The name.
-        name: String,
-        /// Why not.
-        why: String,
-    },
     /// A step that the scenario does not have.
     #[error("the scenario has no step `{label}`: {hint}")]
     UnknownStep {
@@ -289,7 +281,6 @@ impl LabError {
             | Self::WhichFleet { .. }
             | Self::UnknownFleet { .. }
             | Self::FleetIsUp { .. }
-            | Self::FleetName { .. }
             | Self::UnknownStep { .. }
             | Self::UnknownCheckpoint { .. }
             | Self::FleetRefused { mistaken: true, .. }

@@ -8,7 +8,7 @@
 //! let lab = sanlab::Lab::find(std::path::Path::new("."))?;
 //! let plan = sanlab::scenario::load(std::path::Path::new("scenarios/nbd-striped-ocfs2/mount.toml"))?;
 //! let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
-//! let (record, path) = lab.run(&plan, sanlab::Order::new(&lab.new_run()?), events).await?;
+//! let (record, path) = lab.run(&plan, sanlab::RunRequest::new(&lab.new_run()?), events).await?;
 //! assert_eq!(record.scenario, "nbd_striped_ocfs2/mount");
 //! assert!(path.ends_with("mount/record.json"));
 //! # Ok(())
@@ -18,6 +18,7 @@
 mod commands;
 mod compare;
 mod error;
+mod exit;
 mod explore;
 mod kubernetes;
 mod lab;
@@ -29,13 +30,12 @@ mod trials;
 mod up;
 
 pub use commands::cli::Cli;
-pub use commands::exit::Exit;
 pub use error::LabError;
+pub use exit::Exit;
 pub use kubernetes::KubernetesError;
 pub use lab::runs::RunFolder;
-pub use lab::{Lab, Order, run_on, scenario};
+pub use lab::{Lab, RunRequest, run_on, scenario};
 pub use pack::error::PackError;
-pub use pack::sources::Sources;
 pub use shards::ShardError;
 pub use terminal::summary::{scenario_table, summary_table};
 pub use terminal::watch::run as watch;

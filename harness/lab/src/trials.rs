@@ -26,12 +26,11 @@ use sanlab_record::{Failure, Outcome};
 use sanlab_run::KeepPolicy;
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::commands::changes::Changes;
-use crate::commands::run::variants_of;
-use crate::compare::given::Given;
-use crate::lab::scenario;
+use crate::lab::changes::Changes;
+use crate::lab::overrides::Given;
+use crate::lab::{scenario, suite};
 use crate::terminal::{Terminal, complain, watch};
-use crate::{Lab, LabError, Order, RunFolder};
+use crate::{Lab, LabError, RunFolder, RunRequest};
 
 /// Runs the scenarios of a folder as [`trials`], with the command line of Rust's own tests, one after another unless it says
 /// otherwise. The result is for `main`.
@@ -57,7 +56,7 @@ pub fn trials(folder: &Path, shows: bool) -> Result<Vec<Trial>, LabError> {
     let mut trials = Vec::new();
     let mut found = Vec::new();
     for file in scenario::find(folder)? {
-        match variants_of(&file, &Changes::default(), &[]) {
+        match suite::variants_of(&file, &Changes::default(), &[]) {
             Ok(variants) => found.extend(variants),
             Err(error) => {
                 let name = file.with_extension("").display().to_string();
@@ -103,16 +102,14 @@ impl Runner {
                 Ok(Completion::ignored_with(reason))
             };
         }
-        let order = Order {
-            settings: given.words.clone(),
-            qemu: given.qemu.clone(),
-            keep: self.keep.clone(),
-            ..Order::new(&self.folder()?)
-        };
+        let mut request = RunRequest::new(&self.folder()?);
+        request.options.settings.clone_from(&given.words);
+        request.options.qemu.clone_from(&given.qemu);
+        request.options.keep = self.keep.clone();
         let runtime = tokio::runtime::Runtime::new()?;
         let (record, path) = runtime.block_on(async {
             let (sender, mut events) = unbounded_channel();
-            let work = self.lab.run(plan, order, sender);
+            let work = self.lab.run(plan, request, sender);
             if self.shows {
                 watch::run(&mut Terminal::plain(), &plan.id, events, work).await
             } else {

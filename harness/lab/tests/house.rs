@@ -245,6 +245,26 @@ fn only_the_guest_adapter_knows_where_programs_are() {
     );
 }
 
+/// Commands use the rest of the lab, and nothing there uses a command, but for tests.
+#[test]
+fn nothing_below_commands_uses_one() {
+    let sources = project().join("harness/lab/src");
+    let mut all = Vec::new();
+    files(&sources, &mut all);
+    all.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "rs")
+            && !path.starts_with(sources.join("commands"))
+            && !path.ends_with("tests.rs")
+    });
+    assert!(all.len() > 20, "found only {} source files", all.len());
+    let upwards = all.iter().filter(|path| {
+        let text = fs::read_to_string(path).unwrap();
+        text.contains("crate::commands")
+    });
+    let upwards: Vec<_> = upwards.collect();
+    assert!(upwards.is_empty(), "use commands: {upwards:?}");
+}
+
 /// What `ci/test` runs has every layer and every step that there is, and both architectures.
 #[test]
 fn the_test_tier_covers_every_layer_and_step() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guest_trials::{Failed, Suite, Tier};
-use sanlab::{Lab, Order};
+use sanlab::{Lab, RunRequest};
 use sanlab_record::{BlockRange, EventKind, FailureKind, Outcome, PhaseName, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
@@ -240,9 +240,9 @@ impl Fixture {
     async fn run(&self, file: &str, text: &str) -> Result<RunRecord, Failed> {
         let plan = sanlab_plan::parse(Path::new(file), text);
         let plan = plan.map_err(|mistakes| Failed::from(mistakes.render(false)))?;
-        let order = Order::new(&self.lab.new_run()?);
+        let request = RunRequest::new(&self.lab.new_run()?);
         let (sender, events) = unbounded_channel();
-        let work = self.lab.run(&plan, order, sender);
+        let work = self.lab.run(&plan, request, sender);
         let work = watched(self.nocapture, &plan.id, events, work);
         let ended = timeout(DEADLINE, work).await;
         let (record, _) =

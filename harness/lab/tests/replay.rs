@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use libtest_mimic::{Arguments, Failed, Trial};
-use sanlab::{Order, RunFolder};
+use sanlab::{RunFolder, RunRequest};
 use sanlab_image::{Image, Sizes, Store, Wanted};
 use sanlab_plan::Arch;
 use sanlab_record::{EventKind, FailureKind, Outcome, RunRecord};
@@ -181,12 +181,12 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
     "#;
     let plan = sanlab_plan::parse(Path::new("replay.toml"), scenario)?;
     let run = RunFolder::create_in(&folder.path().join("runs"))?;
-    let order = Order {
-        accelerator: AcceleratorWish::Tcg,
+    let mut request = RunRequest {
         // A part is a boot; nobody plays a guest that is made into a template.
         fresh,
-        ..Order::new(&run)
+        ..RunRequest::new(&run)
     };
+    request.options.accelerator = AcceleratorWish::Tcg;
     let (events, _nobody_listens) = tokio::sync::mpsc::unbounded_channel();
     let images = plan
         .nodes
@@ -195,7 +195,7 @@ fn perform(part: &Part, fresh: bool) -> Result<RunRecord, Failed> {
         .collect();
     let store = Store::at(&folder.path().join("store"))?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let (record, path) = runtime.block_on(sanlab::run_on(store, images, &plan, order, events))?;
+    let (record, path) = runtime.block_on(sanlab::run_on(store, images, &plan, request, events))?;
     let kept: RunRecord = serde_json::from_slice(&fs::read(&path)?)?;
     assert_eq!(
         (&kept.outcome, kept.events.len()),

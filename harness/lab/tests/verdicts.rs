@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
-use sanlab::{Lab, Order, scenario};
+use sanlab::{Lab, RunRequest, scenario};
 use sanlab_plan::Plan;
 use sanlab_record::{Event, EventKind, FailureKind, Outcome, RunRecord};
 use tokio::sync::mpsc::unbounded_channel;
@@ -55,9 +55,9 @@ struct Runner {
 impl Runner {
     /// Runs a plan, which must end so.
     async fn run(&self, plan: &Plan, expected: &str) -> Result<(), Failed> {
-        let order = Order::new(&self.run.folder(&self.lab)?);
+        let request = RunRequest::new(&self.run.folder(&self.lab)?);
         let (sender, events) = unbounded_channel();
-        let work = self.lab.run(plan, order, sender);
+        let work = self.lab.run(plan, request, sender);
         let (record, path) = watched(self.nocapture, &plan.id, events, work).await?;
         let ended = ended(&record)?;
         if ended == expected {

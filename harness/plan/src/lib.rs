@@ -48,7 +48,7 @@ pub use steps::*;
 pub use values::clocks::{Drift, TimeShift};
 pub use values::names::{
     CheckpointName, ClusterName, GuestPath, ImageName, NameError, NetworkName, NodeName,
-    ResourceName, StepLabel, VolumeName, file_name,
+    ResourceName, StepLabel, VolumeName, file_name, names,
 };
 pub use values::range::Range;
 pub use values::shell::{quote, word};

@@ -30,7 +30,7 @@ pub use compose::stack::Stack;
 pub use compose::warm::warm;
 pub use description::layer::LayerCommands;
 pub use description::probe::{Expect, LayerProbe, Probe};
-pub use description::work::{GuestFile, Stage, Task, Work};
+pub use description::work::{GuestFile, Stage, Task, Work, WorkKind};
 pub use layers::volume::Volume;
 pub use nodes::present::{Peers, Present};
 pub use nodes::topology::{Member, Topology};

@@ -88,7 +88,7 @@ pub(crate) struct StoragePolicy {
     pub(crate) volatile_cache: bool,
 }
 
-/// A settled machine, and its data disk if it has one.
+/// A spec with its folder, memory and disks, and its data disk if it has one.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) machine: MachineSpec,
@@ -224,7 +224,7 @@ fn no_artefacts() -> Drive {
     Drive::new(PathBuf::new(), NO_ARTEFACTS, Access::ReadOnly)
 }
 
-/// Has a settled machine's instructions counted, if that was asked for and can be.
+/// Has instructions counted by a spec with its folder, if that was asked for and can be.
 pub(crate) fn count(
     machine: &mut MachineSpec,
     member: &NodeSpec,
@@ -271,7 +271,7 @@ pub(crate) fn assign_dir(machine: &mut MachineSpec, run_dir: &RunDir) -> Result<
     Ok(())
 }
 
-/// Gives a settled machine its memory and its disks. It may copy files, and belongs off the runtime's threads.
+/// Gives a spec with its folder its memory and its disks. It may copy files, and belongs off the runtime's threads.
 pub(crate) fn attach_storage(
     mut machine: MachineSpec,
     disk_bytes: u64,
@@ -368,7 +368,7 @@ mod tests {
 
     use super::*;
 
-    /// A settled machine in `folder/run`, and the files of a saved one in `folder/saved`.
+    /// A spec with its folder, `folder/run`, and the files of a saved one in `folder/saved`.
     fn machine(folder: &Path) -> MachineSpec {
         let (run, saved) = (folder.join("run"), folder.join("saved"));
         for made in [&run, &saved, &folder.join("keep")] {

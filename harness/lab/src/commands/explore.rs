@@ -11,19 +11,18 @@ use sanlab_report::report::Report;
 use tokio_util::sync::CancellationToken;
 
 use super::pages::Pages;
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::time::parse_time;
-use crate::compare::side::images;
 use crate::explore::course::{self, Bounds, End, Exploration, Trial};
 use crate::explore::guests::Guests;
 use crate::explore::kind::Kind;
 use crate::explore::narrow::{Narrower, groups};
 use crate::explore::space::Space;
-use crate::explore::told;
+use crate::explore::text;
+use crate::lab::changes::Changes;
 use crate::lab::runs::since_1970;
 use crate::lab::scenario::Texts;
-use crate::lab::seed;
+use crate::lab::{images, seed};
 use crate::terminal::{Colour, Terminal, interrupt, print};
 use crate::{Exit, Lab, LabError};
 
@@ -85,7 +84,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     for end in [0.0, 1.0] {
         guests.plan(&space.settings(&vec![end; space.dimensions.len()]))?;
     }
-    guests.images = images(&lab, &plan, &cancel, &mut terminal).await?;
+    guests.images = images::ensure(&lab, &plan, &cancel, &mut terminal).await?;
     let cpus = std::thread::available_parallelism()?.get();
     let jobs = arguments.jobs.map_or(2 * cpus, usize::from);
     let _cpus = all_cpus(&cancel, &mut terminal).await?;
@@ -104,15 +103,15 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         all: arguments.all,
     };
     let exploration = course::explore(&guests, &space, seed, &bounds, |run, done| {
-        if let Some(line) = told::line(run) {
+        if let Some(line) = text::line(run) {
             terminal.line_in(Colour::Red, &line);
         }
         terminal.status(&format!("{done} of at most {} runs", bounds.runs));
     })
     .await;
     terminal.clear();
-    print(&told::table(&exploration))?;
-    print(&format!("{}seed {seed}\n", told::end(&exploration)))?;
+    print(&text::table(&exploration))?;
+    print(&format!("{}seed {seed}\n", text::end(&exploration)))?;
     if let Some(error) = &exploration.error {
         terminal.line("a run has left no record:");
         terminal.line(error.show(terminal.is_coloured()).trim_end());
@@ -191,20 +190,20 @@ async fn narrow(
         };
         terminal.line(&format!("narrows run {}", failed.trial.number));
         let found = narrower.narrow(failed, kind, &groups).await?;
-        print(&told_of(guests, kind, &failed.trial, found.as_ref())?)?;
+        print(&text_of(guests, kind, &failed.trial, found.as_ref())?)?;
     }
     Ok(())
 }
 
-fn told_of(
+fn text_of(
     guests: &Guests,
     kind: &Kind,
     failed: &Trial,
     found: Option<&crate::explore::narrow::Narrowed>,
 ) -> Result<String, LabError> {
     Ok(match found {
-        Some(narrowed) => told::narrowed(kind, narrowed, &command(guests, &narrowed.trial)?),
-        None => told::not_again(kind, &command(guests, failed)?),
+        Some(narrowed) => text::narrowed(kind, narrowed, &command(guests, &narrowed.trial)?),
+        None => text::not_again(kind, &command(guests, failed)?),
     })
 }
 

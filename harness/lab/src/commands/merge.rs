@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use sanlab_record::{Outcome, RunRecord};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::run::exit_of;
 use crate::lab::runs::shown;
 use crate::shards::folders::{self, Found};
 use crate::shards::merge::{is_interrupted, merge};
@@ -57,7 +56,7 @@ pub(crate) fn exit_of_all(records: &[RunRecord]) -> Exit {
         if is_interrupted(outcome) {
             Exit::Interrupted
         } else {
-            exit_of(outcome, &CancellationToken::new())
+            Exit::of(outcome, &CancellationToken::new())
         }
     };
     let exits = records.iter().map(|record| exit(&record.outcome));

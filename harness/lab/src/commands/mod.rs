@@ -1,9 +1,7 @@
-//! The command line: the subcommands, one file each, what they exit with, and the [`pages`] that some of them write.
+//! The command line: the subcommands, one file each, and the [`pages`] that some of them write.
 
-pub(crate) mod artefact_file;
 pub(crate) mod cache;
 pub(crate) mod capture;
-pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod cli;
 pub(crate) mod compare;
@@ -11,7 +9,6 @@ pub(crate) mod console;
 pub(crate) mod cp;
 pub(crate) mod doctor;
 pub(crate) mod exec;
-pub(crate) mod exit;
 pub(crate) mod explore;
 pub(crate) mod fleets;
 pub(crate) mod gdb;
@@ -19,7 +16,6 @@ pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod kubernetes;
-pub(crate) mod matrix;
 pub(crate) mod merge;
 pub(crate) mod pack;
 pub(crate) mod pages;

@@ -5,15 +5,14 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use sanlab_fleet::DEFAULT_MTU;
-use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier};
+use sanlab_plan::{Arch, Joins, NicModel, NodeName, Plan, Tier, names};
 use sanlab_record::EventKind;
 use sanlab_report::table::Table;
 use sanlab_vm::{Accelerator, AcceleratorWish, ProbeGuest};
 
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
-use crate::commands::run;
-use crate::lab::scenario;
+use crate::lab::changes::Changes;
+use crate::lab::{scenario, suite};
 use crate::shards::division::Division;
 use crate::shards::share::MOST;
 use crate::shards::tables::shards_table;
@@ -69,7 +68,8 @@ fn divided(
     count: u16,
     durations: Option<&Path>,
 ) -> Result<Exit, LabError> {
-    let Some(loaded) = run::load(files, changes, &run::axes(matrix)?, &mut Terminal::new())? else {
+    let Some(loaded) = suite::load(files, changes, &suite::axes(matrix)?, &mut Terminal::new())?
+    else {
         return Ok(Exit::BadInput);
     };
     let plans = loaded.iter().map(|(plan, _)| plan);
@@ -283,12 +283,4 @@ fn everybody(plan: &Plan, on: &[NodeName]) -> String {
         return "all".to_owned();
     }
     names(on)
-}
-
-fn names(nodes: &[NodeName]) -> String {
-    nodes
-        .iter()
-        .map(NodeName::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
 }

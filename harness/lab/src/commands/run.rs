@@ -6,29 +6,26 @@ use std::time::Duration;
 
 use sanlab_image::{Image, Store};
 use sanlab_plan::{Arch, NodeName, Plan};
-use sanlab_record::{EventKind, Outcome, RunRecord};
-use sanlab_run::KeepPolicy;
+use sanlab_record::{EventKind, RunRecord};
+use sanlab_run::{Enclosure, KeepPolicy, RunOptions};
 use sanlab_vm::{AcceleratorWish, ProbeGuest};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
-use crate::commands::matrix::{Axis, Variant, variants};
 use crate::commands::sharding::Sharding;
 use crate::commands::time::parse_time;
-use crate::compare::given::Given;
-use crate::compare::side::images;
+use crate::lab::changes::Changes;
+use crate::lab::overrides::Given;
 use crate::lab::runs::shown;
-use crate::lab::{runs, scenario, seed};
+use crate::lab::{images, runs, seed, suite};
 use crate::pack::sources::Sources;
 use crate::terminal::quantity::size;
 use crate::terminal::summary::{scenario_table, summary_table};
 use crate::terminal::{Terminal, print};
 use crate::terminal::{interrupt, watch};
-use crate::up::attend::Attend;
-use crate::up::door::Origin;
-use crate::{Exit, Lab, LabError, Order, run_on};
+use crate::up::control_socket::Origin;
+use crate::up::hold_on_failure::HoldOnFailure;
+use crate::{Exit, Lab, LabError, RunRequest, run_on};
 
 /// What the command line says of it.
 #[derive(Debug, clap::Args)]
@@ -76,8 +73,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The scenarios with all that they are given, if they can be divided as is asked for; `None` when a mistake was shown.
     pub(crate) fn load_divided(&self) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
-        let axes = axes(&self.matrix)?;
-        let loaded = load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
+        let axes = suite::axes(&self.matrix)?;
+        let loaded = suite::load(&self.files, &self.changes, &axes, &mut Terminal::new())?;
         if let Some(loaded) = &loaded {
             let plans = loaded.iter().map(|(plan, _)| plan);
             self.sharding.of(plans, self.repeat)?;
@@ -102,15 +99,15 @@ struct Wanted {
     given: Given,
     images: BTreeMap<NodeName, Image>,
     /// What is saved with its fleet, where that is wanted.
-    sources: Option<Sources>,
+    save_failed: Option<Enclosure>,
 }
 
 /// Runs the scenarios of the files and prints a table for each and one for all.
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let mut terminal = Terminal::new();
     let files = &arguments.files;
-    let axes = axes(&arguments.matrix)?;
-    let Some(mut loaded) = load(files, &arguments.changes, &axes, &mut terminal)? else {
+    let axes = suite::axes(&arguments.matrix)?;
+    let Some(mut loaded) = suite::load(files, &arguments.changes, &axes, &mut terminal)? else {
         return Ok(Exit::BadInput);
     };
     let lab = Lab::find(&std::env::current_dir()?)?;
@@ -128,21 +125,19 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
     let cancel = interrupt::cancel_on_signal(interrupt::ENDING_GUESTS)?;
     let keep = KeepPolicy::of(loaded.iter().map(|(plan, _)| plan));
     // As they are now: they may be edited while images are built, or others run.
-    let sources = loaded.iter().map(|(plan, given)| {
-        let wanted = arguments.save_on_failure;
-        wanted
-            .then(|| Sources::of(plan, &given.settings))
-            .transpose()
+    let enclosures = loaded.iter().map(|(plan, given)| {
+        let enclosure = || Sources::of(plan, &given.settings)?.enclosed();
+        arguments.save_on_failure.then(enclosure).transpose()
     });
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let enclosures = enclosures.collect::<Result<Vec<_>, _>>()?;
     let mut wanted = Vec::new();
-    for ((plan, given), sources) in loaded.into_iter().zip(sources) {
-        let images = images(&lab, &plan, &cancel, &mut terminal).await?;
+    for ((plan, given), save_failed) in loaded.into_iter().zip(enclosures) {
+        let images = images::ensure(&lab, &plan, &cancel, &mut terminal).await?;
         wanted.push(Wanted {
             plan,
             given,
             images,
-            sources,
+            save_failed,
         });
     }
     let run = lab.new_run()?;
@@ -160,7 +155,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             plan,
             given,
             images,
-            sources,
+            save_failed,
         } = wanted;
         if exit == Exit::Interrupted || (exit != Exit::Success && !arguments.keep_going) {
             let reason = if exit == Exit::Interrupted {
@@ -184,22 +179,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
             records.len() + 1,
         ));
         let (sender, events) = mpsc::unbounded_channel();
-        let order = Order {
-            attempt,
-            accelerator: arguments.accel.into(),
-            fresh: arguments.fresh,
-            // Each attempt has moments of its own, and can be repeated alone.
-            seed: seed.wrapping_add(u64::from(attempt - 1)),
-            settings: given.words.clone(),
-            qemu: given.qemu.clone(),
-            count_instructions: arguments.count_instructions.then_some(true),
-            keep: keep.clone(),
-            save: sources.clone(),
-            cancel: cancel.clone(),
-            ..Order::new(&run)
-        };
-        let attend = arguments.hold.map(|limit| {
-            Attend::new(Origin {
+        let on_failure = arguments.hold.map(|limit| {
+            HoldOnFailure::new(Origin {
                 plan: plan.clone(),
                 images: images.clone(),
                 settings: given.settings.clone(),
@@ -207,28 +188,51 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
                 limit,
             })
         });
-        let (attend, hold) = attend.unzip();
-        let order = Order { hold, ..order };
-        let work = run_on(Store::open_default()?, images.clone(), plan, order, sender);
+        let (on_failure, hold) = on_failure.unzip();
+        let request = RunRequest {
+            run: run.clone(),
+            attempt,
+            fresh: arguments.fresh,
+            options: RunOptions {
+                accelerator: arguments.accel.into(),
+                // Each attempt has moments of its own, and can be repeated alone.
+                seed: seed.wrapping_add(u64::from(attempt - 1)),
+                settings: given.words.clone(),
+                qemu: given.qemu.clone(),
+                count_instructions: arguments.count_instructions.then_some(true),
+                keep: keep.clone(),
+                hold,
+                save_failed: save_failed.clone(),
+                cancel: cancel.clone(),
+                ..RunOptions::default()
+            },
+        };
+        let work = run_on(
+            Store::open_default()?,
+            images.clone(),
+            plan,
+            request,
+            sender,
+        );
         // Boxed: it holds a whole run's state.
-        let work = Box::pin(attended(attend, work));
+        let work = Box::pin(held_on_failure(on_failure, work));
         let title = runs::attempt_name(&plan.id, attempt);
         let (record, kept) = watch::run(&mut terminal, &title, events, work).await?;
         print(&scenario_table(&record, shown(&kept)))?;
         print(&about_saved(&record, &kept))?;
-        exit = exit.max(exit_of(&record.outcome, &cancel));
+        exit = exit.max(Exit::of(&record.outcome, &cancel));
         records.push(record);
     }
     print(&summary_table(&records))?;
     Ok(exit)
 }
 
-async fn attended<T>(
-    attend: Option<Attend>,
+async fn held_on_failure<T>(
+    on_failure: Option<HoldOnFailure>,
     work: impl Future<Output = Result<T, LabError>>,
 ) -> Result<T, LabError> {
-    match attend {
-        Some(attend) => attend.around(work).await,
+    match on_failure {
+        Some(on_failure) => on_failure.around(work).await,
         None => work.await,
     }
 }
@@ -255,81 +259,6 @@ async fn require_kvm(wish: AcceleratorWish, loaded: &[(Plan, Given)]) -> Result<
     Ok(())
 }
 
-/// The axes of a matrix on the command line.
-pub(crate) fn axes(matrix: &[String]) -> Result<Vec<Axis>, LabError> {
-    matrix.iter().map(|text| Axis::parse(text)).collect()
-}
-
-/// Reads all files before anything runs, each with all that it is given; `None` when a mistake was shown.
-pub(crate) fn load(
-    files: &[PathBuf],
-    changes: &Changes,
-    axes: &[Axis],
-    terminal: &mut Terminal,
-) -> Result<Option<Vec<(Plan, Given)>>, LabError> {
-    let mut loaded = Vec::new();
-    let mut sources: BTreeMap<String, &Path> = BTreeMap::new();
-    let mut mistaken = false;
-    for file in files {
-        match variants_of(file, changes, axes) {
-            Ok(variants) => {
-                for (plan, given) in variants {
-                    if let Some(why) = in_the_way(&sources, &plan.id, file) {
-                        mistaken = true;
-                        terminal.line(&why);
-                    }
-                    sources.insert(plan.id.clone(), file);
-                    loaded.push((plan, given));
-                }
-            }
-            Err(error) if error.exit() == Exit::BadInput => {
-                mistaken = true;
-                terminal.line(error.show(terminal.is_coloured()).trim_end());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((!mistaken).then_some(loaded))
-}
-
-/// Why a scenario's records have no place of their own beside those of others.
-fn in_the_way(sources: &BTreeMap<String, &Path>, id: &str, file: &Path) -> Option<String> {
-    let lies_in = |inner: &str, outer: &str| {
-        let rest = inner.strip_prefix(outer);
-        rest.is_some_and(|rest| rest.starts_with('/'))
-    };
-    let mut others = sources.iter();
-    let (other, first) =
-        others.find(|(other, _)| *other == id || lies_in(other, id) || lies_in(id, other))?;
-    let (first, file) = (first.display(), file.display());
-    let how = if other == id {
-        format!("would both be kept as `{id}`")
-    } else {
-        format!("would be kept one within the other, as `{other}` and `{id}`")
-    };
-    Some(format!(
-        "error: {first} and {file} {how}; rename one of them"
-    ))
-}
-
-/// A scenario's variants, each with what it is given: the scenario itself, where it has none.
-pub(crate) fn variants_of(
-    file: &Path,
-    changes: &Changes,
-    axes: &[Axis],
-) -> Result<Vec<(Plan, Given)>, LabError> {
-    let given = changes.given()?;
-    let plan = scenario::load_with(file, &given.settings)?;
-    let variant = |variant: Variant| {
-        let given = changes.given_with(&variant.settings)?;
-        let mut plan = scenario::load_with(file, &given.settings)?;
-        plan.id += &variant.suffix();
-        Ok((plan, given))
-    };
-    let variants = variants(&plan, axes)?;
-    variants.into_iter().map(variant).collect()
-}
-
 /// How to bring up a fleet that was saved, if one was.
 fn about_saved(record: &RunRecord, path: &Path) -> String {
     let saved = record.events.iter().find_map(|event| match &event.kind {
@@ -345,50 +274,4 @@ fn about_saved(record: &RunRecord, path: &Path) -> String {
             folder = shown(&folder).display(),
         )
     })
-}
-
-/// How the program ends after a run.
-pub(crate) fn exit_of(outcome: &Outcome, cancel: &CancellationToken) -> Exit {
-    match outcome {
-        _ if cancel.is_cancelled() => Exit::Interrupted,
-        Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => Exit::Success,
-        Outcome::Failed(_) => Exit::Failed,
-        Outcome::Broken(_) => Exit::Broken,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sanlab_record::{Failure, FailureKind, KnownBy};
-
-    use super::*;
-
-    #[test]
-    fn every_scenario_has_a_place_of_its_own() {
-        let (a, b) = (Path::new("a.toml"), Path::new("a/b.toml"));
-        let why =
-            |first: &str, id: &str| in_the_way(&BTreeMap::from([(first.to_owned(), a)]), id, b);
-        insta::assert_snapshot!(why("a", "a/b").unwrap(), @"error: a.toml and a/b.toml would be kept one within the other, as `a` and `a/b`; rename one of them");
-        insta::assert_snapshot!(why("a", "a").unwrap(), @"error: a.toml and a/b.toml would both be kept as `a`; rename one of them");
-        assert!(why("a/b", "a").is_some());
-        assert_eq!(why("a", "ab"), None);
-        assert_eq!(why("a/b", "a/c"), None);
-    }
-
-    #[test]
-    fn a_failure_that_is_known_is_a_success_unless_somebody_ended_it() {
-        let failure = Failure::new("step verify", FailureKind::BlocksLost, "2 of 158");
-        let known = Outcome::KnownFailure {
-            failure: failure.clone(),
-            known: KnownBy {
-                because: String::new(),
-                source: String::new(),
-            },
-        };
-        let cancel = CancellationToken::new();
-        assert_eq!(exit_of(&known, &cancel), Exit::Success);
-        assert_eq!(exit_of(&Outcome::Failed(failure), &cancel), Exit::Failed);
-        cancel.cancel();
-        assert_eq!(exit_of(&known, &cancel), Exit::Interrupted);
-    }
 }

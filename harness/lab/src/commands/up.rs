@@ -7,23 +7,24 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process, setsid};
 use sanlab_plan::{CheckpointName, Plan, did_you_mean};
+use sanlab_run::RunOptions;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::commands::changes::Changes;
 use crate::commands::cli::Accel;
 use crate::commands::time::parse_time;
+use crate::lab::changes::Changes;
 use crate::lab::runs::{RunFolder, shown, since_1970};
 use crate::lab::seed;
 use crate::terminal::follow::{Follower, LOOK_AGAIN};
 use crate::terminal::quantity::took;
 use crate::terminal::{Terminal, interrupt, print};
-use crate::up::begin::{Asked, Begun};
-use crate::up::client;
-use crate::up::door::Origin;
+use crate::up::control_socket::Origin;
 use crate::up::protocol::Status;
+use crate::up::source::{FleetSource, Prepared};
 use crate::up::supervisor::{SUPERVISOR_LOG, Wanted, supervise};
-use crate::{Exit, Lab, LabError, Order};
+use crate::up::{client, name};
+use crate::{Exit, Lab, LabError, RunRequest};
 
 /// Set in a supervisor's environment: the folder of its run.
 const SUPERVISES: &str = "SANLAB_SUPERVISES";
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["until", "fresh"])]
     from: Option<String>,
     /// Name of the fleet [default: that of the scenario's file, such as `hot_node_addition`]
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", value_parser = name::parse)]
     name: Option<String>,
     /// How long it stays up at most, such as `30m` or `8h`
     #[arg(long = "for", value_name = "TIME", default_value = "2h", value_parser = parse_time)]
@@ -54,24 +55,6 @@ pub(crate) struct Arguments {
     fresh: bool,
     #[command(flatten)]
     changes: Changes,
-}
-
-/// A part of a file's name.
-fn parse_name(text: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if text.is_empty() || text.len() > 40 || !text.chars().all(fits) {
-        return Err("a name is made of letters, digits, `-` and `_`, 40 at most".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// What a fleet is called that nobody has named: its scenario's file.
-fn name_of(plan: &Plan) -> Result<String, LabError> {
-    let (_, name) = plan.id.rsplit_once('/').unwrap_or(("", &plan.id));
-    parse_name(name).map_err(|why| LabError::FleetName {
-        name: name.to_owned(),
-        why,
-    })
 }
 
 /// How many steps that is.
@@ -122,7 +105,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         (None, Some(name)) => steps_to(plan, name),
         (None, None) => Ok(0),
     };
-    let asked = Asked::of(&arguments.file, &given, is_plain, steps)?;
+    let source = FleetSource::of(&arguments.file, &given, is_plain, steps)?;
     let supervised = std::env::var_os(SUPERVISES).map(PathBuf::from);
     if supervised.is_some() {
         // Nothing that is typed into the terminal, and no end of it, is for a supervisor.
@@ -138,8 +121,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         }
     };
     let wish = arguments.accel.into();
-    let begun = asked.prepare(&lab, &given, wish, &cancel, &mut terminal, tell);
-    let Begun {
+    let prepared = source.prepare(&lab, &given, wish, &cancel, &mut terminal, tell);
+    let Prepared {
         plan,
         settings,
         images,
@@ -147,9 +130,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         when,
         saved,
         held: _held,
-    } = begun.await?;
+    } = prepared.await?;
     let name = arguments.name.clone();
-    let name = name.map_or_else(|| name_of(&plan), Ok)?;
+    let name = name.unwrap_or_else(|| name::of(&plan));
     let Some(folder) = supervised else {
         if client::all().await?.iter().any(|found| found.name == name) {
             return Err(LabError::FleetIsUp { name });
@@ -158,14 +141,17 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         let child = start_supervisor(run.path())?;
         return wait(child, &run, &mut terminal, &cancel).await;
     };
-    let order = Order {
-        accelerator,
+    let request = RunRequest {
         fresh: arguments.fresh,
-        seed: seed::of_environment()?,
-        settings: given.words.clone(),
-        qemu: given.qemu.clone(),
-        saved,
-        ..Order::new(&RunFolder::open(&folder)?)
+        options: RunOptions {
+            accelerator,
+            seed: seed::of_environment()?,
+            settings: given.words.clone(),
+            qemu: given.qemu.clone(),
+            saved,
+            ..RunOptions::default()
+        },
+        ..RunRequest::new(&RunFolder::open(&folder)?)
     };
     let origin = Origin {
         plan,
@@ -178,7 +164,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit, LabError> {
         name,
         origin,
         images,
-        order,
+        request,
         when,
     };
     Box::pin(supervise(wanted, cancel)).await
@@ -308,11 +294,5 @@ run = { on = "vix0", command = "true" }
         };
         assert_eq!((&*steps("layers"), &*steps("marked")), ("0", "2"));
         insta::assert_snapshot!(steps("mark"), @"the scenario makes no checkpoint `mark`: the checkpoints are `layers` and `marked`");
-    }
-
-    #[test]
-    fn names_are_checked() {
-        assert!(parse_name("two_nodes-2").is_ok());
-        assert!(parse_name("../x").is_err() && parse_name("").is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sanlab_image::Store;
 use sanlab_record::InComparison;
+use sanlab_run::RunOptions;
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use super::side::Side;
 use crate::lab::run_on;
 use crate::terminal::Terminal;
 use crate::terminal::watch;
-use crate::{LabError, Order, RunFolder};
+use crate::{LabError, RunFolder, RunRequest};
 
 /// Both sides, and what their runs have in common.
 pub(crate) struct Guests<'a> {
@@ -37,7 +38,8 @@ impl Runner for Guests<'_> {
             Letter::B => self.b,
         };
         let folder = self.folder.within(&turn.folder());
-        let order = Order {
+        let mut request = RunRequest::new(&folder);
+        request.options = RunOptions {
             accelerator: self.accelerator,
             seed: self.seed.wrapping_add(turn.pair as u64),
             settings: side.given.words.clone(),
@@ -50,7 +52,7 @@ impl Runner for Guests<'_> {
             count_instructions: Some(true),
             extent: turn.extent(self.prove),
             cancel: self.cancel.clone(),
-            ..Order::new(&folder)
+            ..RunOptions::default()
         };
         let (sender, events) = mpsc::unbounded_channel();
         let store = Store::open_default()?;
@@ -59,7 +61,7 @@ impl Runner for Guests<'_> {
         } else {
             side.plan.clone()
         };
-        let work = run_on(store, side.images.clone(), &plan, order, sender);
+        let work = run_on(store, side.images.clone(), &plan, request, sender);
         let title = format!("{} {}", side.plan.id, turn.folder());
         let (record, path) = watch::quietly(self.terminal, &title, events, work).await?;
         Ok(Ran { record, path })

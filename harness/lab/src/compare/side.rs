@@ -7,10 +7,9 @@ use sanlab_image::Image;
 use sanlab_plan::{Figures, NodeName, Plan};
 use tokio_util::sync::CancellationToken;
 
-use super::given::Given;
-use crate::lab::scenario;
+use crate::lab::overrides::Given;
+use crate::lab::{images, scenario};
 use crate::terminal::Terminal;
-use crate::terminal::watch;
 use crate::{Lab, LabError};
 
 /// One of the two.
@@ -58,24 +57,9 @@ impl Side {
         cancel: &CancellationToken,
         terminal: &mut Terminal,
     ) -> Result<(), LabError> {
-        self.images = images(lab, &self.plan, cancel, terminal).await?;
+        self.images = images::ensure(lab, &self.plan, cancel, terminal).await?;
         Ok(())
     }
-}
-
-/// What a plan's guests boot.
-pub(crate) async fn images(
-    lab: &Lab,
-    plan: &Plan,
-    cancel: &CancellationToken,
-    terminal: &mut Terminal,
-) -> Result<BTreeMap<NodeName, Image>, LabError> {
-    let title = plan.image.to_string();
-    let (lab, plan) = (lab.clone(), plan.clone());
-    watch::blocking(terminal, &title, cancel, move |tell| {
-        lab.images(&plan, tell)
-    })
-    .await
 }
 
 /// Whether it has a step whose figures can be compared.

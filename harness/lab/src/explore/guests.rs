@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use sanlab_image::{Image, Store};
 use sanlab_plan::{NodeName, Plan};
 use sanlab_record::{Event, EventKind};
+use sanlab_run::RunOptions;
 use sanlab_vm::AcceleratorWish;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::course::{Ran, Runner, Trial};
 use super::kind::Ended;
-use crate::commands::changes::Changes;
+use crate::lab::changes::Changes;
 use crate::lab::run_on;
 use crate::lab::scenario::Texts;
 use crate::terminal::Terminal;
-use crate::{LabError, Order, RunFolder};
+use crate::{LabError, RunFolder, RunRequest};
 
 /// The scenario, and what its runs have in common.
 pub(crate) struct Guests {
@@ -54,7 +55,8 @@ impl Runner for Guests {
         let plan = self.plan(&trial.settings)?;
         let given = self.changes.given_with(&trial.settings)?;
         let folder = self.folder.within(&format!("run-{}", trial.number));
-        let order = Order {
+        let mut request = RunRequest::new(&folder);
+        request.options = RunOptions {
             accelerator: self.accelerator,
             seed: trial.seed,
             settings: given.words,
@@ -62,11 +64,11 @@ impl Runner for Guests {
             qemu: given.qemu,
             count_instructions: Some(false),
             cancel: self.cancel.clone(),
-            ..Order::new(&folder)
+            ..RunOptions::default()
         };
         let (sender, events) = mpsc::unbounded_channel();
         let store = Store::open_default()?;
-        let work = run_on(store, self.images.clone(), &plan, order, sender);
+        let work = run_on(store, self.images.clone(), &plan, request, sender);
         let (ran, ()) = tokio::join!(work, tell_waits(trial.number, events));
         let (record, path) = ran?;
         let ended = Ended::of(&record);

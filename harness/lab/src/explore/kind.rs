@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sanlab_image::Call;
 use sanlab_record::{Failure, FailureKind, Finding, Found, Outcome, RunRecord};
 
 /// Failures that are alike.
@@ -90,14 +91,8 @@ const fn found(found: Found) -> &'static str {
 /// Where in the kernel a line comes from: its function, if it names one, as in `ocfs2_file_write_iter+0x1a/0x80`; otherwise the line
 /// without its numbers.
 fn place(line: &str) -> String {
-    let words = line.split_whitespace();
-    let mut functions = words.filter_map(|word| {
-        let (name, rest) = word.split_once("+0x")?;
-        let name = name.rsplit_once(':').map_or(name, |(_, name)| name);
-        rest.contains("/0x").then_some(name)
-    });
-    if let Some(function) = functions.next() {
-        return function.to_owned();
+    if let Some(call) = Call::of_line(line) {
+        return call.function;
     }
     let mut text = String::new();
     for letter in line.chars() {
@@ -120,6 +115,8 @@ mod tests {
         let other = "RIP: 0010:ocfs2_file_write_iter+0x44/0x80 [ocfs2]";
         assert_eq!(place(one), "ocfs2_file_write_iter");
         assert_eq!(place(one), place(other));
+        let built = "RIP: 0010:ocfs2_file_write_iter+0x44/0x80 [ocfs2(OE) 0123abcd]";
+        assert_eq!(place(one), place(built));
         assert_eq!(
             place("INFO: task dd:8123 blocked for more than 120 seconds."),
             "INFO: task dd:N blocked for more than N seconds."

@@ -8,7 +8,7 @@ use sanlab_plan::{Plan, Setting};
 
 use super::KubernetesError;
 use crate::LabError;
-use crate::compare::given::Given;
+use crate::lab::overrides::Given;
 use crate::lab::scenario;
 use crate::terminal::quantity::count;
 

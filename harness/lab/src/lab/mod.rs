@@ -1,10 +1,17 @@
-//! A project with its folder of runs, and the images that its scenarios need; runs plans in it.
+//! A project with its folder of runs, its scenarios with what they are given on the command line, and the images that they need; runs
+//! plans in it.
 
+pub(crate) mod artefact_file;
 pub(crate) mod bundle;
+pub(crate) mod changes;
 pub(crate) mod host;
+pub(crate) mod images;
+pub(crate) mod matrix;
+pub(crate) mod overrides;
 pub(crate) mod runs;
 pub mod scenario;
 pub(crate) mod seed;
+pub(crate) mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -15,15 +22,12 @@ use std::time::Instant;
 use sanlab_fleet::Registry;
 use sanlab_image::{Image, Manifest, Progress, Store};
 use sanlab_plan::{Arch, Artefact, ImageName, NodeName, Plan};
-use sanlab_record::{Event, InComparison, Outcome, RunRecord};
-use sanlab_run::{Environment, Extent, Hold, KeepPolicy, Saved};
-use sanlab_vm::AcceleratorWish;
+use sanlab_record::{Event, Outcome, RunRecord};
+use sanlab_run::{Environment, Hold, RunOptions};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::LabError;
 use crate::lab::runs::{RunFolder, write_record};
-use crate::pack::sources::Sources;
 
 /// The lab of a project: a folder with scenarios. Cheap to clone; clones share what has been found out about images.
 #[derive(Debug, Clone)]
@@ -32,67 +36,30 @@ pub struct Lab {
     ensured: Arc<Mutex<BTreeMap<(PathBuf, Arch), Image>>>,
 }
 
-/// What a run needs besides its plan.
+/// What is asked for of a run besides its plan.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct RunRequest {
     /// Where its folder is made.
     pub run: RunFolder,
     /// Which attempt of the scenario it is in that folder, from 1.
     pub attempt: u32,
-    /// Accelerator.
-    pub accelerator: AcceleratorWish,
     /// Builds everything from nothing and keeps nothing, whatever the scenario says.
     pub fresh: bool,
-    /// Also leaves a state dump of the fleet at the end of its steps: [`sanlab_run::STATE_DUMP`].
-    pub state_dump: bool,
-    /// What random moments are drawn from.
-    pub seed: u64,
-    /// What the record says that this run was given in place of what the scenario's file says.
-    pub settings: BTreeMap<String, String>,
-    /// Where a comparison makes it: the run's place there.
-    pub comparison: Option<InComparison>,
-    /// Where an exploration makes it: its number there.
-    pub exploration: Option<u32>,
-    /// A folder with QEMU's programs, instead of those of the host.
-    pub qemu: Option<PathBuf>,
-    /// Whether guests' instructions are counted: see [`Environment`].
-    pub count_instructions: Option<bool>,
-    /// How much of the plan is done.
-    pub extent: Extent,
-    /// Which checkpoints are kept beside the usual ones.
-    pub keep: KeepPolicy,
-    /// Keeps the fleet up: in place of the plan's steps, or of the last of them, and then it leaves no record; or when it has failed.
-    pub hold: Option<Hold>,
-    /// Saves the fleet beside its record when it has failed, with this, which it was made from.
-    pub save: Option<Sources>,
-    /// What the fleet goes on from, in place of anything else.
-    pub saved: Option<Saved>,
-    /// Asks for an orderly end.
-    pub cancel: CancellationToken,
+    /// What the engine is given. Of a fleet that is kept up in place of the plan's steps, or of the last of them, no record is left.
+    pub options: RunOptions,
 }
 
-impl Order {
-    /// The first attempt, with the accelerator that the host allows, as fresh as the scenario wants it, with a seed that nobody
-    /// chose, and no way to cancel.
+impl RunRequest {
+    /// The first attempt, as fresh as the scenario wants it, with a seed that nobody chose, and for the rest the engine's defaults.
     pub fn new(run: &RunFolder) -> Self {
         Self {
             run: run.clone(),
             attempt: 1,
-            accelerator: AcceleratorWish::Auto,
             fresh: false,
-            state_dump: false,
-            seed: seed::drawn(),
-            settings: BTreeMap::new(),
-            comparison: None,
-            exploration: None,
-            qemu: None,
-            count_instructions: None,
-            extent: Extent::Whole,
-            keep: KeepPolicy::default(),
-            hold: None,
-            save: None,
-            saved: None,
-            cancel: CancellationToken::new(),
+            options: RunOptions {
+                seed: seed::drawn(),
+                ..RunOptions::default()
+            },
         }
     }
 }
@@ -256,7 +223,7 @@ impl Lab {
     pub async fn run(
         &self,
         plan: &Plan,
-        order: Order,
+        request: RunRequest,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<(RunRecord, PathBuf), LabError> {
         let (lab, wanted) = (self.clone(), plan.clone());
@@ -264,7 +231,7 @@ impl Lab {
         let images = build
             .await
             .unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
-        run_on(Store::open_default()?, images, plan, order, events).await
+        run_on(Store::open_default()?, images, plan, request, events).await
     }
 
     /// The manifest of that name, or of `debian-` and that name.
@@ -314,59 +281,30 @@ pub async fn run_on(
     store: Store,
     images: BTreeMap<NodeName, Image>,
     plan: &Plan,
-    order: Order,
+    request: RunRequest,
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<(RunRecord, PathBuf), LabError> {
-    let out_dir = order.run.scenario(&plan.id, order.attempt)?;
-    let Order {
-        accelerator,
+    let RunRequest {
+        run,
+        attempt,
         fresh,
-        state_dump,
-        seed,
-        settings,
-        comparison,
-        exploration,
-        qemu,
-        count_instructions,
-        extent,
-        keep,
-        hold,
-        save,
-        saved,
-        cancel,
-        ..
-    } = order;
+        options,
+    } = request;
+    let out_dir = run.scenario(&plan.id, attempt)?;
     let plan = Plan {
         fresh: plan.fresh || fresh,
         ..plan.clone()
     };
+    let hold = options.hold.as_ref();
+    let replaces_steps = hold.is_some_and(Hold::replaces_steps);
     let environment = Environment {
         images,
-        accelerator,
         out_dir: out_dir.clone(),
         store,
-        keep,
-        state_dump,
-        seed,
-        settings,
-        qemu,
-        count_instructions,
-        extent,
-        explored: exploration.is_some(),
-        hold,
-        save_failed: save.map(|sources| sources.enclosed()).transpose()?,
-        saved,
-        cancel,
+        options,
     };
-    let hold = environment.hold.as_ref();
-    let replaces_steps = hold.is_some_and(Hold::replaces_steps);
     // Boxed: callers need not hold a whole run's state within their own.
-    let executed = Box::pin(sanlab_run::execute(&plan, environment, events)).await;
-    let record = RunRecord {
-        comparison,
-        exploration,
-        ..executed
-    };
+    let record = Box::pin(sanlab_run::execute(&plan, environment, events)).await;
     if replaces_steps && record.outcome == Outcome::Passed {
         return Ok((record, out_dir));
     }

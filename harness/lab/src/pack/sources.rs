@@ -18,7 +18,7 @@ const FILE: &str = "scenario.json";
 
 /// Everything that its plan follows from. No file is read for it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// The version of sanlab.
     pub(crate) sanlab: String,
     /// The plan's identifier.

@@ -6,7 +6,7 @@ use sanlab_fleet::LiveCapture;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, split};
 use tokio::net::UnixStream;
 
-use super::door::Shared;
+use super::control_socket::Shared;
 use super::protocol::{Reply, send};
 
 /// Passes on what a node's card carries, until the client says no more or the fleet ends.

@@ -10,7 +10,7 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
 
-use super::door::{Shared, until_closed};
+use super::control_socket::{Shared, until_closed};
 use super::protocol::{Reply, send};
 
 /// Lets a debugger connect to a node until the connection is closed.

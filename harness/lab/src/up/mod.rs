@@ -5,14 +5,15 @@
 //! janitor removes that folder when the process is gone, however it ends; so a socket that is there answers.
 
 mod attach;
-pub(crate) mod attend;
-pub(crate) mod begin;
 mod capture;
 pub(crate) mod client;
-pub(crate) mod door;
+pub(crate) mod control_socket;
 mod gdb;
+pub(crate) mod hold_on_failure;
+pub(crate) mod name;
 pub(crate) mod protocol;
 mod relay;
 pub(crate) mod remote;
+pub(crate) mod source;
 mod step;
 pub(crate) mod supervisor;

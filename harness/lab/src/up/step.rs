@@ -9,7 +9,7 @@ use sanlab_run::{HeldFleet, StepError};
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 
-use super::door::{Origin, Shared};
+use super::control_socket::{Origin, Shared};
 use super::protocol::{Reply, send};
 use crate::LabError;
 use crate::lab::scenario;

@@ -11,11 +11,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 use super::attach::attach;
-use super::door::{Door, Origin};
-use crate::commands::run::exit_of;
+use super::control_socket::{ControlSocket, Origin};
 use crate::terminal::summary::scenario_table;
 use crate::terminal::{Terminal, print, watch};
-use crate::{Exit, LabError, Order, run_on};
+use crate::{Exit, LabError, RunRequest, run_on};
 
 /// What a supervisor has to say, in the folder of its run.
 pub(crate) const SUPERVISOR_LOG: &str = "supervisor.log";
@@ -25,7 +24,7 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) origin: Origin,
     pub(crate) images: BTreeMap<NodeName, Image>,
-    pub(crate) order: Order,
+    pub(crate) request: RunRequest,
     /// When it is up: after some of the plan's steps, or as it was saved.
     pub(crate) when: HoldWhen,
 }
@@ -39,64 +38,61 @@ pub(crate) async fn supervise(
         name,
         origin,
         images,
-        order,
+        mut request,
         when,
     } = wanted;
     let plan = origin.plan.clone();
     let limit = origin.limit;
-    let door = Door::open(&name, origin).await?;
+    let socket = ControlSocket::open(&name, origin).await?;
     let (ready, mut is_up) = unbounded_channel();
-    let (release, cancel) = (CancellationToken::new(), order.cancel.clone());
-    let order = Order {
-        hold: Some(Hold {
-            when,
-            ready,
-            release: release.clone(),
-        }),
-        ..order
-    };
+    let (release, cancel) = (CancellationToken::new(), request.options.cancel.clone());
+    request.options.hold = Some(Hold {
+        when,
+        ready,
+        release: release.clone(),
+    });
     let (sender, events) = unbounded_channel();
     let store = Store::open_default()?;
     let mut terminal = Terminal::plain();
-    let work = run_on(store, images, &plan, order, sender);
+    let work = run_on(store, images, &plan, request, sender);
     let work = watch::run(&mut terminal, &name, events, work);
     tokio::pin!(work);
-    let mut answers = Box::pin(door.answer());
+    let mut answers = Box::pin(socket.answer());
     let done = loop {
         tokio::select! {
             done = &mut work => break done,
             Some(fleet) = is_up.recv() => {
                 let node = fleet.nodes().first().map(|node| node.name().to_owned());
-                door.is_up(fleet.clone());
+                socket.is_up(fleet.clone());
                 fleet.announce(&name, limit.as_secs_f64(), &attach(&name, node.as_deref()));
-                let mut line = serde_json::to_string(&door.status()).map_err(LabError::Record)?;
+                let mut line = serde_json::to_string(&socket.status()).map_err(LabError::Record)?;
                 line.push('\n');
                 // Whoever waited for it may be gone.
                 let _ = print(&line);
             }
             Err(error) = &mut answers => return Err(error.into()),
-            () = door.time_is_over(), if !release.is_cancelled() => release.cancel(),
-            () = ended(&door, &signalled), if !release.is_cancelled() => {
+            () = socket.time_is_over(), if !release.is_cancelled() => release.cancel(),
+            () = ended(&socket, &signalled), if !release.is_cancelled() => {
                 release.cancel();
-                if !door.was_up() {
+                if !socket.was_up() {
                     cancel.cancel();
                 }
             }
         }
     };
-    let was_up = door.was_up();
+    let was_up = socket.was_up();
     drop(answers);
-    door.close().await?;
+    socket.close().await?;
     let (record, path) = done?;
     if !was_up {
         Terminal::plain().line(scenario_table(&record, &path).trim_end());
     }
-    Ok(exit_of(&record.outcome, &cancel))
+    Ok(Exit::of(&record.outcome, &cancel))
 }
 
-async fn ended(door: &Door, signalled: &CancellationToken) {
+async fn ended(socket: &ControlSocket, signalled: &CancellationToken) {
     tokio::select! {
-        () = door.end_is_wanted() => {}
+        () = socket.end_is_wanted() => {}
         () = signalled.cancelled() => {}
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
-use sanlab::{Lab, Order, RunFolder, Terminal, run_on};
+use sanlab::{Lab, RunFolder, RunRequest, Terminal, run_on};
 use sanlab_image::{Image, Store};
 use sanlab_plan::{NodeName, Plan};
 use sanlab_record::{Outcome, RunRecord};
@@ -81,7 +81,7 @@ impl Fixture {
             let plan = on_cluster(Path::new("cluster.toml"), "")?;
             let place = self.place(&plan).await?;
             let run = self.lab.new_run()?;
-            let ran = self.run(&place, &plan, Order::new(&run)).await?;
+            let ran = self.run(&place, &plan, RunRequest::new(&run)).await?;
             let key = store_events::kept(&ran.record).ok_or_else(|| ran.but("kept no cluster"))?;
             Ok::<_, Failed>(Cluster { place, key })
         };
@@ -123,12 +123,12 @@ impl Fixture {
         &self,
         place: &Place,
         plan: &Plan,
-        order: Order,
+        request: RunRequest,
     ) -> Result<Ran, Failed> {
         let (store, images) = (place.store.clone(), place.images.clone());
         let (sender, events) = unbounded_channel();
-        let attempt = order.attempt;
-        let work = run_on(store, images, plan, order, sender);
+        let attempt = request.attempt;
+        let work = run_on(store, images, plan, request, sender);
         let work = watched(self.nocapture, &plan.id, events, work);
         let ended = timeout(DEADLINE, work).await;
         let late = |_| format!("{} did not end within {DEADLINE:?}", plan.id);
@@ -170,9 +170,9 @@ pub(crate) fn on_cluster(file: &Path, steps: &str) -> Result<Plan, Failed> {
 }
 
 /// The next attempt in a folder of runs.
-pub(crate) fn attempt(run: &RunFolder, attempt: u32) -> Order {
-    Order {
+pub(crate) fn attempt(run: &RunFolder, attempt: u32) -> RunRequest {
+    RunRequest {
         attempt,
-        ..Order::new(run)
+        ..RunRequest::new(run)
     }
 }

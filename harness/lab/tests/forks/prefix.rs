@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use libtest_mimic::Failed;
-use sanlab::{Order, RunFolder};
+use sanlab::RunFolder;
 use sanlab_plan::Plan;
 use sanlab_record::{EventKind, Origin, PhaseName, RunRecord};
 use sanlab_run::KeepPolicy;
@@ -86,11 +86,9 @@ async fn first_layers_are_shared(
     ];
     let keep = KeepPolicy::of(&plans);
     for (number, (plan, expected)) in (100..).zip(plans.iter().zip(expected)) {
-        let order = Order {
-            keep: keep.clone(),
-            ..attempt(run, number)
-        };
-        let ran = fixture.run(place, plan, order).await?;
+        let mut request = attempt(run, number);
+        request.options.keep = keep.clone();
+        let ran = fixture.run(place, plan, request).await?;
         expect_store(&ran, expected)?;
     }
     Ok(())

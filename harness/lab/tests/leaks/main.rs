@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use guest_trials::{Failed, Suite, Tier};
 use rustix::process::{Pid, Signal, kill_process_group};
-use sanlab::{Lab, Order, scenario};
+use sanlab::{Lab, RunRequest, scenario};
 use sanlab_record::EventKind;
 
 #[path = "../support/child.rs"]
@@ -143,12 +143,12 @@ fn panic_in_mid_run() -> ! {
     runtime.block_on(async {
         let lab = Lab::find(&project()).expect("the tests run in a checkout");
         let plan = scenario::load(&two_nodes()).expect("a good scenario");
-        let order = Order {
+        let request = RunRequest {
             fresh: true,
-            ..Order::new(&lab.new_run().expect("a folder"))
+            ..RunRequest::new(&lab.new_run().expect("a folder"))
         };
         let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-        let run = lab.run(&plan, order, sender);
+        let run = lab.run(&plan, request, sender);
         tokio::pin!(run);
         loop {
             tokio::select! {

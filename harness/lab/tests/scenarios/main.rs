@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use guest_trials::{Failed, Suite};
 use libtest_mimic::Trial;
-use sanlab::{Lab, LabError, Order, scenario};
+use sanlab::{Lab, LabError, RunRequest, scenario};
 use sanlab_fleet::{Budget, Registry};
 use sanlab_plan::Plan;
 use sanlab_record::{Failure, Outcome, RunRecord};
@@ -72,10 +72,10 @@ struct Ran {
 
 impl Runner {
     /// Runs a plan, which must pass.
-    async fn run(&self, plan: &Plan, order: Order) -> Result<Ran, Failed> {
+    async fn run(&self, plan: &Plan, mut request: RunRequest) -> Result<Ran, Failed> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
-        let keep = self.keep.clone();
-        let work = self.lab.run(plan, Order { keep, ..order }, sender);
+        request.options.keep = self.keep.clone();
+        let work = self.lab.run(plan, request, sender);
         let (record, path) = watched(self.nocapture, &plan.id, events, work).await?;
         let ran = Ran { record, path };
         match &ran.record.outcome {
@@ -110,8 +110,8 @@ fn add(suite: &mut Suite, runner: &Arc<Runner>, file: &Path, plan: Result<Plan, 
                     if compares {
                         soundness::compare(&runner, &plan).await
                     } else {
-                        let order = Order::new(&runner.run.folder(&runner.lab)?);
-                        runner.run(&plan, order).await.map(drop)
+                        let request = RunRequest::new(&runner.run.folder(&runner.lab)?);
+                        runner.run(&plan, request).await.map(drop)
                     }
                 })
             });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use guest_trials::Failed;
-use sanlab::Order;
+use sanlab::RunRequest;
 use sanlab_plan::{Action, Plan};
 use sanlab_record::{EventKind, PhaseName, RunRecord};
 use sanlab_run::{Hold, HoldWhen};
@@ -30,13 +30,13 @@ pub(crate) async fn compare(runner: &Runner, plan: &Plan) -> Result<(), Failed> 
     };
     let folder = runner.run.folder(&runner.lab)?;
     let run = async |plan: &Plan, fresh, attempt| {
-        let order = Order {
+        let mut request = RunRequest {
             fresh,
             attempt,
-            state_dump: true,
-            ..Order::new(&folder)
+            ..RunRequest::new(&folder)
         };
-        runner.run(plan, order).await
+        request.options.state_dump = true;
+        runner.run(plan, request).await
     };
     let fresh = run(&plan, true, 1).await?;
     if is_forked(&fresh.record) {
@@ -48,12 +48,12 @@ pub(crate) async fn compare(runner: &Runner, plan: &Plan) -> Result<(), Failed> 
         expect_same(&fresh, &kept)?;
     } else {
         // A plan without its steps may have another fleet: disks that can be broken, or lose what was not flushed.
-        let order = Order {
+        let mut request = RunRequest {
             attempt: 2,
-            hold: Some(at_layers()),
-            ..Order::new(&folder)
+            ..RunRequest::new(&folder)
         };
-        runner.run(&plan, order).await?;
+        request.options.hold = Some(at_layers());
+        runner.run(&plan, request).await?;
     }
     let fork = run(&plan, false, 3).await?;
     if !is_forked(&fork.record) {

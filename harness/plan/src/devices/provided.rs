@@ -16,16 +16,54 @@ pub enum Outage {
     Networks(Vec<NetworkName>),
 }
 
+/// How the kernel calls a device in its log, as far as that is known before the device is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KernelName {
+    /// As its path does, without the folder: `drbd1`.
+    OfPath,
+    /// This, with a number that it gets when it is made: `dm-3`. The path is a link.
+    Numbered(&'static str),
+    /// This, with letters that it gets then: `sda`. The path is a link.
+    Lettered(&'static str),
+}
+
+impl KernelName {
+    /// Of every device of device-mapper.
+    pub(crate) const MAPPER: Self = Self::Numbered("dm-");
+
+    /// Whether the kernel may call the device of that path so.
+    fn may_be(self, path: &str, kernel_device: &str) -> bool {
+        let behind = |driver: &str, fits: fn(&char) -> bool| {
+            let which = kernel_device.strip_prefix(driver);
+            which.is_some_and(|which| !which.is_empty() && which.chars().all(|c| fits(&c)))
+        };
+        match self {
+            Self::OfPath => path.strip_prefix("/dev/") == Some(kernel_device),
+            Self::Numbered(driver) => behind(driver, char::is_ascii_digit),
+            Self::Lettered(driver) => behind(driver, char::is_ascii_lowercase),
+        }
+    }
+}
+
 /// A device on one node, as the layer states it that makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Provided {
     pub(crate) node: NodeName,
     /// Under which it is found there.
     pub(crate) path: String,
+    /// In the node's kernel log.
+    pub(crate) kernel_name: KernelName,
     /// What it stands on: devices of layers below, and nodes' own disks.
     pub(crate) over: Vec<(NodeName, String)>,
     /// Whose programs or drivers answer its requests, and of which layer these are.
     pub(crate) servers: Vec<(LayerKind, NodeName)>,
+}
+
+impl Provided {
+    /// Whether the node's kernel may call it so.
+    fn may_be(&self, kernel_device: &str) -> bool {
+        self.kernel_name.may_be(&self.path, kernel_device)
+    }
 }
 
 impl Plan {
@@ -42,9 +80,7 @@ impl Plan {
         server: &NodeName,
         outage: &Outage,
     ) -> bool {
-        self.any_device(node, server, outage, |device| {
-            is_called(&device.path, kernel_device)
-        })
+        self.any_device(node, server, outage, |device| device.may_be(kernel_device))
     }
 
     /// Whether any device of `node` needs `server`: the same for an error that does not name its device.
@@ -135,9 +171,18 @@ impl Plan {
         kernel_device: Option<&str>,
         owner: &NodeName,
     ) -> bool {
-        let is_it = |path: &str| kernel_device.is_none_or(|name| is_called(path, name));
-        let own = node == owner && (is_it(DISK) || is_it(FAULTY_DISK));
-        own || self.any_on_disk(node, owner, |device| is_it(&device.path))
+        let own = [
+            (DISK, KernelName::OfPath),
+            (FAULTY_DISK, KernelName::MAPPER),
+        ];
+        let is_own = |name: &str| {
+            own.iter()
+                .any(|(path, kernel_name)| kernel_name.may_be(path, name))
+        };
+        node == owner && kernel_device.is_none_or(is_own)
+            || self.any_on_disk(node, owner, |device| {
+                kernel_device.is_none_or(|name| device.may_be(name))
+            })
     }
 
     /// Whether the layer at that place, as it is on `node`, lies on `owner`'s own disk: through one of its devices or, if it makes
@@ -219,27 +264,58 @@ fn below(provided: &[Provided], at: usize) -> impl Iterator<Item = usize> {
     provided[at].over.iter().filter_map(place)
 }
 
-/// Whether the kernel may call the device of that path so.
-fn is_called(path: &str, kernel_device: &str) -> bool {
-    let name = path.strip_prefix("/dev/").unwrap_or(path);
-    // Links, to devices whose numbers or letters are given when they are made.
-    let links: [(&str, &[&str]); 5] = [
-        ("mapper/", &["dm-"]),
-        ("md/", &["md"]),
-        ("gnbd/", &["nbd"]),
-        ("iscsi/", &["sd"]),
-        ("shared", &["vd", "sd"]),
-    ];
-    let Some((_, drivers)) = links.iter().find(|(folder, _)| name.starts_with(folder)) else {
-        return name == kernel_device;
-    };
-    drivers.iter().any(|driver| {
-        kernel_device.strip_prefix(driver).is_some_and(|which| {
-            let fits = match *driver {
-                "sd" | "vd" => |c: char| c.is_ascii_lowercase(),
-                _ => |c: char| c.is_ascii_digit(),
-            };
-            !which.is_empty() && which.chars().all(fits)
-        })
-    })
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::KernelName::{self, Lettered, Numbered, OfPath};
+
+    #[test]
+    fn a_device_is_called_as_its_layer_says() {
+        let calls = |kernel_name: KernelName, path: &str, names: &[&str]| -> Vec<bool> {
+            let all = names.iter();
+            all.map(|name| kernel_name.may_be(path, name)).collect()
+        };
+        assert_eq!(
+            calls(OfPath, "/dev/drbd1", &["drbd1", "drbd10", "drbd"]),
+            [true, false, false]
+        );
+        assert_eq!(
+            calls(
+                Numbered("dm-"),
+                "/dev/mapper/san",
+                &["dm-0", "dm-12", "dm-", "dm-x", "san"]
+            ),
+            [true, true, false, false, false]
+        );
+        assert_eq!(
+            calls(
+                Lettered("sd"),
+                "/dev/iscsi/vix0",
+                &["sda", "sdab", "sd", "sda1", "vda"]
+            ),
+            [true, true, false, false, false]
+        );
+    }
+
+    #[test]
+    fn a_shared_disk_is_called_by_its_bus() {
+        for (bus, expected) in [
+            ("virtio-blk", Lettered("vd")),
+            ("virtio-scsi", Lettered("sd")),
+        ] {
+            let text = format!(
+                r#"
+                name = "shared"
+                nodes = {{ "vix[0-1]" = {{ arch = "x86" }} }}
+                layer = [{{ shared_disk = {{ size = "64MiB", bus = "{bus}" }} }}]
+                "#
+            );
+            let plan = crate::parse(Path::new("shared.toml"), &text).unwrap();
+            let placed = &plan.layers[0];
+            let provided = placed.layer.provided(&placed.on);
+            let names: Vec<KernelName> = provided.iter().map(|it| it.kernel_name).collect();
+            assert_eq!(names, [expected; 2]);
+        }
+    }
 }

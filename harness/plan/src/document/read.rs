@@ -26,6 +26,11 @@ impl<T> Deref for At<T> {
     }
 }
 
+/// A list without the places where its values were written.
+pub(crate) fn values<T: Clone>(list: &[At<T>]) -> Vec<T> {
+    list.iter().map(|at| at.value.clone()).collect()
+}
+
 /// A key's value. `None`: it was optional and left out, or wrong and a mistake was noted.
 pub(crate) type Field<T> = Option<At<T>>;
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::membership::at_start;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
-    network_parameter, plain, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    network_parameter, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
@@ -205,6 +205,7 @@ impl Planned for Drbd {
         let half = |node: &NodeName| Provided {
             node: node.clone(),
             path: self.device.path.clone(),
+            kernel_name: KernelName::OfPath,
             over: on
                 .iter()
                 .map(|copy| (copy.clone(), DISK.to_owned()))
@@ -302,11 +303,11 @@ impl LayerTable for Written {
             path: format!("/dev/drbd{minor}"),
             sectors: without_metadata(disk),
             uid: Some(u32::from(minor)),
-            blocks: BlockMap::Copies(plain(&on).into_iter().map(BlockMap::Disk).collect()),
+            blocks: BlockMap::Copies(values(&on).into_iter().map(BlockMap::Disk).collect()),
         };
         device_map.add(
             (LayerKind::Drbd, span),
-            plain(offering)
+            values(offering)
                 .into_iter()
                 .map(|name| (name, vec![device.clone()])),
         );
@@ -326,7 +327,7 @@ impl LayerTable for Written {
             network: self.network.clone()?.value,
             device,
         };
-        Some((plain(&on), drbd))
+        Some((values(&on), drbd))
     }
 }
 

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use super::membership::Clusters;
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
-    names, network_parameter, plain, roles, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    check_port, network_parameter, roles, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::plan::Device;
-use crate::values::names::{NetworkName, NodeName};
+use crate::values::names::{NetworkName, NodeName, joined};
 use crate::values::units::ByteSize;
 
 /// The servers' word for none given.
@@ -107,8 +107,8 @@ impl Planned for Gnbd {
             .map(|export| export.name.as_str())
             .collect();
         let mut all = vec![
-            ("on", names(&self.servers)),
-            ("clients", names(&self.clients)),
+            ("on", joined(&self.servers, ",")),
+            ("clients", joined(&self.clients, ",")),
         ];
         all.extend(self.disk.map(|disk| ("disk", show(&disk))));
         all.push(("cached", show(&self.cached)));
@@ -145,6 +145,7 @@ impl Planned for Gnbd {
             Provided {
                 node: client.clone(),
                 path: export.imported().path,
+                kernel_name: KernelName::Numbered("nbd"),
                 over: vec![(server.clone(), export.source.path.clone())],
                 servers,
             }
@@ -214,7 +215,7 @@ impl LayerTable for Written {
         let imported: Vec<Device> = exports.iter().map(Export::imported).collect();
         building.device_map.replace(
             (LayerKind::Gnbd, span),
-            plain(&clients)
+            values(&clients)
                 .into_iter()
                 .map(|client| (client, imported.clone())),
         );
@@ -223,8 +224,8 @@ impl LayerTable for Written {
             servers.iter().chain(&clients).cloned().collect(),
         );
         let gnbd = Gnbd {
-            servers: plain(&servers),
-            clients: plain(&clients),
+            servers: values(&servers),
+            clients: values(&clients),
             disk: self.disk.as_ref().map(|disk| disk.value),
             exports,
             port: self.port.as_ref()?.value,
@@ -237,7 +238,7 @@ impl LayerTable for Written {
             fail_fast: self.fail_fast.as_ref().map(|fail_fast| fail_fast.value),
             membership: membership?,
         };
-        Some((plain(&on), gnbd))
+        Some((values(&on), gnbd))
     }
 }
 
@@ -438,7 +439,7 @@ fn membership(
     device_map: &DeviceMap<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<bool> {
-    let (servers, clients) = (plain(servers), plain(clients));
+    let (servers, clients) = (values(servers), values(clients));
     let can = clusters.with_all(&clients).is_some() && clusters.lone(&servers).is_none();
     if let Some(wanted) = layer
         .membership

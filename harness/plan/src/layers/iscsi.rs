@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk, check_port,
-    names, network_parameter, plain, roles, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, check_disk,
+    check_port, network_parameter, roles, show, sorted,
 };
 use crate::diagnostic::{Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::plan::{BlockMap, DISK, Device};
-use crate::values::names::{NetworkName, NodeName};
+use crate::values::names::{NetworkName, NodeName, joined};
 use crate::values::units::ByteSize;
 
 table! {
@@ -59,8 +59,8 @@ pub struct Iscsi {
 impl Planned for Iscsi {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
-            ("on", names(&self.servers)),
-            ("clients", names(&self.clients)),
+            ("on", joined(&self.servers, ",")),
+            ("clients", joined(&self.clients, ",")),
             ("disk", show(&self.disk)),
             ("port", show(&self.port)),
             ("write_cache", show(&self.write_cache)),
@@ -82,6 +82,7 @@ impl Planned for Iscsi {
         let import = |client: &NodeName, (server, device): (&NodeName, &Device)| Provided {
             node: client.clone(),
             path: device.path.clone(),
+            kernel_name: KernelName::Lettered("sd"),
             over: vec![(server.clone(), DISK.to_owned())],
             // The client's daemon logs in again.
             servers: vec![
@@ -150,13 +151,13 @@ impl LayerTable for Written {
             blocks: BlockMap::Disk(server.value.clone()),
         };
         let devices: Vec<Device> = servers.iter().map(import).collect();
-        let offers = plain(&clients).into_iter();
+        let offers = values(&clients).into_iter();
         device_map.replace((kind, span), offers.map(|client| (client, devices.clone())));
         let everybody = servers.iter().chain(&clients).cloned().collect();
-        let on = plain(&sorted(node_set, everybody));
+        let on = values(&sorted(node_set, everybody));
         let iscsi = Iscsi {
-            servers: plain(&servers),
-            clients: plain(&clients),
+            servers: values(&servers),
+            clients: values(&clients),
             disk: disk.value,
             port: self.port.as_ref()?.value,
             network: self.network.clone()?.value,

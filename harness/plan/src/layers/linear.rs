@@ -1,6 +1,8 @@
 //! The devices below one after another.
 
-use super::{Building, LayerKind, LayerTable, Planned, Property, Provided, over_all, show};
+use super::{
+    Building, KernelName, LayerKind, LayerTable, Planned, Property, Provided, over_all, show,
+};
 use crate::diagnostic::{Mistakes, Span};
 use crate::document::table::table;
 use crate::plan::{BlockMap, Device};
@@ -31,7 +33,7 @@ impl Planned for Linear {
     }
 
     fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
-        over_all(on, &self.below, &self.device)
+        over_all(on, &self.below, &self.device, KernelName::MAPPER)
     }
 }
 

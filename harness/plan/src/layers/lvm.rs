@@ -1,7 +1,8 @@
 //! A volume group of LVM that nodes share: lvmlockd guards it with locks of the DLM.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, Provided, check_chunk, impossible, show,
+    Building, KernelName, LayerKind, LayerTable, Planned, Property, Provided, check_chunk,
+    impossible, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::read::At;
@@ -137,6 +138,7 @@ impl Planned for Lvm {
         let volume = |node: &NodeName, volume: &LogicalVolume| Provided {
             node: node.clone(),
             path: volume.device.path.clone(),
+            kernel_name: KernelName::MAPPER,
             over: volume
                 .runs
                 .iter()

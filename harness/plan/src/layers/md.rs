@@ -1,8 +1,8 @@
 //! Linux software RAID over the devices below, on each node for itself.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, Provided, blocks_of, check_chunk, over_all,
-    sectors_of, show,
+    Building, KernelName, LayerKind, LayerTable, Planned, Property, Provided, blocks_of,
+    check_chunk, over_all, sectors_of, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
@@ -66,7 +66,7 @@ impl Planned for Md {
     }
 
     fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
-        over_all(on, &self.below, &self.device)
+        over_all(on, &self.below, &self.device, KernelName::Numbered("md"))
     }
 }
 

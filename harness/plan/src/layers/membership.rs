@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::{
-    Building, LayerTable, Limits, Planned, Property, network_parameter, plain, show, sorted,
-};
+use super::{Building, LayerTable, Limits, Planned, Property, network_parameter, show, sorted};
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::{Networks, Nodes};
 use crate::document::word::words;
@@ -180,7 +178,7 @@ impl LayerTable for Written {
             );
         }
         let networks = self.links(mistakes);
-        let members = plain(&on);
+        let members = values(&on);
         let token = self.token.as_ref()?.value;
         clusters.0.push(Cluster {
             name: name.clone(),

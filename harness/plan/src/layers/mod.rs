@@ -28,7 +28,7 @@ use self::catalog::catalog;
 pub(crate) use self::catalog::{LayerTable, Planned, Property};
 pub use self::file_system::{FileSystem, Mounts};
 use crate::devices::device_map::DeviceMap;
-use crate::devices::provided::Provided;
+use crate::devices::provided::{KernelName, Provided};
 use crate::devices::resolved_stack::Building;
 use crate::diagnostic::{Diagnostic, Mistakes};
 use crate::document::read::{At, Value};
@@ -169,10 +169,6 @@ fn sorted(node_set: &NodeSet, mut names: Vec<At<NodeName>>) -> Vec<At<NodeName>>
     names
 }
 
-fn plain(names: &[At<NodeName>]) -> Vec<NodeName> {
-    names.iter().map(|name| name.value.clone()).collect()
-}
-
 /// Never 0.
 fn sectors_of(size: ByteSize) -> u64 {
     (size.bytes() / 512).max(1)
@@ -183,10 +179,16 @@ fn blocks_of(devices: &[Device]) -> Vec<BlockMap> {
 }
 
 /// One device over several, on each node for itself.
-fn over_all(on: &[NodeName], below: &[Device], device: &Device) -> Vec<Provided> {
+fn over_all(
+    on: &[NodeName],
+    below: &[Device],
+    device: &Device,
+    kernel_name: KernelName,
+) -> Vec<Provided> {
     let at = |node: &NodeName| Provided {
         node: node.clone(),
         path: device.path.clone(),
+        kernel_name,
         over: below
             .iter()
             .map(|part| (node.clone(), part.path.clone()))
@@ -201,11 +203,6 @@ fn show<T: Value>(value: &T) -> String {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     }
-}
-
-fn names(nodes: &[NodeName]) -> String {
-    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    names.join(",")
 }
 
 /// The networks of a layer as one of its parameters, unless it is on the first alone: figures of layers from before there were

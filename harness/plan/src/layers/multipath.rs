@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Building, LayerKind, LayerTable, Limits, Planned, Property, Provided, SharedDisk, show,
+    Building, KernelName, LayerKind, LayerTable, Limits, Planned, Property, Provided, SharedDisk,
+    show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
@@ -126,6 +127,7 @@ impl Planned for Multipath {
         let map = |node: &NodeName, map: &MultipathMap| Provided {
             node: node.clone(),
             path: map.device.path.clone(),
+            kernel_name: KernelName::MAPPER,
             over: map
                 .paths
                 .iter()

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::{
-    Building, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided, check_disk,
-    check_port, impossible, names, network_parameter, plain, roles, show, sorted,
+    Building, KernelName, LayerKind, LayerTable, Limits, PAGE, Planned, Property, Provided,
+    check_disk, check_port, impossible, network_parameter, roles, show, sorted,
 };
 use crate::devices::device_map::DeviceMap;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
 use crate::plan::{BlockMap, DISK, Device, Joins};
-use crate::values::names::{NetworkName, NodeName};
+use crate::values::names::{NetworkName, NodeName, joined};
 use crate::values::units::ByteSize;
 
 /// The limits of both time-outs.
@@ -93,8 +93,8 @@ words! {
 impl Planned for Nbd {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
-            ("on", names(&self.servers)),
-            ("clients", names(&self.clients)),
+            ("on", joined(&self.servers, ",")),
+            ("clients", joined(&self.clients, ",")),
             ("disk", show(&self.disk)),
             ("port", show(&self.port)),
             ("server", show(&self.server)),
@@ -130,6 +130,7 @@ impl Planned for Nbd {
             Some(Provided {
                 node: node.clone(),
                 path: device.path.clone(),
+                kernel_name: KernelName::OfPath,
                 over: vec![(server.clone(), DISK.to_owned())],
                 servers: vec![(LayerKind::Nbd, server.clone())],
             })
@@ -210,20 +211,20 @@ impl LayerTable for Written {
             clients.all(|client| client.value != server.value)
         });
         let everybody = everybody.chain(&clients).cloned().collect();
-        let on = plain(&sorted(device_map.node_set, everybody));
-        let clients = plain(&sorted(device_map.node_set, clients));
+        let on = values(&sorted(device_map.node_set, everybody));
+        let clients = values(&sorted(device_map.node_set, clients));
         let offers = clients.iter().map(|name| (name.clone(), devices.clone()));
         device_map.replace((LayerKind::Nbd, span), offers);
         let nbd = Nbd {
-            servers: plain(&servers),
+            servers: values(&servers),
             clients,
             disk: disk?.value,
             port: port?.value,
             network: self.network.clone()?.value,
             server: self.server.as_ref()?.value,
             block_size: self.block_size.as_ref()?.value,
-            filters: words(self.filters.as_ref())?,
-            options: words(self.options.as_ref())?,
+            filters: values(self.filters.as_ref()?),
+            options: values(self.options.as_ref()?),
             timeout: self.timeout.as_ref().map(|time| time.value),
             persist: persists.then(|| {
                 self.dead_timeout
@@ -301,8 +302,4 @@ fn is_option(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/%+@=".contains(c);
     text.split_once('=')
         .is_some_and(|(key, value)| is_key(key) && !value.is_empty() && value.chars().all(plain))
-}
-
-fn words(list: Option<&At<Vec<At<String>>>>) -> Option<Vec<String>> {
-    Some(list?.iter().map(|word| word.value.clone()).collect())
 }

@@ -1,11 +1,11 @@
 //! Disks that are attached to several nodes at once: nothing of the guests' lies below them.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, Provided, check_disk, over_all, plain,
+    Building, KernelName, LayerKind, LayerTable, Planned, Property, Provided, check_disk, over_all,
     show, sorted,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
@@ -91,9 +91,13 @@ impl Planned for SharedDisk {
     }
 
     fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
+        let kernel_name = KernelName::Lettered(match self.bus {
+            DiskBus::VirtioBlk => "vd",
+            DiskBus::VirtioScsi => "sd",
+        });
         let devices = self.devices.iter();
         devices
-            .flat_map(|device| over_all(on, &[], device))
+            .flat_map(|device| over_all(on, &[], device, kernel_name))
             .collect()
     }
 }
@@ -125,7 +129,7 @@ impl LayerTable for Written {
         }
         let node_set = device_map.node_set;
         let on = match &self.on {
-            Some(list) => plain(&sorted(node_set, node_set.expand(list, mistakes)?)),
+            Some(list) => values(&sorted(node_set, node_set.expand(list, mistakes)?)),
             None => device_map.all(),
         };
         let size = self.size.as_ref()?;

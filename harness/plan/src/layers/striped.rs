@@ -1,8 +1,8 @@
 //! Device-mapper's stripes over the devices below.
 
 use super::{
-    Building, LayerKind, LayerTable, Planned, Property, Provided, blocks_of, check_chunk, over_all,
-    sectors_of, show,
+    Building, KernelName, LayerKind, LayerTable, Planned, Property, Provided, blocks_of,
+    check_chunk, over_all, sectors_of, show,
 };
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
 use crate::document::table::table;
@@ -39,7 +39,7 @@ impl Planned for Striped {
     }
 
     fn provided(&self, on: &[NodeName]) -> Vec<Provided> {
-        over_all(on, &self.below, &self.device)
+        over_all(on, &self.below, &self.device, KernelName::MAPPER)
     }
 }
 

@@ -1,8 +1,7 @@
 //! What a scenario declares beforehand: signs of trouble that a step brings about, and failures that are known.
 
 use crate::document::word::words;
-use crate::steps::names;
-use crate::values::names::NodeName;
+use crate::values::names::{NodeName, names};
 
 /// A sign of trouble that a step brings about. It is in force from the step's begin to the end of the run, excuses what it
 /// describes, and must come true.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Figures, PlannedStep, StepTable, Walk, names};
 use crate::diagnostic::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Mistakes, Span};
-use crate::document::read::At;
+use crate::document::read::{At, values};
 use crate::document::table::table;
 use crate::document::value::Nodes;
 use crate::document::word::words;
@@ -101,8 +101,8 @@ impl StepTable for Written {
             of: self.of.as_ref()?.value.clone(),
             bs: bs.value,
             count: count.value,
-            oflag: words(self.oflag.as_ref())?,
-            conv: words(self.conv.as_ref())?,
+            oflag: values(self.oflag.as_ref()?),
+            conv: values(self.conv.as_ref()?),
             background: self.background.as_ref()?.value,
         };
         check_volume(dd.bytes(), &dd.on, count, &walk.topology, walk.mistakes);
@@ -162,10 +162,6 @@ impl PlannedStep for Dd {
             names(&self.on)
         )
     }
-}
-
-fn words(list: Option<&At<Vec<At<String>>>>) -> Option<Vec<String>> {
-    Some(list?.iter().map(|word| word.value.clone()).collect())
 }
 
 fn check_words(

@@ -49,7 +49,7 @@ use crate::steps::checkpoints::Checkpoints;
 use crate::steps::expect::InForce;
 use crate::steps::topology::Topology;
 use crate::steps::topology::open_faults::{Broken, OpenFault, Part};
-use crate::values::names::{NetworkName, NodeName, StepLabel};
+use crate::values::names::{NetworkName, NodeName, StepLabel, names};
 
 catalog! {
     /// Mounts the volume.
@@ -335,11 +335,6 @@ impl Walk<'_> {
 fn is_background(entry: &StepEntry) -> bool {
     let action = entry.action.as_ref();
     action.is_some_and(|action| action.is_background())
-}
-
-pub(crate) fn names(nodes: &[NodeName]) -> String {
-    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    names.join(", ")
 }
 
 /// What is said of a fault that ends by itself.

@@ -139,6 +139,17 @@ pub fn file_name(words: &str) -> String {
     name
 }
 
+/// Nodes as a person reads them: `vix0, vix1`.
+pub fn names(nodes: &[NodeName]) -> String {
+    joined(nodes, ", ")
+}
+
+/// Nodes with that between them.
+pub(crate) fn joined(nodes: &[NodeName], separator: &str) -> String {
+    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    names.join(separator)
+}
+
 fn checkpoint(text: &str) -> Result<(), NameError> {
     if text == LAYERS {
         return refuse("`layers` is what the lab keeps by itself once the layers are up");

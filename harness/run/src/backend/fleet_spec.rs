@@ -12,16 +12,9 @@ use crate::{Environment, Hold};
 pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
     let Environment {
         images,
-        accelerator,
         out_dir,
         store,
-        qemu,
-        count_instructions,
-        explored,
-        hold,
-        save_failed,
-        saved,
-        ..
+        options,
     } = environment;
     let images = images
         .iter()
@@ -29,24 +22,27 @@ pub(crate) fn fleet_spec(plan: &Plan, environment: &Environment) -> FleetSpec {
     FleetSpec {
         images: images.collect(),
         networks: plan.networks.iter().map(|it| network(plan, it)).collect(),
-        accelerator: *accelerator,
-        qemu: qemu.clone(),
-        count_instructions: count_instructions.unwrap_or_else(|| counts_instructions(plan)),
-        shares_cpus: *explored || hold.as_ref().is_some_and(Hold::replaces_steps),
+        accelerator: options.accelerator,
+        qemu: options.qemu.clone(),
+        count_instructions: options
+            .count_instructions
+            .unwrap_or_else(|| counts_instructions(plan)),
+        shares_cpus: options.exploration.is_some()
+            || options.hold.as_ref().is_some_and(Hold::replaces_steps),
         logs: out_dir.clone(),
         // Nobody joins a fleet that was saved.
-        start_mode: if plan.fresh || saved.is_some() {
+        start_mode: if plan.fresh || options.saved.is_some() {
             StartMode::Boot
         } else {
             StartMode::Clone(store.clone())
         },
         disks_survive: crashes(plan),
-        saveable: save_failed.is_some(),
+        saveable: options.save_failed.is_some(),
         volatile_caches: volatile_caches(plan),
         shared_disks: shared_disks(plan),
         warm: sanlab_stack::warm(),
         members: plan.nodes.iter().map(|node| member(plan, node)).collect(),
-        absent: absent(plan, saved.as_ref()),
+        absent: absent(plan, options.saved.as_ref()),
     }
 }
 

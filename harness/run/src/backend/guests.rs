@@ -60,7 +60,7 @@ impl Guests {
             at_start,
             store: environment.store.clone(),
             scenario: plan.id.clone(),
-            saved: environment.saved.clone(),
+            saved: environment.options.saved.clone(),
             session: AsyncMutex::default(),
             fleet: OnceCell::new(),
             down: Mutex::default(),

@@ -134,6 +134,7 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
+    use crate::RunOptions;
     use crate::backend::FleetBackend;
     use crate::backend::fake_fleet::{FakeFleet, node, plan, planned};
     use crate::engine::event_log::EventLog;
@@ -152,7 +153,9 @@ mod tests {
         let backend = Arc::new(FakeFleet::new(&plan, &stack, |_, _| None));
         let as_backend = Arc::clone(&backend) as Arc<dyn FleetBackend>;
         let event_log = EventLog::new(unbounded_channel().0);
-        let context = Arc::new(RunContext::new(plan, stack, as_backend, event_log));
+        let options = RunOptions::default();
+        let context = RunContext::new(plan, stack, as_backend, event_log, options);
+        let context = Arc::new(context);
         let (asks, server) = (node("vix0"), node("vix1"));
         context.arrived(&[asks.clone(), server.clone()]);
         context.departs(&server, DownReason::Step("crash".to_owned()));

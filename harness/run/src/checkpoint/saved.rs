@@ -10,15 +10,14 @@ use sanlab_plan::{NodeName, Plan};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use crate::backend::fleet_spec::fleet_spec;
 use crate::backend::usage::bytes_on_disk;
 use crate::backend::{Provenance, Saving, StartPoint};
 use crate::checkpoint::durable;
 use crate::checkpoint::session::now;
-use crate::checkpoint::{CheckpointMeta, KeepPolicy, Progress};
-use crate::{Enclosure, Environment, Extent, Failure};
+use crate::checkpoint::{CheckpointMeta, Progress};
+use crate::{Enclosure, Environment, Failure, RunOptions};
 
 /// The folder of a run's saved fleet, beside its record.
 pub const SAVED: &str = "saved";
@@ -135,21 +134,16 @@ pub async fn circumstances_of(
 ) -> Result<Circumstances, sanlab_fleet::FleetError> {
     let environment = Environment {
         images: images.clone(),
-        accelerator,
+        // Nothing runs.
         out_dir: PathBuf::new(),
         store: store.clone(),
-        keep: KeepPolicy::default(),
-        state_dump: false,
-        seed: 0,
-        settings: BTreeMap::new(),
-        qemu: qemu.map(Path::to_owned),
-        count_instructions: Some(false),
-        extent: Extent::Whole,
-        explored: false,
-        hold: None,
-        save_failed: None,
-        saved: Some(saved.clone()),
-        cancel: CancellationToken::new(),
+        options: RunOptions {
+            accelerator,
+            qemu: qemu.map(Path::to_owned),
+            count_instructions: Some(false),
+            saved: Some(saved.clone()),
+            ..RunOptions::default()
+        },
     };
     let spec = fleet_spec(plan, &environment);
     sanlab_fleet::check_memory(&spec)?;

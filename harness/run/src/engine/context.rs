@@ -1,7 +1,7 @@
 //! Everything a step can reach: the plan, the guests, and what has been done so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use tokio::sync::{Mutex as AsyncMutex, RwLock, watch};
 use tokio::time::Instant;
 
 use crate::backend::FleetBackend;
-use crate::checkpoint::KeepPolicy;
 use crate::checkpoint::proof::{Proof, Proofs};
 use crate::engine::console_sync::Marks;
 use crate::engine::event_log::EventLog;
@@ -24,7 +23,7 @@ use crate::engine::join;
 use crate::engine::state::{Acknowledged, EngineState};
 use crate::evidence::ack_log::{AckLog, Course};
 use crate::evidence::judge::{Judge, Seen};
-use crate::{Enclosure, Extent, Failure};
+use crate::{Extent, Failure, RunOptions};
 
 /// How long a script may take that asks almost nothing of a guest.
 const SMALL: Duration = Duration::from_secs(20);
@@ -37,28 +36,18 @@ pub(crate) struct RunContext {
     pub(crate) stack: Stack,
     pub(crate) backend: Arc<dyn FleetBackend>,
     pub(crate) event_log: EventLog,
-    /// Where a state dump is to be left, if anywhere.
-    pub(crate) state_dump: Option<PathBuf>,
+    /// What is wanted of the run.
+    pub(crate) options: RunOptions,
     /// How far the consoles have been heard.
     pub(crate) marks: Marks,
     /// The nodes that have fenced themselves as a step expects, and have been ended.
     pub(crate) fenced: watch::Sender<BTreeSet<NodeName>>,
-    /// What the run's random moments are drawn from.
-    pub(crate) seed: u64,
-    /// How much of the plan is to be done.
-    wanted: Extent,
-    /// How much is, once it is known what has been proved.
+    /// How much of the plan is done, once it is known what has been proved.
     extent: OnceLock<Extent>,
     /// Where it stands that the plan's data has been proved; nowhere for a plan that wants everything fresh.
     pub(crate) proofs: Option<Proofs>,
-    /// Whether it is one of an exploration.
-    pub(crate) explored: bool,
-    /// What the fleet is saved with when the run has failed, if it is to be saved.
-    pub(crate) save_failed: Option<Enclosure>,
     /// Keeps the fleet up in place of the plan's steps, or of the last of them.
     pub(crate) hold: Option<Holding>,
-    /// Which checkpoints are kept.
-    pub(crate) keep: KeepPolicy,
     /// What steps have broken for a time.
     pub(crate) open_faults: OpenFaults,
     /// Held while a node's power is cut: who finds it off then may be sure of it.
@@ -93,6 +82,7 @@ impl RunContext {
         stack: Stack,
         backend: Arc<dyn FleetBackend>,
         event_log: EventLog,
+        options: RunOptions,
     ) -> Self {
         Self {
             marks: Marks::default(),
@@ -102,61 +92,15 @@ impl RunContext {
             stack,
             backend,
             event_log,
-            state_dump: None,
-            seed: 0,
-            wanted: Extent::Whole,
+            options,
             extent: OnceLock::new(),
             proofs: None,
-            explored: false,
-            save_failed: None,
             hold: None,
-            keep: KeepPolicy::default(),
             open_faults: OpenFaults::default(),
             power: AsyncMutex::default(),
             assembly: RwLock::default(),
             past: Mutex::default(),
         }
-    }
-
-    /// The same, with a state dump left in `folder`.
-    pub(crate) fn with_state_dump(self, folder: &Path) -> Self {
-        Self {
-            state_dump: Some(folder.to_owned()),
-            ..self
-        }
-    }
-
-    /// The same, with these checkpoints kept.
-    pub(crate) fn with_policy(self, keep: KeepPolicy) -> Self {
-        Self { keep, ..self }
-    }
-
-    /// The same, with random moments drawn from `seed`.
-    pub(crate) fn with_seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-
-    /// The same, as far as `extent` says.
-    pub(crate) fn with_extent(self, extent: Extent) -> Self {
-        Self {
-            wanted: extent,
-            ..self
-        }
-    }
-
-    /// The same, with what has been proved.
-    pub(crate) fn with_proofs(self, proofs: Option<Proofs>) -> Self {
-        Self { proofs, ..self }
-    }
-
-    /// The same, as one run of an exploration.
-    pub(crate) fn with_explored(self, explored: bool) -> Self {
-        Self { explored, ..self }
-    }
-
-    /// The same, with a fleet that is kept up.
-    pub(crate) fn with_hold(self, hold: Option<Holding>) -> Self {
-        Self { hold, ..self }
     }
 
     /// Whether the fleet has been kept up: from then on nothing is judged any more.
@@ -166,7 +110,7 @@ impl RunContext {
 
     /// How much of the plan is done.
     pub(crate) fn extent(&self) -> Extent {
-        self.extent.get().copied().unwrap_or(self.wanted)
+        self.extent.get().copied().unwrap_or(self.options.extent)
     }
 
     /// Keeps that the plan was done whole and passed, in the run of that folder.
@@ -180,7 +124,7 @@ impl RunContext {
     /// Settles how much of the plan is done: what has been proved is not proved again where that is not asked for. Gives back
     /// the proof.
     pub(crate) async fn settle_extent(&self) -> Result<Option<Proof>, Failure> {
-        let (Extent::UnlessProved, Some(proofs)) = (self.wanted, &self.proofs) else {
+        let (Extent::UnlessProved, Some(proofs)) = (self.options.extent, &self.proofs) else {
             return Ok(None);
         };
         let proof = proofs.find().await?;

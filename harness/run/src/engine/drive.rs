@@ -1,11 +1,12 @@
 //! The way through a plan: from nothing or from a checkpoint, layer by layer, step by step, and down again where that is
 //! tested.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sanlab_plan::{Action, Figures, NodeName, Step};
 use sanlab_record::{EventKind, Origin, PhaseName};
-use sanlab_stack::Work;
+use sanlab_stack::{Work, WorkKind};
 
 use crate::backend::{Keeping, Provenance, StartPoint, Started};
 use crate::checkpoint::{Checkpoint, CheckpointMeta, Progress, checkpoints};
@@ -20,9 +21,9 @@ use crate::steps::{self, Background};
 use crate::{Extent, Failure};
 
 /// Boot and layers, or a fork that has them already; steps; and, if the plan says so, the layers down again. A fleet that is to be
-/// kept up stays after the steps that are wanted.
-pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> {
-    let mut checkpoints = checkpoints(&context.plan, &context.stack, &context.keep);
+/// kept up stays after the steps that are wanted. A state dump is left in `out_dir`.
+pub(crate) async fn drive(context: Arc<RunContext>, out_dir: PathBuf) -> Result<(), PhaseFailure> {
+    let mut checkpoints = checkpoints(&context.plan, &context.stack, &context.options.keep);
     let all = context.plan.steps.len();
     let hold = context.hold.as_ref();
     let hold = hold.and_then(|hold| match hold.when() {
@@ -64,9 +65,9 @@ pub(crate) async fn drive(context: Arc<RunContext>) -> Result<(), PhaseFailure> 
         end_check::perform(&context, scope).await
     })
     .await?;
-    if let Some(folder) = &context.state_dump {
+    if context.options.state_dump {
         in_phase(&context, PhaseName::StateDump, async |_| {
-            state_dump::write(&context, folder).await
+            state_dump::write(&context, &out_dir).await
         })
         .await?;
     }
@@ -161,7 +162,7 @@ async fn boot(context: &RunContext) -> Result<(), PhaseFailure> {
 async fn bring_up(context: &RunContext, work: &Work) -> Result<(), PhaseFailure> {
     in_phase(context, PhaseName::layer(work.kind), async |scope| {
         tasks::carry_out(&*context.backend, scope, work).await?;
-        if work.kind == "mount" {
+        if work.kind == WorkKind::Mount {
             context.has_mounted(&context.mounted_from_start());
         }
         Ok(())

@@ -41,37 +41,25 @@ pub async fn execute(
     let Environment {
         images,
         out_dir,
-        cancel,
-        state_dump,
-        seed,
-        settings,
-        extent,
-        keep,
         store,
-        explored,
-        hold,
-        save_failed,
-        ..
+        options,
     } = environment;
     // Each run of an exploration is another plan, which nobody compares.
-    let proofs = (!plan.fresh && !explored)
+    let proofs = (!plan.fresh && options.exploration.is_none())
         .then(|| Proofs::of(store.clone(), guests.spec.clone(), plan, &stack));
+    let hold = options.hold.clone();
     let backend: Arc<dyn FleetBackend> = Arc::clone(&guests) as Arc<dyn FleetBackend>;
-    let mut context = RunContext::new(plan.clone(), stack, backend, event_log.clone())
-        .with_seed(seed)
-        .with_extent(extent)
-        .with_proofs(proofs)
-        .with_policy(keep)
-        .with_explored(explored)
-        .with_hold(hold.map(|hold| Holding::new(hold, &guests, &event_log)));
-    context.save_failed = save_failed;
-    let context = if state_dump {
-        context.with_state_dump(&out_dir)
-    } else {
-        context
-    };
+    let mut context = RunContext::new(
+        plan.clone(),
+        stack,
+        backend,
+        event_log.clone(),
+        options.clone(),
+    );
+    context.proofs = proofs;
+    context.hold = hold.map(|hold| Holding::new(hold, &guests, &event_log));
     // Boxed, since it holds the whole context.
-    let mut finished = Box::pin(run_plan(context, notices, &out_dir, cancel)).await;
+    let mut finished = Box::pin(run_plan(context, notices, &out_dir)).await;
     let sources = Sources {
         plan,
         images: &images,
@@ -89,7 +77,7 @@ pub async fn execute(
         scenario: plan.id.clone(),
         title: plan.name.clone(),
         started,
-        seed,
+        seed: options.seed,
         outcome: finished.outcome,
         accelerator: guests.accelerators(),
         images: guests.images(plan),
@@ -97,9 +85,9 @@ pub async fn execute(
         mtu: guests.mtu(),
         host: host(),
         stack: plan.layers.iter().map(layer_use).collect(),
-        settings,
-        comparison: None,
-        exploration: None,
+        settings: options.settings,
+        comparison: options.comparison,
+        exploration: options.exploration,
         phases: told.phases,
         events: told.events,
         samples: told.samples,

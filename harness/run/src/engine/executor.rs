@@ -11,7 +11,6 @@ use sanlab_record::{EventKind, Finding, Outcome, PhaseName, Timeline};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
@@ -56,14 +55,13 @@ pub(crate) async fn run_plan(
     context: RunContext,
     mut notices: UnboundedReceiver<Notice>,
     out_dir: &Path,
-    cancel: CancellationToken,
 ) -> Finished {
     let context = Arc::new(context);
     let (backend, event_log) = (Arc::clone(&context.backend), &context.event_log);
     event_log.keep_output_in(out_dir);
     let sampling = Sampling::begin(Arc::clone(&backend), event_log.clone());
     let (mut failed, interrupted) = match fs_err::create_dir_all(out_dir) {
-        Ok(()) => supervise(&context, &mut notices, &cancel).await,
+        Ok(()) => supervise(&context, &mut notices, out_dir).await,
         Err(error) => {
             let failure = Failure::host("prepare")(error);
             (Some(now(event_log, failure)), false)
@@ -99,7 +97,7 @@ pub(crate) async fn run_plan(
         event_log.tell(Some(phase), None, ending.event());
         if !ending.is_known() && !interrupted {
             saving::save_failed(&context, out_dir).await;
-            hold_failed(&context, &mut notices, &cancel).await;
+            hold_failed(&context, &mut notices).await;
         }
     }
     // Nobody listens any more: what consoles say does not wait for it.
@@ -156,11 +154,7 @@ pub(crate) async fn run_plan(
 
 /// Keeps the fleet of a run that has failed until it is released, or the run is interrupted, if that is wanted. The guests get
 /// their answers meanwhile.
-async fn hold_failed(
-    context: &Arc<RunContext>,
-    notices: &mut UnboundedReceiver<Notice>,
-    cancel: &CancellationToken,
-) {
+async fn hold_failed(context: &Arc<RunContext>, notices: &mut UnboundedReceiver<Notice>) {
     let hold = context.hold.as_ref();
     let wanted = hold.filter(|hold| hold.when() == HoldWhen::Failed && hold.has_nodes());
     let Some(hold) = wanted else { return };
@@ -170,7 +164,7 @@ async fn hold_failed(
         // Nothing ends a fleet that is held, but that nobody is left who speaks.
         _ = watch(context, notices) => {}
         () = hold.released() => {}
-        () = cancel.cancelled() => {}
+        () = context.options.cancel.cancelled() => {}
     }
     scope.end();
 }
@@ -188,10 +182,11 @@ async fn next(notices: &mut UnboundedReceiver<Notice>, end: Instant) -> Option<N
 async fn supervise(
     context: &Arc<RunContext>,
     notices: &mut UnboundedReceiver<Notice>,
-    cancel: &CancellationToken,
+    out_dir: &Path,
 ) -> (Option<PhaseFailure>, bool) {
     let event_log = &context.event_log;
-    let mut driving = AbortOnDropHandle::new(tokio::spawn(drive(Arc::clone(context))));
+    let driving = tokio::spawn(drive(Arc::clone(context), out_dir.to_owned()));
+    let mut driving = AbortOnDropHandle::new(driving);
     let (failed, interrupted) = tokio::select! {
         biased;
         done = &mut driving => match done {
@@ -207,7 +202,7 @@ async fn supervise(
                 Err(_) => (failed, false),
             }
         }
-        () = cancel.cancelled() => (now(event_log, Cause::Interrupted.into()), true),
+        () = context.options.cancel.cancelled() => (now(event_log, Cause::Interrupted.into()), true),
     };
     driving.abort();
     // The task lets go of the guests at its next wait; the guests are needed afterwards.

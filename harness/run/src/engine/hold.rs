@@ -41,7 +41,7 @@ pub enum HoldWhen {
     Steps(usize),
     /// When the run has failed in a way that is not known, before anything is collected. Its verdict stands by then.
     Failed,
-    /// When a fleet that was saved goes on ([`Environment::saved`](crate::Environment::saved)). What it says of its failure from its
+    /// When a fleet that was saved goes on ([`RunOptions::saved`](crate::RunOptions::saved)). What it says of its failure from its
     /// first moment on is no news, and ends nothing.
     Saved,
 }

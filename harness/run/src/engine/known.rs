@@ -35,7 +35,7 @@ pub(crate) fn ending(context: &RunContext, failed: Option<PhaseFailure>) -> Opti
     };
     let Some(failed) = failed else {
         // A part of a scenario need not come to its failure, nor a moment that was tried.
-        if context.extent() == Extent::Measures || context.explored {
+        if context.extent() == Extent::Measures || context.options.exploration.is_some() {
             return None;
         }
         let text = format!(

@@ -13,6 +13,7 @@ pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod known;
+pub(crate) mod options;
 pub(crate) mod saving;
 pub(crate) mod state;
 pub(crate) mod tasks;

@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(1800);
 
 /// Saves it beside the record, if that is wanted. The verdict stands: what goes wrong is told.
 pub(crate) async fn save_failed(context: &RunContext, out_dir: &Path) {
-    let Some(enclosure) = &context.save_failed else {
+    let Some(enclosure) = &context.options.save_failed else {
         return;
     };
     let scope = context.event_log.phase(PhaseName::Save);

@@ -41,7 +41,7 @@ pub(crate) async fn await_probes(
 }
 
 /// Runs the tasks of a stage side by side.
-async fn carry_out_stage(
+pub(crate) async fn carry_out_stage(
     backend: &dyn FleetBackend,
     scope: &Scope,
     stage: &Stage,

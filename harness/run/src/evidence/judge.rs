@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use regex::Regex;
-use sanlab_plan::{Expectation, LayerKind, NodeName, Outage, Plan};
+use sanlab_plan::{Expectation, LayerKind, NodeName, Outage, Plan, names};
 use sanlab_record::{Excuse, Finding, FindingKind, PhaseName, Source};
 
 use crate::engine::faults::excusing::{Broken, Fault, Faults};
@@ -382,17 +382,13 @@ impl Judge {
 impl Declared {
     /// What did not come.
     fn lack(&self) -> String {
-        let list = |nodes: &[NodeName]| {
-            let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-            names.join(", ")
-        };
         let what = match &self.expectation {
             Expectation::KernelLog { pattern, on } => {
-                let on = list(on);
+                let on = names(on);
                 format!("that a kernel of {on} writes a line that matches `{pattern}`: none did")
             }
             Expectation::ErrorsOf { nodes } => {
-                let nodes = list(nodes);
+                let nodes = names(nodes);
                 format!("errors of devices that need {nodes}: there was none")
             }
             Expectation::FencesItself { node } => {

@@ -22,14 +22,14 @@ pub(super) async fn perform(doing: Doing<'_>, crash: &Crash) -> Result<(), Failu
     let Crash {
         node, how, within, ..
     } = crash;
-    let moment = chance::moment(context.seed, step.label.as_str(), *within);
+    let moment = chance::moment(context.options.seed, step.label.as_str(), *within);
     if moment > Duration::ZERO {
         scope.progress(
             Some(node),
             format!(
                 "crashes in {:.3} s (seed {})",
                 moment.as_secs_f64(),
-                context.seed
+                context.options.seed
             ),
         );
         sleep((step.after + moment).saturating_sub(scope.elapsed())).await;
@@ -72,7 +72,10 @@ async fn lose_write_cache(doing: Doing<'_>, crash: &Crash) -> Result<(), Failure
     } = doing;
     let Crash { node, torn, .. } = crash;
     let draw = CacheDraw {
-        seed: chance::seed(context.seed, &format!("write cache, {}", step.label)),
+        seed: chance::seed(
+            context.options.seed,
+            &format!("write cache, {}", step.label),
+        ),
         torn: *torn,
     };
     let lost = context.backend.lose_write_cache(node, draw).await;

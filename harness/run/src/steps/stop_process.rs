@@ -2,7 +2,7 @@
 
 use sanlab_plan::{NodeName, Signal, StopProcess, quote};
 use sanlab_record::Excuse;
-use sanlab_stack::{Expect, Probe, Stage, Task, Work};
+use sanlab_stack::{Expect, Probe, Stage, Task};
 
 use super::Doing;
 use crate::Failure;
@@ -17,13 +17,12 @@ pub(super) async fn perform(doing: Doing<'_>, stop: &StopProcess) -> Result<(), 
 
 /// On one node. Where it fails, nothing is taken for stopped, and what was before still is.
 async fn signal(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Result<(), Failure> {
-    let Doing { context, scope, .. } = doing;
+    let context = doing.context;
     let StopProcess {
         process, signal, ..
     } = stop;
-    let work = work(doing, stop, node);
     if *signal == Signal::Cont {
-        tasks::carry_out(&*context.backend, scope, &work).await?;
+        send(doing, stop, node).await?;
         let at = context.now();
         context.faults(|faults| faults.goes_on(node, process, at));
         return Ok(());
@@ -40,7 +39,7 @@ async fn signal(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Result
     let at = context.now();
     let fault = Fault::new(node.clone(), what, excuse, at);
     let number = context.faults(|faults| faults.begins(fault));
-    let done = tasks::carry_out(&*context.backend, scope, &work).await;
+    let done = send(doing, stop, node).await;
     context.faults(|faults| match &done {
         Ok(()) => faults.replaced(number, node, process, at),
         Err(_) => faults.withdraws(number),
@@ -48,7 +47,9 @@ async fn signal(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Result
     done
 }
 
-fn work(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Work {
+/// Sends the signal; the end of those that it ends is awaited.
+async fn send(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Result<(), Failure> {
+    let Doing { context, scope, .. } = doing;
     let StopProcess {
         process, signal, ..
     } = stop;
@@ -68,16 +69,15 @@ fn work(doing: Doing<'_>, stop: &StopProcess, node: &NodeName) -> Work {
         deadline: doing.left(),
         stall: None,
     };
-    let ends = matches!(signal, Signal::Kill | Signal::Term);
-    Work {
-        kind: "stop_process",
-        title: title.clone(),
-        stages: vec![Stage {
-            title: format!("{title} on {node}"),
-            tasks: vec![task],
-        }],
-        probes: ends.then_some(probe).into_iter().collect(),
+    let stage = Stage {
+        title: format!("{title} on {node}"),
+        tasks: vec![task],
+    };
+    tasks::carry_out_stage(&*context.backend, scope, &stage).await?;
+    if matches!(signal, Signal::Kill | Signal::Term) {
+        tasks::await_probe(&*context.backend, scope, &probe).await?;
     }
+    Ok(())
 }
 
 /// Sets `pids` to the processes of that name. Nobody reaps them in a guest: those that have ended still have numbers.

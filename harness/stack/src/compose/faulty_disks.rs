@@ -9,7 +9,7 @@ use sanlab_plan::{
 };
 
 use crate::description::probe::{Expect, Probe};
-use crate::description::work::{Stage, Work};
+use crate::description::work::{Stage, Work, WorkKind};
 use crate::layers::mapping::NO_UDEV;
 use crate::nodes::present::those;
 use crate::shell::script::script;
@@ -72,7 +72,7 @@ impl FaultyDisks {
             stall: None,
         };
         Some(Work {
-            kind: "disk",
+            kind: WorkKind::Disk,
             title: title.clone(),
             probes: on.iter().map(probe).collect(),
             stages: vec![Stage::new(&on, &title, CREATE, &text)],
@@ -92,7 +92,7 @@ impl FaultyDisks {
         ));
         let title = format!("remove {FAULTY_DISK}");
         Some(Work {
-            kind: "disk",
+            kind: WorkKind::Disk,
             title: title.clone(),
             stages: vec![Stage::new(&on, &title, CREATE, &text)],
             probes: Vec::new(),

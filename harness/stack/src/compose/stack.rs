@@ -9,7 +9,7 @@ use sanlab_plan::{Awaited, BlockMap, Device, DiskFault, LayerKind, NodeName, Wai
 use crate::compose::faulty_disks::FaultyDisks;
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{LayerProbe, Probe};
-use crate::description::work::{Stage, Work};
+use crate::description::work::{Stage, Work, WorkKind};
 use crate::layers::describe::Watched;
 use crate::layers::multipath;
 use crate::layers::volume::Volume;
@@ -54,7 +54,7 @@ impl Placed {
     /// What is done, and what is looked at afterwards.
     fn work(&self, stages: Vec<Stage>, probes: Vec<Probe>) -> Work {
         Work {
-            kind: self.layer.kind().as_str(),
+            kind: WorkKind::Layer(self.layer.kind()),
             title: self.layer.title(),
             stages,
             probes,
@@ -151,9 +151,10 @@ impl Stack {
             }
             before.push(placed);
         }
+        let awaited_above = [LayerKind::Membership, LayerKind::Drbd].map(WorkKind::Layer);
         for number in 1..works.len() {
             if let [.., below, above] = &mut works[..=number]
-                && (below.kind, above.kind) == ("membership", "drbd")
+                && [below.kind, above.kind] == awaited_above
             {
                 above.probes.append(&mut below.probes);
             }
@@ -274,7 +275,7 @@ impl Stack {
     /// is probed afterwards. A work without stages: no such layer there has any.
     pub fn start(&self, kind: LayerKind, node: &NodeName, present: &Present) -> Work {
         let mut whole = Work {
-            kind: kind.as_str(),
+            kind: WorkKind::Layer(kind),
             title: format!("start {kind} on {node}"),
             stages: Vec::new(),
             probes: Vec::new(),

@@ -1,8 +1,9 @@
 //! What is done in guests: files and scripts, and which of them side by side.
 
+use std::fmt;
 use std::time::Duration;
 
-use sanlab_plan::NodeName;
+use sanlab_plan::{LayerKind, NodeName};
 
 use crate::description::probe::Probe;
 
@@ -66,11 +67,42 @@ impl Stage {
     }
 }
 
+/// Whose share of bringing up, joining or taking down a work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkKind {
+    /// A layer's.
+    Layer(LayerKind),
+    /// The volume's, which is mounted.
+    Mount,
+    /// The volume's, which is unmounted.
+    Unmount,
+    /// That of the devices through which disks are used that steps let fail.
+    Disk,
+}
+
+impl WorkKind {
+    /// The name of the phase in a record: `nbd`, `striped`, ..., `mount`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Layer(kind) => kind.as_str(),
+            Self::Mount => "mount",
+            Self::Unmount => "unmount",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+impl fmt::Display for WorkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// A layer's or the volume's share of bringing up, joining or taking down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
-    /// `nbd`, `striped`, ..., `mount`: the name of the phase in a record.
-    pub kind: &'static str,
+    /// Whose share it is.
+    pub kind: WorkKind,
     /// For people: "striped nbdsan".
     pub title: String,
     /// One after another.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sanlab_plan::{Iscsi, LayerKind, NodeName, PlacedLayer, Plan};
+use sanlab_plan::{Iscsi, LayerKind, NodeName, PlacedLayer, Plan, names};
 
 use crate::description::layer::LayerCommands;
 use crate::description::probe::{Expect, Probe};
@@ -287,8 +287,7 @@ impl Sessions {
             let (name, address) = (&member.name, member.address(&self.plan.network));
             let _ = writeln!(text, "log_in {name} {address}:{}", self.plan.port);
         }
-        let names: Vec<&str> = servers.iter().map(NodeName::as_str).collect();
-        let title = format!("log in to {}", names.join(", "));
+        let title = format!("log in to {}", names(servers));
         Stage::new(clients, &title, LOG_IN, &script(&text))
     }
 

@@ -7,7 +7,7 @@ use sanlab_plan::guest::{MOUNT, UMOUNT};
 use sanlab_plan::{FileSystem, GuestPath, NodeName};
 
 use crate::description::probe::{Expect, Probe};
-use crate::description::work::{Stage, Work};
+use crate::description::work::{Stage, Work, WorkKind};
 use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::script;
 
@@ -101,7 +101,7 @@ impl Volume {
              }}\n"
         ));
         Work {
-            kind: "mount",
+            kind: WorkKind::Mount,
             title: format!("mount {at}"),
             stages: vec![Stage::new(on, &format!("mount {at}"), MOUNTING, &text)],
             probes: self.probes(&[mounted, on].concat(), topology),
@@ -127,7 +127,7 @@ impl Volume {
             stall: None,
         }));
         Work {
-            kind: "unmount",
+            kind: WorkKind::Unmount,
             title: format!("unmount {at}"),
             stages: vec![Stage::new(on, &format!("unmount {at}"), UNMOUNTING, &text)],
             probes,

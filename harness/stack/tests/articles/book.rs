@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use sanlab_stack::{LayerProbe, Stack, Work};
+use sanlab_stack::{LayerProbe, Probe, Stack, Work};
 
 /// What begins every script that runs commands.
 const PRELUDE: &str =
@@ -31,32 +31,43 @@ impl Book {
                     let mut line = format!("in {:?}: ", task.deadline);
                     for file in &task.files {
                         let title = format!("{} {:o}", file.path, file.mode);
-                        let name = self.name(work.kind, &title, &file.text);
+                        let name = self.name(work.kind.as_str(), &title, &file.text);
                         let _ = write!(line, "[{name}] ");
                     }
-                    line += &self.name(work.kind, &task.title, &task.script);
+                    line += &self.name(work.kind.as_str(), &task.title, &task.script);
                     tasks.add(line, task.node.as_str());
                 }
                 self.outline += &tasks.show("    ");
             }
-            let mut probes = Groups::default();
-            for probe in &work.probes {
-                let name = self.name(work.kind, &probe.title, &probe.script);
-                let mut line = format!("in {:?}", probe.deadline);
-                if let Some(stall) = probe.stall {
-                    let _ = write!(line, ", {stall:?} without a change");
-                }
-                let _ = write!(line, ": until {}", probe.title);
-                if name != probe.title {
-                    let _ = write!(line, " [{name}]");
-                }
-                for expected in &probe.expect.0 {
-                    let _ = write!(line, "\n      -> {expected}");
-                }
-                probes.add(line, probe.node.as_str());
-            }
-            self.outline += &probes.show("  ");
+            self.add_probes(work.kind.as_str(), &work.probes);
         }
+    }
+
+    /// What can be waited for, called like the step.
+    pub(crate) fn add_states(&mut self, situation: &str, probes: &[Probe]) {
+        let _ = writeln!(self.outline, "\n# {situation}");
+        let _ = writeln!(self.outline, "\nwait_for: states");
+        self.add_probes("wait_for", probes);
+    }
+
+    fn add_probes(&mut self, kind: &str, all: &[Probe]) {
+        let mut probes = Groups::default();
+        for probe in all {
+            let name = self.name(kind, &probe.title, &probe.script);
+            let mut line = format!("in {:?}", probe.deadline);
+            if let Some(stall) = probe.stall {
+                let _ = write!(line, ", {stall:?} without a change");
+            }
+            let _ = write!(line, ": until {}", probe.title);
+            if name != probe.title {
+                let _ = write!(line, " [{name}]");
+            }
+            for expected in &probe.expect.0 {
+                let _ = write!(line, "\n      -> {expected}");
+            }
+            probes.add(line, probe.node.as_str());
+        }
+        self.outline += &probes.show("  ");
     }
 
     /// What is looked at when a run ends.

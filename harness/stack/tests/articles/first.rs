@@ -101,6 +101,6 @@ fn the_topmost_device_is_the_one_below_the_file_system() {
 fn a_volume_left_to_mount_steps_is_not_mounted() {
     let ocfs2 = OCFS2.replace(" }", ", mount = false }");
     let stack = stack(&[NBD, STRIPED, O2CB, &ocfs2]);
-    let kinds: Vec<&str> = stack.up().iter().map(|work| work.kind).collect();
+    let kinds: Vec<&str> = stack.up().iter().map(|work| work.kind.as_str()).collect();
     assert_eq!(kinds, ["nbd", "striped", "o2cb", "ocfs2"]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sanlab_plan::{Awaited, ClusterName, LayerKind, NodeName, ResourceName, WaitFor};
-use sanlab_stack::{Peers, Present, Stack, Work, compose};
+use sanlab_stack::{Peers, Present, Probe, Stack, compose};
 
 use crate::book::Book;
 use crate::fixture::{name, planned};
@@ -65,7 +65,7 @@ const ALL: &str = "storage0a storage0b storage1a storage1b client0 client1";
 #[test]
 fn layers_come_up_side_by_side() {
     let works = article().up();
-    let kinds: Vec<&str> = works.iter().map(|work| work.kind).collect();
+    let kinds: Vec<&str> = works.iter().map(|work| work.kind.as_str()).collect();
     assert_eq!(
         kinds,
         [
@@ -108,7 +108,7 @@ fn what_storages_export_is_the_clients_device() {
 fn a_client_comes_back() {
     let there = names("storage0a storage0b storage1a storage1b client1");
     let works = article().rejoin(&name("client0"), &Present::all(&there));
-    let kinds: Vec<&str> = works.iter().map(|work| work.kind).collect();
+    let kinds: Vec<&str> = works.iter().map(|work| work.kind.as_str()).collect();
     assert_eq!(
         kinds,
         [
@@ -210,7 +210,7 @@ pub(crate) fn tell(book: &mut Book) {
     ];
     let started = started.map(|(kind, node)| stack.start(kind, &name(node), &all));
     book.add("daemons are started", &started);
-    book.add("states are waited for", &[states(&stack)]);
+    book.add_states("states are waited for", &states(&stack));
     book.add("down", &stack.down(&all.there, &names("client0 client1")));
     book.add_looks(&stack);
     tell_stopped(book, &stack);
@@ -272,7 +272,7 @@ fn tell_end(book: &mut Book, stack: &Stack) {
 }
 
 /// The probes of every state that can be waited for.
-fn states(stack: &Stack) -> Work {
+fn states(stack: &Stack) -> Vec<Probe> {
     let resource = || ResourceName::parse("r1").expect("valid");
     let states = [
         Awaited::Paths {
@@ -298,12 +298,7 @@ fn states(stack: &Stack) -> Work {
         let on = names("storage1b");
         stack.state_probe(&WaitFor { on, state }, Duration::from_secs(9))
     });
-    Work {
-        kind: "wait_for",
-        title: "states".to_owned(),
-        stages: Vec::new(),
-        probes: probes.concat(),
-    }
+    probes.concat()
 }
 
 fn tell_variants(book: &mut Book) {

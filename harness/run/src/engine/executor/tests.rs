@@ -4,6 +4,7 @@ use sanlab_fleet::Room;
 use sanlab_plan::{Plan, Step};
 use sanlab_record::{Event, FailureKind, Finding};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::backend::fake_fleet::{Act, FakeFleet, dd, plan, run, same_tree, step};
@@ -11,7 +12,7 @@ use crate::backend::{FleetBackend, StartPoint};
 use crate::checkpoint::proof::Proofs;
 use crate::engine::context::RunContext;
 use crate::engine::event_log::Logged;
-use crate::{Enclosure, Extent};
+use crate::{Enclosure, Extent, RunOptions};
 
 const DD: &str =
     "4+0 records in\n4+0 records out\n4194304 bytes (4.2 MB, 4.0 MiB) copied, 0.5 s, 8.4 MB/s\n";
@@ -143,17 +144,21 @@ async fn play_all(
     let cancel = CancellationToken::new();
     direct(notify, cancel.clone());
     let as_backend = Arc::clone(&backend) as Arc<dyn FleetBackend>;
-    let context = RunContext::new(plan, stack, as_backend, event_log.clone())
-        .with_seed(7)
-        .with_extent(extent)
-        .with_proofs(proofs);
+    let options = RunOptions {
+        seed: 7,
+        extent,
+        cancel,
+        ..RunOptions::default()
+    };
+    let mut context = RunContext::new(plan, stack, as_backend, event_log.clone(), options);
+    context.proofs = proofs;
     let Finished {
         outcome,
         timeline,
         findings,
         console_tail,
         ..
-    } = run_plan(context, notices, folder.path(), cancel).await;
+    } = run_plan(context, notices, folder.path()).await;
     let asked = backend.asked.lock().unwrap().clone();
     assert_eq!(
         asked.last().map(|(_, script)| script.as_str()),

@@ -74,7 +74,7 @@ async fn impose(
     let impaired = if impairments.is_empty() {
         None
     } else {
-        let seed = chance::seed(context.seed, step);
+        let seed = chance::seed(context.options.seed, step);
         Some(context.backend.impair(networks, seed, impairments)?)
     };
     if let Some(cables) = pulled

@@ -30,9 +30,10 @@ pub(super) async fn kept_of(
         stack,
         Arc::clone(&backend) as Arc<dyn FleetBackend>,
         EventLog::new(unbounded_channel().0),
+        RunOptions::default(),
     );
     let folder = tempfile::tempdir().unwrap();
-    let finished = run_plan(context, notices, folder.path(), CancellationToken::new()).await;
+    let finished = run_plan(context, notices, folder.path()).await;
     assert_eq!(finished.outcome, Outcome::Passed);
     backend.kept.lock().unwrap().take()
 }

@@ -9,13 +9,16 @@ async fn saved(command: &str, dress: impl FnOnce(FakeFleet) -> FakeFleet) -> (Ou
     let (notify, notices) = unbounded_channel();
     let backend = dress(FakeFleet::new(&plan, &stack, well).heard_by(notify));
     let event_log = EventLog::new(unbounded_channel().0);
-    let mut context = RunContext::new(plan, stack, Arc::new(backend), event_log.clone());
-    context.save_failed = Some(Enclosure {
-        name: "scenario.json",
-        text: b"{}".to_vec(),
-    });
+    let options = RunOptions {
+        save_failed: Some(Enclosure {
+            name: "scenario.json",
+            text: b"{}".to_vec(),
+        }),
+        ..RunOptions::default()
+    };
+    let context = RunContext::new(plan, stack, Arc::new(backend), event_log.clone(), options);
     let folder = tempfile::tempdir().unwrap();
-    let finished = run_plan(context, notices, folder.path(), CancellationToken::new()).await;
+    let finished = run_plan(context, notices, folder.path()).await;
     let events = event_log.take().events.into_iter();
     let told = events.filter(|event| event.phase == Some(PhaseName::Save));
     let told: Vec<String> = told.map(|event| event.to_string()).collect();

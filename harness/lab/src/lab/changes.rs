@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::LabError;
-use crate::commands::artefact_file;
-use crate::compare::given::Given;
+use crate::lab::artefact_file;
+use crate::lab::overrides::Given;
 
 /// Settings and code under test.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -1,6 +1,8 @@
 //! How the program ends.
 
+use sanlab_record::Outcome;
 use sanlab_report::verdict::Verdict;
+use tokio_util::sync::CancellationToken;
 
 /// The program's exit codes, from the mildest to the gravest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +27,18 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// That of a run with this outcome, unless somebody ended the command.
+    pub(crate) fn of(outcome: &Outcome, cancel: &CancellationToken) -> Self {
+        match outcome {
+            _ if cancel.is_cancelled() => Self::Interrupted,
+            Outcome::Passed | Outcome::KnownFailure { .. } | Outcome::Skipped { .. } => {
+                Self::Success
+            }
+            Outcome::Failed(_) => Self::Failed,
+            Outcome::Broken(_) => Self::Broken,
+        }
+    }
+
     /// The number given to the operating system.
     pub const fn code(self) -> u8 {
         match self {
@@ -58,6 +72,8 @@ impl From<Exit> for std::process::ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use sanlab_record::{Failure, FailureKind, KnownBy};
+
     use super::*;
 
     #[test]
@@ -72,5 +88,22 @@ mod tests {
         assert_eq!(verdicts.map(code), [0, 0, 1, 5]);
         assert_eq!(Exit::Undecided.max(Exit::Failed), Exit::Failed);
         assert_eq!(Exit::Undecided.max(Exit::Success), Exit::Undecided);
+    }
+
+    #[test]
+    fn a_failure_that_is_known_is_a_success_unless_somebody_ended_it() {
+        let failure = Failure::new("step verify", FailureKind::BlocksLost, "2 of 158");
+        let known = Outcome::KnownFailure {
+            failure: failure.clone(),
+            known: KnownBy {
+                because: String::new(),
+                source: String::new(),
+            },
+        };
+        let cancel = CancellationToken::new();
+        assert_eq!(Exit::of(&known, &cancel), Exit::Success);
+        assert_eq!(Exit::of(&Outcome::Failed(failure), &cancel), Exit::Failed);
+        cancel.cancel();
+        assert_eq!(Exit::of(&known, &cancel), Exit::Interrupted);
     }
 }

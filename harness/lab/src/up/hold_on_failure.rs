@@ -1,33 +1,30 @@
 //! A run whose fleet stays up when it has failed, for some time.
 
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use sanlab_plan::Plan;
 use sanlab_run::{HeldFleet, Hold, HoldWhen};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::attach::attach;
-use super::door::{Door, Origin};
+use super::control_socket::{ControlSocket, Origin};
+use super::name;
 use crate::LabError;
 use crate::terminal::print;
 
 /// How many fleets of one scenario may be up.
 const SAME: u32 = 1000;
-/// Of a fleet's name.
-const LONGEST: usize = 40;
 
-/// What is done once a run has failed.
-pub(crate) struct Attend {
+/// Keeps the fleet of a run up once the run has failed.
+pub(crate) struct HoldOnFailure {
     origin: Origin,
     failed: UnboundedReceiver<HeldFleet>,
     release: CancellationToken,
 }
 
-impl Attend {
-    /// For a run; and what that run is told.
+impl HoldOnFailure {
+    /// For a run; and what that run is given.
     pub(crate) fn new(origin: Origin) -> (Self, Hold) {
         let (ready, failed) = unbounded_channel();
         let release = CancellationToken::new();
@@ -36,12 +33,12 @@ impl Attend {
             ready,
             release: release.clone(),
         };
-        let attend = Self {
+        let holding = Self {
             origin,
             failed,
             release,
         };
-        (attend, hold)
+        (holding, hold)
     }
 
     /// Does the run's work; where it fails, its fleet can be asked until somebody wants its end, its time is over, or the run ends.
@@ -54,41 +51,41 @@ impl Attend {
             done = &mut work => return done,
             Some(fleet) = self.failed.recv() => fleet,
         };
-        let door = match open(&self.origin).await {
-            Ok(door) => door,
+        let socket = match open(&self.origin).await {
+            Ok(socket) => socket,
             Err(error) => {
                 self.release.cancel();
                 return work.await.and(Err(error));
             }
         };
         // Whoever reads of it can come at once.
-        door.is_up(fleet.clone());
-        announce(&door, &fleet, self.origin.limit)?;
+        socket.is_up(fleet.clone());
+        announce(&socket, &fleet, self.origin.limit)?;
         let done = {
-            let mut answers = pin!(door.answer());
+            let mut answers = pin!(socket.answer());
             loop {
                 tokio::select! {
                     done = &mut work => break done,
                     Err(error) = &mut answers => return Err(error.into()),
-                    () = ended(&door), if !self.release.is_cancelled() => self.release.cancel(),
+                    () = ended(&socket), if !self.release.is_cancelled() => self.release.cancel(),
                 }
             }
         };
-        door.close().await?;
+        socket.close().await?;
         done
     }
 }
 
-async fn ended(door: &Door) {
+async fn ended(socket: &ControlSocket) {
     tokio::select! {
-        () = door.time_is_over() => {}
-        () = door.end_is_wanted() => {}
+        () = socket.time_is_over() => {}
+        () = socket.end_is_wanted() => {}
     }
 }
 
 /// Where an annotation is what a reader of the job sees first, it is one, too.
-fn announce(door: &Door, fleet: &HeldFleet, limit: Duration) -> Result<(), LabError> {
-    let name = door.status().name;
+fn announce(socket: &ControlSocket, fleet: &HeldFleet, limit: Duration) -> Result<(), LabError> {
+    let name = socket.status().name;
     let node = fleet.nodes().first().map(|node| node.name().to_owned());
     let attach = attach(&name, node.as_deref());
     fleet.announce(&name, limit.as_secs_f64(), &attach);
@@ -101,23 +98,14 @@ fn announce(door: &Door, fleet: &HeldFleet, limit: Duration) -> Result<(), LabEr
 }
 
 /// Under the first name that no other fleet has.
-async fn open(origin: &Origin) -> Result<Door, LabError> {
-    let base = name_of(&origin.plan);
-    let mut last = Door::open(&base, origin.clone()).await;
+async fn open(origin: &Origin) -> Result<ControlSocket, LabError> {
+    let base = name::of(&origin.plan);
+    let mut last = ControlSocket::open(&base, origin.clone()).await;
     for number in 2..SAME {
         if !matches!(last, Err(LabError::FleetIsUp { .. })) {
             break;
         }
-        last = Door::open(&format!("{base}-{number}"), origin.clone()).await;
+        last = ControlSocket::open(&name::numbered(&base, number), origin.clone()).await;
     }
     last
-}
-
-/// The name of its scenario's file, or of its variant.
-fn name_of(plan: &Plan) -> String {
-    let name = Path::new(&plan.id).file_name().unwrap_or_default();
-    let name = name.to_string_lossy();
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let fitting = name.chars().map(|c| if fits(c) { c } else { '-' });
-    fitting.take(LONGEST - 4).collect()
 }

@@ -1,4 +1,4 @@
-//! Where a fleet that is up is asked: a socket in a folder of its own among those of running fleets, and the answers.
+//! The control socket of a fleet that is up, in a folder of its own among those of running fleets: it takes requests and answers them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -39,8 +39,8 @@ pub(crate) struct Origin {
     pub(crate) limit: Duration,
 }
 
-/// A fleet's socket. It must be closed: a janitor does so when this process ends without having done it.
-pub(crate) struct Door {
+/// The control socket of a fleet. It must be closed: a janitor does so when this process ends without having done it.
+pub(crate) struct ControlSocket {
     listener: UnixListener,
     shared: Arc<Shared>,
     group: ProcessGroup,
@@ -71,7 +71,7 @@ struct Up {
     fleet: HeldFleet,
 }
 
-impl Door {
+impl ControlSocket {
     /// Opens it under that name, which no other fleet of the user may have.
     pub(crate) async fn open(name: &str, origin: Origin) -> Result<Self, LabError> {
         let (registry, _) = spawn_blocking(Registry::open)

@@ -1,4 +1,4 @@
-//! What a fleet that is to be up begins with: a scenario, or a fleet that was saved.
+//! What a fleet is brought up from: a scenario, or a fleet that was saved.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,16 @@ use sanlab_run::{HoldWhen, Saved};
 use sanlab_vm::AcceleratorWish;
 use tokio_util::sync::CancellationToken;
 
-use crate::compare::given::Given;
-use crate::compare::side;
-use crate::lab::scenario;
+use crate::lab::overrides::Given;
+use crate::lab::{images, scenario};
 use crate::pack::error::PackError;
 use crate::pack::ready::Ready;
 use crate::pack::{folder, unpack};
 use crate::terminal::{Terminal, watch};
 use crate::{Lab, LabError};
 
-/// What was asked for.
-pub(crate) enum Asked {
+/// What was asked for on the command line.
+pub(crate) enum FleetSource {
     /// A scenario, with so many of its steps taken.
     Scenario { plan: Box<Plan>, steps: usize },
     /// The folder of a fleet that was saved, or of its run.
@@ -30,7 +29,7 @@ pub(crate) enum Asked {
 }
 
 /// Everything that is needed to bring it up.
-pub(crate) struct Begun {
+pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) settings: Vec<Setting>,
     pub(crate) images: BTreeMap<NodeName, Image>,
@@ -41,7 +40,7 @@ pub(crate) struct Begun {
     pub(crate) held: Option<Held>,
 }
 
-impl Asked {
+impl FleetSource {
     /// Reads a scenario with what is given; `steps` says how many of them are wanted, if not everything is to be as it was.
     pub(crate) fn of(
         file: &Path,
@@ -50,7 +49,7 @@ impl Asked {
         steps: impl FnOnce(&Plan) -> Result<usize, LabError>,
     ) -> Result<Self, LabError> {
         let path = file.to_owned();
-        let asked = if file.is_dir() {
+        let source = if file.is_dir() {
             Self::Folder(path)
         } else if unpack::is_archive(file) {
             Self::Archive(path)
@@ -62,7 +61,7 @@ impl Asked {
         if !is_plain || !given.settings.is_empty() {
             return Err(PackError::AsItWas.into());
         }
-        Ok(asked)
+        Ok(source)
     }
 
     /// Builds or unpacks what is lacking. A saved fleet is refused where it does not go on; what is to be told of it nevertheless
@@ -75,7 +74,7 @@ impl Asked {
         cancel: &CancellationToken,
         terminal: &mut Terminal,
         tell: impl Fn(&str),
-    ) -> Result<Begun, LabError> {
+    ) -> Result<Prepared, LabError> {
         let store = Store::open_default()?;
         let qemu = given.qemu.as_deref();
         let check = async |ready: &Ready| {
@@ -88,8 +87,8 @@ impl Asked {
         };
         let ready = match self {
             Self::Scenario { plan, steps } => {
-                return Ok(Begun {
-                    images: side::images(lab, &plan, cancel, terminal).await?,
+                return Ok(Prepared {
+                    images: images::ensure(lab, &plan, cancel, terminal).await?,
                     plan: *plan,
                     settings: given.settings.clone(),
                     accelerator: wish,
@@ -115,7 +114,7 @@ impl Asked {
                 Ready::of_archive(&path, check, unpack).await?
             }
         };
-        Ok(Begun {
+        Ok(Prepared {
             accelerator: wish_of(wish, &ready),
             settings: ready.sources.settings()?,
             plan: ready.plan,

@@ -1,4 +1,4 @@
-//! What a run is given in place of what its scenario's file says: `KEY=VALUE` from the command line.
+//! What a run is given in place of what its scenario's file says, as `KEY=VALUE`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
