@@ -7,14 +7,20 @@ use std::time::Duration;
 use sanlab_plan::Subnet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::wire::{self, ETHERNET_HEADER, MAX_FRAME, Mac, Next, PREFIX};
 
-/// How often those are asked again that have not answered.
+/// How often those are asked again that have not answered,
 const AGAIN: Duration = Duration::from_millis(100);
+/// and the least time between two questions: a hundred guests on two CPUs need it to answer.
+const PACE: Duration = Duration::from_millis(10);
 
 const ARP: u16 = 0x0806;
+/// The head of an ARP packet for Ethernet and IPv4, but for its operation.
+const ARP_HEAD: [u8; 7] = [0, 1, 0x08, 0, 6, 4, 0];
+const ARP_REQUEST: u8 = 1;
+const ARP_REPLY: u8 = 2;
 const IPV4: u16 = 0x0800;
 const ICMP: u8 = 1;
 const ECHO_REPLY: u8 = 0;
@@ -33,6 +39,13 @@ pub(crate) struct Target {
     pub(crate) address: Ipv4Addr,
     /// Bytes of the IP packet that goes to it, and comes back.
     pub(crate) bytes: u16,
+}
+
+/// A target that has not echoed yet.
+struct Open<'a> {
+    target: &'a Target,
+    /// It has told its Ethernet address, and knows the station's.
+    found: bool,
 }
 
 /// The host.
@@ -58,35 +71,42 @@ impl Station {
     }
 
     /// Asks all until each has answered, and tells which has. Those who have not until then are given back.
+    ///
+    /// First each is asked for its Ethernet address. From the question it learns the station's: if it had to ask for that, its broadcast
+    /// would wake every guest of the network.
     pub(crate) async fn reach(
         &mut self,
         targets: &[Target],
         end: Instant,
         mut answered: impl FnMut(&Target),
     ) -> std::io::Result<Vec<Target>> {
-        let mut open: Vec<&Target> = targets.iter().collect();
+        let closed = |target| Open {
+            target,
+            found: false,
+        };
+        let mut open: Vec<_> = targets.iter().map(closed).collect();
         let asked = timeout_at(end, self.ask(&mut open, &mut answered)).await;
         match asked {
             Ok(Err(error)) => Err(error),
-            Ok(Ok(())) | Err(_) => Ok(open.into_iter().cloned().collect()),
+            Ok(Ok(())) | Err(_) => Ok(open.iter().map(|it| it.target.clone()).collect()),
         }
     }
 
     async fn ask(
         &mut self,
-        open: &mut Vec<&Target>,
+        open: &mut Vec<Open<'_>>,
         answered: &mut impl FnMut(&Target),
     ) -> std::io::Result<()> {
-        let mut again = interval(AGAIN);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = Instant::now();
         let mut piece = vec![0; MAX_FRAME];
         while !open.is_empty() {
             tokio::select! {
-                _ = again.tick() => {
-                    for target in open.iter() {
-                        let request = self.request(target);
-                        self.stream.write_all(&request).await?;
+                () = sleep_until(again) => {
+                    for question in open.iter().map(|it| self.question(it)).collect::<Vec<_>>() {
+                        self.stream.write_all(&question).await?;
                     }
+                    let open = u32::try_from(open.len()).unwrap_or(u32::MAX);
+                    again = Instant::now() + AGAIN.max(PACE.saturating_mul(open));
                 }
                 read = self.stream.read(&mut piece) => {
                     let bytes = read?;
@@ -94,8 +114,8 @@ impl Station {
                         return Err(std::io::ErrorKind::UnexpectedEof.into());
                     }
                     self.come.extend_from_slice(&piece[..bytes]);
-                    for reply in self.take(open, answered)? {
-                        self.stream.write_all(&reply).await?;
+                    for frame in self.take(open, answered)? {
+                        self.stream.write_all(&frame).await?;
                     }
                 }
             }
@@ -103,21 +123,39 @@ impl Station {
         Ok(())
     }
 
-    /// Takes in the frames that have come whole; gives back what they are answered.
+    fn question(&self, open: &Open<'_>) -> Vec<u8> {
+        let target = open.target;
+        if open.found {
+            self.request(target)
+        } else {
+            self.arp(target.mac, ARP_REQUEST, [0; 6], target.address.octets())
+        }
+    }
+
+    /// Takes in the frames that have come whole; gives back what is to be sent for them.
     fn take(
         &mut self,
-        open: &mut Vec<&Target>,
+        open: &mut Vec<Open<'_>>,
         answered: &mut impl FnMut(&Target),
     ) -> std::io::Result<Vec<Vec<u8>>> {
-        let mut replies = Vec::new();
+        let mut frames = Vec::new();
         let mut done = 0;
         loop {
             match wire::next(&self.come[done..]) {
                 Next::Whole(bytes) => {
                     let frame = &self.come[done + PREFIX..done + bytes];
-                    replies.extend(self.arp_reply(frame));
-                    if let Some(place) = open.iter().position(|target| is_echo(frame, target)) {
-                        answered(open.remove(place));
+                    let arp = of_type(frame, ARP).and_then(<[u8]>::first_chunk::<28>);
+                    if let Some(arp) = arp {
+                        frames.extend(self.arp_answer(arp));
+                        if let Some(it) = open.iter_mut().find(|it| is_arp_reply(arp, it.target))
+                            && !it.found
+                        {
+                            it.found = true;
+                            frames.push(self.request(it.target));
+                        }
+                    }
+                    if let Some(place) = open.iter().position(|it| is_echo(frame, it.target)) {
+                        answered(open.remove(place).target);
                     }
                     done += bytes;
                 }
@@ -129,7 +167,7 @@ impl Station {
             }
         }
         self.come.drain(..done);
-        Ok(replies)
+        Ok(frames)
     }
 
     /// An echo request as large as the target's card carries.
@@ -153,19 +191,27 @@ impl Station {
     }
 
     /// Who asks for the station's address gets it.
-    fn arp_reply(&self, frame: &[u8]) -> Option<Vec<u8>> {
-        let arp = of_type(frame, ARP)?.first_chunk::<28>()?;
-        let request = [0, 1, 0x08, 0, 6, 4, 0, 1];
-        if arp[..8] != request || arp[24..28] != self.address.octets() {
+    fn arp_answer(&self, asked: &[u8; 28]) -> Option<Vec<u8>> {
+        if asked[..7] != ARP_HEAD
+            || asked[7] != ARP_REQUEST
+            || asked[24..28] != self.address.octets()
+        {
             return None;
         }
-        let sender = arp[8..18].to_vec();
-        let asking = Mac(*sender.first_chunk::<6>()?);
-        let mut reply = vec![0, 1, 0x08, 0, 6, 4, 0, 2];
-        reply.extend(self.mac.0);
-        reply.extend(self.address.octets());
-        reply.extend(sender);
-        Some(self.frame(asking, ARP, &reply))
+        let asking = *asked[8..].first_chunk::<6>()?;
+        let address = *asked[14..].first_chunk::<4>()?;
+        Some(self.arp(Mac(asking), ARP_REPLY, asking, address))
+    }
+
+    /// An ARP packet to who has that address: a question, or an answer.
+    fn arp(&self, to: Mac, operation: u8, mac: [u8; 6], address: [u8; 4]) -> Vec<u8> {
+        let mut packet = ARP_HEAD.to_vec();
+        packet.push(operation);
+        packet.extend(self.mac.0);
+        packet.extend(self.address.octets());
+        packet.extend(mac);
+        packet.extend(address);
+        self.frame(to, ARP, &packet)
     }
 
     fn frame(&self, to: Mac, kind: u16, payload: &[u8]) -> Vec<u8> {
@@ -187,6 +233,14 @@ impl Station {
 fn of_type(frame: &[u8], kind: u16) -> Option<&[u8]> {
     let (header, payload) = frame.split_first_chunk::<ETHERNET_HEADER>()?;
     (header[12..] == kind.to_be_bytes()).then_some(payload)
+}
+
+/// Whether it is the target's answer to a question for its Ethernet address.
+fn is_arp_reply(arp: &[u8; 28], target: &Target) -> bool {
+    arp[..7] == ARP_HEAD
+        && arp[7] == ARP_REPLY
+        && arp[8..14] == target.mac.0
+        && arp[14..18] == target.address.octets()
 }
 
 /// Whether it is the target's echo of a whole request.
@@ -231,32 +285,32 @@ mod tests {
         }
     }
 
-    /// A guest's kernel: asks for the station's address, then echoes what it got, `bytes` of it.
+    /// A guest's kernel: answers the question for its Ethernet address and asks for the station's, then echoes what it got,
+    /// `bytes` of it.
     async fn guest(mut stream: UnixStream, me: Target, bytes: usize) {
-        let mut come = vec![0; PREFIX + MAX_FRAME];
-        let mut length = 0;
-        let whole = loop {
-            length += stream.read(&mut come[length..]).await.unwrap();
-            if let Next::Whole(whole) = wire::next(&come[..length]) {
-                break whole;
-            }
-        };
-        let request = come[PREFIX..whole].to_vec();
-        assert_eq!(checksum(&request[14..34]), [0, 0]);
-        assert_eq!(checksum(&request[34..]), [0, 0]);
-        let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1];
-        arp.extend(me.mac.0);
-        arp.extend(me.address.octets());
-        arp.extend([0; 6]);
-        arp.extend(&request[26..30]);
-        let me_as_station = |stream| Station {
+        let mine = Station {
             mac: me.mac,
             address: me.address,
-            ..Station::new(stream, 0, Subnet::of_place(0))
+            ..Station::new(UnixStream::pair().unwrap().0, 0, Subnet::of_place(0))
         };
-        let mine = me_as_station(UnixStream::pair().unwrap().0);
-        let ask = mine.frame(Mac([0xff; 6]), ARP, &arp);
+        let question = next(&mut stream).await;
+        let arp = of_type(&question, ARP).unwrap();
+        let asking: [u8; 28] = *arp.first_chunk().unwrap();
+        let answer = mine.arp_answer(&asking).unwrap();
+        stream.write_all(&answer).await.unwrap();
+        let station = *asking[14..].first_chunk().unwrap();
+        let ask = mine.arp(Mac([0xff; 6]), ARP_REQUEST, [0; 6], station);
         stream.write_all(&ask).await.unwrap();
+        let (mut request, mut told) = (Vec::new(), false);
+        while request.is_empty() || !told {
+            let frame = next(&mut stream).await;
+            match of_type(&frame, ARP) {
+                Some(arp) => told = arp[7] == ARP_REPLY && arp[24..28] == me.address.octets(),
+                None => request = frame,
+            }
+        }
+        assert_eq!(checksum(&request[14..34]), [0, 0]);
+        assert_eq!(checksum(&request[34..]), [0, 0]);
         let mut reply = request[14..].to_vec();
         reply.truncate(bytes);
         reply[2..4].copy_from_slice(&u16::try_from(bytes).unwrap().to_be_bytes());
@@ -267,7 +321,18 @@ mod tests {
         let reply = mine.frame(Mac([0x52, 0x54, 0, 0x4c, 0, 0]), IPV4, &reply);
         stream.write_all(&reply).await.unwrap();
         // Until the station has gone.
-        while stream.read(&mut come).await.is_ok_and(|bytes| bytes > 0) {}
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
+    }
+
+    /// The next frame.
+    async fn next(stream: &mut UnixStream) -> Vec<u8> {
+        let mut prefix = [0; PREFIX];
+        stream.read_exact(&mut prefix).await.unwrap();
+        let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap();
+        let mut frame = vec![0; length];
+        stream.read_exact(&mut frame).await.unwrap();
+        frame
     }
 
     async fn asked(bytes: usize) -> (Vec<String>, Vec<Target>) {
