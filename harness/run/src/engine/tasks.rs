@@ -14,8 +14,11 @@ use crate::engine::event_log::Scope;
 use crate::engine::join;
 use crate::failure::Cause;
 
-/// The pause between two looks at a condition in a guest: each look costs the guest a process.
+/// The pause between two looks at a condition in a guest, which grows with the time that has passed: each look costs the guest a
+/// process, and dozens of guests that look at once keep each other from what they wait for.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const RAREST_LOOK: Duration = Duration::from_secs(2);
+const LOOKS_AN_AGE: u32 = 8;
 
 /// Does the stages one after another, the tasks of each side by side, then awaits the probes side by side.
 pub(crate) async fn carry_out(
@@ -132,7 +135,8 @@ pub(crate) async fn await_probe(
             status => format!("the look {status}: {}", ended.said()),
         };
         last_look = Some(ended);
-        tokio::time::sleep(LOOK_AGAIN.min(left)).await;
+        let pause = (begun.elapsed() / LOOKS_AN_AGE).clamp(LOOK_AGAIN, RAREST_LOOK);
+        tokio::time::sleep(pause.min(left)).await;
     }
 }
 

@@ -34,7 +34,11 @@ struct LockManager {
 impl Describe for Dlm {
     const HOT: Hot = Hot {
         modules: &["dlm"],
-        commands: &[("dlm_controld", "-V"), ("dlm_tool", "-V")],
+        commands: &[
+            ("dlm_controld", "-V"),
+            ("dlm_tool", "-V"),
+            ("awk", "1 /dev/null"),
+        ],
     };
 
     fn describe(
@@ -84,20 +88,12 @@ impl LayerCommands for LockManager {
 
     /// `dlm_controld` answers before it has joined, with zeros: its exit code proves nothing.
     fn probes(&self, node: &NodeName, peers: &Peers, topology: &Topology) -> Vec<Probe> {
-        let text = "dlm_tool status | {\n\
-             \x20   members=\n\
-             \x20   while read -r one two three four five six seven eight nine rest; do\n\
-             \x20       case $one in\n\
-             \x20           cluster)\n\
-             \x20               echo \"$four $five\"\n\
-             \x20               [ $eight = 0 ] || [ $eight != $nine ] || echo 'in step with corosync'\n\
-             \x20               ;;\n\
-             \x20           node) [ $three != M ] || members=\"$members $two\" ;;\n\
-             \x20           fence_init*) echo 'waits for fencing' ;;\n\
-             \x20       esac\n\
-             \x20   done\n\
-             \x20   echo \"members$members\"\n\
-             }\n";
+        let text = "dlm_tool status | awk '\n\
+             \x20   $1 == \"cluster\" { print $4, $5; if ($8 != 0 && $8 == $9) print \"in step with corosync\" }\n\
+             \x20   $1 == \"node\" && $3 == \"M\" { members = members \" \" $2 }\n\
+             \x20   $1 ~ /^fence_init/ { print \"waits for fencing\" }\n\
+             \x20   END { print \"members\" members }\n\
+             '\n";
         let members = membership::ids(topology.those(&peers.active));
         vec![Probe {
             node: node.clone(),

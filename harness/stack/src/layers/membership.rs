@@ -16,15 +16,24 @@ use crate::nodes::topology::{Member, Topology};
 use crate::shell::script::{script, wait_for_end};
 
 const CONFIG: &str = "/etc/corosync/corosync.conf";
-const START: Duration = Duration::from_secs(90);
+/// 32 members that start at once on two CPUs agree after 70 s, and when their first ring breaks after a token's time more.
+const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(60);
 
-/// Prints `NODEID NAME` for each member that this node sees, in the order of their numbers.
-pub(crate) const MEMBERS: &str = "corosync-quorumtool -l | {\n\
-    \x20   while read -r id votes name rest; do\n\
-    \x20       case $id in [0-9]*) echo \"$id $name\" ;; esac\n\
-    \x20   done\n\
-    } | sort -n\n";
+/// By how many milliseconds each pair of members lengthens the time between two pings of knet on a link. All members together
+/// send 200 pings a second then: thousands take whole CPUs of the host from emulated guests.
+const PAIR_PING_MS: u128 = 10;
+
+/// Prints `NODEID NAME` for each member that this node sees, in the order of their numbers. corosync-quorumtool would look for each name
+/// among all members' settings, and takes a second for 32; /etc/hosts has them too.
+pub(crate) const MEMBERS: &str = "corosync-quorumtool -l -i | awk '\n\
+    \x20   NR == FNR { name[$1] = $2; next }\n\
+    \x20   $1 ~ /^[0-9]+$/ {\n\
+    \x20       seen = $3 in name ? name[$3] : $3\n\
+    \x20       sub(/\\..*/, \"\", seen)\n\
+    \x20       print $1, seen\n\
+    \x20   }\n\
+    ' /etc/hosts - | sort -n\n";
 
 /// What `cman_tool nodes` showed, from corosync and its log: the incarnation is the number of the ring in which a
 /// node joined.
@@ -360,12 +369,14 @@ impl Cluster {
                      \x20   crypto_cipher: {cipher}\n\
                      \x20   crypto_hash: {hash}\n"
                 );
-                // Another link must take over before the token is given up for lost.
-                let timeout = match networks.len() {
-                    1 => 5000,
-                    _ => token.as_millis() / 2,
+                let (interval, timeout) = if networks.len() == 1 {
+                    let interval = 500.max(pairs(members.len()) * PAIR_PING_MS);
+                    (interval, 5000.max(4 * interval))
+                } else {
+                    // Another link must take over before the token is given up for lost.
+                    let timeout = token.as_millis() / 2;
+                    ((timeout / 4).min(500), timeout)
                 };
-                let interval = (timeout / 4).min(500);
                 for link in 0..networks.len() {
                     let _ = write!(
                         text,
@@ -429,6 +440,12 @@ impl Cluster {
     }
 }
 
+/// How many pairs so many members are.
+fn pairs(members: usize) -> u128 {
+    let members = u128::try_from(members).unwrap_or(u128::MAX);
+    members * members.saturating_sub(1) / 2
+}
+
 /// A node's number in its cluster: node 0 is none to corosync.
 pub(crate) fn id(member: &Member) -> u16 {
     u16::from(member.number) + 1
@@ -442,17 +459,25 @@ pub(crate) fn ids<'a>(members: impl Iterator<Item = &'a Member>) -> String {
 
 /// Starts corosync and waits for its first answer. It leaves shared memory behind when it is killed, over which the next
 /// one stumbles. Without the right to lock its memory it is 70 MB large instead of 130; a guest has no swap.
+///
+/// It refuses every question until its services agree with the other members'. Asking takes a guest half a second: while many
+/// members start, they would keep each other from ever agreeing. So its log tells when to ask.
 fn start() -> String {
     format!(
         "pidof corosync >/dev/null && fail 'corosync is running already'\n\
      rm -rf /dev/shm/qb-*\n\
      mkdir -p /var/log /var/lib/corosync\n\
+     log=/var/log/corosync.log\n\
+     agreed() {{ grep -c 'ready to provide service' $log 2>/dev/null || true; }}\n\
+     before=$(agreed)\n\
      run {SETPRIV} --bounding-set=-ipc_lock,-sys_resource corosync\n\
      tries=0\n\
-     until said=$(corosync-quorumtool -l 2>&1); do\n\
+     until [ $(agreed) -gt ${{before:-0}} ] && said=$(corosync-quorumtool -l -i 2>&1); do\n\
      \x20   tries=$((tries + 1))\n\
-     \x20   [ $tries -lt 200 ] || fail \"corosync does not answer: $said: $(tail -n 5 /var/log/corosync.log)\"\n\
-     \x20   sleep 0.1\n\
+     \x20   [ $tries -lt 220 ] || fail \"corosync does not answer: ${{said-}}: $(tail -n 5 $log)\"\n\
+     \x20   if [ $tries -lt 20 ]; then sleep 0.1; continue; fi\n\
+     \x20   pidof corosync >/dev/null || fail \"corosync has ended: $(tail -n 5 $log)\"\n\
+     \x20   sleep 1\n\
      done\n"
     )
 }
