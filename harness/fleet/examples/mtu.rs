@@ -50,6 +50,7 @@ async fn measure(images: &BTreeMap<Arch, Image>, mtu: u32) -> Result<(), Box<dyn
         number,
         hardware: Hardware::new(arch, ByteSize::from_mib(256)),
         nic,
+        nice: 0,
         disk_bytes: 1 << 30,
     };
     let members = vec![

@@ -51,6 +51,7 @@ pub use fleet::faults::Impaired;
 pub use fleet::save_whole::SavedWhole;
 pub use fleet::{Fleet, Teardown};
 pub use host::budget::{Budget, Permit};
+pub use host::capacity::at_once;
 pub use host::need::{Claimant, Need, WaitingFor};
 pub use host::registry::Registry;
 pub use host::run_dir::RunDir;

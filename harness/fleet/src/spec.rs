@@ -25,7 +25,7 @@ const MOST_OVERHEAD_MIB: u64 = 192;
 
 /// What a QEMU takes beyond the memory of a guest that has so much, MiB: a small one runs less code.
 pub fn overhead_mib(memory_mib: u64) -> u64 {
-    (24 + memory_mib / 2).min(MOST_OVERHEAD_MIB)
+    (memory_mib / 2).min(MOST_OVERHEAD_MIB)
 }
 
 /// Everything about a fleet that is decided before it starts.
@@ -102,6 +102,8 @@ pub struct NodeSpec {
     pub hardware: Hardware,
     /// Model of its network cards.
     pub nic: NicModel,
+    /// The nice value of its QEMU once it is ready: before that, its deadlines hold for all members alike.
+    pub nice: u8,
     /// Size of its data disk `/dev/vdb`, which takes only what is written; 0: it has none.
     pub disk_bytes: u64,
 }

@@ -97,6 +97,13 @@ fn accepted_files_become_plans() {
 }
 
 #[test]
+fn large_fleets_become_plans() {
+    let nodes = |(source, text): &(PathBuf, String)| parsed(source, text).nodes.len();
+    let sizes: Vec<usize> = files("fixtures/big").iter().map(nodes).collect();
+    assert_eq!(sizes, [128]);
+}
+
+#[test]
 fn the_scenarios_are_sound_and_short() {
     let mut scenarios = Vec::new();
     for entry in fs_err::read_dir(root().join("scenarios")).unwrap() {

@@ -18,7 +18,7 @@ use crate::checkpoints::start_mode::{SavedFleet, SavedNode, StartMode};
 use crate::deadlines;
 use crate::error::{FleetError, machine_error};
 use crate::fleet::Fleet;
-use crate::host::capacity;
+use crate::host::capacity::at_once;
 use crate::network::{Mac, PortSpec, Station, Switch, Target};
 use crate::nodes::boot::{self, Attached, DataDisk, Disk, InitialState, Kept, StoragePolicy};
 use crate::nodes::identity;
@@ -29,9 +29,6 @@ use crate::spec::NodeSpec;
 const IDENTITY_DEADLINE: Duration = Duration::from_secs(30);
 /// An e1000 finds its link two seconds after it was brought up.
 const REACH_DEADLINE: Duration = Duration::from_secs(30);
-/// How many members come to life side by side for each CPU: more would only wait for it, against their deadlines.
-const AT_ONCE: usize = 8;
-
 impl Fleet {
     /// Brings members to life side by side, and sees that the network reaches them.
     pub(super) async fn bring_up(&self, members: &[NodeSpec]) -> Result<(), FleetError> {
@@ -58,7 +55,7 @@ impl Fleet {
                 let seconds = since.elapsed().as_secs_f64();
                 self.tell_of(node.name(), EventKind::Ready { seconds });
             }
-            return Ok(());
+            return yield_cpus(&newcomers);
         }
         let cards = |node: &Node| self.spec.cards(node.spec()).len();
         // Of each, the cards that have not been reached.
@@ -89,7 +86,7 @@ impl Fleet {
         let reached =
             networks.map(|(place, socket)| self.reach(place, socket, &newcomers, &answered));
         try_join_all(reached).await?;
-        Ok(())
+        yield_cpus(&newcomers)
     }
 
     /// Sees that packets of full size go to and from nodes on the network of that place.
@@ -150,7 +147,7 @@ impl Fleet {
         self.tell(EventKind::Resumed { seconds });
         self.members.register(&nodes)?;
         let whole = saved.nodes.iter().any(|node| node.state.whole);
-        try_join_all(nodes.iter().map(|node| async move {
+        let ready = nodes.iter().map(|node| async move {
             let clock = identity::clock_script(now());
             match self.make_ready(node, clock).await {
                 Ok(()) => {
@@ -165,9 +162,10 @@ impl Fleet {
                 Err(error) => return Err(error),
             }
             Ok::<_, FleetError>(())
-        }))
-        .await?;
-        Ok(())
+        });
+        let ready = stream::iter(ready.collect::<Vec<_>>()).buffer_unordered(at_once());
+        ready.try_collect::<Vec<()>>().await?;
+        yield_cpus(&nodes)
     }
 
     /// Boots or clones one member and gives it its identity.
@@ -336,9 +334,15 @@ impl Fleet {
     }
 }
 
-/// How many members come to life side by side.
-fn at_once() -> usize {
-    usize::try_from(capacity::cpus()).map_or(AT_ONCE, |cpus| cpus.saturating_mul(AT_ONCE))
+/// Has members that are ready leave the host's CPUs to others, if they shall.
+fn yield_cpus(nodes: &[Arc<Node>]) -> Result<(), FleetError> {
+    for node in nodes {
+        let nice = node.spec().nice;
+        if nice > 0 {
+            node.machine().set_nice(nice)?;
+        }
+    }
+    Ok(())
 }
 
 /// The host's time since 1970.

@@ -54,6 +54,14 @@ impl Capacity {
     }
 }
 
+/// How many guests shall do short work side by side for each CPU: more would only wait for it, against their deadlines.
+const AT_ONCE: usize = 8;
+
+/// How many guests shall do short work side by side, such as to come to life.
+pub fn at_once() -> usize {
+    usize::try_from(cpus()).map_or(AT_ONCE, |cpus| cpus.saturating_mul(AT_ONCE))
+}
+
 /// CPUs that this process may use: affinity and the cgroup's quota count.
 pub(crate) fn cpus() -> u64 {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64)

@@ -162,6 +162,7 @@ pub(crate) mod tests {
             number,
             hardware: Hardware::new(Arch::X86, ByteSize::from_mib(256)),
             nic,
+            nice: 0,
             disk_bytes: 1 << 30,
         };
         FleetSpec {

@@ -81,6 +81,7 @@ pub(crate) fn spec(store: &Store, logs: &str) -> FleetSpec {
         number,
         hardware: Hardware::new(arch, ByteSize::from_mib(256)),
         nic,
+        nice: 0,
         disk_bytes: 64 << 20,
     };
     let members = vec![

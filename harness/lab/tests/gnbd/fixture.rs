@@ -150,6 +150,7 @@ fn node(number: u8, name: &str, memory_mib: u64, disk_bytes: u64) -> NodeSpec {
         number,
         hardware: Hardware::new(Arch::X86_64, ByteSize::from_mib(memory_mib)),
         nic: NicModel::VirtioNet,
+        nice: 0,
         disk_bytes,
     }
 }

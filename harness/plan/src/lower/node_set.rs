@@ -74,6 +74,7 @@ impl NodeSet {
                 .nic
                 .as_ref()
                 .map_or(NicModel::VirtioNet, |nic| nic.value),
+            nice: entry.nice.as_ref().map_or(0, |nice| nice.value),
             joins: entry
                 .joins
                 .as_ref()

@@ -11,6 +11,8 @@ use crate::values::units::ByteSize;
 const LEAST_MEMORY: ByteSize = ByteSize::from_mib(96);
 const MOST_MEMORY: ByteSize = ByteSize::from_mib(16 << 10);
 const MOST_CPUS: u8 = 8;
+/// The lowest priority that Linux knows.
+const MOST_NICE: u8 = 19;
 
 table! {
     /// One node, or several alike.
@@ -23,6 +25,8 @@ table! {
         memory: ByteSize, default ByteSize::from_mib(256);
         /// Virtual CPUs, 1 to 8.
         cpus: u8, default 1;
+        /// How much its QEMU yields the host's CPUs to the other nodes' once it is ready, 0 to 19, as in nice(1).
+        nice: u8, default 0;
         /// The manifest under `images/`, without `.toml`, that it boots, in place of the scenario's.
         image: ImageName, optional;
         /// `start`: before the first layer; `later`: in an `add_node` step, or never.
@@ -41,6 +45,8 @@ pub struct Node {
     pub hardware: Hardware,
     /// Model of its network cards.
     pub nic: NicModel,
+    /// The nice value of its QEMU once it is ready.
+    pub nice: u8,
     /// When it boots.
     pub joins: Joins,
     /// What it boots in place of the scenario's image.
@@ -119,6 +125,13 @@ impl Written {
                 )
                 .label("no guest runs with that")
                 .help(format!("give 1 to {MOST_CPUS}")),
+            );
+        }
+        if let Some(nice) = self.nice.as_ref().filter(|nice| nice.value > MOST_NICE) {
+            mistakes.note(
+                Diagnostic::at(&nice.span, format!("impossible nice value: {}", nice.value))
+                    .label("Linux has no such priority")
+                    .help(format!("give 0 to {MOST_NICE}")),
             );
         }
     }

@@ -68,6 +68,7 @@ fn member(plan: &Plan, node: &sanlab_plan::Node) -> NodeSpec {
         number: node.number,
         hardware: node.hardware,
         nic: node.nic,
+        nice: node.nice,
         disk_bytes: plan.disk().map_or(0, ByteSize::bytes),
     }
 }

@@ -32,10 +32,10 @@ pub(crate) async fn catch_up(
     let mark = context.marks.next();
     // Of the least important level that the consoles are to hear.
     let write = format!("echo '<6>{mark}' >/dev/kmsg\n");
-    let deadline = Instant::now() + DEADLINE;
     let all = nodes.iter().map(|node| {
         let script = format!("{write}{}", script(node));
         async move {
+            let deadline = Instant::now() + DEADLINE;
             let said = match context.backend.exec(node, &script, DEADLINE).await {
                 Ok(ended) => ended.success()?,
                 // Its kernel may be heard all the same.
@@ -52,7 +52,7 @@ pub(crate) async fn catch_up(
             })
         }
     });
-    join::all(all).await
+    join::by_turns(all).await
 }
 
 /// The marks of a run.

@@ -33,6 +33,7 @@ use crate::machine::examination::Examination;
 use crate::machine::running::{ExitReport, MachineEvent, Running};
 use crate::process::ProcessGroup;
 use crate::process::cost::Cost;
+use crate::process::priority;
 use crate::process::usage::Usage;
 
 /// How long an agent that has let a deadline pass may take to answer anything before its guest is examined. A loaded host
@@ -183,6 +184,11 @@ impl Machine {
     /// Lets the virtual processors go on.
     pub async fn cont(&self) -> Result<(), VmError> {
         self.qmp("cont", json!({}), QMP_DEADLINE).await.map(drop)
+    }
+
+    /// Gives QEMU's threads that nice value, from 0 to 19, unless they have a higher one. They cannot be given a lower one again.
+    pub fn set_nice(&self, nice: u8) -> std::io::Result<()> {
+        priority::set_nice(self.running.process.pid(), nice)
     }
 
     /// Pulls the cable of a network card, counted as in [`MachineSpec::nics`], or plugs it in again: the guest's driver sees

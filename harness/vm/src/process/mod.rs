@@ -6,6 +6,7 @@
 //! for whatever reason. And an orderly end looks through the group: a survivor is an error.
 
 pub(crate) mod cost;
+pub(crate) mod priority;
 pub(crate) mod records;
 pub(crate) mod run_process;
 pub(crate) mod space;
