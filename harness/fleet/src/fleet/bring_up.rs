@@ -339,7 +339,10 @@ fn yield_cpus(nodes: &[Arc<Node>]) -> Result<(), FleetError> {
     for node in nodes {
         let nice = node.spec().nice;
         if nice > 0 {
-            node.machine().set_nice(nice)?;
+            node.machine().set_nice(nice).map_err(|error| {
+                let what = format!("set the nice value of {}'s QEMU: {error}", node.name());
+                std::io::Error::new(error.kind(), what)
+            })?;
         }
     }
     Ok(())

@@ -80,11 +80,11 @@ impl Station {
         end: Instant,
         mut answered: impl FnMut(&Target),
     ) -> std::io::Result<Vec<Target>> {
-        let closed = |target| Open {
+        let unasked = |target| Open {
             target,
             found: false,
         };
-        let mut open: Vec<_> = targets.iter().map(closed).collect();
+        let mut open: Vec<_> = targets.iter().map(unasked).collect();
         let asked = timeout_at(end, self.ask(&mut open, &mut answered)).await;
         match asked {
             Ok(Err(error)) => Err(error),
